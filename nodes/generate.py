@@ -1,0 +1,88 @@
+"""Phase 2, second half: one answer under one meta-thought."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
+from metascale.nodes.components import Components, Update
+
+from metascale import prompts
+from metascale.errors import ModelCallError
+from metascale.state import Candidate, MetaThought, Sampling, Status
+from metascale.usage import Usage, add_usage, working_since
+
+_CUT = {"length", "max_tokens", "model_length"}
+_REFUSED = {"content_filter", "refusal", "safety", "blocked", "prohibited_content"}
+
+
+Outcome = tuple[Status, str, str | None]
+"""What came back: status, text, and what is wrong with it."""
+
+
+async def generate(state: Sampling, components: Components) -> Update:
+    """Draw one sample. A request that fails becomes a failed candidate with its error, and costs no budget."""
+    started = time.time()
+    settings = components.settings()
+    messages = under(state["meta_thought"], state["messages"])
+    try:
+        reply = await components.solver(settings).chat(messages, settings, place=["sample", state["id"]])
+    except ModelCallError as failure:
+        outcome: Outcome = ("failed", "", str(failure))
+        usage = failure.usage
+    else:
+        outcome = _outcome(reply.message)
+        usage = {**reply.usage, "samples": 1}
+    return {
+        "candidates": [_candidate(state, outcome, usage)],
+        "usage": add_usage(usage, working_since(started)),
+    }
+
+
+def under(thought: MetaThought, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """The conversation with a meta-thought in its system message; unchanged for the arm without a strategy."""
+    if not thought["mindset"] and not thought["strategy"]:
+        return list(messages)
+    text = prompts.render("solve", mindset=thought["mindset"], strategy=thought["strategy"]).strip()
+    if messages and isinstance(messages[0], SystemMessage):
+        return [SystemMessage(f"{messages[0].text}\n\n{text}"), *messages[1:]]
+    return [SystemMessage(text), *messages]
+
+
+def _outcome(message: AIMessage) -> Outcome:
+    text = message.text.strip()
+    about = message.response_metadata
+    reason = str(about.get("finish_reason") or about.get("stop_reason") or about.get("done_reason") or "").lower()
+    refusal = message.additional_kwargs.get("refusal") or _refusal_block(message)
+    if refusal or reason in _REFUSED:
+        return "refused", text or str(refusal or ""), "the model refused"
+    if reason in _CUT:
+        return "truncated", text, "the answer was cut at its longest length"
+    if not text:
+        return "empty", "", "the answer is empty"
+    return "ok", text, None
+
+
+def _refusal_block(message: AIMessage) -> str:
+    blocks = message.content if isinstance(message.content, list) else []
+    return next(
+        (str(b.get("refusal") or "refused") for b in blocks if isinstance(b, dict) and b.get("type") == "refusal"),
+        "",
+    )
+
+
+def _candidate(state: Sampling, outcome: Outcome, usage: Usage) -> Candidate:
+    status, text, error = outcome
+    return {
+        "id": state["id"],
+        "round": state["round"],
+        "meta_thought": state["meta_thought"]["id"],
+        "status": status,
+        "text": text,
+        "error": error,
+        "reward": None,
+        "critique": None,
+        "input_tokens": usage["input_tokens"],
+        "output_tokens": usage["output_tokens"],
+    }

@@ -1,0 +1,137 @@
+"""Phase 1: the pool of meta-thoughts for this task (paper, section 3)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from langchain_core.documents import Document
+from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.types import Overwrite
+from metascale.nodes.components import Components, Update
+
+from metascale import prompts
+from metascale.bridge import invoke
+from metascale.errors import ModelCallError, describe
+from metascale.pool import Draft, Drafts, admit, interleave
+from metascale.question import check_question, question_text
+from metascale.settings import MetaScaleSettings
+from metascale.state import MetaThought, Origin, State
+from metascale.usage import Usage, add_usage, no_usage, working_since
+
+FIXED_ARMS = ("chain_of_thought", "no_strategy")
+Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]
+
+
+async def initialize_pool(state: State, components: Components) -> Update:
+    """Begin a fresh run: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
+
+    A budget that only reaches the two fixed arms asks for no others. Where the model gives too few, built-in strategies
+    fill the pool, and a note says so.
+
+    Raises:
+        QuestionError: the conversation does not end with a question, or is too long.
+    """
+    started = time.time()
+    settings = components.settings()
+    check_question(state["messages"], settings.max_question_chars)
+    pool = fixed_arms()
+    notes: list[str] = []
+    usage = no_usage()
+    free = settings.pool_size - len(pool)
+    if free > 0 and settings.budget > len(pool):
+        task = question_text(state["messages"])
+        found = await asyncio.gather(_compose(task, free, settings, components), _abstract(task, settings, components))
+        for _, said, bill in found:
+            notes += said
+            usage = add_usage(usage, bill)
+        drafts = interleave(*(drafts for drafts, _, _ in found))
+        pool += admit(pool, drafts, at_most=free, threshold=settings.duplicate_similarity)
+        missing = settings.pool_size - len(pool)
+        if missing > 0:
+            builtin = admit(pool, _builtin_drafts(), at_most=missing, threshold=settings.duplicate_similarity)
+            pool += builtin
+            notes.append(
+                f"{free - missing} of {free} meta-thoughts came from the model; {len(builtin)} built-in ones fill the pool"
+            )
+    return {
+        "pool": Overwrite(pool),
+        "candidates": Overwrite([]),
+        "plan": [],
+        "round": 0,
+        "evolved_at": 0,
+        "usage": Overwrite(add_usage(usage, working_since(started))),
+        "notes": Overwrite(list(dict.fromkeys(notes))),
+        "result": None,
+    }
+
+
+def fixed_arms() -> list[MetaThought]:
+    """The two arms that are always there: plain chain of thought, and no strategy at all. Ours."""
+    builtin = prompts.built_in_meta_thoughts()
+    return [
+        {
+            "id": name,
+            "mindset": builtin[name][0],
+            "strategy": builtin[name][1],
+            "origin": "fixed",
+            "parents": [],
+            "generation": 0,
+        }
+        for name in FIXED_ARMS
+    ]
+
+
+def _builtin_drafts() -> list[tuple[Draft, Origin]]:
+    return [
+        (Draft(mindset=mindset, strategy=strategy), "builtin")
+        for name, (mindset, strategy) in prompts.built_in_meta_thoughts().items()
+        if name not in FIXED_ARMS
+    ]
+
+
+async def _compose(task: str, count: int, settings: MetaScaleSettings, components: Components) -> Found:
+    """The meta-thoughts that the model composes for the task itself."""
+    tag = prompts.new_tag()
+    system = prompts.render("compose", count=count, tag=tag)
+    return await _drafts(system, prompts.fence("task", task, tag), "self_composed", settings, components)
+
+
+async def _abstract(task: str, settings: MetaScaleSettings, components: Components) -> Found:
+    """The meta-thoughts behind the most similar worked examples, where there is a retriever."""
+    if components.retriever is None or settings.retriever_k == 0:
+        return [], [], no_usage()
+    try:
+        documents = await invoke(components.retriever, task)
+    except Exception as error:  # noqa: BLE001  a retriever is the user's code: whatever it raises, the run goes on
+        return [], [f"no worked examples: the retriever failed: {describe(error)}"], no_usage()
+    if not documents:
+        return [], ["no worked examples: the retriever found none"], no_usage()
+    tag = prompts.new_tag()
+    examples = [prompts.fence("example", _worked(document), tag) for document in documents[: settings.retriever_k]]
+    material = "\n\n".join([prompts.fence("task", task, tag), *examples])
+    system = prompts.render("abstract", count=len(examples), tag=tag)
+    return await _drafts(system, material, "retrieved", settings, components)
+
+
+def _worked(document: Document) -> str:
+    """A worked example as text: the document, followed by the solution or answer in its metadata if it has one."""
+    solution = document.metadata.get("solution") or document.metadata.get("answer")
+    return f"{document.page_content}\n\nSolution: {solution}" if solution else document.page_content
+
+
+async def _drafts(
+    system: str, material: str, origin: Origin, settings: MetaScaleSettings, components: Components
+) -> Found:
+    messages = [SystemMessage(system), HumanMessage(material)]
+    try:
+        reading = await components.thinker.ask(messages, Drafts, settings, place=[origin], untrusted=material)
+    except ModelCallError as error:
+        return [], [f"no {origin} meta-thoughts: {error}"], error.usage
+    if reading.value is None:
+        return (
+            [],
+            [f"no {origin} meta-thoughts: the reply could not be read: {reading.problem}"],
+            reading.usage,
+        )
+    return [(draft, origin) for draft in reading.value.meta_thoughts], [], reading.usage

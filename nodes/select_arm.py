@@ -1,0 +1,45 @@
+"""Phase 2, first half: the bandit plans a round of pulls (paper, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langgraph.types import Send
+from metascale.nodes.components import Components, Update
+
+from metascale.budget import affordable
+from metascale.pool import arm_statistics
+from metascale.seeds import round_generator
+from metascale.state import Sampling, State
+
+
+async def select_arm(state: State, components: Components) -> Update:
+    """Plan the next round: `batch_size` pulls, and never more than the budget leaves."""
+    settings = components.settings()
+    left = affordable(settings, state["usage"], components.judge.calls_per_answer)
+    arms = arm_statistics(state["pool"], state["candidates"])
+    number = state["round"] + 1
+    policy = components.chosen_policy(settings)
+    plan = policy.plan(arms, min(settings.batch_size, left), round_generator(settings.seed, number))
+    first = len(state["candidates"])
+    return {
+        "round": number,
+        "plan": [{"id": first + i, "meta_thought": state["pool"][arm]["id"]} for i, arm in enumerate(plan)],
+    }
+
+
+def fan_out(state: State) -> Sequence[Send]:
+    """One `generate` for each planned pull."""
+    thoughts = {thought["id"]: thought for thought in state["pool"]}
+    return [
+        Send(
+            "generate",
+            Sampling(
+                messages=state["messages"],
+                id=pull["id"],
+                round=state["round"],
+                meta_thought=thoughts[pull["meta_thought"]],
+            ),
+        )
+        for pull in state["plan"]
+    ]

@@ -1,0 +1,24 @@
+"""Test-time scaling with evolving meta-thoughts (METASCALE) for any chat model, as a LangGraph workflow."""
+
+from metascale.errors import MetaScaleError, ModelSetupError, NoAnswerError, QuestionError, UnknownNameError
+from metascale.graphs import create_metascale
+from metascale.rewards import JudgeReward, Reward, Score
+from metascale.settings import MetaScaleSettings, Price
+from metascale.state import Candidate, MetaThought, Result
+
+__all__ = [
+    "Candidate",
+    "JudgeReward",
+    "MetaScaleError",
+    "MetaScaleSettings",
+    "MetaThought",
+    "ModelSetupError",
+    "NoAnswerError",
+    "Price",
+    "QuestionError",
+    "Result",
+    "Reward",
+    "Score",
+    "UnknownNameError",
+    "create_metascale",
+]

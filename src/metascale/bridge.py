@@ -1,0 +1,50 @@
+"""One asynchronous implementation for both worlds.
+
+Every node is written once, as a coroutine. `graph.ainvoke` awaits it. `graph.invoke` runs it through `run_sync`, in
+which `invoke` calls the synchronous side of models and retrievers in threads: so a synchronous user needs no event
+loop, may stand inside one (a notebook), and never shares an asynchronous HTTP client between two loops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar
+
+from langchain_core.runnables import Runnable, RunnableConfig
+
+T = TypeVar("T")
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+MAX_THREADS = 128
+"""Parallel requests of one node on the synchronous path. Threads start only when needed."""
+
+_synchronous: ContextVar[bool] = ContextVar("metascale_synchronous", default=False)
+
+
+def run_sync(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The result of the coroutine that `work` makes, for a caller that cannot await."""
+
+    def run() -> T:
+        _synchronous.set(True)
+        with asyncio.Runner() as runner:
+            runner.get_loop().set_default_executor(ThreadPoolExecutor(MAX_THREADS))
+            return runner.run(work())
+
+    context = copy_context()
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return context.run(run)
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(context.run, run).result()
+
+
+async def invoke(runnable: Runnable[In, Out], value: In, config: RunnableConfig | None = None, **options: Any) -> Out:
+    """Invoke a model or retriever: asynchronously, or in a thread where the graph itself was called synchronously."""
+    if _synchronous.get():
+        return await asyncio.to_thread(runnable.invoke, value, config, **options)
+    return await runnable.ainvoke(value, config, **options)

@@ -1,0 +1,72 @@
+"""The errors that metascale raises; each says in one line what is wrong and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from metascale.usage import Usage, no_usage
+
+
+class MetaScaleError(Exception):
+    """Base of every error that metascale raises on purpose."""
+
+
+class QuestionError(MetaScaleError, ValueError):
+    """The conversation holds no question that can be answered."""
+
+
+class UnknownNameError(MetaScaleError, ValueError):
+    """A model, policy or setting was named that does not exist."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        """Say that `name` is no `kind`, and name the nearest of the `known` ones."""
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+        super().__init__(f"unknown {kind} {name!r}; {hint}")
+
+
+class ModelSetupError(MetaScaleError):
+    """A model cannot be built: no key, a missing package, no model named."""
+
+
+class ModelCallError(MetaScaleError):
+    """A model request failed for good, its retries included.
+
+    Attributes:
+        usage: what the failed attempts cost.
+        rejected: the server refused the request's form (HTTP 400, 422 or 501), so that asking in
+            another form may help.
+    """
+
+    def __init__(self, message: str, *, usage: Usage | None = None, rejected: bool = False) -> None:
+        """Keep the bill of the failed attempts beside the message."""
+        super().__init__(message)
+        self.usage = usage or no_usage()
+        self.rejected = rejected
+
+
+class NoAnswerError(MetaScaleError):
+    """A run ended without one sample that could be an answer."""
+
+
+def describe(error: BaseException) -> str:
+    """One line about an error: its type and the first line of its message, at most 300 characters."""
+    if isinstance(error, ValidationError):
+        return "; ".join(_describe_field(problem) for problem in error.errors(include_url=False))
+    lines = str(error).strip().splitlines()
+    if isinstance(error, MetaScaleError):
+        return " ".join(line.strip() for line in lines)
+    name = type(error).__name__
+    return f"{name}: {lines[0][:300]}" if lines else name
+
+
+def _describe_field(problem: ErrorDetails) -> str:
+    message = problem["msg"].removeprefix("Value error, ")
+    field = ".".join(str(part) for part in problem["loc"])
+    given = repr(problem["input"])[:60]
+    return f"{field}: {message} (got {given})" if field and field not in message else message

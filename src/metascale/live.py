@@ -1,0 +1,80 @@
+"""The live view of a run on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from metascale.choice import ranking
+from metascale.pool import arm_statistics
+from metascale.settings import MetaScaleSettings
+from metascale.state import MetaThought, State
+
+_ORIGINS = {
+    "fixed": "fixed",
+    "self_composed": "self-composed",
+    "retrieved": "retrieved",
+    "builtin": "built-in",
+    "evolved": "evolved",
+}
+
+
+def label(thought: MetaThought) -> str:
+    """A meta-thought in few words: its mindset, its strategy, or its id."""
+    return " ".join((thought["mindset"] or thought["strategy"] or thought["id"].replace("_", " ")).split())
+
+
+def view(state: State, settings: MetaScaleSettings) -> Group:
+    """The arms, the bill and the best answer so far."""
+    return Group(_arms(state), _spent(state, settings), *_best(state))
+
+
+def _arms(state: State) -> Table:
+    table = Table(title="How to think: the meta-thoughts", title_justify="left", expand=True)
+    table.add_column("arm", no_wrap=True)
+    table.add_column("meta-thought", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("origin", no_wrap=True)
+    table.add_column("gen", justify="right")
+    table.add_column("pulls", justify="right")
+    table.add_column("mean", justify="right")
+    table.add_column("best", justify="right")
+    ranked = ranking(state["candidates"])
+    leader = ranked[0]["meta_thought"] if ranked else None
+    for thought, arm in zip(state["pool"], arm_statistics(state["pool"], state["candidates"]), strict=True):
+        rewards = arm.rewards
+        table.add_row(
+            thought["id"],
+            Text(label(thought)),
+            _ORIGINS[thought["origin"]],
+            str(thought["generation"]),
+            str(arm.pulls),
+            f"{sum(rewards) / len(rewards):.2f}" if rewards else "-",
+            f"{max(rewards):.2f}" if rewards else "-",
+            style="bold" if thought["id"] == leader else "",
+        )
+    return table
+
+
+def _spent(state: State, settings: MetaScaleSettings) -> Text:
+    usage = state["usage"]
+    cost = "" if not usage["cost_usd"] else f" · ${usage['cost_usd']:.4f}"
+    failed = sum(c["status"] == "failed" for c in state["candidates"])
+    trouble = f" · {failed} failed" if failed else ""
+    return Text(
+        f"samples {usage['samples']}/{settings.budget} · calls {usage['calls']} · "
+        f"tokens {usage['input_tokens']:,} in, {usage['output_tokens']:,} out · "
+        f"{usage['seconds']:.1f} s{cost}{trouble}"
+    )
+
+
+def _best(state: State) -> list[Panel]:
+    ranked = ranking(state["candidates"])
+    if not ranked:
+        return []
+    best = ranked[0]
+    lines = best["text"].splitlines()
+    shown = "\n".join(lines[-6:])
+    reward = "not scored" if best["reward"] is None else f"reward {best['reward']:.2f}"
+    return [Panel(Text(shown), title=f"best so far: {reward}, under {best['meta_thought']}", title_align="left")]

@@ -1,0 +1,7 @@
+"""Chat models: how a name becomes one, the offline one, and the meter that every request passes."""
+
+from metascale.models.metered import MeteredModel, Reading, Reply
+from metascale.models.resolve import resolve_model
+from metascale.models.simulated import SimulatedChatModel
+
+__all__ = ["MeteredModel", "Reading", "Reply", "SimulatedChatModel", "resolve_model"]

@@ -1,0 +1,301 @@
+"""Every request to a chat model goes through here: metered, retried and, where asked, read as a typed object."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableBinding, RunnableConfig, RunnableSequence
+from langgraph.constants import TAG_NOSTREAM
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from metascale import prompts
+from metascale.bridge import invoke
+from metascale.errors import ModelCallError, ModelSetupError, describe
+from metascale.models.json_reply import Schema, UnreadableReplyError, read_reply, validate
+from metascale.seeds import derive_seed
+from metascale.settings import MetaScaleSettings
+from metascale.usage import Usage, add_usage, no_usage
+
+Form = Literal["json_schema", "function_calling", "prompt"]
+
+_PASSING = frozenset({408, 409, 425, 429})
+_REJECTED = frozenset({400, 422, 501})
+_TRANSPORT = frozenset({"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError"})
+_MAX_TOKENS_FIELDS = ("max_tokens", "max_output_tokens", "num_predict")
+
+LONGEST_WAIT = 60.0
+"""Seconds: the longest pause between two attempts, whatever the server asks for. Ours."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A model's message and what it cost."""
+
+    message: AIMessage
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class Reading(Generic[Schema]):
+    """What was read from a model's reply and what it cost.
+
+    Attributes:
+        value: the object, or None if neither the reply nor its repair could be read.
+        problem: why there is none.
+        usage: the bill, the repair included.
+    """
+
+    value: Schema | None
+    problem: str | None
+    usage: Usage
+
+
+def _status(error: BaseException) -> int | None:
+    for holder in (error, getattr(error, "response", None)):
+        status = getattr(holder, "status_code", None)
+        if isinstance(status, int):
+            return status
+    return None
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether a failed request may succeed when it is simply sent again: overload, server fault, lost connection."""
+    status = _status(error)
+    if status is not None:
+        return status in _PASSING or status >= 500
+    return any(base.__name__ in _TRANSPORT for base in type(error).__mro__)
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds before the next attempt: what `Retry-After` asks for, else an exponential pause with jitter."""
+    error = state.outcome.exception() if state.outcome else None
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    try:
+        return min(LONGEST_WAIT, max(0.0, float(headers["retry-after"])))
+    except (KeyError, ValueError):
+        return float(wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)(state))
+
+
+def _has_field(model: BaseChatModel, name: str) -> bool:
+    return name in type(model).model_fields
+
+
+class MeteredModel:
+    """A chat model whose every request is counted.
+
+    Requests are kept out of the graph's message stream, are never answered from a cache where samples must differ, and
+    are retried when they failed in passing, unless the model retries by itself.
+    """
+
+    def __init__(
+        self,
+        model: BaseChatModel,
+        *,
+        sampling: bool = False,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
+        """Wrap `model`, which itself stays as it is.
+
+        Args:
+            model: any chat model.
+            sampling: repeated requests must be able to give different answers, so no cache may answer them.
+            temperature: sampling temperature, for models that have one; None leaves the model's own.
+            max_tokens: longest reply in tokens; None leaves the model's own limit.
+
+        Raises:
+            ModelSetupError: `max_tokens` is given and the model takes no such limit.
+        """
+        changes: dict[str, Any] = {"disable_streaming": True}
+        if sampling:
+            changes["cache"] = False
+        if temperature is not None and _has_field(model, "temperature"):
+            changes["temperature"] = temperature
+        if max_tokens is not None:
+            field = next((name for name in _MAX_TOKENS_FIELDS if _has_field(model, name)), None)
+            if field is None:
+                raise ModelSetupError(f"max_tokens is set, but {type(model).__name__} takes no such limit")
+            changes[field] = max_tokens
+        self.model = model.model_copy(update=changes)
+        self._retries_itself = getattr(model, "max_retries", 0) != 0
+        self._options: dict[tuple[Form, type], dict[str, Any] | None] = {}
+        self._form: Form | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name, as prices are keyed by it."""
+        return str(
+            getattr(self.model, "model_name", None) or getattr(self.model, "model", None) or self.model._llm_type
+        )
+
+    async def chat(
+        self,
+        messages: Sequence[BaseMessage],
+        settings: MetaScaleSettings,
+        *,
+        place: Sequence[int | str],
+        options: dict[str, Any] | None = None,
+    ) -> Reply:
+        """Send one request.
+
+        Args:
+            messages: the conversation.
+            settings: its retries, its seed and its prices apply.
+            place: where in the run the request stands; together with the run's seed it gives the request's own.
+            options: keyword arguments for the model.
+
+        Raises:
+            ModelCallError: the request failed for good; the error holds the bill.
+        """
+        usage = no_usage()
+        model = self._seeded(settings, place)
+        config: RunnableConfig = {"tags": [TAG_NOSTREAM]}
+        attempts = AsyncRetrying(
+            stop=stop_after_attempt(1 if self._retries_itself else 1 + settings.max_retries),
+            retry=retry_if_exception(is_passing),
+            wait=_pause,
+            reraise=True,
+        )
+        try:
+            async for attempt in attempts:
+                with attempt:
+                    usage["calls"] += 1
+                    message = await invoke(model, list(messages), config, **(options or {}))
+        except Exception as error:
+            usage["cost_usd"] = None
+            raise ModelCallError(describe(error), usage=usage, rejected=_status(error) in _REJECTED) from error
+        assert isinstance(message, AIMessage)  # noqa: S101
+        return Reply(message, add_usage(usage, self._bill(message, settings)))
+
+    async def ask(
+        self,
+        messages: Sequence[BaseMessage],
+        schema: type[Schema],
+        settings: MetaScaleSettings,
+        *,
+        place: Sequence[int | str],
+        untrusted: str = "",
+    ) -> Reading[Schema]:
+        """Send one request whose reply is to be an object of `schema`; ask once more if it cannot be read.
+
+        The server's JSON-schema mode is tried first, then tools, then the schema in the prompt; the form that worked is
+        remembered.
+
+        Args:
+            messages: the conversation.
+            schema: what the reply must be.
+            settings: as for `chat`.
+            place: as for `chat`.
+            untrusted: material in the request; an object quoted from it is not taken for the reply.
+
+        Raises:
+            ModelCallError: the first request failed for good.
+        """
+        form, reply, usage = await self._ask_in_some_form(messages, schema, settings, place)
+        try:
+            return Reading(_read(reply.message, schema, untrusted), None, usage)
+        except UnreadableReplyError as error:
+            problem = str(error)
+        repair = prompts.render("repair", problem=problem, schema=json.dumps(schema.model_json_schema()))
+        conversation = [*messages, AIMessage(_said(reply.message)), HumanMessage(repair)]
+        try:
+            reply = await self.chat(
+                conversation, settings, place=[*place, "repair"], options=self._options_for(form, schema)
+            )
+        except ModelCallError as error:
+            return Reading(None, f"{problem}; repair: {error}", add_usage(usage, error.usage))
+        usage = add_usage(usage, reply.usage)
+        try:
+            return Reading(_read(reply.message, schema, untrusted), None, usage)
+        except UnreadableReplyError as error:
+            return Reading(None, str(error), usage)
+
+    async def _ask_in_some_form(
+        self,
+        messages: Sequence[BaseMessage],
+        schema: type[Schema],
+        settings: MetaScaleSettings,
+        place: Sequence[int | str],
+    ) -> tuple[Form, Reply, Usage]:
+        usage = no_usage()
+        forms: list[Form] = [self._form] if self._form else ["json_schema", "function_calling", "prompt"]
+        for form in forms:
+            options = self._options_for(form, schema)
+            if options is None:
+                continue
+            asked = with_schema(messages, schema) if form == "prompt" else messages
+            try:
+                reply = await self.chat(asked, settings, place=place, options=options)
+            except ModelCallError as error:
+                usage = add_usage(usage, error.usage)
+                if error.rejected and form != forms[-1]:
+                    continue
+                raise ModelCallError(str(error), usage=usage) from error
+            self._form = form
+            return form, reply, add_usage(usage, reply.usage)
+        raise AssertionError("the prompt form is always there")
+
+    def _options_for(self, form: Form, schema: type[Schema]) -> dict[str, Any] | None:
+        """The keyword arguments that ask this model for `schema` in a form; None where it has no such form."""
+        if form == "prompt":
+            return {}
+        key = (form, schema)
+        if key not in self._options:
+            self._options[key] = self._bound_options(form, schema)
+        return self._options[key]
+
+    def _bound_options(self, form: Form, schema: type[Schema]) -> dict[str, Any] | None:
+        takes_method = "method" in inspect.signature(type(self.model).with_structured_output).parameters
+        if form == "json_schema" and not takes_method:
+            return None
+        described = schema.model_json_schema() | {"description": schema.__doc__ or schema.__name__}
+        try:
+            named: dict[str, Any] = {"method": form} if takes_method else {}
+            chain = self.model.with_structured_output(described, **named)
+        except (NotImplementedError, ValueError, TypeError):
+            return None
+        first = chain.first if isinstance(chain, RunnableSequence) else None
+        return dict(first.kwargs) if isinstance(first, RunnableBinding) else None
+
+    def _seeded(self, settings: MetaScaleSettings, place: Sequence[int | str]) -> BaseChatModel:
+        if not _has_field(self.model, "seed"):
+            return self.model
+        base = settings.seed if settings.seed is not None else getattr(self.model, "seed", None)
+        seed = derive_seed(base, *place)
+        return self.model if seed is None else self.model.model_copy(update={"seed": seed})
+
+    def _bill(self, message: AIMessage, settings: MetaScaleSettings) -> Usage:
+        reported = message.usage_metadata
+        tokens = (reported["input_tokens"], reported["output_tokens"]) if reported else (0, 0)
+        price = settings.prices.get(self.name)
+        cost = (tokens[0] * price.input + tokens[1] * price.output) / 1e6 if price and reported else None
+        return no_usage() | {"input_tokens": tokens[0], "output_tokens": tokens[1], "cost_usd": cost}
+
+
+def with_schema(messages: Sequence[BaseMessage], schema: type[Schema]) -> list[BaseMessage]:
+    """The messages with the schema written into the system message, for servers that know no structured output."""
+    request = prompts.render("schema", schema=json.dumps(schema.model_json_schema()))
+    if messages and isinstance(messages[0], SystemMessage):
+        return [SystemMessage(f"{messages[0].text}\n\n{request}"), *messages[1:]]
+    return [SystemMessage(request), *messages]
+
+
+def _said(message: AIMessage) -> str:
+    """A reply as text that can be sent back: a tool call as its arguments, silence as a mark, for no text is refused."""
+    if message.tool_calls:
+        return json.dumps(message.tool_calls[0]["args"])
+    return message.text or "(nothing)"
+
+
+def _read(message: AIMessage, schema: type[Schema], untrusted: str) -> Schema:
+    if message.tool_calls:
+        return validate(message.tool_calls[0]["args"], schema)
+    broken = message.invalid_tool_calls[0]["args"] if message.invalid_tool_calls else None
+    return read_reply(broken or message.text, schema, untrusted=untrusted)

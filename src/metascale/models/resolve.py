@@ -1,0 +1,96 @@
+"""From a model's name to a chat model."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+from metascale.errors import ModelSetupError, UnknownNameError, describe
+from metascale.models.simulated import SimulatedChatModel
+
+ENVIRONMENT_VARIABLE = "METASCALE_MODEL"
+SIMULATION_NOTICE = (
+    "No model is named, so the offline simulation answers: no language model is asked. "
+    "Name one with --model openai:NAME or METASCALE_MODEL."
+)
+_NO_KEY = "none-needed"
+
+
+def resolve_model(model: BaseChatModel | str | None, *, base_url: str | None = None) -> BaseChatModel:
+    """The chat model for a name.
+
+    Args:
+        model: a chat model, which is returned as it is; `"simulated"`; `"openai:NAME"`; whatever `init_chat_model`
+            takes, where `langchain` is installed; or None for the name in the environment variable `METASCALE_MODEL`.
+        base_url: the OpenAI-compatible server that serves `"openai:NAME"`; such servers need no key.
+
+    Raises:
+        UnknownNameError: no such model, or no such provider.
+        ModelSetupError: no model is named, a key or a package is missing, or `base_url` fits no such model.
+    """
+    if isinstance(model, BaseChatModel):
+        return model
+    name = model if model is not None else os.environ.get(ENVIRONMENT_VARIABLE, "")
+    if not name:
+        raise ModelSetupError(
+            "no model is named: pass one, such as 'openai:gpt-4o-mini', or set METASCALE_MODEL "
+            "('simulated' is the offline model)"
+        )
+    provider, _, rest = name.partition(":")
+    if provider == "openai" and rest:
+        return _openai(rest, base_url)
+    if base_url is not None:
+        raise ModelSetupError(f"a base URL goes with 'openai:NAME' models, not with {name!r}")
+    if name == "simulated":
+        return SimulatedChatModel()
+    return _from_langchain(name)
+
+
+def _openai(name: str, base_url: str | None) -> BaseChatModel:
+    chat_openai: Any = importlib.import_module("langchain_openai").ChatOpenAI
+    local = base_url or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
+    if not os.environ.get("OPENAI_API_KEY"):
+        if not local:
+            raise ModelSetupError(
+                f"no API key for 'openai:{name}': set OPENAI_API_KEY, or name a local server's base URL"
+            )
+        options: dict[str, Any] = {"api_key": _NO_KEY}
+    else:
+        options = {}
+    try:
+        built: BaseChatModel = chat_openai(model=name, base_url=local, max_retries=0, **options)
+    except Exception as error:
+        raise ModelSetupError(f"cannot set up 'openai:{name}': {describe(error)}") from error
+    return built
+
+
+def _unknown(name: str) -> UnknownNameError:
+    return UnknownNameError("model", name, ["simulated", f"openai:{name.rpartition(':')[2]}"])
+
+
+def _from_langchain(name: str) -> BaseChatModel:
+    if importlib.util.find_spec("langchain") is None:
+        raise _unknown(name)
+    init_chat_model: Any = importlib.import_module("langchain.chat_models").init_chat_model
+    try:
+        built: BaseChatModel = init_chat_model(name)
+    except ImportError as error:
+        raise ModelSetupError(f"cannot set up {name!r}: {describe(error)}") from error
+    except ValueError as error:
+        raise _unknown(name) from error
+    except Exception as error:
+        raise ModelSetupError(f"cannot set up {name!r}: {describe(error)}") from error
+    return built
+
+
+def model_or_simulation(model: str | None) -> tuple[str, bool]:
+    """The name of the model to use where nobody may have named one, and whether it is the offline model by default.
+
+    For the command line and Studio only: the library never falls back to a simulation.
+    """
+    name = model or os.environ.get(ENVIRONMENT_VARIABLE)
+    return (name, False) if name else ("simulated", True)

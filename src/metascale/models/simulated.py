@@ -1,0 +1,205 @@
+"""The offline model: a stochastic solver, judge and designer of meta-thoughts. A simulation, not a language model.
+
+It reads the same prompts as a real model and answers through the same parsing. Every task has a hidden kind and a
+hidden difficulty, every meta-thought a hidden aptitude for each kind, and an answer is right with the probability that
+the two give; so choosing how to think truly matters, and nothing measured here says anything about language models.
+
+All constants below are ours. Judge noise follows repeated ratings of one text by GPT-4 (creative writing, in
+princeton-nlp/tree-of-thought-llm): within-text SD 0.73 on a scale from 1 to 10.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+from metascale import prompts
+from metascale.data import gsm8k
+
+NOTICE = "Simulated answer: no language model was asked."
+
+MINDSETS = (
+    "You are an accountant who reconciles every figure.",
+    "You are a teacher who explains to a doubtful pupil.",
+    "You are an engineer who designs for the worst case.",
+    "You are a detective who trusts only what is stated.",
+    "You are a shopkeeper who has counted such things all day.",
+    "You are a proof reader who looks for the slip.",
+    "You are a planner who lays everything on a timeline.",
+    "You are a physicist who checks the units first.",
+)
+STRATEGIES = (
+    "List every quantity that is given and what is asked, before computing.",
+    "Write one equation for what is asked and solve it.",
+    "Work backwards from what is asked to what is given.",
+    "Build a small table, one row for each step in time.",
+    "Estimate the size of the answer first and compare at the end.",
+    "Solve a smaller case, then scale it up.",
+    "Track the unit of every number through each step.",
+    "Solve it in two independent ways and reconcile them.",
+    "Separate what repeats from what happens once.",
+    "Restate each sentence as an operation, in order.",
+    "Name the tempting mistake, and show why it is one.",
+    "Put the numbers back into the story and see whether it holds.",
+)
+KINDS = 5
+"""Hidden kinds of task."""
+PROMPT_NAMES = ("compose", "abstract", "evolve", "judge")
+
+_CRITIQUES = (
+    "One quantity is used twice.",
+    "The last step answers another question than the one asked.",
+    "A unit changes on the way and is not converted.",
+    "The set-up is clear and each step follows.",
+    "The result is stated, but one step before it is not shown.",
+    "The order of two operations is swapped.",
+)
+
+
+def _number(text: str) -> str | None:
+    marked = re.findall(r"####\s*(-?[\d,]+(?:\.\d+)?)", text) or re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
+    return marked[-1].replace(",", "") if marked else None
+
+
+def _hash(*parts: object) -> int:
+    return zlib.crc32("\x00".join(str(part) for part in parts).encode())
+
+
+def _squeeze(text: str) -> str:
+    return " ".join(text.split())
+
+
+@cache
+def _answers() -> dict[str, str]:
+    return {_squeeze(item["question"]): item["gold"].replace(",", "") for item in gsm8k()}
+
+
+@cache
+def _aptitudes() -> dict[str, tuple[float, ...]]:
+    rng = np.random.default_rng(20250317)
+    return {part: tuple(rng.normal(0.0, 0.9, KINDS)) for part in MINDSETS + STRATEGIES}
+
+
+def _parts_of(text: str) -> list[str]:
+    return [part for part in _aptitudes() if part in text]
+
+
+def aptitude(thought: str, question: str) -> float:
+    """How well a way of thinking fits a task, in logits; 0 is a plain answer without one."""
+    kind = _hash("kind", question) % KINDS
+    if not thought.strip():
+        return 0.0
+    parts = _parts_of(thought)
+    own = np.random.default_rng(_hash("own", thought, kind)).normal(0.0, 0.25)
+    if not parts:
+        return 0.15 + float(own)
+    fits = sorted((_aptitudes()[part][kind] for part in parts), reverse=True)
+    return float(np.mean(fits[:2])) + 0.1 + float(own)
+
+
+def chance(thought: str, question: str) -> float:
+    """Probability that one sample under this way of thinking is right, in (0, 1)."""
+    difficulty = np.random.default_rng(_hash("difficulty", question)).normal(-0.3, 1.3)
+    return 1.0 / (1.0 + math.exp(difficulty - aptitude(thought, question)))
+
+
+class SimulatedChatModel(BaseChatModel):
+    """A chat model that works offline and plays every part of METASCALE, by simulation.
+
+    It can answer the questions of GSM8K, for which it has the key; to any other it says that it cannot. The same seed
+    and the same messages give the same reply; without a seed each reply is drawn afresh.
+    """
+
+    seed: int | None = None
+
+    @property
+    def _llm_type(self) -> str:
+        return "simulated"
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> ChatResult:
+        system = "\n\n".join(message.text for message in messages if message.type == "system")
+        asked = next((message.text for message in reversed(messages) if message.type == "human"), "")
+        rng = np.random.default_rng(None if self.seed is None else [self.seed, *self._content(system, asked)])
+        part = next((name for name in PROMPT_NAMES if system.startswith(_opening(name))), "solve")
+        material = dict(prompts.fenced(asked))
+        text = {
+            "solve": lambda: _solve(system, asked, rng),
+            "judge": lambda: _judge(material, rng),
+            "compose": lambda: _design(system, [], rng),
+            "abstract": lambda: _design(system, [], rng),
+            "evolve": lambda: _design(system, _parts_of(asked), rng),
+        }[part]()
+        read, written = (sum(len(message.text) for message in messages) + 3) // 4, (len(text) + 3) // 4
+        usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+        message = AIMessage(text, usage_metadata=usage, response_metadata={"finish_reason": "stop"})
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    @staticmethod
+    def _content(system: str, asked: str) -> list[int]:
+        """What the reply depends on, without the random tags of the fences."""
+        return [zlib.crc32(re.sub(r"\b[0-9a-f]{16}\b", "", text).encode()) for text in (system, asked)]
+
+
+@cache
+def _opening(name: str) -> str:
+    return prompts.load(name).partition(".")[0]
+
+
+def _solve(thought: str, question: str, rng: np.random.Generator) -> str:
+    key = _squeeze(question)
+    gold = _answers().get(key)
+    if gold is None:
+        return f"{NOTICE} It knows only the questions of GSM8K, and this is none of them."
+    if rng.random() < chance(thought, key):
+        value = gold
+    else:
+        number = float(gold)
+        slips = [number + 1, number * 2, number - 2, number / 2, number * 10]
+        first = _hash("slip", key) % len(slips)
+        slip = slips[first] if rng.random() < 0.4 else slips[int(rng.integers(len(slips)))]
+        value = f"{slip:g}" if f"{slip:g}" != gold else f"{number + 3:g}"
+    steps = "\n".join(_parts_of(thought)) or "The numbers of the task are combined."
+    return f"{NOTICE}\n{steps}\n#### {value}"
+
+
+def _judge(material: dict[str, str], rng: np.random.Generator) -> str:
+    question, answer = _squeeze(material.get("question", "")), material.get("answer", "")
+    gold, given = _answers().get(question), _number(answer)
+    lasting = np.random.default_rng(_hash("impression", question, answer)).normal(0.0, 1.2)
+    middle = 2.0 if gold is None else 7.4 if given == gold else 5.0
+    score = int(np.clip(round(middle + lasting + rng.normal(0.0, 0.73)), 1, 10))
+    critique = f"Simulated judgement. {_CRITIQUES[int(rng.integers(len(_CRITIQUES)))]}"
+    return json.dumps({"critique": critique, "score": score})
+
+
+def _design(system: str, inherited: Sequence[str], rng: np.random.Generator) -> str:
+    wanted = re.search(r"\b(\d+) (?:new )?meta-thoughts", system)
+    count = int(wanted[1]) if wanted else 2
+    mindsets = [part for part in inherited if part in MINDSETS] or list(MINDSETS)
+    strategies = [part for part in inherited if part in STRATEGIES]
+    drafts = []
+    who = rng.permutation(len(mindsets))
+    fresh = rng.permutation(len(STRATEGIES))
+    for index in range(count):
+        moves = [STRATEGIES[fresh[index % len(STRATEGIES)]]]
+        if strategies:
+            moves = [strategies[int(rng.integers(len(strategies)))], *moves]
+        drafts.append({"mindset": mindsets[who[index % len(who)]], "strategy": " ".join(dict.fromkeys(moves))})
+    return json.dumps({"meta_thoughts": drafts})

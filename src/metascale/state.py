@@ -1,0 +1,182 @@
+"""The typed state of a run: JSON values only, so that every checkpoint is plain data.
+
+`pool` and `candidates` grow through `DeltaChannel`, which checkpoints their increments instead of their whole, so the
+bytes that a run writes grow linearly with its budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypedDict
+
+from langchain_core.messages import AnyMessage
+from langgraph.channels.delta import DeltaChannel
+from langgraph.graph.message import add_messages
+from langgraph.managed.is_last_step import RemainingSteps
+
+from metascale.usage import Usage, add_usage
+
+Origin = Literal["fixed", "self_composed", "retrieved", "builtin", "evolved"]
+Status = Literal["ok", "truncated", "refused", "empty", "failed"]
+StopReason = Literal[
+    "budget",
+    "target_reward",
+    "max_calls",
+    "max_tokens_total",
+    "max_seconds",
+    "failures",
+    "step_limit",
+    "interrupted",
+]
+
+SNAPSHOT_EVERY = 1_000
+"""Updates of a growing channel between two whole snapshots of it. Ours: a snapshot holds everything so far, so
+frequent ones make checkpoints grow with the square of the budget; rare ones cost a longer replay on resuming."""
+
+
+class MetaThought(TypedDict):
+    """A way of thinking about the task (paper, section 3): one arm of the bandit."""
+
+    id: str
+    """Unique in the run: `no_strategy`, `chain_of_thought`, or `m1`, `m2`, … in order of birth."""
+    mindset: str
+    """Who thinks: perspective, expertise, role. May be empty."""
+    strategy: str
+    """How a solution is formed under that mindset. May be empty."""
+    origin: Origin
+    """Where it came from."""
+    parents: list[str]
+    """Ids of the meta-thoughts that it was bred from; empty unless evolved."""
+    generation: int
+    """0 for the first pool, else one more than the highest of its parents."""
+
+
+class Candidate(TypedDict):
+    """One sample: an answer under one meta-thought, or the failure to get one."""
+
+    id: int
+    """Number of the sample in the run, from 0."""
+    round: int
+    """Round that planned it, from 1."""
+    meta_thought: str
+    """Id of the meta-thought that it was sampled under."""
+    status: Status
+    """`truncated`, `refused` and `empty` are answers with a flaw; `failed` is no answer at all."""
+    text: str
+    """The answer; empty if there is none."""
+    error: str | None
+    """Why the sample failed or is flawed, in one line."""
+    reward: float | None
+    """Reward in [0, 1]; null while or if nobody could score it."""
+    critique: str | None
+    """What the judge said before scoring."""
+    input_tokens: int
+    output_tokens: int
+
+
+class Pull(TypedDict):
+    """A planned sample."""
+
+    id: int
+    meta_thought: str
+
+
+class Rival(TypedDict):
+    """The best answer of a meta-thought that did not win."""
+
+    candidate: int
+    meta_thought: str
+    reward: float | None
+
+
+class Bill(TypedDict):
+    """`Usage` as results report it."""
+
+    samples: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+    cost_usd: float | None
+
+
+class Result(TypedDict):
+    """What a run found, and why it stopped."""
+
+    answer: str
+    """The text of the winning sample."""
+    reward: float | None
+    """Its reward in [0, 1]; null if nothing could be scored."""
+    meta_thought: MetaThought
+    """What it was sampled under."""
+    candidate: int
+    """The id of the winning sample."""
+    stop_reason: StopReason
+    usage: Bill
+    rivals: list[Rival]
+    """At most three, best first."""
+    notes: list[str]
+    """What went wrong or was replaced on the way, one line each."""
+
+
+def merge_by_id(items: Sequence[Any], writes: Sequence[Sequence[Mapping[str, Any]]]) -> list[Any]:
+    """Add the written records to `items`; a record with a known id updates that one's fields.
+
+    Deterministic, and the same however the writes are batched, as `DeltaChannel` demands.
+    """
+    merged = {item["id"]: item for item in items}
+    for write in writes:
+        for record in write:
+            merged[record["id"]] = {**merged.get(record["id"], {}), **record}
+    return list(merged.values())
+
+
+def add_notes(notes: list[str], new: list[str]) -> list[str]:
+    """All notes in order of appearance, each once."""
+    return list(dict.fromkeys([*notes, *new]))
+
+
+class Input(TypedDict):
+    """What a run starts from: a conversation that ends with a question."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class Output(TypedDict):
+    """What a run returns: the conversation with the answer, and the result beside it."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    result: Result
+
+
+class State(TypedDict):
+    """Everything that a run knows; what a checkpoint holds."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    """The conversation. The only key shared with a parent graph."""
+    pool: Annotated[list[MetaThought], DeltaChannel(merge_by_id, snapshot_frequency=SNAPSHOT_EVERY)]
+    """The meta-thoughts, in order of birth."""
+    candidates: Annotated[list[Candidate], DeltaChannel(merge_by_id, snapshot_frequency=SNAPSHOT_EVERY)]
+    """Every sample so far."""
+    plan: list[Pull]
+    """The pulls of the current round."""
+    round: int
+    """Rounds planned so far."""
+    evolved_at: int
+    """The round after which the pool last evolved; 0 before the first evolution."""
+    usage: Annotated[Usage, add_usage]
+    """What was spent so far."""
+    notes: Annotated[list[str], add_notes]
+    """What went wrong or was replaced on the way."""
+    result: Result | None
+    """Set by `finalize`."""
+    remaining_steps: RemainingSteps
+
+
+class Sampling(TypedDict):
+    """What `generate` is sent: the conversation and one planned sample."""
+
+    messages: list[AnyMessage]
+    id: int
+    round: int
+    meta_thought: MetaThought

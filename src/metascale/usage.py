@@ -1,0 +1,64 @@
+"""What a run has spent, and how parts of the bill are added up."""
+
+from __future__ import annotations
+
+import time
+from typing import TypedDict
+
+
+class Usage(TypedDict):
+    """A bill, of one request, one node or a whole run."""
+
+    samples: int
+    """Answers generated: what the budget counts."""
+    calls: int
+    """Model requests of every kind: samples, judgements, meta calls, repairs and retries."""
+    input_tokens: int
+    """Prompt tokens, as the servers reported them."""
+    output_tokens: int
+    """Completion tokens, as the servers reported them."""
+    seconds: float
+    """Wall-clock seconds at work: the union of all working spans, so time between a crash and its resumption
+    and the overlap of parallel calls are not counted."""
+    cost_usd: float | None
+    """US dollars, or null as soon as one request has no known price."""
+    until: float
+    """When the last working span ended, in seconds since the epoch (0: no span)."""
+
+
+def no_usage() -> Usage:
+    """An empty bill."""
+    return {
+        "samples": 0,
+        "calls": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "seconds": 0.0,
+        "cost_usd": 0.0,
+        "until": 0.0,
+    }
+
+
+def working_since(start: float) -> Usage:
+    """A bill that holds only time: the span from `start` (seconds since the epoch) to now."""
+    now = time.time()
+    return no_usage() | {"seconds": max(0.0, now - start), "until": now}
+
+
+def add_usage(total: Usage, part: Usage) -> Usage:
+    """The sum of two bills; seconds in which both were at work count once.
+
+    Time is exact while parts are added in the order in which their spans began, as a superstep's are.
+    """
+    total = total or no_usage()
+    overlap_free = part["until"] - max(total["until"], part["until"] - part["seconds"])
+    costs = (total["cost_usd"], part["cost_usd"])
+    return {
+        "samples": total["samples"] + part["samples"],
+        "calls": total["calls"] + part["calls"],
+        "input_tokens": total["input_tokens"] + part["input_tokens"],
+        "output_tokens": total["output_tokens"] + part["output_tokens"],
+        "seconds": total["seconds"] + max(0.0, overlap_free),
+        "cost_usd": None if costs[0] is None or costs[1] is None else costs[0] + costs[1],
+        "until": max(total["until"], part["until"]),
+    }
