@@ -262,7 +262,18 @@ class MeteredModel:
         except (NotImplementedError, ValueError, TypeError):
             return None
         first = chain.first if isinstance(chain, RunnableSequence) else None
-        return dict(first.kwargs) if isinstance(first, RunnableBinding) else None
+        return self._sent_as_it_is(dict(first.kwargs)) if isinstance(first, RunnableBinding) else None
+
+    def _sent_as_it_is(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The options with the schema where OpenAI's client passes it on unread.
+
+        Walking the schema and parsing the reply cost that client more than a millisecond a request, and the reply is
+        read here anyway. (Through the Responses API the server refuses this, and the next form is tried.)
+        """
+        if "response_format" not in options or not _has_field(self.model, "extra_body"):
+            return options
+        own = getattr(self.model, "extra_body", None) or {}
+        return {"extra_body": {**own, "response_format": options["response_format"]}}
 
     def _seeded(self, settings: MetaScaleSettings, place: Sequence[int | str]) -> BaseChatModel:
         if not _has_field(self.model, "seed"):

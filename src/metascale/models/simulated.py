@@ -137,7 +137,6 @@ class SimulatedChatModel(BaseChatModel):
         system = "\n\n".join(message.text for message in messages if message.type == "system")
         asked = next((message.text for message in reversed(messages) if message.type == "human"), "")
         rng = np.random.default_rng(None if self.seed is None else [self.seed, *self._content(system, asked)])
-        part = next((name for name in PROMPT_NAMES if system.startswith(_opening(name))), "solve")
         material = dict(prompts.fenced(asked))
         text = {
             "solve": lambda: _solve(system, asked, rng),
@@ -145,7 +144,7 @@ class SimulatedChatModel(BaseChatModel):
             "compose": lambda: _design(system, [], rng),
             "abstract": lambda: _design(system, [], rng),
             "evolve": lambda: _design(system, _parts_of(asked), rng),
-        }[part]()
+        }[kind_of_request(system)]()
         read, written = (sum(len(message.text) for message in messages) + 3) // 4, (len(text) + 3) // 4
         usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
         message = AIMessage(text, usage_metadata=usage, response_metadata={"finish_reason": "stop"})
@@ -160,6 +159,11 @@ class SimulatedChatModel(BaseChatModel):
 @cache
 def _opening(name: str) -> str:
     return prompts.load(name).partition(".")[0]
+
+
+def kind_of_request(system: str) -> str:
+    """Which of the prompts a request was made from: one of `PROMPT_NAMES`, or `"solve"`."""
+    return next((name for name in PROMPT_NAMES if system.startswith(_opening(name))), "solve")
 
 
 def _solve(thought: str, question: str, rng: np.random.Generator) -> str:
