@@ -137,10 +137,11 @@ def _completion(body: dict[str, Any], text: str, fault: Fault, tokens: tuple[int
 def serving(server: OpenAIServer) -> Iterator[OpenAIServer]:
     """Run the server in a thread of this process; its URL is `server.url`."""
     loop = asyncio.new_event_loop()
-    listener = loop.run_until_complete(asyncio.start_server(server.handle, "127.0.0.1", 0, limit=2**24))
-    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    starting = asyncio.start_server(server.handle, "127.0.0.1", 0, limit=2**24)
+    listener = asyncio.run_coroutine_threadsafe(starting, loop).result(10)
+    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
     try:
         yield server
     finally:

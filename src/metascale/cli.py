@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ValidationError
 from rich.console import Console
 from rich.live import Live
@@ -27,6 +29,7 @@ from metascale.settings import MetaScaleSettings
 from metascale.state import State
 
 FAILED, WRONG_USAGE = 1, 2
+ONLY_THREAD = "run"
 
 app = typer.Typer(
     help="Let a chat model choose how to think before it answers (METASCALE).",
@@ -164,13 +167,13 @@ async def _solve(
         judge_url = base_url if judge_name.startswith("openai:") else None
         reward = JudgeReward(resolve_model(judge_name, base_url=judge_url))
     async with AsyncExitStack() as stack:
-        checkpointer = None
+        checkpointer: BaseCheckpointSaver[str] = InMemorySaver()
         if db is not None:
             from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver  # noqa: PLC0415  only where it is used
 
             checkpointer = await stack.enter_async_context(AsyncSqliteSaver.from_conn_string(str(db)))
         graph = create_metascale(model, reward=reward, settings=settings, checkpointer=checkpointer)
-        session = Session(graph, settings, thread, model=name, judge_model=judge_name)
+        session = Session(graph, settings, thread or ONLY_THREAD, model=name, judge_model=judge_name)
         live = stack.enter_context(Live(console=console, refresh_per_second=8)) if console else None
 
         def watch(state: State) -> None:
@@ -212,3 +215,7 @@ def _as_json(ended: Ended) -> dict[str, Any]:
 def _fail(console: Console, error: BaseException, code: int) -> None:
     console.print(f"metascale: {describe(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    main()

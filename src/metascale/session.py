@@ -65,7 +65,9 @@ def empty_state() -> State:
 def fold(state: State, updates: dict[str, Any]) -> State:
     """The state after what a node returned, by the graph's own reducers."""
     merged = cast("dict[str, Any]", dict(state))
-    for update in updates.values():
+    for node, update in updates.items():
+        if node.startswith("__"):
+            continue
         for key, value in (update or {}).items():
             if isinstance(value, Overwrite):
                 merged[key] = value.value
@@ -84,19 +86,20 @@ class Session:
     """A graph, a thread of it, and what runs on the thread must have in common to be continued.
 
     Attributes:
-        graph: compiled with a checkpointer if the thread is to outlive the process.
-        thread: the thread's name; None for a run that nobody will continue.
+        graph: compiled with a checkpointer, on disk if the thread is to outlive the process.
+        thread: the thread's name.
         fingerprint: what the run is made of: model, judge and settings.
     """
 
-    def __init__(self, graph: AnyGraph, settings: MetaScaleSettings, thread: str | None, **parts: str | None) -> None:
+    def __init__(self, graph: AnyGraph, settings: MetaScaleSettings, thread: str, **parts: str | None) -> None:
         """Open the thread; `parts` are the names of models and the like."""
         self.graph = graph
         self.thread = thread
         self.fingerprint = {**parts, **settings.model_dump(mode="json")}
-        self._config: RunnableConfig = {"metadata": {_FINGERPRINT: json.dumps(self.fingerprint)}}
-        if thread is not None:
-            self._config["configurable"] = {"thread_id": thread}
+        self._config: RunnableConfig = {
+            "configurable": {"thread_id": thread},
+            "metadata": {_FINGERPRINT: json.dumps(self.fingerprint)},
+        }
 
     async def solve(self, question: str, watch: Watcher) -> Ended:
         """Answer the question, or continue to answer it where an interrupted run stopped.
@@ -112,16 +115,22 @@ class Session:
             NoAnswerError: no sample succeeded.
         """
         state = empty_state()
-        message: HumanMessage | None = HumanMessage(question)
-        if self.thread is not None:
-            snapshot = await self.graph.aget_state(self._config)
-            if snapshot.values:
-                stored, message = self._continue(snapshot, question)
-                if stored is not None:
-                    return stored
-                if message is None:
-                    state = cast("State", empty_state() | snapshot.values)
-        work = asyncio.ensure_future(self._run(state, message, watch))
+        begin: HumanMessage | None = HumanMessage(question)
+        snapshot = await self.graph.aget_state(self._config)
+        if snapshot.values:
+            values = _state(snapshot)
+            asked = next((message for message in reversed(values["messages"]) if message.type == "human"), None)
+            same_question = asked is not None and asked.text == question
+            if not snapshot.tasks:
+                if same_question and values["result"] is not None and not self._changes(snapshot):
+                    return Ended(values, values["result"], stored=True)
+            else:
+                self._check(snapshot, same_question=same_question)
+                if snapshot.tasks[0].name == "finalize" and not ranking(values["candidates"]):
+                    begin = HumanMessage(question, id=asked.id if asked else None)
+                else:
+                    state, begin = _state(await self.graph.aget_state(snapshot.config)), None
+        work = asyncio.ensure_future(self._run(state, begin, watch))
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self._interrupt, work)
         try:
@@ -133,47 +142,45 @@ class Session:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         work.cancel()
 
-    async def _run(self, state: State, message: HumanMessage | None, watch: Watcher) -> Ended:
-        begin = None if message is None else {"messages": [message]}
-        durability: Any = None if self.thread is None else "sync"
+    async def _run(self, state: State, begin: HumanMessage | None, watch: Watcher) -> Ended:
+        given = None if begin is None else {"messages": [begin]}
         try:
-            async for updates in self.graph.astream(begin, self._config, stream_mode="updates", durability=durability):
-                state = fold(state, cast("dict[str, Any]", updates))
+            async for updates in self.graph.astream(given, self._config, stream_mode="updates", durability="sync"):
+                state = fold(state, cast(dict[str, Any], updates))
                 watch(state)
         except asyncio.CancelledError:
+            state = _state(await self.graph.aget_state(self._config))
             try:
                 return Ended(state, conclude(state, "interrupted"))
             except NoAnswerError as error:
                 raise NoAnswerError("interrupted before the first answer") from error
-        result = state["result"]
-        if result is None:
+        final = _state(await self.graph.aget_state(self._config))
+        if final["result"] is None:
             raise NoAnswerError("the run ended without a result")
-        return Ended(state, result)
+        return Ended(final, final["result"])
 
-    def _continue(self, snapshot: StateSnapshot, question: str) -> tuple[Ended | None, HumanMessage | None]:
-        """What is left to do on a thread that exists: a stored answer, a new question, or neither: resume."""
-        values = cast("State", empty_state() | snapshot.values)
-        asked = next((m for m in reversed(values["messages"]) if m.type == "human"), None)
-        same_question = asked is not None and asked.text == question
+    def _changes(self, snapshot: StateSnapshot) -> list[str]:
+        """In what the thread's run differs from the one asked for."""
         before = json.loads(str((snapshot.metadata or {}).get(_FINGERPRINT, "{}")))
-        changed = [
+        return [
             f"{name} was {before.get(name)!r} and is now {self.fingerprint.get(name)!r}"
             for name in dict.fromkeys([*before, *self.fingerprint])
             if before.get(name) != self.fingerprint.get(name)
         ]
-        if not snapshot.next:
-            if same_question and not changed and values["result"] is not None:
-                return Ended(values, values["result"], stored=True), None
-            return None, HumanMessage(question)
+
+    def _check(self, snapshot: StateSnapshot, *, same_question: bool) -> None:
+        """Make sure that the thread's unfinished run is the one asked for."""
         if not same_question:
             raise ThreadError(
                 f"thread {self.thread!r} has not finished another question; ask that one again, or use another --thread"
             )
-        if changed:
+        changes = self._changes(snapshot)
+        if changes:
             raise ThreadError(
-                f"thread {self.thread!r} has not finished, and its settings changed: {'; '.join(changed)}. "
+                f"thread {self.thread!r} has not finished, and its settings changed: {'; '.join(changes)}. "
                 "Repeat them to continue, or use another --thread"
             )
-        if snapshot.next == ("finalize",) and not ranking(values["candidates"]):
-            return None, HumanMessage(question, id=asked.id if asked else None)
-        return None, None
+
+
+def _state(snapshot: StateSnapshot) -> State:
+    return cast(State, empty_state() | snapshot.values)

@@ -1,0 +1,39 @@
+"""Fixtures that speak to real parts: a loopback server, real checkpointers, the real command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from langchain_openai import ChatOpenAI
+
+from metascale.data import gsm8k
+from tests.openai_server import OpenAIServer, serving
+
+os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+for variable in ("METASCALE_MODEL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
+    os.environ.pop(variable, None)
+os.environ["LANGSMITH_TRACING"] = "false"
+
+QUESTION = gsm8k()[0]["question"]
+ServerFactory = Callable[..., OpenAIServer]
+
+
+@pytest.fixture
+def start_server() -> Iterator[ServerFactory]:
+    """Start loopback servers that end with the test."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(serving(OpenAIServer(**options)))
+
+
+def chat_model(server: OpenAIServer, **options: Any) -> ChatOpenAI:
+    """The real client of a loopback server."""
+    return ChatOpenAI(model="loopback", base_url=server.url, api_key="none", **options)
+
+
+def ask(question: str = QUESTION) -> dict[str, Any]:
+    """A graph's input."""
+    return {"messages": [{"role": "user", "content": question}]}

@@ -1,0 +1,236 @@
+"""Checkpoints: small, plain, and enough to go on from."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from metascale import MetaScaleSettings, create_metascale
+from metascale.session import empty_state, fold
+from tests.conftest import QUESTION, ServerFactory, ask
+from tests.openai_server import Fault, OpenAIServer
+from tests.scripted import ScriptedModel, sensible
+
+THREAD: Any = {"configurable": {"thread_id": "t"}}
+
+
+def saved_bytes(path: Path) -> int:
+    with sqlite3.connect(path) as db:
+        sizes = db.execute(
+            "select (select sum(length(checkpoint) + length(metadata)) from checkpoints)"
+            " + (select sum(length(value)) from writes)"
+        ).fetchone()
+    db.close()
+    return int(sizes[0])
+
+
+def test_checkpoint_bytes_grow_linearly(tmp_path: Path) -> None:
+    def long_winded(kind: str, number: int, messages: Any) -> Any:
+        return f"Answer {number}. {'Because. ' * 160}" if kind == "solve" else sensible(kind, number, messages)
+
+    bytes_a_sample = {}
+    for budget in (32, 128, 512):
+        path = tmp_path / f"{budget}.sqlite"
+        settings = MetaScaleSettings(budget=budget, evolve_every=4)
+        with SqliteSaver.from_conn_string(str(path)) as saver:
+            graph = create_metascale(ScriptedModel(write=long_winded), settings=settings, checkpointer=saver)
+            graph.invoke(ask(), THREAD)
+        bytes_a_sample[budget] = saved_bytes(path) / budget
+    for budget in (128, 512):
+        assert bytes_a_sample[budget] == pytest.approx(bytes_a_sample[32], rel=0.2), bytes_a_sample
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """A final state without what differs between equal runs: message ids and the clock."""
+    return {
+        "pool": values["pool"],
+        "candidates": values["candidates"],
+        "result": {**values["result"], "usage": {**values["result"]["usage"], "seconds": None}},
+        "messages": [m.content for m in values["messages"]],
+    }
+
+
+def test_the_same_seed_gives_the_same_run_parallel_sequential_and_resumed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    settings = MetaScaleSettings(budget=16, seed=5)
+    with SqliteSaver.from_conn_string(str(tmp_path / "runs.sqlite")) as saver:
+        graph = create_metascale("simulated", settings=settings, checkpointer=saver)
+
+        def thread(name: str) -> Any:
+            return {"configurable": {"thread_id": name}}
+
+        graph.invoke(ask(), thread("parallel"))
+        expected = plain(graph.get_state(thread("parallel")).values)
+        graph.invoke(ask(), {**thread("sequential"), "max_concurrency": 1})
+        assert plain(graph.get_state(thread("sequential")).values) == expected
+        for cut in range(1, 28, 3):
+            config = thread(f"cut {cut}")
+            stream = graph.stream(ask(), config, stream_mode="updates", durability="sync")
+            for _ in range(cut):
+                next(stream)
+            stream.close()
+            assert not graph.get_state(config).values.get("result")
+            graph.invoke(None, config)
+            assert plain(graph.get_state(config).values) == expected
+        other = create_metascale("simulated", settings=MetaScaleSettings(budget=16, seed=6), checkpointer=saver)
+        other.invoke(ask(), thread("other"))
+        assert plain(other.get_state(thread("other")).values) != expected
+    assert not caplog.records
+
+
+def test_state_is_plain_data(tmp_path: Path) -> None:
+    with SqliteSaver.from_conn_string(str(tmp_path / "runs.sqlite")) as saver:
+        graph = create_metascale("simulated", settings=MetaScaleSettings(budget=8), checkpointer=saver)
+        graph.invoke(ask(), THREAD)
+        values = graph.get_state(THREAD).values
+    del values["messages"]
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+
+
+def test_folded_updates_equal_the_state() -> None:
+    graph = create_metascale("simulated", settings=MetaScaleSettings(budget=16, seed=3), checkpointer=InMemorySaver())
+    state = empty_state()
+    for updates in graph.stream(ask(), THREAD, stream_mode="updates"):
+        state = fold(state, updates)
+    values = graph.get_state(THREAD).values
+    state["candidates"].sort(key=lambda candidate: candidate["id"])
+    for key in ("pool", "candidates", "notes", "result", "round", "evolved_at"):
+        assert state[key] == values[key]  # type: ignore[literal-required]
+
+
+def solve(server: OpenAIServer, *options: str) -> subprocess.Popen[str]:
+    """The command line as a person starts it, on a model of the loopback server."""
+    command = [sys.executable, "-W", "error", "-m", "metascale.cli", "solve", QUESTION]
+    command += ["--model", "openai:loopback", "--base-url", server.url, "--json", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+
+
+def wait_for(server: OpenAIServer, kind: str, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 30
+    while server.count(kind) < count:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+
+
+def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
+    tmp_path: Path, start_server: ServerFactory
+) -> None:
+    path = str(tmp_path / "runs.sqlite")
+    options = ("--budget", "24", "--batch-size", "4", "--seed", "5", "--db", path, "--thread", "t")
+    server = start_server(latency=0.05)
+    graph_settings = MetaScaleSettings(budget=24, batch_size=4, seed=5)
+    kept: dict[int, str] = {}
+    kills = ((2, "solve"), (5, "judge"), (11, "solve"), (1, "evolve"), (18, "judge"))
+    for count, kind in kills:
+        process = solve(server, *options)
+        wait_for(server, kind, count, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        with SqliteSaver.from_conn_string(path) as saver:
+            graph = create_metascale("simulated", settings=graph_settings, checkpointer=saver)
+            finished = {c["id"]: c["text"] for c in graph.get_state(THREAD).values.get("candidates", [])}
+        assert kept.items() <= finished.items()
+        kept = finished
+    process = solve(server, *options)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    found = json.loads(out)
+    assert found["usage"]["samples"] == len(found["candidates"]) == 24
+    assert [c["id"] for c in found["candidates"]] == list(range(24))
+    assert kept.items() <= {c["id"]: c["text"] for c in found["candidates"]}.items()
+    assert server.count("solve") <= 24 + 4 * len(kills)
+
+    fresh = start_server()
+    process = solve(fresh, "--budget", "24", "--batch-size", "4", "--seed", "5")
+    undisturbed = json.loads(process.communicate(timeout=60)[0])
+    for run in (found, undisturbed):
+        del run["usage"]["seconds"]
+    assert found == undisturbed
+
+    served = server.requests.total()
+    again, notice = solve(server, *options).communicate(timeout=60)
+    assert json.loads(again)["answer"] == found["answer"]
+    assert "nothing was spent" in notice
+    assert server.requests.total() == served
+
+
+def test_a_thread_whose_settings_or_question_changed_is_left_alone(
+    tmp_path: Path, start_server: ServerFactory
+) -> None:
+    place = ("--db", str(tmp_path / "runs.sqlite"), "--thread", "t")
+    server = start_server(latency=0.05)
+    process = solve(server, "--budget", "16", *place)
+    wait_for(server, "solve", 3, process)
+    process.kill()
+    process.communicate()
+    changed = solve(server, "--budget", "20", *place)
+    _, complaint = changed.communicate(timeout=60)
+    assert changed.returncode == 2
+    assert complaint.count("\n") == 1
+    assert "budget was 16 and is now 20" in complaint
+    command = [sys.executable, "-m", "metascale.cli", "solve", "Another?", "--model", "simulated", *place]
+    other = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert other.returncode == 2
+    assert "has not finished another question" in other.stderr
+    rest = solve(server, "--budget", "16", *place)
+    assert json.loads(rest.communicate(timeout=60)[0])["usage"]["samples"] == 16
+
+
+def test_a_thread_without_any_answer_can_be_tried_again(tmp_path: Path, start_server: ServerFactory) -> None:
+    place = ("--db", str(tmp_path / "runs.sqlite"), "--thread", "t", "--budget", "4", "--set", "max_failures=2")
+    dead = start_server(forms=frozenset(), script=lambda *_: _refuse())
+    process = solve(dead, *place)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "none of 4 samples gave an answer" in complaint
+    assert complaint.count("\n") == 1
+    dead.script = None
+    process = solve(dead, *place)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["usage"]["samples"] == 4
+
+
+def _refuse() -> Any:
+    return Fault(401, '{"error": {"message": "Incorrect API key provided"}}')
+
+
+def test_ctrl_c_returns_the_best_answer_so_far(start_server: ServerFactory) -> None:
+    server = start_server(latency=0.1)
+    process = solve(server, "--budget", "64")
+    wait_for(server, "judge", 6, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    found = json.loads(out)
+    assert found["stop_reason"] == "interrupted"
+    assert 6 <= found["usage"]["samples"] < 64
+    assert found["answer"]
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_before_the_first_answer_says_so(start_server: ServerFactory) -> None:
+    server = start_server(latency=1.0)
+    process = solve(server)
+    deadline = time.monotonic() + 30
+    while not server.requests["compose"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (1, "")
+    assert err == "metascale: interrupted before the first answer\n"
