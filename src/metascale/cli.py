@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,6 +86,8 @@ def solve(
         settings = _settings(given, setting or [])
         if (db is None) != (thread is None):
             raise UsageError("--db and --thread go together")
+        if db is not None:
+            _check_database(db)
         name, simulated_by_default = model_or_simulation(model)
         if simulated_by_default and not quiet:
             console.print(SIMULATION_NOTICE, style="yellow", soft_wrap=True)
@@ -138,6 +140,17 @@ def _settings(given: dict[str, Any], others: list[str]) -> MetaScaleSettings:
         except ValueError:
             values[name] = value
     return MetaScaleSettings(**values)
+
+
+def _check_database(path: Path) -> None:
+    """Make sure that a database can be opened and written.
+
+    Raises:
+        sqlite3.Error: it cannot.
+    """
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("begin immediate")
+        database.execute("rollback")
 
 
 def _question(text: str) -> str:
