@@ -7,12 +7,13 @@ bytes that a run writes grow linearly with its budget.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AnyMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph.message import add_messages
 from langgraph.managed.is_last_step import RemainingSteps
+from typing_extensions import TypedDict
 
 from metascale.usage import Usage, add_usage
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TypedDict
+from typing_extensions import TypedDict
 
 
 class Usage(TypedDict):

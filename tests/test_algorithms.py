@@ -1,0 +1,241 @@
+"""The pure parts: policies, pool, bill, reducers, choice."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metascale import Candidate, MetaScaleSettings, MetaThought
+from metascale.bandits import UCB, Arm, Policy, Softmax, ucb_scores
+from metascale.bandits.softmax import largest_remainder
+from metascale.budget import affordable, evolution_due, failures_in_a_row, stop_reason
+from metascale.choice import ranking, rivals
+from metascale.evolution import choose_parents
+from metascale.pool import Draft, admit, interleave, similarity
+from metascale.seeds import derive_seed
+from metascale.state import merge_by_id
+from metascale.usage import Usage, add_usage, no_usage
+
+REWARDS = st.floats(0, 1)
+ARMS = st.lists(
+    st.lists(REWARDS, max_size=6).flatmap(lambda r: st.builds(Arm, st.integers(len(r), len(r) + 2), st.just(tuple(r)))),
+    min_size=1,
+    max_size=12,
+)
+POLICIES: list[Policy] = [UCB(0.3), UCB(0.0), Softmax(0.1)]
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@given(arms=ARMS, size=st.integers(1, 20))
+def test_a_round_has_its_size_and_begins_with_unpulled_arms(policy: Policy, arms: list[Arm], size: int) -> None:
+    plan = policy.plan(arms, size, rng())
+    assert len(plan) == size
+    fresh = [i for i, arm in enumerate(arms) if arm.pulls == 0]
+    assert plan[: len(fresh)] == fresh[:size]
+    assert all(0 <= index < len(arms) for index in plan)
+    assert plan == policy.plan(arms, size, rng())
+
+
+def test_ucb_is_the_papers_formula() -> None:
+    arms = [Arm(4, (0.5, 0.5, 0.2, 0.8)), Arm(1, (0.9,)), Arm(0)]
+    scores = ucb_scores(arms, 0.7)
+    assert scores[0] == pytest.approx(0.5 + 0.7 * math.sqrt(math.log(5) / 4))
+    assert scores[1] == pytest.approx(0.9 + 0.7 * math.sqrt(math.log(5) / 1))
+    assert scores[2] == math.inf
+
+
+def test_ucb_spreads_a_round_over_close_arms_and_exploits_a_clear_winner() -> None:
+    close = [Arm(2, (0.5, 0.5)), Arm(2, (0.5, 0.5)), Arm(2, (0.5, 0.5))]
+    assert sorted(UCB(0.3).plan(close, 6, rng())) == [0, 0, 1, 1, 2, 2]
+    clear = [Arm(2, (0.1, 0.1)), Arm(2, (0.9, 0.9))]
+    assert UCB(0.1).plan(clear, 4, rng()) == [1, 1, 1, 1]
+
+
+def test_ucb_ties_are_broken_by_the_seed_alone() -> None:
+    arms = [Arm(1, (0.5,))] * 5
+    plans = {UCB(0.3).plan(arms, 1, np.random.default_rng(seed))[0] for seed in range(60)}
+    assert plans == set(range(5))
+
+
+def test_an_unscored_arm_counts_as_average_not_as_zero() -> None:
+    arms = [Arm(1, (0.2,)), Arm(1), Arm(1, (0.4,))]
+    assert ucb_scores(arms, 0.0).tolist() == pytest.approx([0.2, 0.3, 0.4])
+
+
+def test_softmax_shares_a_round_by_mean_reward() -> None:
+    arms = [Arm(1, (0.5,)), Arm(1, (0.5 + 0.1 * math.log(3),))]
+    assert sorted(Softmax(0.1).plan(arms, 8, rng())) == [0, 0, 1, 1, 1, 1, 1, 1]
+
+
+@given(st.lists(st.floats(0.001, 1), min_size=1, max_size=12), st.integers(0, 40))
+def test_largest_remainder_loses_nothing(weights: list[float], size: int) -> None:
+    shares = np.array(weights) / sum(weights)
+    counts = largest_remainder(shares, size, rng())
+    assert counts.sum() == size
+    assert (np.abs(counts - shares * size) < 1 + 1e-9).all()
+
+
+def test_eight_equal_arms_and_a_round_of_seven() -> None:
+    starved = {int(np.argmin(largest_remainder(np.full(8, 1 / 8), 7, np.random.default_rng(s)))) for s in range(80)}
+    assert starved == set(range(8))
+
+
+def test_parents_are_the_scored_arms_of_highest_ucb() -> None:
+    arms = [Arm(3, (0.4, 0.4, 0.4)), Arm(2), Arm(9, (0.5,) * 9), Arm(1, (0.45,))]
+    assert choose_parents(arms, 2, 0.3) == [3, 0]
+    assert choose_parents(arms, 2, 0.0) == [2, 3]
+    assert choose_parents(arms, 9, 0.0) == [2, 3, 0]
+
+
+def thought(name: str, generation: int = 0, text: str = "") -> MetaThought:
+    return {
+        "id": name,
+        "mindset": text or name,
+        "strategy": text,
+        "origin": "self_composed",
+        "parents": [],
+        "generation": generation,
+    }
+
+
+def draft(text: str) -> tuple[Draft, Any]:
+    return Draft(mindset=f"You are {text}.", strategy=f"Do it as {text} would."), "evolved"
+
+
+def test_admission_drops_duplicates_and_keeps_lineage() -> None:
+    pool = [thought("m1", 2), thought("m2", 0)]
+    wanted = [draft("a tailor"), draft("A  tailor"), draft("an umpire"), draft("the last mohican")]
+    children = admit(pool, wanted, at_most=2, threshold=0.8, parents=pool)
+    assert [(c["id"], c["mindset"]) for c in children] == [("m3", "You are a tailor."), ("m4", "You are an umpire.")]
+    assert all(c["parents"] == ["m1", "m2"] and c["generation"] == 3 for c in children)
+    assert admit(pool, wanted[:1], at_most=0, threshold=0.8) == []
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_similarity_is_a_similarity(one: str, other: str) -> None:
+    assert 0 <= similarity(one, other) == similarity(other, one) <= 1
+    assert similarity(one, one) == 1
+
+
+def test_sources_take_turns() -> None:
+    a, b, c = draft("a"), draft("b"), draft("c")
+    assert interleave([a, b], [c]) == [a, c, b]
+    assert interleave([], [c]) == [c]
+
+
+RECORDS = st.lists(
+    st.fixed_dictionaries({"id": st.integers(0, 5)}, optional={"a": st.integers(), "b": st.integers()}), max_size=4
+)
+
+
+@given(RECORDS, st.lists(RECORDS, max_size=6), st.integers(0, 6))
+def test_the_reducer_is_batching_invariant(start: list[Any], writes: list[list[Any]], cut: int) -> None:
+    base = merge_by_id([], [start])
+    at_once = merge_by_id(base, writes)
+    assert merge_by_id(merge_by_id(base, writes[:cut]), writes[cut:]) == at_once
+
+
+def spent(seconds: float, until: float, **counts: int) -> Usage:
+    return {**no_usage(), **counts, "seconds": seconds, "until": until}  # type: ignore[typeddict-item]
+
+
+def test_overlapping_work_counts_once() -> None:
+    total = no_usage()
+    for part in (spent(10, 10), spent(10, 12), spent(1, 5), spent(2, 100)):
+        total = add_usage(total, part)
+    assert total["seconds"] == pytest.approx(14)
+
+
+def test_an_unknown_price_makes_the_cost_unknown() -> None:
+    known = no_usage() | {"cost_usd": 0.5}
+    assert add_usage(known, known)["cost_usd"] == 1.0
+    assert add_usage(add_usage(known, no_usage() | {"cost_usd": None}), known)["cost_usd"] is None
+
+
+def candidate(number: int, reward: float | None, status: Any = "ok", arm: str = "m1") -> Candidate:
+    return {
+        "id": number,
+        "round": 1,
+        "meta_thought": arm,
+        "status": status,
+        "text": "" if status in {"failed", "empty"} else f"text {number}",
+        "error": None,
+        "reward": reward,
+        "critique": None,
+        "input_tokens": 0,
+        "output_tokens": 0,
+    }
+
+
+def test_ranking_prefers_reward_then_whole_answers_then_the_earlier() -> None:
+    candidates = [
+        candidate(0, None, "failed"),
+        candidate(1, None, "refused"),
+        candidate(2, None, "truncated"),
+        candidate(3, None),
+        candidate(4, 0.0),
+        candidate(5, 0.7, "truncated"),
+        candidate(6, 0.7, arm="m2"),
+        candidate(7, 0.7, arm="m3"),
+        candidate(8, 0.0, "empty"),
+    ]
+    assert [c["id"] for c in ranking(candidates)] == [6, 7, 5, 4, 3, 2, 1]
+    assert [r["candidate"] for r in rivals(ranking(candidates))] == [7, 5]
+
+
+def test_limits_in_order() -> None:
+    settings = MetaScaleSettings(budget=4, max_calls=20, max_failures=2, max_tokens_total=100, max_seconds=5)
+
+    def why(usage: Any, *candidates: Candidate, steps: int = 99) -> str | None:
+        return stop_reason(settings, no_usage() | usage, candidates, calls_per_answer=1, remaining_steps=steps)
+
+    assert why({}) is None
+    assert why({"samples": 4, "calls": 20}) == "budget"
+    assert why({"calls": 18}) is None
+    assert why({"calls": 19}) == "max_calls"
+    assert why({"input_tokens": 60, "output_tokens": 40}) == "max_tokens_total"
+    assert why({"seconds": 5.0}) == "max_seconds"
+    failed = candidate(0, None, "failed")
+    assert why({}, failed, candidate(1, 1.0), failed) is None
+    assert why({}, candidate(1, 1.0), failed, failed) == "failures"
+    assert why({}, steps=4) == "step_limit"
+    assert failures_in_a_row([failed, failed]) == 2
+
+
+def test_calls_bound_the_round() -> None:
+    settings = MetaScaleSettings(budget=10, max_calls=9)
+    assert affordable(settings, no_usage(), calls_per_answer=1) == 4
+    assert affordable(settings, no_usage(), calls_per_answer=0) == 9
+    assert affordable(settings, no_usage() | {"samples": 8}, calls_per_answer=1) == 2
+    assert affordable(settings, no_usage() | {"samples": 12}, calls_per_answer=1) == 0
+
+
+def test_evolution_waits_for_every_arm_and_for_a_reward() -> None:
+    settings = MetaScaleSettings(evolve_every=2)
+
+    def due(arms: list[Arm], **changes: int) -> bool:
+        return evolution_due(settings, arms, **{"rounds": 4, "evolved_at": 2, "samples_left": 1, **changes})
+
+    pulled = [Arm(1, (0.5,)), Arm(1)]
+    assert due(pulled)
+    assert not due([*pulled, Arm(0)])
+    assert not due([Arm(1), Arm(1)])
+    assert not due(pulled, rounds=3)
+    assert not due(pulled, samples_left=0)
+
+
+def test_seeds_differ_by_place_and_repeat() -> None:
+    assert derive_seed(None, "sample", 1) is None
+    seeds = [derive_seed(1, kind, i) for kind in ("sample", "judge") for i in range(50)]
+    assert len(set(seeds)) == 100
+    assert derive_seed(1, "sample", 3) == seeds[3]
+    assert derive_seed(2, "sample", 3) != seeds[3]

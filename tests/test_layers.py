@@ -1,0 +1,53 @@
+"""Imports run one way."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import metascale
+
+LAYERS = [
+    {"data", "prompts", "errors", "usage", "seeds", "bridge", "json_reply"},
+    {"settings", "state", "question"},
+    {"bandits", "models", "budget", "pool", "choice", "evolution"},
+    {"rewards"},
+    {"nodes"},
+    {"graphs"},
+    {"session", "live", "cli"},
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+PURE = {"bandits", "pool", "choice", "evolution", "budget", "seeds", "usage"}
+TOP = Path(metascale.__file__).parent
+
+
+def imports(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    named = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return named + [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+
+
+def sources() -> list[tuple[str, Path]]:
+    return [(path.relative_to(TOP).parts[0].removesuffix(".py"), path) for path in TOP.rglob("*.py")]
+
+
+def test_imports_run_one_way() -> None:
+    checked = 0
+    for part, path in sources():
+        if part == "__init__":
+            continue
+        for module in imports(path):
+            if not module.startswith("metascale."):
+                assert module.split(".")[0] not in {"graphs", "nodes", "prompts"}, path
+                continue
+            target = module.split(".")[1]
+            if part != target:
+                checked += 1
+                assert RANK[target] <= RANK[part], f"{path.name} ({part}) imports {module}"
+    assert checked > 50
+
+
+def test_algorithms_know_nothing_of_langgraph() -> None:
+    for part, path in sources():
+        if part in PURE:
+            assert not any(module.startswith("langgraph") for module in imports(path)), path

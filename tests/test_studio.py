@@ -1,0 +1,120 @@
+"""LangGraph Studio's server, started for real and asked through its SDK."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from langgraph_sdk import get_sync_client
+from langgraph_sdk.client import SyncLangGraphClient
+
+from tests.conftest import QUESTION
+
+TOP = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "LANGGRAPH_CLI_NO_ANALYTICS": "1", "LANGSMITH_TRACING": "false"}
+    command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port)]
+    config = tmp_path_factory.mktemp("studio") / "langgraph.json"
+    config.write_text((TOP / "langgraph.json").read_text().replace('".env"', "{}").replace('"./', f'"{TOP}/'))
+    command += ["--config", str(config)]
+    log = config.with_suffix(".log")
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=config.parent)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            try:
+                if httpx.get(f"{url}/ok").status_code == 200:
+                    break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def client(studio: str) -> Iterator[SyncLangGraphClient]:
+    with get_sync_client(url=studio) as client:
+        yield client
+
+
+def assistant(client: SyncLangGraphClient) -> str:
+    (found,) = client.assistants.search(graph_id="metascale")
+    return str(found["assistant_id"])
+
+
+def test_the_graph_is_drawn_with_its_nodes_and_labels(client: SyncLangGraphClient) -> None:
+    graph = client.assistants.get_graph(assistant(client), xray=True)
+    nodes = {node["id"] for node in graph["nodes"]}
+    assert nodes == {
+        "__start__",
+        "initialize_pool",
+        "select_arm",
+        "generate",
+        "score",
+        "evolve",
+        "finalize",
+        "__end__",
+    }
+    labels = {edge.get("data") for edge in graph["edges"] if edge["source"] == "score"}
+    assert labels == {"budget left", "time to evolve", "budget spent"}
+
+
+def test_chat_mode_and_the_settings_form(client: SyncLangGraphClient) -> None:
+    schemas = client.assistants.get_schemas(assistant(client))
+    assert list(schemas["input_schema"]["properties"]) == ["messages"]
+    assert {"messages", "result"} <= set(schemas["output_schema"]["properties"])
+    form = schemas["context_schema"]["properties"]
+    assert form["budget"]["default"] == 16
+    assert form["budget"]["minimum"] == 1
+    assert form["policy"]["enum"] == ["ucb", "softmax"]
+    assert all(field.get("description") for field in form.values())
+    assert form["beta"]["langgraph_nodes"] == ["select_arm", "evolve"]
+
+
+def test_a_streamed_run_on_a_thread_with_its_own_budget(client: SyncLangGraphClient) -> None:
+    thread = client.threads.create()["thread_id"]
+    question = {"messages": [{"role": "user", "content": QUESTION}]}
+    nodes = [
+        node
+        for part in client.runs.stream(
+            thread, assistant(client), input=question, context={"budget": 6, "seed": 1}, stream_mode="updates"
+        )
+        if part.event == "updates"
+        for node in part.data
+    ]
+    assert nodes[0] == "initialize_pool"
+    assert nodes[-1] == "finalize"
+    assert nodes.count("generate") == 6
+    values = client.threads.get_state(thread)["values"]
+    assert values["result"]["usage"]["samples"] == 6
+    assert [message["type"] for message in values["messages"]] == ["human", "ai"]
+    assert client.threads.get_history(thread)
+
+
+def test_bad_settings_are_refused(client: SyncLangGraphClient) -> None:
+    thread = client.threads.create()["thread_id"]
+    question = {"messages": [{"role": "user", "content": QUESTION}]}
+    parts = list(
+        client.runs.stream(thread, assistant(client), input=question, context={"budget": 0}, stream_mode="updates")
+    )
+    assert parts[-1].event == "error"
+    assert "budget" in str(parts[-1].data)
