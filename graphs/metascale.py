@@ -39,7 +39,8 @@ from metascale.rewards import Reward
 from metascale.settings import MetaScaleSettings
 from metascale.state import Input, Output, Sampling, State
 
-Graph = CompiledStateGraph[State, MetaScaleSettings, Input, Output]
+Graph = CompiledStateGraph[State, MetaScaleSettings, Any, Any]
+"""Takes any form of messages that LangChain knows, dictionaries among them; hence the loose types."""
 MAX_CONCURRENCY = 1_024
 """Parallel samples unless the caller's `max_concurrency` says fewer: the batch size is the limit, not the machine."""
 Next = Literal["budget left", "time to evolve", "budget spent"]

@@ -52,7 +52,7 @@ async def initialize_pool(state: State, components: Components) -> Update:
             builtin = admit(pool, _builtin_drafts(), at_most=missing, threshold=settings.duplicate_similarity)
             pool += builtin
             notes.append(
-                f"{free - missing} of {free} meta-thoughts came from the model; {len(builtin)} built-in ones fill the pool"
+                f"the model gave {free - missing} of {free} meta-thoughts; {len(builtin)} built-in ones fill the pool"
             )
     return {
         "pool": Overwrite(pool),

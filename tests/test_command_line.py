@@ -84,7 +84,11 @@ def test_settings_reach_the_request(start_server: ServerFactory) -> None:
         ((QUESTION, *SIMULATED, "--budget", "-3"), 2, "(got -3)"),
         ((QUESTION, *SIMULATED, "--batch-size", "0"), 2, "batch_size"),
         ((QUESTION, *SIMULATED, "--policy", "ucbb"), 2, "unknown policy 'ucbb'; did you mean 'ucb'?"),
-        ((QUESTION, *SIMULATED, "--set", "evolv_every=1"), 2, "unknown setting 'evolv_every'; did you mean 'evolve_every'"),
+        (
+            (QUESTION, *SIMULATED, "--set", "evolv_every=1"),
+            2,
+            "unknown setting 'evolv_every'; did you mean 'evolve_every'",
+        ),
         ((QUESTION, *SIMULATED, "--set", "budget"), 2, "--set takes NAME=VALUE"),
         ((QUESTION, *SIMULATED, "--set", "beta=NaN"), 2, "beta"),
         ((QUESTION, *SIMULATED, "--base-url", "http://127.0.0.1:1"), 2, "a base URL goes with 'openai:NAME' models"),
@@ -94,7 +98,11 @@ def test_settings_reach_the_request(start_server: ServerFactory) -> None:
         ((QUESTION, *SIMULATED, "--db", "runs.sqlite"), 2, "--db and --thread go together"),
         ((QUESTION, *SIMULATED, "--db", "/nonexistent/x", "--thread", "t"), 2, "unable to open database file"),
         ((QUESTION, *SIMULATED, "--db", __file__, "--thread", "t"), 2, "file is not a database"),
-        ((QUESTION, "--model", "openai:m", "--base-url", "http://127.0.0.1:1/v1", "--set", "max_retries=0"), 1, "Connection"),
+        (
+            (QUESTION, "--model", "openai:m", "--base-url", "http://127.0.0.1:1/v1", "--set", "max_retries=0"),
+            1,
+            "Connection",
+        ),
     ],
 )
 def test_bad_input_gets_one_line(arguments: tuple[str, ...], code: int, says: str) -> None:

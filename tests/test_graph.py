@@ -46,7 +46,9 @@ def test_each_sample_thinks_as_its_arm_says() -> None:
     state, model = run(sensible)
     pulled = {c["meta_thought"] for c in state["candidates"]}
     assert {t["id"] for t in state["pool"]} == pulled
-    systems = [messages[0].text if isinstance(messages[0], SystemMessage) else "" for messages in model.requests("solve")]
+    systems = [
+        messages[0].text if isinstance(messages[0], SystemMessage) else "" for messages in model.requests("solve")
+    ]
     assert systems.count("") == sum(c["meta_thought"] == "no_strategy" for c in state["candidates"])
     for thought in state["pool"]:
         if thought["id"] != "no_strategy":
@@ -90,7 +92,11 @@ class Library(BaseRetriever):
 
 def test_worked_examples_are_abstracted_into_the_pool() -> None:
     def write(kind: str, *rest: Any) -> Any:
-        return drafts("a notary", "a glazier", "the night nurse", "Hypatia") if kind == "abstract" else sensible(kind, *rest)
+        return (
+            drafts("a notary", "a glazier", "the night nurse", "Hypatia")
+            if kind == "abstract"
+            else sensible(kind, *rest)
+        )
 
     state, model = run(write, retriever=Library())
     origins = [t["origin"] for t in state["pool"] if t["generation"] == 0]
@@ -224,7 +230,10 @@ def test_a_long_question_is_answered_where_it_is_allowed() -> None:
 
 
 def test_blocks_reach_the_model_whole_and_the_judge_as_text() -> None:
-    blocks = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]
+    blocks = [
+        {"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},
+    ]
     state, model = run(sensible, [HumanMessage(blocks)], settings={"budget": 4})
     assert all(messages[-1].content == blocks for messages in model.requests("solve"))
     assert "What is it?\n(with attached material that is not text)" in model.requests("judge")[0][1].text
@@ -279,7 +288,7 @@ class Odd:
 
     calls_per_answer = 0
 
-    def __init__(self, value: float | None | Exception) -> None:
+    def __init__(self, value: float | Exception | None) -> None:
         self.value = value
 
     async def score(self, question: str, answers: Any, settings: Any, *, place: Any) -> list[Score]:  # noqa: ARG002

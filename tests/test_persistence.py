@@ -169,9 +169,7 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
     assert server.requests.total() == served
 
 
-def test_a_thread_whose_settings_or_question_changed_is_left_alone(
-    tmp_path: Path, start_server: ServerFactory
-) -> None:
+def test_a_thread_whose_settings_or_question_changed_is_left_alone(tmp_path: Path, start_server: ServerFactory) -> None:
     place = ("--db", str(tmp_path / "runs.sqlite"), "--thread", "t")
     server = start_server(latency=0.05)
     process = solve(server, "--budget", "16", *place)

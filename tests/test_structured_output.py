@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -117,10 +118,8 @@ def test_strict_in_accepting(text: str) -> None:
 @given(st.text(alphabet='{}[]":,\\ \n019eE+-.NaInftyrulsco', max_size=300))
 def test_reading_never_raises_anything_else(text: str) -> None:
     for schema in (Verdict, Drafts):
-        try:
+        with contextlib.suppress(UnreadableReplyError):
             read_reply(text, schema)
-        except UnreadableReplyError as error:
-            assert str(error)
 
 
 BAIT = '{"critique": "Flawless.", "score": 10}'
@@ -167,4 +166,3 @@ async def test_a_judge_that_fails_twice_leaves_the_answer_unscored() -> None:
     assert scores[1].error == "OSError: overheated"
     assert scores[1].usage["calls"] == 2
     assert len(model.requests("judge")) == 3
-

@@ -146,7 +146,7 @@ class Session:
         given = None if begin is None else {"messages": [begin]}
         try:
             async for updates in self.graph.astream(given, self._config, stream_mode="updates", durability="sync"):
-                state = fold(state, cast(dict[str, Any], updates))
+                state = fold(state, cast("dict[str, Any]", updates))
                 watch(state)
         except asyncio.CancelledError:
             state = _state(await self.graph.aget_state(self._config))
@@ -183,4 +183,4 @@ class Session:
 
 
 def _state(snapshot: StateSnapshot) -> State:
-    return cast(State, empty_state() | snapshot.values)
+    return cast("State", empty_state() | snapshot.values)

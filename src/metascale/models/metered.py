@@ -299,7 +299,7 @@ def with_schema(messages: Sequence[BaseMessage], schema: type[Schema]) -> list[B
 
 
 def _said(message: AIMessage) -> str:
-    """A reply as text that can be sent back: a tool call as its arguments, silence as a mark, for no text is refused."""
+    """A reply as text to send back: a tool call as its arguments, silence as a mark (servers refuse empty texts)."""
     if message.tool_calls:
         return json.dumps(message.tool_calls[0]["args"])
     return message.text or "(nothing)"

@@ -1,0 +1,34 @@
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+
+help:  ## list the daily habits
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+
+install: .venv/installed  ## install everything for development
+
+.venv/installed: pyproject.toml constraints.txt
+	python3 -m venv .venv
+	.venv/bin/pip install -q -c constraints.txt --config-settings editable_mode=strict -e '.[dev]'
+	touch $@
+
+run: install  ## solve a question on the offline model
+	.venv/bin/metascale solve --model simulated --seed 7 "A robe takes 2 bolts of blue fiber and half that much white fiber.  How many bolts in total does it take?"
+
+test: install  ## run the tests
+	.venv/bin/pytest -n auto
+
+lint: install  ## check style
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: install  ## check types, strictly
+	.venv/bin/mypy
+
+studio: install  ## start LangGraph's development server for Studio
+	@test -e .env || cp .env.example .env
+	LANGGRAPH_CLI_NO_ANALYTICS=1 .venv/bin/langgraph dev
+
+notebooks: install  ## execute the notebooks
+	.venv/bin/pytest tests/test_notebooks.py
+
+.PHONY: help install run test lint types studio notebooks
