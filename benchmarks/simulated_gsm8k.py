@@ -1,7 +1,7 @@
 """A simulation: METASCALE, one direct sample, and best-of-N with the same judge, on the offline model.
 
-The offline model is not a language model. These figures show that the search works as built; they say nothing about what it
-does for a real model.
+The offline model is not a language model. These figures show that the search works as built; they say nothing about
+what it does for a real model.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def main() -> None:
         (f"METASCALE without evolution, {n} samples", {"evolve_every": 0}, None),
         (f"METASCALE, {n} samples", {}, None),
     ]
-    print(f"SIMULATION on {options.questions} questions of GSM8K, seed {options.seed}: not a result about language models")
+    print("SIMULATION: not a result about language models")
+    print(f"{options.questions} questions of GSM8K, seed {options.seed}")
     for name, changes, policy in methods:
         settings = shared.model_copy(update=changes)
         hits, calls = asyncio.run(accuracy(settings, policy, options.questions))

@@ -18,6 +18,11 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
+
+from metascale.bandits import Policy
+from metascale.budget import affordable, evolution_due, stop_reason
+from metascale.models import resolve_model
+from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
 from metascale.nodes import (
     Components,
     as_node,
@@ -29,11 +34,6 @@ from metascale.nodes import (
     select_arm,
 )
 from metascale.nodes.select_arm import fan_out
-
-from metascale.bandits import Policy
-from metascale.budget import affordable, evolution_due, stop_reason
-from metascale.models import resolve_model
-from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
 from metascale.pool import arm_statistics
 from metascale.rewards import Reward
 from metascale.settings import MetaScaleSettings

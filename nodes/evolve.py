@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 
 from langchain_core.messages import HumanMessage, SystemMessage
-from metascale.nodes.components import Components, Update
 
 from metascale import prompts
 from metascale.bandits import Arm
 from metascale.budget import affordable
 from metascale.errors import ModelCallError
 from metascale.evolution import choose_parents
+from metascale.nodes.components import Components, Update
 from metascale.pool import Draft, Drafts, admit, arm_statistics
 from metascale.question import question_text
 from metascale.state import Candidate, MetaThought, Origin, State

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from langchain_core.messages import AIMessage
-from metascale.nodes.components import Components, Update
 
 from metascale.budget import stop_reason
 from metascale.choice import ranking, rivals
 from metascale.errors import NoAnswerError
+from metascale.nodes.components import Components, Update
 from metascale.state import Bill, Result, State, StopReason
 from metascale.usage import Usage
 

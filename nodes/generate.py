@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
-from metascale.nodes.components import Components, Update
 
 from metascale import prompts
 from metascale.errors import ModelCallError
+from metascale.nodes.components import Components, Update
 from metascale.state import Candidate, MetaThought, Sampling, Status
 from metascale.usage import Usage, add_usage, working_since
 

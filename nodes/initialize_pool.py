@@ -8,11 +8,11 @@ import time
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.types import Overwrite
-from metascale.nodes.components import Components, Update
 
 from metascale import prompts
 from metascale.bridge import invoke
 from metascale.errors import ModelCallError, describe
+from metascale.nodes.components import Components, Update
 from metascale.pool import Draft, Drafts, admit, interleave
 from metascale.question import check_question, question_text
 from metascale.settings import MetaScaleSettings
@@ -68,24 +68,24 @@ async def initialize_pool(state: State, components: Components) -> Update:
 
 def fixed_arms() -> list[MetaThought]:
     """The two arms that are always there: plain chain of thought, and no strategy at all. Ours."""
-    builtin = prompts.built_in_meta_thoughts()
     return [
         {
             "id": name,
-            "mindset": builtin[name][0],
-            "strategy": builtin[name][1],
+            "mindset": mindset,
+            "strategy": strategy,
             "origin": "fixed",
             "parents": [],
             "generation": 0,
         }
         for name in FIXED_ARMS
+        for mindset, strategy in [prompts.BUILT_IN_META_THOUGHTS[name]]
     ]
 
 
 def _builtin_drafts() -> list[tuple[Draft, Origin]]:
     return [
         (Draft(mindset=mindset, strategy=strategy), "builtin")
-        for name, (mindset, strategy) in prompts.built_in_meta_thoughts().items()
+        for name, (mindset, strategy) in prompts.BUILT_IN_META_THOUGHTS.items()
         if name not in FIXED_ARMS
     ]
 

@@ -6,9 +6,8 @@ import math
 import time
 from typing import Any
 
-from metascale.nodes.components import Components, Update
-
 from metascale.errors import describe
+from metascale.nodes.components import Components, Update
 from metascale.question import question_text
 from metascale.rewards import Score
 from metascale.state import Candidate, State

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from langgraph.types import Send
-from metascale.nodes.components import Components, Update
 
 from metascale.budget import affordable
+from metascale.nodes.components import Components, Update
 from metascale.pool import arm_statistics
 from metascale.seeds import round_generator
 from metascale.state import Sampling, State

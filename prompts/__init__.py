@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import re
 import secrets
-from functools import cache
 from importlib.resources import files
 from string import Template
 
 _FENCED = re.compile(r"<(\w+)-([0-9a-f]{16})>\n(.*?)\n</\1-\2>", re.DOTALL)
 
 
-@cache
+_TEXTS = {
+    entry.name.removesuffix(".md"): entry.read_text(encoding="utf-8").strip()
+    for entry in files(__package__).iterdir()
+    if entry.name.endswith(".md")
+}
+
+
 def load(name: str) -> str:
-    """The text of the prompt `name` (a file `name.md` in this package), without surrounding white space."""
-    return files(__package__).joinpath(f"{name}.md").read_text(encoding="utf-8").strip()
+    """The text of the prompt `name` (the file `name.md` in this package), without surrounding white space.
+
+    Raises:
+        KeyError: there is no such prompt.
+    """
+    return _TEXTS[name]
 
 
 def render(name: str, **values: object) -> str:
@@ -43,13 +52,14 @@ def fenced(text: str) -> list[tuple[str, str]]:
     return [(match[1], match[3]) for match in _FENCED.finditer(text)]
 
 
-@cache
-def built_in_meta_thoughts() -> dict[str, tuple[str, str]]:
-    """The meta-thoughts that ship with the package: name to (mindset, strategy), in alphabetical order."""
+def _read_meta_thoughts() -> dict[str, tuple[str, str]]:
     found = {}
-    folder = files(__package__).joinpath("meta_thoughts")
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+    for entry in sorted(files(__package__).joinpath("meta_thoughts").iterdir(), key=lambda entry: entry.name):
         if entry.name.endswith(".md"):
             _, mindset, strategy = re.split(r"^# .*$", entry.read_text(encoding="utf-8"), flags=re.MULTILINE)
             found[entry.name.removesuffix(".md")] = (mindset.strip(), strategy.strip())
     return found
+
+
+BUILT_IN_META_THOUGHTS = _read_meta_thoughts()
+"""The meta-thoughts that ship with the package: name to (mindset, strategy), in alphabetical order."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -149,3 +151,19 @@ def test_the_graph_is_printed_as_mermaid() -> None:
 def test_it_runs_from_any_folder(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "metascale.cli", "solve", QUESTION, *SIMULATED, "--budget", "1"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+
+
+def test_a_terminal_shows_the_search_live() -> None:
+    command = [sys.executable, "-m", "metascale.cli", "solve", QUESTION, *SIMULATED, "--seed", "7"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, command, {**os.environ, "COLUMNS": "120", "TERM": "xterm"})
+    shown = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(terminal, 65_536):
+            shown += chunk
+    os.close(terminal)
+    assert os.waitpid(pid, 0)[1] == 0
+    text = shown.decode()
+    for expected in ("chain_of_thought", "pulls", "evolved", "samples 16/16", "best so far: reward", NOTICE):
+        assert expected in text

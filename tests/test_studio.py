@@ -96,16 +96,17 @@ def test_a_streamed_run_on_a_thread_with_its_own_budget(client: SyncLangGraphCli
     nodes = [
         node
         for part in client.runs.stream(
-            thread, assistant(client), input=question, context={"budget": 6, "seed": 1}, stream_mode="updates"
+            thread, assistant(client), input=question, context={"budget": 12, "seed": 1}, stream_mode="updates"
         )
         if part.event == "updates"
         for node in part.data
     ]
     assert nodes[0] == "initialize_pool"
     assert nodes[-1] == "finalize"
-    assert nodes.count("generate") == 6
+    assert nodes.count("generate") == 12
+    assert "evolve" in nodes
     values = client.threads.get_state(thread)["values"]
-    assert values["result"]["usage"]["samples"] == 6
+    assert values["result"]["usage"]["samples"] == 12
     assert [message["type"] for message in values["messages"]] == ["human", "ai"]
     assert client.threads.get_history(thread)
 
