@@ -114,6 +114,8 @@ def solve(
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
         _fail(console, error, FAILED)
     else:
+        if ended.result["stop_reason"] == "interrupted" and db is not None and not quiet:
+            console.print("Interrupted; the same command continues the run.", style="yellow")
         _report(ended, console, as_json=as_json, quiet=quiet)
 
 

@@ -1,0 +1,50 @@
+"""Choices of a multiple-choice question in canonical form: one capital letter."""
+
+from __future__ import annotations
+
+import re
+from string import ascii_uppercase
+
+_WRAP = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}")
+_LABEL = r"(?:(?:option|choice|answer|letter)\s+)?"
+_AGAIN = re.compile(r"\s*(?:or|and|/|&|,)\s*\(?([A-Z])\)?(?![\w'])")
+_REJECTED = re.compile(
+    r"\b(?:not|n't|rules? out|eliminates?|incorrect|wrong|false|except|neither|unlike)\b", re.IGNORECASE
+)
+
+
+def read_choice(statement: str, choices: int = 10, *, alone: bool = False) -> str | None:
+    """The one choice that a statement names, or None.
+
+    Args:
+        statement: what a reply marks as its answer, such as `(C)`, `C. Paris` or `option C, because …`.
+        choices: how many choices there are, 1 to 26.
+        alone: only a letter counts, with or without the text of its option behind a closing mark.
+    """
+    letters = ascii_uppercase[:choices]
+    text = _WRAP.sub(r"\1", statement).strip(" \t\n*_`\"'“”$\\{}.:")
+    marked = re.match(rf"{_LABEL}(?:[(\[]\**([{letters}])\**[)\]]|([{letters}])\**(?:[).:\]]|$))", text, re.IGNORECASE)
+    loose = None if alone else re.match(rf"{_LABEL}([{letters}])(?=[\s,;])", text)
+    match = marked or loose
+    if match is None:
+        return None
+    letter = next(group for group in match.groups() if group)
+    rest = text[match.end() :]
+    again = _AGAIN.match(rest)
+    if not letter.isupper() or (again and again[1] != letter):
+        return None
+    if match is loose and letter in "AI" and not re.match(r"\s*[,;]|\s+because\b", rest):
+        return None
+    return letter
+
+
+def concluding_choice(sentence: str, choices: int = 10) -> str | None:
+    """The choice in which a reply's last sentence ends, `… is (C).`, if it names no other and rejects nothing.
+
+    Of a sentence with a turn ("not listed, but closest to (G)") the part behind the turn counts.
+    """
+    letters = ascii_uppercase[:choices]
+    clause = re.split(r"\b(?:but|however)\b", sentence)[-1]
+    named = set(re.findall(rf"\(([{letters}])\)", sentence))
+    ending = re.search(rf"\b(?:is|are|to|be|option|choice)\b[^.]*\(([{letters}])\)\W*$", clause)
+    return ending[1] if ending and len(named) == 1 and not _REJECTED.search(clause) else None
