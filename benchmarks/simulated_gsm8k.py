@@ -1,7 +1,7 @@
-"""A simulation: METASCALE, one direct sample, and best-of-N with the same judge, on the offline model.
+"""A simulation: every method on GSM8K at equal samples and at equal calls, over HTTP, with the server counting too.
 
-The offline model is not a language model. These figures show that the search works as built; they say nothing about
-what it does for a real model.
+The offline model answers behind a loopback server. It is not a language model. These figures show that the search works
+as built and that the bill is right; they say nothing about what a method does for a real model.
 """
 
 from __future__ import annotations
@@ -9,23 +9,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from langchain_openai import ChatOpenAI
 
-from metascale import MetaScaleSettings, create_metascale
-from metascale.bandits import Arm, Policy
+from metascale import MetaScaleSettings
+from metascale.answers import extract, read_number
 from metascale.data import gsm8k
-from metascale.nodes.initialize_pool import FIXED_ARMS
+from metascale.graphs import METHODS
+from tests.openai_server import OpenAIServer, serving
 
-
-def right(answer: str, gold: str) -> bool:
-    """Whether a simulated answer ends in the known one."""
-    found = re.findall(r"#### (\S+)$", answer)
-    return bool(found) and found[-1] == gold.replace(",", "")
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in METHODS},
+    "metascale, no evolution": ("metascale", {"evolve_every": 0}),
+    "metascale, no bandit": ("metascale", {"policy": "round_robin"}),
+}
+UNLIMITED = 10_000
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
@@ -36,57 +35,54 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     return (middle - half) / (1 + z * z / trials), (middle + half) / (1 + z * z / trials)
 
 
-@dataclass(frozen=True)
-class OneArm:
-    """Plain best-of-N: every pull goes to one arm."""
-
-    arm: int
-
-    def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator) -> list[int]:  # noqa: ARG002
-        """`size` pulls of the one arm."""
-        return [self.arm] * size
-
-
-async def accuracy(settings: MetaScaleSettings, policy: Policy | None, questions: int) -> tuple[int, float]:
-    """How many of the first `questions` of GSM8K come out right, and the mean number of model calls."""
-    graph = create_metascale("simulated", settings=settings, policy=policy)
-    hits, calls = 0, 0
-    for number, item in enumerate(gsm8k()[:questions]):
-        given: Any = {"messages": [{"role": "user", "content": item["question"]}]}
-        chosen = settings.model_copy(update={"seed": (settings.seed or 0) + number})
-        result = (await graph.ainvoke(given, context=chosen))["result"]
-        hits += right(result["answer"], item["gold"])
-        calls += result["usage"]["calls"]
-    return hits, calls / questions
+async def measure(variant: str, limits: dict[str, Any], questions: int, seed: int) -> str:
+    """One line of the table."""
+    name, changes = VARIANTS[variant]
+    totals = {"samples": 0, "calls": 0, "input_tokens": 0, "output_tokens": 0}
+    hits = 0
+    with serving(OpenAIServer()) as server:
+        graph = METHODS[name].create(ChatOpenAI(model="simulated", base_url=server.url, api_key="none"))
+        for number, item in enumerate(gsm8k()[:questions]):
+            settings = MetaScaleSettings(**limits, **changes, seed=seed + number, answer_kind="number")
+            given = {"messages": [{"role": "user", "content": item["question"]}]}
+            result = (await graph.ainvoke(given, context=settings))["result"]
+            hits += extract(result["answer"], "number") == read_number(item["gold"])
+            for key in totals:
+                totals[key] += result["usage"][key]
+        counted = {
+            "samples": server.count("solve"),
+            "calls": server.requests.total(),
+            "input_tokens": server.input_tokens,
+            "output_tokens": server.output_tokens,
+        }
+    low, high = wilson(hits, questions)
+    agrees = "the server agrees" if counted == totals else f"THE SERVER COUNTED {counted}, the bill says {totals}"
+    return (
+        f"{variant:26} {hits / questions:6.1%} ({low:.1%} to {high:.1%})  "
+        f"{totals['samples'] / questions:5.1f} samples {totals['calls'] / questions:5.1f} calls  {agrees}"
+    )
 
 
 def main() -> None:
-    """Print the table."""
+    """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--budget", type=int, default=16)
+    parser.add_argument("--calls", type=int, default=34)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    n = options.budget
-    shared = MetaScaleSettings(budget=n, batch_size=options.batch_size, seed=options.seed)
-    fixed = {"pool_size": 2, "evolve_every": 0}
-    cot, direct = (OneArm(FIXED_ARMS.index(name)) for name in ("chain_of_thought", "no_strategy"))
-    methods: list[tuple[str, dict[str, Any], Policy | None]] = [
-        ("one direct sample", {**fixed, "budget": 1}, direct),
-        (f"best of {n}, direct", fixed, direct),
-        (f"best of {n}, chain of thought", fixed, cot),
-        (f"METASCALE without evolution, {n} samples", {"evolve_every": 0}, None),
-        (f"METASCALE, {n} samples", {}, None),
-    ]
+    tables = {
+        f"equal samples: {options.budget} a question": {"budget": options.budget},
+        f"equal calls: at most {options.calls} a question": {"budget": UNLIMITED, "max_calls": options.calls},
+    }
     print("SIMULATION: not a result about language models")
-    print(f"{options.questions} questions of GSM8K, seed {options.seed}")
-    for name, changes, policy in methods:
-        settings = shared.model_copy(update=changes)
-        hits, calls = asyncio.run(accuracy(settings, policy, options.questions))
-        low, high = wilson(hits, options.questions)
-        share = hits / options.questions
-        print(f"{name:45} {share:6.1%}  (95 % interval {low:.1%} to {high:.1%})  {calls:5.1f} calls a question")
+    print(f"{options.questions} questions of GSM8K, batches of {options.batch_size}, seed {options.seed}")
+    for title, limits in tables.items():
+        print(f"\n{title}; accuracy with its 95 % interval")
+        for variant in VARIANTS:
+            limited = {**limits, "batch_size": options.batch_size}
+            print(asyncio.run(measure(variant, limited, options.questions, options.seed)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,54 @@
-"""The graphs: only wiring. One graph a file."""
+"""The graphs: only wiring. One graph a file; `METHODS` names them all."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from metascale.graphs.assembly import Graph
+from metascale.graphs.best_of_n import create_best_of_n
+from metascale.graphs.chain_of_thought import create_chain_of_thought
+from metascale.graphs.cot_best_of_n import create_cot_best_of_n
+from metascale.graphs.direct import create_direct
 from metascale.graphs.metascale import create_metascale
+from metascale.graphs.self_consistency import create_self_consistency
+from metascale.graphs.self_discover_best_of_n import create_self_discover_best_of_n
 
-__all__ = ["create_metascale"]
+
+@dataclass(frozen=True)
+class Method:
+    """A way to answer a question.
+
+    Attributes:
+        create: the graph's factory.
+        judged: whether it takes a reward.
+        one_pass: whether it draws one sample, whatever the budget.
+    """
+
+    create: Callable[..., Graph]
+    judged: bool = True
+    one_pass: bool = False
+
+
+METHODS = {
+    "metascale": Method(create_metascale),
+    "direct": Method(create_direct, judged=False, one_pass=True),
+    "chain_of_thought": Method(create_chain_of_thought, judged=False, one_pass=True),
+    "best_of_n": Method(create_best_of_n),
+    "cot_best_of_n": Method(create_cot_best_of_n),
+    "self_consistency": Method(create_self_consistency, judged=False),
+    "self_discover_best_of_n": Method(create_self_discover_best_of_n),
+}
+
+__all__ = [
+    "METHODS",
+    "Graph",
+    "Method",
+    "create_best_of_n",
+    "create_chain_of_thought",
+    "create_cot_best_of_n",
+    "create_direct",
+    "create_metascale",
+    "create_self_consistency",
+    "create_self_discover_best_of_n",
+]

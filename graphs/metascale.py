@@ -7,42 +7,24 @@ START → initialize_pool → select_arm ⇉ generate → score ─┬ budget le
 
 from __future__ import annotations
 
-import functools
-import logging
 from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
 from langgraph.cache.base import BaseCache
-from langgraph.graph import END, START, StateGraph
-from langgraph.graph.state import CompiledStateGraph
+from langgraph.graph import END, START
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 
 from metascale.bandits import Policy
-from metascale.budget import affordable, evolution_due, stop_reason
+from metascale.graphs.assembly import Graph, compiled, for_studio, new_graph
 from metascale.models import resolve_model
-from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
-from metascale.nodes import (
-    Components,
-    as_node,
-    evolve,
-    finalize,
-    generate,
-    initialize_pool,
-    score,
-    select_arm,
-)
+from metascale.nodes import Components, as_node, evolve, finalize, generate, initialize_pool, score, select_arm
 from metascale.nodes.select_arm import fan_out
-from metascale.pool import arm_statistics
 from metascale.rewards import Reward
 from metascale.settings import MetaScaleSettings
-from metascale.state import Input, Output, Sampling, State
+from metascale.state import Sampling, State
 
-Graph = CompiledStateGraph[State, MetaScaleSettings, Any, Any]
-"""Takes any form of messages that LangChain knows, dictionaries among them; hence the loose types."""
-MAX_CONCURRENCY = 1_024
-"""Parallel samples unless the caller's `max_concurrency` says fewer: the batch size is the limit, not the machine."""
 Next = Literal["budget left", "time to evolve", "budget spent"]
 
 
@@ -80,27 +62,13 @@ def create_metascale(
     components = Components(resolve_model(model), reward, policy, retriever, settings or MetaScaleSettings())
 
     def route(state: State) -> Next:
-        settings = components.settings()
-        calls = components.judge.calls_per_answer
-        if stop_reason(
-            settings,
-            state["usage"],
-            state["candidates"],
-            calls_per_answer=calls,
-            remaining_steps=state["remaining_steps"],
-        ):
+        if components.stop_reason(state):
             return "budget spent"
-        if evolution_due(
-            settings,
-            arm_statistics(state["pool"], state["candidates"]),
-            rounds=state["round"],
-            evolved_at=state["evolved_at"],
-            samples_left=affordable(settings, state["usage"], calls),
-        ):
+        if components.evolution_due(state):
             return "time to evolve"
         return "budget left"
 
-    graph = StateGraph(State, context_schema=MetaScaleSettings, input_schema=Input, output_schema=Output)
+    graph = new_graph()
     graph.add_node("initialize_pool", as_node(initialize_pool, components))
     graph.add_node("select_arm", as_node(select_arm, components))
     graph.add_node("generate", as_node(generate, components), input_schema=Sampling)
@@ -119,14 +87,7 @@ def create_metascale(
     )
     graph.add_edge("evolve", "select_arm")
     graph.add_edge("finalize", END)
-    compiled = graph.compile(checkpointer=checkpointer, store=store, cache=cache, name="metascale")
-    return compiled.with_config(max_concurrency=MAX_CONCURRENCY)
+    return compiled(graph, "metascale", {"checkpointer": checkpointer, "store": store, "cache": cache})
 
 
-@functools.cache
-def graph() -> Any:
-    """The graph for LangGraph Studio: `METASCALE_MODEL`, or the offline model with a notice."""
-    name, by_default = model_or_simulation(None)
-    if by_default:
-        logging.getLogger(__name__).warning(SIMULATION_NOTICE)
-    return create_metascale(name)
+graph = for_studio(create_metascale)

@@ -7,14 +7,24 @@ from metascale.nodes.generate import generate
 from metascale.nodes.initialize_pool import initialize_pool
 from metascale.nodes.score import score
 from metascale.nodes.select_arm import select_arm
+from metascale.nodes.self_discover import adapt_modules, compose_plan, select_modules
+from metascale.nodes.set_arm import set_arm
+from metascale.nodes.tally import tally
+from metascale.nodes.vote import vote
 
 __all__ = [
     "Components",
+    "adapt_modules",
     "as_node",
+    "compose_plan",
     "evolve",
     "finalize",
     "generate",
     "initialize_pool",
     "score",
     "select_arm",
+    "select_modules",
+    "set_arm",
+    "tally",
+    "vote",
 ]

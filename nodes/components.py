@@ -11,11 +11,14 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langgraph.runtime import get_runtime
 
-from metascale.bandits import UCB, Policy, Softmax
+from metascale.bandits import UCB, Policy, RoundRobin, Softmax
 from metascale.bridge import run_sync
+from metascale.budget import affordable, evolution_due, stop_reason
 from metascale.models import MeteredModel
+from metascale.pool import arm_statistics
 from metascale.rewards import JudgeReward, Reward
 from metascale.settings import MetaScaleSettings
+from metascale.state import State, StopReason
 
 Update = dict[str, Any]
 Node = Callable[[Any, "Components"], Coroutine[Any, Any, Update]]
@@ -31,6 +34,7 @@ class Components:
         policy: chooses arms; the one that the settings name if none is given.
         retriever: finds similar worked examples.
         defaults: the settings of runs that bring none of their own.
+        fixed: settings that the method prescribes, whatever a run brings.
     """
 
     model: BaseChatModel
@@ -38,6 +42,7 @@ class Components:
     policy: Policy | None
     retriever: BaseRetriever | None
     defaults: MetaScaleSettings
+    fixed: MetaScaleSettings = field(default_factory=MetaScaleSettings)
     thinker: MeteredModel = field(init=False)
     _solvers: dict[tuple[float | None, int | None], MeteredModel] = field(init=False, default_factory=dict)
 
@@ -50,7 +55,32 @@ class Components:
     def settings(self) -> MetaScaleSettings:
         """The settings of the current run: the defaults, overlaid by the run's context if that is of our kind."""
         context = get_runtime(MetaScaleSettings).context
-        return self.defaults.overlaid_by(context) if isinstance(context, MetaScaleSettings) else self.defaults
+        chosen = self.defaults.overlaid_by(context) if isinstance(context, MetaScaleSettings) else self.defaults
+        return chosen.overlaid_by(self.fixed)
+
+    def samples_left(self, state: State) -> int:
+        """Samples that the limits still pay for."""
+        return affordable(self.settings(), state["usage"], self.judge.calls_per_answer)
+
+    def stop_reason(self, state: State) -> StopReason | None:
+        """Why no further round may begin, or None."""
+        return stop_reason(
+            self.settings(),
+            state["usage"],
+            state["candidates"],
+            calls_per_answer=self.judge.calls_per_answer,
+            remaining_steps=state["remaining_steps"],
+        )
+
+    def evolution_due(self, state: State) -> bool:
+        """Whether the pool evolves before the next round."""
+        return evolution_due(
+            self.settings(),
+            arm_statistics(state["pool"], state["candidates"]),
+            rounds=state["round"],
+            evolved_at=state["evolved_at"],
+            samples_left=self.samples_left(state),
+        )
 
     def solver(self, settings: MetaScaleSettings) -> MeteredModel:
         """The model as samples are drawn from it."""
@@ -67,6 +97,8 @@ class Components:
             return self.policy
         if settings.policy == "softmax":
             return Softmax(settings.softmax_temperature)
+        if settings.policy == "round_robin":
+            return RoundRobin()
         return UCB(settings.beta)
 
 

@@ -8,7 +8,6 @@ from langchain_core.messages import HumanMessage, SystemMessage
 
 from metascale import prompts
 from metascale.bandits import Arm
-from metascale.budget import affordable
 from metascale.errors import ModelCallError
 from metascale.evolution import choose_parents
 from metascale.nodes.components import Components, Update
@@ -32,8 +31,7 @@ async def evolve(state: State, components: Components) -> Update:
     arms = arm_statistics(pool, state["candidates"])
     chosen = choose_parents(arms, settings.parents, settings.beta)
     parents = [pool[index] for index in chosen]
-    left = affordable(settings, state["usage"], components.judge.calls_per_answer)
-    count = min(settings.children, max(1, left))
+    count = min(settings.children, max(1, components.samples_left(state)))
     tag = prompts.new_tag()
     material = "\n\n".join(
         [

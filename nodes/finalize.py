@@ -6,11 +6,10 @@ from collections import Counter
 
 from langchain_core.messages import AIMessage
 
-from metascale.budget import stop_reason
 from metascale.choice import ranking, rivals
 from metascale.errors import NoAnswerError
 from metascale.nodes.components import Components, Update
-from metascale.state import Bill, Result, State, StopReason
+from metascale.state import Bill, Candidate, Result, State, StopReason
 from metascale.usage import Usage
 
 
@@ -20,14 +19,7 @@ async def finalize(state: State, components: Components) -> Update:
     Raises:
         NoAnswerError: no sample succeeded; an error is never an answer.
     """
-    reason = stop_reason(
-        components.settings(),
-        state["usage"],
-        state["candidates"],
-        calls_per_answer=components.judge.calls_per_answer,
-        remaining_steps=state["remaining_steps"],
-    )
-    result = conclude(state, reason or "step_limit")
+    result = conclude(state, components.stop_reason(state) or "step_limit")
     return {"messages": [AIMessage(result["answer"])], "result": result}
 
 
@@ -42,9 +34,10 @@ def conclude(state: State, reason: StopReason) -> Result:
         raise NoAnswerError(_why_nothing(state))
     winner = ranked[0]
     notes = list(state["notes"])
-    failed = Counter(c["error"] for c in state["candidates"] if c["status"] == "failed")
-    notes += [f"{count} samples failed: {error}" for error, count in failed.most_common(3)]
-    if winner["reward"] is None:
+    troubles = Counter((c["status"] == "failed", c["error"]) for c in state["candidates"] if _is_trouble(c))
+    for (failed, error), count in troubles.most_common(3):
+        notes.append(f"{count} samples failed: {error}" if failed else f"{count} answers are {error}")
+    if winner["reward"] is None and winner["error"]:
         notes.append("nothing was scored; the answer is the first whole sample")
     if not state["usage"]["input_tokens"]:
         notes.append("the server reported no token usage")
@@ -58,6 +51,11 @@ def conclude(state: State, reason: StopReason) -> Result:
         "rivals": rivals(ranked),
         "notes": notes,
     }
+
+
+def _is_trouble(candidate: Candidate) -> bool:
+    """Whether a sample failed, or was a whole answer that nobody could score."""
+    return candidate["status"] == "failed" or (candidate["status"] == "ok" and candidate["error"] is not None)
 
 
 def bill(usage: Usage) -> Bill:

@@ -7,19 +7,18 @@ import time
 
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage, SystemMessage
-from langgraph.types import Overwrite
 
 from metascale import prompts
 from metascale.bridge import invoke
 from metascale.errors import ModelCallError, describe
 from metascale.nodes.components import Components, Update
+from metascale.nodes.fresh_run import FIXED_ARMS, fixed_arm, fresh_run
 from metascale.pool import Draft, Drafts, admit, interleave
 from metascale.question import check_question, question_text
 from metascale.settings import MetaScaleSettings
-from metascale.state import MetaThought, Origin, State
+from metascale.state import Origin, State
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
-FIXED_ARMS = ("chain_of_thought", "no_strategy")
 Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]
 
 
@@ -35,7 +34,7 @@ async def initialize_pool(state: State, components: Components) -> Update:
     started = time.time()
     settings = components.settings()
     check_question(state["messages"], settings.max_question_chars)
-    pool = fixed_arms()
+    pool = [fixed_arm(name) for name in FIXED_ARMS]
     notes: list[str] = []
     usage = no_usage()
     free = settings.pool_size - len(pool)
@@ -54,32 +53,7 @@ async def initialize_pool(state: State, components: Components) -> Update:
             notes.append(
                 f"the model gave {free - missing} of {free} meta-thoughts; {len(builtin)} built-in ones fill the pool"
             )
-    return {
-        "pool": Overwrite(pool),
-        "candidates": Overwrite([]),
-        "plan": [],
-        "round": 0,
-        "evolved_at": 0,
-        "usage": Overwrite(add_usage(usage, working_since(started))),
-        "notes": Overwrite(list(dict.fromkeys(notes))),
-        "result": None,
-    }
-
-
-def fixed_arms() -> list[MetaThought]:
-    """The two arms that are always there: plain chain of thought, and no strategy at all. Ours."""
-    return [
-        {
-            "id": name,
-            "mindset": mindset,
-            "strategy": strategy,
-            "origin": "fixed",
-            "parents": [],
-            "generation": 0,
-        }
-        for name in FIXED_ARMS
-        for mindset, strategy in [prompts.BUILT_IN_META_THOUGHTS[name]]
-    ]
+    return fresh_run(pool, add_usage(usage, working_since(started)), notes)
 
 
 def _builtin_drafts() -> list[tuple[Draft, Origin]]:

@@ -15,13 +15,12 @@ from metascale.usage import add_usage, no_usage, working_since
 
 
 async def score(state: State, components: Components) -> Update:
-    """Score the answers of the round, all at once. What cannot be scored stays unscored, and a note says so."""
+    """Score the answers of the round, all at once. What cannot be scored stays unscored, and says why."""
     started = time.time()
     settings = components.settings()
     new = [c for c in state["candidates"] if c["round"] == state["round"] and c["status"] != "failed"]
     answers = [c for c in new if c["text"]]
     usage = no_usage()
-    notes: list[str] = []
     updates: list[dict[str, Any]] = [_without_text(c) for c in new if not c["text"]]
     if answers:
         texts = [c["text"] for c in answers]
@@ -34,10 +33,9 @@ async def score(state: State, components: Components) -> Update:
         for candidate, verdict in zip(answers, scores, strict=True):
             usage = add_usage(usage, verdict.usage)
             value, problem = _checked(verdict)
-            updates.append({"id": candidate["id"], "reward": value, "critique": verdict.critique})
-            if value is None:
-                notes.append(f"some answers could not be scored: {problem}")
-    return {"candidates": updates, "usage": add_usage(usage, working_since(started)), "notes": notes}
+            update = {"id": candidate["id"], "reward": value, "critique": verdict.critique}
+            updates.append(update if value is not None else {**update, "error": f"not scored: {problem}"})
+    return {"candidates": updates, "usage": add_usage(usage, working_since(started))}
 
 
 def _without_text(candidate: Candidate) -> dict[str, Any]:

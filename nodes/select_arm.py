@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from langgraph.types import Send
 
-from metascale.budget import affordable
 from metascale.nodes.components import Components, Update
 from metascale.pool import arm_statistics
 from metascale.seeds import round_generator
@@ -16,11 +15,12 @@ from metascale.state import Sampling, State
 async def select_arm(state: State, components: Components) -> Update:
     """Plan the next round: `batch_size` pulls, and never more than the budget leaves."""
     settings = components.settings()
-    left = affordable(settings, state["usage"], components.judge.calls_per_answer)
     arms = arm_statistics(state["pool"], state["candidates"])
     number = state["round"] + 1
     policy = components.chosen_policy(settings)
-    plan = policy.plan(arms, min(settings.batch_size, left), round_generator(settings.seed, number))
+    plan = policy.plan(
+        arms, min(settings.batch_size, components.samples_left(state)), round_generator(settings.seed, number)
+    )
     first = len(state["candidates"])
     return {
         "round": number,

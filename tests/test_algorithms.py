@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metascale import Candidate, MetaScaleSettings, MetaThought
-from metascale.bandits import UCB, Arm, Policy, Softmax, ucb_scores
+from metascale.bandits import UCB, Arm, Policy, RoundRobin, Softmax, ucb_scores
 from metascale.bandits.softmax import largest_remainder
 from metascale.budget import affordable, evolution_due, failures_in_a_row, stop_reason
 from metascale.choice import ranking, rivals
@@ -27,7 +27,7 @@ ARMS = st.lists(
     min_size=1,
     max_size=12,
 )
-POLICIES: list[Policy] = [UCB(0.3), UCB(0.0), Softmax(0.1)]
+POLICIES: list[Policy] = [UCB(0.3), UCB(0.0), Softmax(0.1), RoundRobin()]
 
 
 def rng() -> np.random.Generator:
@@ -171,6 +171,7 @@ def candidate(number: int, reward: float | None, status: Any = "ok", arm: str = 
         "error": None,
         "reward": reward,
         "critique": None,
+        "extracted": None,
         "input_tokens": 0,
         "output_tokens": 0,
     }

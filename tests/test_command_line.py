@@ -145,7 +145,7 @@ def test_the_graph_is_printed_as_mermaid() -> None:
         assert node in done.stdout
     for label in ("budget left", "time to evolve", "budget spent"):
         assert label in done.stdout
-    assert metascale("graph", "metascal").stderr == "metascale: unknown graph 'metascal'; did you mean 'metascale'?\n"
+    assert metascale("graph", "metascal").stderr == "metascale: unknown method 'metascal'; did you mean 'metascale'?\n"
 
 
 def test_it_runs_from_any_folder(tmp_path: Path) -> None:

@@ -301,7 +301,7 @@ class Odd:
 def test_rewards_that_make_no_sense_leave_answers_unscored(value: Any) -> None:
     state, model = run(sensible, reward=Odd(value))
     assert all(c["reward"] is None for c in state["candidates"])
-    assert any("could not be scored" in note for note in state["result"]["notes"])
+    assert any("not scored: " in note for note in state["result"]["notes"])
     assert state["result"]["usage"]["calls"] == 16 + len(model.requests("compose"))
 
 

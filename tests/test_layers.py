@@ -8,7 +8,7 @@ from pathlib import Path
 import metascale
 
 LAYERS = [
-    {"data", "prompts", "errors", "usage", "seeds", "bridge", "json_reply"},
+    {"data", "prompts", "errors", "usage", "seeds", "bridge", "answers"},
     {"settings", "state", "question"},
     {"bandits", "models", "budget", "pool", "choice", "evolution"},
     {"rewards"},
@@ -17,7 +17,7 @@ LAYERS = [
     {"session", "live", "cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-PURE = {"bandits", "pool", "choice", "evolution", "budget", "seeds", "usage"}
+PURE = {"answers", "bandits", "pool", "choice", "evolution", "budget", "seeds", "usage"}
 TOP = Path(metascale.__file__).parent
 
 

@@ -85,7 +85,7 @@ def test_chat_mode_and_the_settings_form(client: SyncLangGraphClient) -> None:
     form = schemas["context_schema"]["properties"]
     assert form["budget"]["default"] == 16
     assert form["budget"]["minimum"] == 1
-    assert form["policy"]["enum"] == ["ucb", "softmax"]
+    assert form["policy"]["enum"] == ["ucb", "softmax", "round_robin"]
     assert all(field.get("description") for field in form.values())
     assert form["beta"]["langgraph_nodes"] == ["select_arm", "evolve"]
 

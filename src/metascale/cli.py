@@ -8,7 +8,7 @@ import sqlite3
 import sys
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 from metascale.errors import MetaScaleError, ModelSetupError, QuestionError, UnknownNameError, describe
-from metascale.graphs import create_metascale
+from metascale.graphs import METHODS, Method
 from metascale.live import view
 from metascale.models import resolve_model
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
@@ -56,6 +56,7 @@ def _commands() -> None:
 @app.command()
 def solve(
     question: Annotated[str, typer.Argument(help="What to answer; '-' reads it from standard input.")],
+    method: Annotated[str, typer.Option(help=f"{', '.join(METHODS)}.")] = "metascale",
     model: Annotated[
         str | None, typer.Option(help="openai:NAME, simulated, … (default: METASCALE_MODEL, else simulated).")
     ] = None,
@@ -65,7 +66,7 @@ def solve(
     judge_model: Annotated[str | None, typer.Option(help="Model that scores answers (default: the same).")] = None,
     budget: Annotated[int | None, typer.Option(help="Answers to generate.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Answers generated in parallel.")] = None,
-    policy: Annotated[str | None, typer.Option(help="ucb or softmax.")] = None,
+    policy: Annotated[str | None, typer.Option(help="ucb, softmax or round_robin.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes the run repeatable, as far as the model allows.")] = None,
     setting: Annotated[
         list[str] | None,
@@ -84,6 +85,11 @@ def solve(
     try:
         given = {"budget": budget, "batch_size": batch_size, "policy": policy, "seed": seed}
         settings = _settings(given, setting or [])
+        chosen = _method(method)
+        if chosen.one_pass:
+            settings = settings.model_copy(update={"budget": 1})
+        if judge_model is not None and not chosen.judged:
+            raise UsageError(f"method {method!r} scores nothing, so it takes no --judge-model")
         if (db is None) != (thread is None):
             raise UsageError("--db and --thread go together")
         if db is not None:
@@ -95,6 +101,7 @@ def solve(
             _solve(
                 _question(question),
                 settings,
+                method=method,
                 models=(name, judge_model, base_url),
                 place=(db, thread),
                 console=console if console.is_terminal and not quiet else None,
@@ -124,10 +131,17 @@ def draw(
     name: Annotated[str, typer.Argument(help="Which graph.")] = "metascale",
 ) -> None:
     """Print a graph as Mermaid text."""
-    factories = {"metascale": create_metascale}
-    if name not in factories:
-        _fail(Console(stderr=True), UnknownNameError("graph", name, factories), WRONG_USAGE)
-    typer.echo(factories[name]("simulated").get_graph().draw_mermaid())
+    try:
+        create = _method(name).create
+    except UnknownNameError as error:
+        _fail(Console(stderr=True), error, WRONG_USAGE)
+    typer.echo(create("simulated").get_graph().draw_mermaid())
+
+
+def _method(name: str) -> Method:
+    if name not in METHODS:
+        raise UnknownNameError("method", name, METHODS)
+    return METHODS[name]
 
 
 def _settings(given: dict[str, Any], others: list[str]) -> MetaScaleSettings:
@@ -170,6 +184,7 @@ async def _solve(
     question: str,
     settings: MetaScaleSettings,
     *,
+    method: str,
     models: tuple[str, str | None, str | None],
     place: tuple[Path | None, str | None],
     console: Console | None,
@@ -177,18 +192,18 @@ async def _solve(
     name, judge_name, base_url = models
     db, thread = place
     model = resolve_model(name, base_url=base_url)
-    reward = None
+    parts: dict[str, Any] = {"settings": settings}
     if judge_name is not None:
         judge_url = base_url if judge_name.startswith("openai:") else None
-        reward = JudgeReward(resolve_model(judge_name, base_url=judge_url))
+        parts["reward"] = JudgeReward(resolve_model(judge_name, base_url=judge_url))
     async with AsyncExitStack() as stack:
         checkpointer: BaseCheckpointSaver[str] = InMemorySaver()
         if db is not None:
             from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver  # noqa: PLC0415  only where it is used
 
             checkpointer = await stack.enter_async_context(AsyncSqliteSaver.from_conn_string(str(db)))
-        graph = create_metascale(model, reward=reward, settings=settings, checkpointer=checkpointer)
-        session = Session(graph, settings, thread or ONLY_THREAD, model=name, judge_model=judge_name)
+        graph = METHODS[method].create(model, **parts, checkpointer=checkpointer)
+        session = Session(graph, settings, thread or ONLY_THREAD, method=method, model=name, judge_model=judge_name)
         live = stack.enter_context(Live(console=console, refresh_per_second=8)) if console else None
 
         def watch(state: State) -> None:
@@ -227,7 +242,7 @@ def _as_json(ended: Ended) -> dict[str, Any]:
     return {**ended.result, "pool": arms, "candidates": sorted(candidates, key=lambda c: c["id"])}
 
 
-def _fail(console: Console, error: BaseException, code: int) -> None:
+def _fail(console: Console, error: BaseException, code: int) -> NoReturn:
     console.print(f"metascale: {describe(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 

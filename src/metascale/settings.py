@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from metascale.answers import Kind
 from metascale.errors import UnknownNameError
 
-PolicyName = Literal["ucb", "softmax"]
+PolicyName = Literal["ucb", "softmax", "round_robin"]
 
 
 def _known_policy(name: Any) -> Any:
@@ -56,7 +57,8 @@ class MetaScaleSettings(BaseModel):
     )
     policy: Annotated[PolicyName, BeforeValidator(_known_policy)] = Field(
         default="ucb",
-        description="Which meta-thoughts to sample from: 'ucb', or the paper's mini-batch rule 'softmax'.",
+        description="Which meta-thoughts to sample from: 'ucb', the paper's mini-batch rule 'softmax', or each in turn "
+        "('round_robin': METASCALE without its bandit).",
         json_schema_extra=_on("select_arm"),
     )
     beta: float = Field(
@@ -177,6 +179,12 @@ class MetaScaleSettings(BaseModel):
         ge=1,
         description="Longest conversation accepted, in characters: every sample pays for all of it.",
         json_schema_extra=_on("initialize_pool"),
+    )
+    answer_kind: Kind = Field(
+        default="auto",
+        description="What final answers are, where a method reads them (self-consistency): 'number', 'choice', 'text', "
+        "or whichever is marked ('auto').",
+        json_schema_extra=_on("tally"),
     )
     seed: int | None = Field(
         default=None,

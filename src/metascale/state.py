@@ -66,11 +66,13 @@ class Candidate(TypedDict):
     text: str
     """The answer; empty if there is none."""
     error: str | None
-    """Why the sample failed or is flawed, in one line."""
+    """Why the sample failed, is flawed or could not be scored, in one line."""
     reward: float | None
     """Reward in [0, 1]; null while or if nobody could score it."""
     critique: str | None
     """What the judge said before scoring."""
+    extracted: str | None
+    """The final answer in canonical form, where a method reads it; null where none is marked."""
     input_tokens: int
     output_tokens: int
 

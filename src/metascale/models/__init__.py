@@ -1,7 +1,19 @@
 """Chat models: how a name becomes one, the offline one, and the meter that every request passes."""
 
+from metascale.models.matrix import CorrectnessMatrix
 from metascale.models.metered import MeteredModel, Reading, Reply
+from metascale.models.recorded import RecordDryError, RecordedChatModel, RecordError
 from metascale.models.resolve import resolve_model
 from metascale.models.simulated import SimulatedChatModel
 
-__all__ = ["MeteredModel", "Reading", "Reply", "SimulatedChatModel", "resolve_model"]
+__all__ = [
+    "CorrectnessMatrix",
+    "MeteredModel",
+    "Reading",
+    "RecordDryError",
+    "RecordError",
+    "RecordedChatModel",
+    "Reply",
+    "SimulatedChatModel",
+    "resolve_model",
+]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
 from metascale.errors import ModelSetupError, UnknownNameError, describe
+from metascale.models.recorded import RecordedChatModel
 from metascale.models.simulated import SimulatedChatModel
 
 ENVIRONMENT_VARIABLE = "METASCALE_MODEL"
@@ -24,8 +26,9 @@ def resolve_model(model: BaseChatModel | str | None, *, base_url: str | None = N
     """The chat model for a name.
 
     Args:
-        model: a chat model, which is returned as it is; `"simulated"`; `"openai:NAME"`; whatever `init_chat_model`
-            takes, where `langchain` is installed; or None for the name in the environment variable `METASCALE_MODEL`.
+        model: a chat model, which is returned as it is; `"simulated"`; `"openai:NAME"`; `"recorded:FILE"`; whatever
+            `init_chat_model` takes, where `langchain` is installed; or None for the name in the environment variable
+            `METASCALE_MODEL`.
         base_url: the OpenAI-compatible server that serves `"openai:NAME"`; such servers need no key.
 
     Raises:
@@ -47,6 +50,8 @@ def resolve_model(model: BaseChatModel | str | None, *, base_url: str | None = N
         raise ModelSetupError(f"a base URL goes with 'openai:NAME' models, not with {name!r}")
     if name == "simulated":
         return SimulatedChatModel()
+    if provider == "recorded" and rest:
+        return RecordedChatModel(path=Path(rest))
     return _from_langchain(name)
 
 

@@ -55,7 +55,8 @@ STRATEGIES = (
 )
 KINDS = 5
 """Hidden kinds of task."""
-PROMPT_NAMES = ("compose", "abstract", "evolve", "judge")
+SELF_DISCOVER = ("self_discover_select", "self_discover_adapt", "self_discover_compose")
+PROMPT_NAMES = ("compose", "abstract", "evolve", "judge", *SELF_DISCOVER)
 
 _CRITIQUES = (
     "One quantity is used twice.",
@@ -144,6 +145,9 @@ class SimulatedChatModel(BaseChatModel):
             "compose": lambda: _design(system, [], rng),
             "abstract": lambda: _design(system, [], rng),
             "evolve": lambda: _design(system, _parts_of(asked), rng),
+            "self_discover_select": lambda: json.dumps({"modules": _some_modules(rng)}),
+            "self_discover_adapt": lambda: json.dumps({"modules": _some_modules(rng)}),
+            "self_discover_compose": lambda: json.dumps({"plan": "\n".join(_some_moves(rng))}),
         }[kind_of_request(system)]()
         read, written = (sum(len(message.text) for message in messages) + 3) // 4, (len(text) + 3) // 4
         usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
@@ -191,6 +195,17 @@ def _judge(material: dict[str, str], rng: np.random.Generator) -> str:
     score = int(np.clip(round(middle + lasting + rng.normal(0.0, 0.73)), 1, 10))
     critique = f"Simulated judgement. {_CRITIQUES[int(rng.integers(len(_CRITIQUES)))]}"
     return json.dumps({"critique": critique, "score": score})
+
+
+def _some_modules(rng: np.random.Generator) -> list[str]:
+    listed = [line.removeprefix("- ") for line in prompts.load("reasoning_modules").splitlines()]
+    return [listed[index] for index in sorted(rng.choice(len(listed), 4, replace=False))]
+
+
+def _some_moves(rng: np.random.Generator) -> list[str]:
+    return [
+        f"{step}. {STRATEGIES[index]}" for step, index in enumerate(rng.choice(len(STRATEGIES), 3, replace=False), 1)
+    ]
 
 
 def _design(system: str, inherited: Sequence[str], rng: np.random.Generator) -> str:

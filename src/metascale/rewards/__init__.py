@@ -2,5 +2,6 @@
 
 from metascale.rewards.base import Reward, Score
 from metascale.rewards.judge import JudgeReward
+from metascale.rewards.unscored import Unscored
 
-__all__ = ["JudgeReward", "Reward", "Score"]
+__all__ = ["JudgeReward", "Reward", "Score", "Unscored"]

@@ -1,0 +1,123 @@
+"""What the graphs have in common: their type, their factory's arguments, and how they are compiled."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from langchain_core.language_models import BaseChatModel
+from langgraph.cache.base import BaseCache
+from langgraph.graph import END, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import BaseStore
+from langgraph.types import Checkpointer
+from typing_extensions import TypedDict
+
+from metascale.models import resolve_model
+from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
+from metascale.nodes import Components, as_node, finalize, generate, score, select_arm
+from metascale.nodes.select_arm import fan_out
+from metascale.rewards import Reward, Unscored
+from metascale.settings import MetaScaleSettings
+from metascale.state import Input, Output, Sampling, State
+
+Graph = CompiledStateGraph[State, MetaScaleSettings, Any, Any]
+"""Takes any form of messages that LangChain knows, dictionaries among them; hence the loose types."""
+Builder = StateGraph[State, MetaScaleSettings, Input, Output]
+
+MAX_CONCURRENCY = 1_024
+"""Parallel samples unless the caller's `max_concurrency` says fewer: the batch size is the limit, not the machine."""
+
+
+class Unjudged(TypedDict, total=False):
+    """Keyword arguments of methods that score nothing; as in `create_metascale`."""
+
+    settings: MetaScaleSettings | None
+    checkpointer: Checkpointer
+    store: BaseStore | None
+    cache: BaseCache[Any] | None
+
+
+class Judged(Unjudged, total=False):
+    """Keyword arguments of methods that score; as in `create_metascale`."""
+
+    reward: Reward | None
+
+
+def components_of(
+    model: BaseChatModel | str | None, parts: Judged | Unjudged, *, judged: bool, **fixed: Any
+) -> Components:
+    """The components of a baseline; `fixed` are the settings that the method prescribes.
+
+    Raises:
+        TypeError: an argument is unknown to the method.
+        MetaScaleError: the model is unknown, is not named, or cannot be set up.
+    """
+    given: Mapping[str, Any] = parts
+    unknown = given.keys() - (Judged if judged else Unjudged).__annotations__.keys() - Unjudged.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"unexpected arguments: {', '.join(sorted(unknown))}")
+    return Components(
+        resolve_model(model),
+        given.get("reward") if judged else Unscored(),
+        None,
+        None,
+        given.get("settings") or MetaScaleSettings(),
+        MetaScaleSettings(**fixed),
+    )
+
+
+def new_graph(state: type[State] = State) -> Builder:
+    """A graph over the state that all methods share, or over one that adds to it."""
+    return StateGraph(state, context_schema=MetaScaleSettings, input_schema=Input, output_schema=Output)
+
+
+def add_best_of_n(graph: Builder, components: Components, *, after: str) -> None:
+    """Append rounds of samples on the pool that `after` leaves, each scored, and the choice of the best."""
+
+    def route(state: State) -> Literal["budget left", "budget spent"]:
+        return "budget spent" if components.stop_reason(state) else "budget left"
+
+    graph.add_node("select_arm", as_node(select_arm, components))
+    graph.add_node("generate", as_node(generate, components), input_schema=Sampling)
+    graph.add_node("score", as_node(score, components))
+    graph.add_node("finalize", as_node(finalize, components))
+    graph.add_edge(after, "select_arm")
+    graph.add_conditional_edges("select_arm", fan_out, ["generate"])
+    graph.add_edge("generate", "score")
+    graph.add_conditional_edges("score", route, {"budget left": "select_arm", "budget spent": "finalize"})
+    graph.add_edge("finalize", END)
+
+
+def add_one_pass(graph: Builder, components: Components, *, after: str) -> None:
+    """Append one sample on the pool that `after` leaves, which is the answer."""
+    graph.add_node("select_arm", as_node(select_arm, components))
+    graph.add_node("generate", as_node(generate, components), input_schema=Sampling)
+    graph.add_node("finalize", as_node(finalize, components))
+    graph.add_edge(after, "select_arm")
+    graph.add_conditional_edges("select_arm", fan_out, ["generate"])
+    graph.add_edge("generate", "finalize")
+    graph.add_edge("finalize", END)
+
+
+def compiled(graph: Builder, name: str, parts: Unjudged | Judged) -> Graph:
+    """The graph, ready to run."""
+    ready = graph.compile(
+        checkpointer=parts.get("checkpointer"), store=parts.get("store"), cache=parts.get("cache"), name=name
+    )
+    return ready.with_config(max_concurrency=MAX_CONCURRENCY)
+
+
+def for_studio(create: Callable[[str], Graph]) -> Callable[[], Graph]:
+    """The entry point that LangGraph's server calls: the graph on `METASCALE_MODEL`, or on the offline model."""
+
+    @functools.cache
+    def graph() -> Graph:
+        name, by_default = model_or_simulation(None)
+        if by_default:
+            logging.getLogger(__name__).warning(SIMULATION_NOTICE)
+        return create(name)
+
+    return graph

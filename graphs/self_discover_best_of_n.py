@@ -1,0 +1,33 @@
+"""Self-Discover + best-of-N: answers under a plan that the model composed for the task (the paper's fifth baseline)."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from langchain_core.language_models import BaseChatModel
+from langgraph.graph import START
+
+from metascale.graphs.assembly import Graph, Judged, add_best_of_n, compiled, components_of, for_studio, new_graph
+from metascale.nodes import adapt_modules, as_node, compose_plan, select_modules
+from metascale.nodes.self_discover import SelfDiscoverState
+
+
+def create_self_discover_best_of_n(model: BaseChatModel | str | None = None, **parts: Unpack[Judged]) -> Graph:
+    """Build the graph; arguments as for `create_metascale`.
+
+    Raises:
+        MetaScaleError: the model is unknown, is not named, or cannot be set up.
+    """
+    components = components_of(model, parts, judged=True)
+    graph = new_graph(SelfDiscoverState)
+    graph.add_node("select_modules", as_node(select_modules, components))
+    graph.add_node("adapt_modules", as_node(adapt_modules, components))
+    graph.add_node("compose_plan", as_node(compose_plan, components))
+    graph.add_edge(START, "select_modules")
+    graph.add_edge("select_modules", "adapt_modules")
+    graph.add_edge("adapt_modules", "compose_plan")
+    add_best_of_n(graph, components, after="compose_plan")
+    return compiled(graph, "self_discover_best_of_n", parts)
+
+
+graph = for_studio(create_self_discover_best_of_n)

@@ -1,0 +1,41 @@
+"""The beginning of every run: nothing is left of an earlier turn but the conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langgraph.types import Overwrite
+
+from metascale import prompts
+from metascale.nodes.components import Update
+from metascale.state import MetaThought
+from metascale.usage import Usage
+
+FIXED_ARMS = ("chain_of_thought", "no_strategy")
+
+
+def fresh_run(pool: Sequence[MetaThought], usage: Usage, notes: Sequence[str] = ()) -> Update:
+    """The update that starts a run on `pool`, with what was spent to make it."""
+    return {
+        "pool": Overwrite(list(pool)),
+        "candidates": Overwrite([]),
+        "plan": [],
+        "round": 0,
+        "evolved_at": 0,
+        "usage": Overwrite(usage),
+        "notes": Overwrite(list(dict.fromkeys(notes))),
+        "result": None,
+    }
+
+
+def fixed_arm(name: str) -> MetaThought:
+    """One of `FIXED_ARMS`: plain chain of thought, or no strategy at all."""
+    mindset, strategy = prompts.BUILT_IN_META_THOUGHTS[name]
+    return {
+        "id": name,
+        "mindset": mindset,
+        "strategy": strategy,
+        "origin": "fixed",
+        "parents": [],
+        "generation": 0,
+    }

@@ -1,0 +1,115 @@
+"""Self-Discover (Zhou et al. 2024): select reasoning modules, adapt them to the task, compose a plan from them."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, TypeVar
+
+from langchain_core.messages import HumanMessage, SystemMessage
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from metascale import prompts
+from metascale.errors import ModelCallError
+from metascale.nodes.components import Components, Update
+from metascale.nodes.fresh_run import fixed_arm, fresh_run
+from metascale.question import check_question, question_text
+from metascale.state import MetaThought, State
+from metascale.usage import Usage, add_usage, working_since
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+class Modules(BaseModel):
+    """Reasoning modules."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+    modules: list[Line] = Field(description="The reasoning modules, one sentence each.", min_length=1)
+
+
+class Plan(BaseModel):
+    """A plan of reasoning."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+    plan: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_000)] = Field(
+        description="The plan, one numbered step a line."
+    )
+
+
+class SelfDiscoverState(State):
+    """The state of a run that discovers its own plan."""
+
+    modules: list[str]
+    """The reasoning modules so far: selected, then adapted; empty once a step has failed."""
+
+
+async def select_modules(state: State, components: Components) -> Update:
+    """Begin a fresh run, and choose reasoning modules for the task.
+
+    Raises:
+        QuestionError: the conversation does not end with a question, or is too long.
+    """
+    started = time.time()
+    check_question(state["messages"], components.settings().max_question_chars)
+    listed = prompts.load("reasoning_modules")
+    found, usage, notes = await _ask(state, components, "select", Modules, modules=listed)
+    update = fresh_run([], add_usage(usage, working_since(started)), notes)
+    return {**update, "modules": found.modules if found else []}
+
+
+async def adapt_modules(state: SelfDiscoverState, components: Components) -> Update:
+    """Restate the modules for the task."""
+    started = time.time()
+    if not state["modules"]:
+        return {"modules": []}
+    found, usage, notes = await _ask(state, components, "adapt", Modules)
+    return {
+        "modules": found.modules if found else [],
+        "usage": add_usage(usage, working_since(started)),
+        "notes": notes,
+    }
+
+
+async def compose_plan(state: SelfDiscoverState, components: Components) -> Update:
+    """Make one plan of the modules: the arm of this run. Where a step failed, it is plain chain of thought."""
+    started = time.time()
+    if not state["modules"]:
+        return {"pool": [fixed_arm("chain_of_thought")]}
+    found, usage, notes = await _ask(state, components, "compose", Plan)
+    discovered: MetaThought = {
+        "id": "self_discovered",
+        "mindset": "",
+        "strategy": found.plan if found else "",
+        "origin": "self_composed",
+        "parents": [],
+        "generation": 0,
+    }
+    return {
+        "pool": [discovered if found else fixed_arm("chain_of_thought")],
+        "usage": add_usage(usage, working_since(started)),
+        "notes": notes,
+    }
+
+
+async def _ask(
+    state: State, components: Components, step: str, schema: type[Schema], **values: str
+) -> tuple[Schema | None, Usage, list[str]]:
+    tag = prompts.new_tag()
+    material = prompts.fence("task", question_text(state["messages"]), tag)
+    modules = state.get("modules")
+    if isinstance(modules, list) and modules and step != "select":
+        material += "\n\n" + prompts.fence("modules", "\n".join(f"- {module}" for module in modules), tag)
+    messages = [
+        SystemMessage(prompts.render(f"self_discover_{step}", tag=tag, **values)),
+        HumanMessage(material),
+    ]
+    failed = f"self-discovery stopped at step {step!r}, so answers are plain chain of thought"
+    try:
+        reading = await components.thinker.ask(
+            messages, schema, components.settings(), place=["self_discover", step], untrusted=material
+        )
+    except ModelCallError as error:
+        return None, error.usage, [f"{failed}: {error}"]
+    return reading.value, reading.usage, [] if reading.value else [f"{failed}: {reading.problem}"]

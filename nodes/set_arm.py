@@ -1,0 +1,25 @@
+"""A pool of one: what the baselines sample under."""
+
+from __future__ import annotations
+
+import time
+
+from metascale.nodes.components import Components, Node, Update
+from metascale.nodes.fresh_run import fixed_arm, fresh_run
+from metascale.question import check_question
+from metascale.state import State
+from metascale.usage import working_since
+
+
+def set_arm(name: str) -> Node:
+    """The node that begins a run on one fixed arm, `chain_of_thought` or `no_strategy`.
+
+    The node raises `QuestionError` where the conversation does not end with a question, or is too long.
+    """
+
+    async def set_arm(state: State, components: Components) -> Update:
+        started = time.time()
+        check_question(state["messages"], components.settings().max_question_chars)
+        return fresh_run([fixed_arm(name)], working_since(started))
+
+    return set_arm

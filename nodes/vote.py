@@ -1,0 +1,37 @@
+"""Self-consistency: the answer that most samples give (Wang et al. 2023)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from langchain_core.messages import AIMessage
+
+from metascale.nodes.components import Components, Update
+from metascale.nodes.finalize import conclude
+from metascale.state import Candidate, State
+
+
+async def vote(state: State, components: Components) -> Update:
+    """Choose the earliest sample of the largest group; its reward is the group's share of all answers.
+
+    Where no sample marks its answer there is nothing to vote on: the first whole sample is the answer, and a note says
+    so.
+
+    Raises:
+        NoAnswerError: no sample succeeded.
+    """
+    votes = Counter(c["extracted"] for c in state["candidates"] if c["extracted"] is not None)
+    answers = sum(c["status"] != "failed" for c in state["candidates"])
+    voted: list[Candidate] = [
+        {**c, "reward": votes[c["extracted"]] / answers} if c["extracted"] is not None else c
+        for c in state["candidates"]
+    ]
+    notes = [] if votes else ["no sample marks its final answer, so there was nothing to vote on"]
+    ended: State = {**state, "candidates": voted, "notes": [*state["notes"], *notes]}
+    result = conclude(ended, components.stop_reason(state) or "step_limit")
+    return {
+        "messages": [AIMessage(result["answer"])],
+        "candidates": [{"id": c["id"], "reward": c["reward"]} for c in voted if c["reward"] is not None],
+        "notes": notes,
+        "result": result,
+    }

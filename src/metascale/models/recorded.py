@@ -1,0 +1,188 @@
+"""A chat model that answers from a file of what real models really said; it never invents an answer."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import PrivateAttr
+
+from metascale import prompts
+from metascale.errors import MetaScaleError, ModelSetupError
+from metascale.models.simulated import kind_of_request
+
+FIXED_ARMS = {
+    "no_strategy": ("no_strategy", "direct", "standard"),
+    "chain_of_thought": ("chain_of_thought", "zero_shot_cot", "cot"),
+}
+"""Names under which recordings know the two fixed arms."""
+
+_MARK = re.compile(r"Recorded strategy `([^`]+)`")
+_REQUIRED = ("question", "strategy", "output_text")
+
+
+class RecordError(MetaScaleError):
+    """The record holds nothing of the kind that was asked for."""
+
+
+class RecordDryError(RecordError):
+    """The record held what was asked for, and all of it has been served."""
+
+
+class RecordedChatModel(BaseChatModel):
+    """Serves recorded answers, keyed by question and strategy, each once.
+
+    The file has one JSON object a line with `question`, `strategy` and `output_text`, and optionally `sample` (the
+    order of several answers); rows without a question, such as a canary, are skipped. As a solver it answers under
+    the strategy that the meta-thought in the system message names; asked to compose meta-thoughts, it names the
+    recorded strategies besides the fixed arms. Judging and evolving it refuses: nobody recorded that. Token counts are
+    unknown.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: Path
+    _answers: dict[tuple[str, str], list[str]] = PrivateAttr(default_factory=dict)
+    _strategies: list[str] = PrivateAttr(default_factory=list)
+    _served: Counter[tuple[str, str]] = PrivateAttr(default_factory=Counter)
+    _dry: Counter[str] = PrivateAttr(default_factory=Counter)
+    _lock: Any = PrivateAttr(default_factory=threading.Lock)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Read the file.
+
+        Raises:
+            ModelSetupError: it cannot be read, or a line is no such record.
+        """
+        super().model_post_init(context)
+        samples: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+        for row in read_rows(self.path, _REQUIRED):
+            samples[squeeze(row["question"]), row["strategy"]].append((row.get("sample", 0), row["output_text"]))
+        self._answers = {key: [text for _, text in sorted(found)] for key, found in samples.items()}
+        self._strategies = list(dict.fromkeys(strategy for _, strategy in self._answers))
+
+    @property
+    def _llm_type(self) -> str:
+        return "recorded"
+
+    @property
+    def strategies(self) -> list[str]:
+        """The recorded strategies, in order of appearance."""
+        return list(self._strategies)
+
+    @property
+    def served(self) -> Counter[str]:
+        """Answers served so far, by strategy."""
+        counts: Counter[str] = Counter()
+        for (_, strategy), count in self._served.items():
+            counts[strategy] += count
+        return counts
+
+    @property
+    def dry(self) -> Counter[str]:
+        """Requests refused because the record had run dry, by strategy."""
+        return Counter(self._dry)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> ChatResult:
+        system = "\n\n".join(message.text for message in messages if message.type == "system")
+        kind = kind_of_request(system)
+        if kind == "compose":
+            text = self._catalogue()
+        elif kind == "solve":
+            asked = next((message.text for message in reversed(messages) if message.type == "human"), "")
+            text = self._serve(squeeze(asked), self._strategy(system))
+        else:
+            raise RecordError(f"the record {self.path.name} holds answers only; it cannot serve the prompt {kind!r}")
+        message = AIMessage(text, response_metadata={"finish_reason": "stop"})
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _fixed(self, arm: str) -> str:
+        """The recorded strategy that stands for a fixed arm."""
+        name = next((name for name in FIXED_ARMS[arm] if name in self._strategies), None)
+        if name is None:
+            raise RecordError(f"the record {self.path.name} has no strategy for {arm!r}: {', '.join(self._strategies)}")
+        return name
+
+    def _strategy(self, system: str) -> str:
+        named = _MARK.search(system)
+        if named:
+            return named[1]
+        if not system.strip():
+            return self._fixed("no_strategy")
+        if prompts.BUILT_IN_META_THOUGHTS["chain_of_thought"][1] in system:
+            return self._fixed("chain_of_thought")
+        raise RecordError(f"the record {self.path.name} has no answers under such a meta-thought")
+
+    def _serve(self, question: str, strategy: str) -> str:
+        key = (question, strategy)
+        with self._lock:
+            answers = self._answers.get(key, [])
+            if self._served[key] < len(answers):
+                self._served[key] += 1
+                return answers[self._served[key] - 1]
+            self._dry[strategy] += 1
+        if answers:
+            raise RecordDryError(
+                f"the record has run dry: all {len(answers)} answers of strategy {strategy!r} are served"
+            )
+        raise RecordDryError(f"the record holds no answer of strategy {strategy!r} to this question")
+
+    def _catalogue(self) -> str:
+        fixed = {name for names in FIXED_ARMS.values() for name in names}
+        drafts = [
+            {"mindset": f"{name.replace('_', ' ')}.", "strategy": f"Recorded strategy `{name}`."}
+            for name in self._strategies
+            if name not in fixed
+        ]
+        return json.dumps({"meta_thoughts": drafts})
+
+
+def squeeze(text: str) -> str:
+    """A question as recordings are keyed by it: white space folded."""
+    return " ".join(text.split())
+
+
+def read_rows(path: Path, required: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The records of a JSONL file; rows without the first required key, such as a canary, are skipped.
+
+    Raises:
+        ModelSetupError: the file cannot be read, or a row lacks a key.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelSetupError(f"cannot read the record {str(path)!r}: {error}") from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ModelSetupError(f"{path.name}, line {number}: not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise ModelSetupError(f"{path.name}, line {number}: not a JSON object")
+        if required[0] not in row:
+            continue
+        missing = [key for key in required if key not in row]
+        if missing:
+            raise ModelSetupError(f"{path.name}, line {number}: no {missing[0]!r}")
+        rows.append(row)
+    if not rows:
+        raise ModelSetupError(f"the record {path.name} holds nothing with {required[0]!r}")
+    return rows
