@@ -1,0 +1,1 @@
+"""Evaluations on Inspect: any task with any method, benchmarks, statistics and reports."""
