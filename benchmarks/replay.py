@@ -16,7 +16,8 @@ import numpy as np
 from metascale import MetaScaleError, MetaScaleSettings, Score
 from metascale.graphs import METHODS
 from metascale.models import RecordedChatModel
-from metascale.models.recorded import FIXED_ARMS, read_rows, squeeze
+from metascale.data import read_rows
+from metascale.models.recorded import FIXED_ARMS, squeeze
 
 REPLAYABLE = ("direct", "chain_of_thought", "best_of_n", "cot_best_of_n", "self_consistency", "metascale")
 

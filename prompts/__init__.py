@@ -37,6 +37,17 @@ def render(name: str, **values: object) -> str:
     return Template(load(name)).substitute(values)
 
 
+TASKS = ("task_number", "task_choice")
+"""Prompts that say in which form a benchmark wants its answers."""
+
+
+def without_task(text: str) -> str:
+    """A system message without the benchmark's wish for a form: what is left is the meta-thought."""
+    for name in TASKS:
+        text = text.replace(load(name), "")
+    return text.strip()
+
+
 def new_tag() -> str:
     """A random tag of 64 bits for the fences of one request; nobody who wrote the material can know it."""
     return secrets.token_hex(8)

@@ -14,7 +14,7 @@ LAYERS = [
     {"rewards"},
     {"nodes"},
     {"graphs"},
-    {"session", "live", "cli"},
+    {"session", "live", "cli", "evals"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = {"answers", "bandits", "pool", "choice", "evolution", "budget", "seeds", "usage"}

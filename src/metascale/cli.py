@@ -16,6 +16,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ValidationError
 from rich.console import Console
 from rich.live import Live
+from rich.table import Table
 
 from metascale.errors import MetaScaleError, ModelSetupError, QuestionError, UnknownNameError, describe
 from metascale.graphs import METHODS, Method
@@ -138,6 +139,102 @@ def draw(
     typer.echo(create("simulated").get_graph().draw_mermaid())
 
 
+@app.command()
+def bench(
+    model: Annotated[str, typer.Option(help="openai:NAME, simulated, recorded:FILE, or Inspect's provider/name.")],
+    task: Annotated[
+        list[str] | None, typer.Option(help="gsm8k, mmlu_pro, arena_hard, recorded; repeat for more.")
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Methods; repeat for more (default: all).")] = None,
+    budget: Annotated[
+        list[int] | None, typer.Option(help="Sampling budgets; repeat for more (default: 1 4 16).")
+    ] = None,
+    path: Annotated[Path | None, typer.Option(help="The task's questions, as JSONL.")] = None,
+    subset: Annotated[int | None, typer.Option(help="Draw so many questions at random (64 in the paper).")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many questions.")] = None,
+    epochs: Annotated[int, typer.Option(help="Times that each question is asked.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Makes the runs repeatable, as far as the model allows.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models.")] = None,
+    judge_model: Annotated[str | None, typer.Option(help="Model that scores answers (default: the same).")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.")
+    ] = None,
+    log_dir: Annotated[Path, typer.Option(help="Where the logs go; an interrupted benchmark goes on there.")] = Path(
+        "logs"
+    ),
+    yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
+) -> None:
+    """Run methods x tasks x budgets on Inspect, after saying what it will cost.
+
+    Logs open in `inspect view --log-dir DIR`, and `metascale report DIR --out OUT` makes a report of them.
+    """
+    console = Console(stderr=True)
+    try:
+        from metascale.evals import bench as benchmark  # noqa: PLC0415  the extra `evals`
+
+        further = _named_values(setting or [])
+        laid = benchmark.plan(
+            model=model,
+            tasks=task or ["gsm8k"],
+            methods=method or list(METHODS),
+            budgets=budget or [1, 4, 16],
+            task_args={key: value for key, value in {"path": path and str(path), "subset": subset}.items() if value},
+            limit=limit,
+            epochs=epochs,
+            seed=seed,
+            settings=further,
+            judge_model=judge_model,
+        )
+        _say_what_it_costs(laid, MetaScaleSettings.model_validate(further).prices.get(model.partition(":")[2]), console)
+        if not yes and not (sys.stdin.isatty() and typer.confirm("Start?", err=True)):
+            raise UsageError("nothing was started; --yes goes on without asking")
+        complete, _ = benchmark.run(laid, log_dir, base_url=base_url, limit=limit)
+    except (MetaScaleError, ValidationError, ImportError) as error:
+        _fail(console, _with_extra(error), WRONG_USAGE)
+    if not complete:
+        _fail(console, MetaScaleError("some evaluations are not complete; the same command goes on with them"), FAILED)
+    console.print(
+        f"Logs are in {log_dir}; metascale report {log_dir} --out report makes a report of them.", markup=False
+    )
+
+
+@app.command()
+def report(
+    logs: Annotated[list[Path], typer.Argument(help="Inspect logs of metascale's methods, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="The folder that the report is written to.")] = Path("report"),
+) -> None:
+    """Make one HTML page and its figures of the logs of benchmarks."""
+    console = Console(stderr=True)
+    try:
+        from metascale.evals.logs import read_logs  # noqa: PLC0415  the extra `evals`
+        from metascale.evals.report import write_report  # noqa: PLC0415
+
+        page = write_report(read_logs(logs), out)
+    except (MetaScaleError, OSError, ImportError) as error:
+        _fail(console, _with_extra(error), WRONG_USAGE)
+    typer.echo(str(page))
+
+
+def _with_extra(error: BaseException) -> BaseException:
+    """The error, or what to install where a module of the extra is missing."""
+    if isinstance(error, ImportError):
+        return UsageError(f"evaluations need more packages ({error.name}): pip install 'metascale[evals]'")
+    return error
+
+
+def _say_what_it_costs(laid: Any, price: Any, console: Console) -> None:
+    """Print the plan of a benchmark: evaluations, model requests, and dollars where the price is known."""
+    table = Table("task", "method", "budget", "questions", "model requests", box=None)
+    for cell in laid.cells:
+        table.add_row(cell.task, cell.method, str(cell.budget), f"{cell.questions:,}", f"{cell.calls:,}")
+    console.print(table)
+    cost = laid.cost(price)
+    dollars = "their cost is not known (name prices with --set prices=…)" if cost is None else f"about ${cost:,.2f}"
+    if laid.model == "metascale/simulated":
+        dollars = "free, for this is a SIMULATION: nothing of it is a result about language models"
+    console.print(f"{laid.calls:,} model requests on {laid.model}; {dollars}", markup=False, soft_wrap=True)
+
+
 def _method(name: str) -> Method:
     if name not in METHODS:
         raise UnknownNameError("method", name, METHODS)
@@ -145,9 +242,16 @@ def _method(name: str) -> Method:
 
 
 def _settings(given: dict[str, Any], others: list[str]) -> MetaScaleSettings:
-    """The settings that the command line names; values of `--set` are JSON, or else plain text."""
-    values = {name: value for name, value in given.items() if value is not None}
-    for text in others:
+    """The settings that the command line names."""
+    return MetaScaleSettings(
+        **{name: value for name, value in given.items() if value is not None}, **_named_values(others)
+    )
+
+
+def _named_values(given: list[str]) -> dict[str, Any]:
+    """The values of `--set`: JSON, or else plain text."""
+    values: dict[str, Any] = {}
+    for text in given:
         name, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set takes NAME=VALUE, not {text!r}")
@@ -155,7 +259,7 @@ def _settings(given: dict[str, Any], others: list[str]) -> MetaScaleSettings:
             values[name] = json.loads(value)
         except ValueError:
             values[name] = value
-    return MetaScaleSettings(**values)
+    return values
 
 
 def _check_database(path: Path) -> None:

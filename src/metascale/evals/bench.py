@@ -1,1 +1,200 @@
-"""To be written."""
+"""Methods x tasks x budgets, run by Inspect: planned, priced, and resumed where they were interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inspect_ai import Task, eval_set, task_with
+from inspect_ai.log import EvalLog
+
+from metascale.errors import ModelSetupError, UnknownNameError
+from metascale.evals.models import RECORDED, SIMULATED
+from metascale.evals.solvers import SOLVERS
+from metascale.evals.tasks import arena_hard, gsm8k, mmlu_pro, recorded
+from metascale.graphs import METHODS
+from metascale.settings import MetaScaleSettings, Price
+
+TASKS = {"gsm8k": gsm8k, "mmlu_pro": mmlu_pro, "arena_hard": arena_hard, "recorded": recorded}
+
+TOKENS_A_CALL = (600, 350)
+"""Prompt and completion tokens that the estimate of costs assumes for one model request. Ours: a question of the size
+of GSM8K's with its meta-thought, and a reasoned answer."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One evaluation of a benchmark.
+
+    Attributes:
+        task: the task's name.
+        method: the method's name.
+        budget: its sampling budget; 1 for methods that draw one sample.
+        questions: how many questions it answers, epochs included.
+        calls: model requests that this makes when nothing goes wrong, the scorer's included.
+    """
+
+    task: str
+    method: str
+    budget: int
+    questions: int
+    calls: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole benchmark before it runs.
+
+    Attributes:
+        cells: its evaluations.
+        tasks: the same, as Inspect tasks.
+        model: the model's name in Inspect.
+        model_args: its arguments.
+    """
+
+    cells: Sequence[Cell]
+    tasks: Sequence[Task]
+    model: str
+    model_args: dict[str, Any]
+
+    @property
+    def calls(self) -> int:
+        """Model requests of all evaluations."""
+        return sum(cell.calls for cell in self.cells)
+
+    def cost(self, price: Price | None) -> float | None:
+        """US dollars that the requests would cost at `TOKENS_A_CALL`; None where the price is not known."""
+        if price is None:
+            return None
+        return self.calls * (TOKENS_A_CALL[0] * price.input + TOKENS_A_CALL[1] * price.output) / 1e6
+
+
+def plan(
+    *,
+    model: str,
+    tasks: Sequence[str],
+    methods: Sequence[str],
+    budgets: Sequence[int],
+    task_args: Mapping[str, Any],
+    limit: int | None = None,
+    epochs: int = 1,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    judge_model: str | None = None,
+) -> Plan:
+    """Lay out a benchmark.
+
+    Args:
+        model: a model's name, as `metascale solve` or Inspect takes it.
+        tasks: names of `TASKS`.
+        methods: names of `METHODS`.
+        budgets: sampling budgets; methods that draw one sample run once.
+        task_args: arguments for every task, such as `path` or `subset`.
+        limit: questions of each task; all of them if None.
+        epochs: times that each question is asked.
+        seed: makes the runs repeatable.
+        settings: further `MetaScaleSettings`.
+        judge_model: scores answers; the model itself if none is given.
+
+    Raises:
+        UnknownNameError: a task or method does not exist.
+        pydantic.ValidationError: a setting is not valid.
+    """
+    for kind, names, known in (("task", tasks, TASKS), ("method", methods, METHODS)):
+        for name in names:
+            if name not in known:
+                raise UnknownNameError(kind, name, known)
+    name, model_args = inspect_model(model)
+    judge = inspect_model(judge_model)[0] if judge_model else None
+    cells: list[Cell] = []
+    laid: list[Task] = []
+    for task_name in tasks:
+        for method in methods:
+            for budget in [1] if METHODS[method].one_pass else budgets:
+                given: dict[str, Any] = {"budget": budget, "seed": seed, "judge_model": judge}
+                chosen = MetaScaleSettings.model_validate({"budget": budget, "seed": seed, **(settings or {})})
+                solver = SOLVERS[method](**given, settings=dict(settings or {}))
+                task = TASKS[task_name](**task_args)
+                questions = min(len(task.dataset), limit or len(task.dataset))
+                title = f"{task_name}-{method}-{budget}"
+                laid.append(task_with(task, solver=solver, epochs=epochs, metadata={"cell": title}))
+                calls = questions * epochs * (calls_of_one(method, chosen) + (3 if task_name == "arena_hard" else 0))
+                cells.append(Cell(task_name, method, budget, questions * epochs, calls))
+    return Plan(cells, laid, name, model_args)
+
+
+def inspect_model(name: str) -> tuple[str, dict[str, Any]]:
+    """A model's name in Inspect, with its arguments: `openai:NAME` is `openai/NAME` there.
+
+    Raises:
+        ModelSetupError: there is no name.
+    """
+    if name == SIMULATED:
+        return f"metascale/{SIMULATED}", {}
+    provider, colon, rest = name.partition(":")
+    if provider == RECORDED and rest:
+        return f"metascale/{RECORDED}", {"path": rest}
+    if colon and "/" not in provider:
+        return f"{provider}/{rest}", {}
+    if "/" not in name:
+        raise ModelSetupError(
+            f"a model for a benchmark is 'openai:NAME', 'simulated' or Inspect's 'provider/name', not {name!r}"
+        )
+    return name, {}
+
+
+def calls_of_one(method: str, settings: MetaScaleSettings) -> int:
+    """Model requests of one question when nothing goes wrong."""
+    chosen = METHODS[method]
+    budget = 1 if chosen.one_pass else settings.budget
+    calls = budget * (2 if chosen.judged else 1)
+    if method == "self_discover_best_of_n":
+        calls += 3
+    if method == "metascale":
+        calls += int(budget > 2 and settings.pool_size > 2) + _evolutions(settings)
+    return calls
+
+
+def _evolutions(settings: MetaScaleSettings) -> int:
+    """Times that a run evolves when nothing goes wrong."""
+    if settings.evolve_every == 0:
+        return 0
+    arms, pulled, rounds, evolved_at, count = settings.pool_size, 0, 0, 0, 0
+    while pulled < settings.budget:
+        pulled, rounds = pulled + min(settings.batch_size, settings.budget - pulled), rounds + 1
+        if rounds - evolved_at >= settings.evolve_every and arms <= pulled < settings.budget:
+            arms, evolved_at, count = arms + settings.children, rounds, count + 1
+    return count
+
+
+def run(
+    laid: Plan,
+    log_dir: Path,
+    *,
+    base_url: str | None = None,
+    limit: int | None = None,
+    display: Any = None,
+    max_samples: int | None = None,
+) -> tuple[bool, list[EvalLog]]:
+    """Run a benchmark, or what is left of it: evaluations that `log_dir` holds complete are not repeated.
+
+    Returns:
+        Whether all evaluations are complete, and their logs.
+    """
+    return eval_set(
+        list(laid.tasks),
+        log_dir=str(log_dir),
+        model=laid.model,
+        model_args=laid.model_args,
+        model_base_url=base_url,
+        limit=limit,
+        display=display,
+        fail_on_error=False,
+        log_model_api=False,
+        log_realtime=False,
+        retry_attempts=1,
+        max_samples=max_samples,
+        max_tasks=2,
+    )

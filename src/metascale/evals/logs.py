@@ -1,1 +1,120 @@
-"""To be written."""
+"""From Inspect's logs to the records that a report is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
+from inspect_ai.scorer import CORRECT
+
+from metascale.answers import extract
+from metascale.errors import MetaScaleError
+from metascale.evals.answers_given import AnswerGiven, Battle, Sampled
+from metascale.evals.models import SIMULATED
+from metascale.evals.solvers import RECORD, SOLVERS
+
+
+class LogError(MetaScaleError):
+    """A log cannot be read, or is none of a method of metascale."""
+
+
+def read_logs(paths: Iterable[Path]) -> list[AnswerGiven]:
+    """The answers of all logs, files or folders of them.
+
+    Raises:
+        LogError: a path does not exist, is no log, or nothing in the logs was answered by a method of metascale.
+    """
+    answers: list[AnswerGiven] = []
+    for path in _files(paths):
+        try:
+            log = read_eval_log(str(path), exclude_fields={"events", "messages", "attachments"})
+        except Exception as error:
+            raise LogError(f"{path} is no Inspect log that can be read: {error}") from error
+        answers += answers_of(log)
+    if not answers:
+        raise LogError("no log holds answers of a method of metascale")
+    return answers
+
+
+def answers_of(log: EvalLog) -> list[AnswerGiven]:
+    """The answers in one log; none if another solver gave them."""
+    method = _method(log)
+    if method is None:
+        return []
+    name, arguments = method
+    simulated = SIMULATED in log.eval.model.split("/")
+    return [_answer(log, sample, name, arguments, simulated=simulated) for sample in log.samples or []]
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += [Path(info.name.removeprefix("file://")) for info in list_eval_logs(str(path))]
+        elif path.exists():
+            files.append(path)
+        else:
+            raise LogError(f"there is no log {str(path)!r}")
+    return files
+
+
+def _method(log: EvalLog) -> tuple[str, dict[str, Any]] | None:
+    """The method that answered, and its arguments."""
+    for step in log.plan.steps:
+        package, _, name = step.solver.rpartition("/")
+        if package == "metascale" and name in SOLVERS:
+            return name, {**(step.params or {})}
+    return None
+
+
+def _answer(
+    log: EvalLog, sample: EvalSample, method: str, arguments: dict[str, Any], *, simulated: bool
+) -> AnswerGiven:
+    record = sample.store.get(RECORD, {})
+    score = next(iter((sample.scores or {}).values()), None)
+    failed = bool(sample.error) or bool(record.get("problem")) or score is None
+    battles = [
+        Battle(battle["verdict"], battle["swapped"], tuple(battle["style"]))
+        for battle in ((score.metadata or {}).get("battles", []) if score else [])
+    ]
+    gold = sample.target if isinstance(sample.target, str) and not battles else ""
+    return AnswerGiven(
+        task=log.eval.task.rpartition("/")[2],
+        method=method,
+        budget=int(arguments.get("budget", 16)),
+        model=log.eval.model,
+        simulated=simulated,
+        question_id=str(sample.id),
+        epoch=sample.epoch,
+        score=None if failed or score is None else _value(score.value),
+        usage=record.get("usage"),
+        reward=record.get("reward"),
+        winner=record.get("winner"),
+        pool=record.get("pool", []),
+        samples=_samples(record.get("candidates", []), gold),
+        battles=battles,
+    )
+
+
+def _value(value: Any) -> float:
+    return float(value == CORRECT) if isinstance(value, str) else float(value)
+
+
+def _samples(candidates: Sequence[dict[str, Any]], gold: str) -> list[Sampled]:
+    known = extract(gold) if gold else None
+    return [
+        Sampled(
+            id=c["id"],
+            round=c["round"],
+            meta_thought=c["meta_thought"],
+            status=c["status"],
+            reward=c["reward"],
+            right=None if known is None or c["extracted"] is None else c["extracted"] == known,
+            extracted=c["extracted"],
+            input_tokens=c["input_tokens"],
+            output_tokens=c["output_tokens"],
+        )
+        for c in candidates
+    ]

@@ -1,1 +1,179 @@
-"""To be written."""
+"""Inspect's models for our graphs, and our models for Inspect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageUser,
+    GenerateConfig,
+    Model,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+    modelapi,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+from inspect_ai.util import LimitExceededError
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import ConfigDict, PrivateAttr
+
+from metascale.errors import UnknownNameError
+from metascale.models import RecordedChatModel, SimulatedChatModel
+
+SIMULATED, RECORDED = "simulated", "recorded"
+MOST_CONNECTIONS = 64
+"""Requests to a model of ours at a time; they cost processor time alone."""
+
+
+class InspectChatModel(BaseChatModel):
+    """An Inspect model as a LangChain chat model: its connections, retries, limits and log are Inspect's.
+
+    Attributes:
+        inner: the Inspect model.
+        temperature: as `GenerateConfig`; None leaves the evaluation's own.
+        max_tokens: likewise.
+        seed: likewise.
+        max_retries: None: Inspect retries, so nobody else does.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    inner: Model
+    temperature: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    max_retries: int | None = None
+    _exceeded: list[LimitExceededError] = PrivateAttr(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "inspect"
+
+    @property
+    def model_name(self) -> str:
+        """The model's name, as prices are keyed by it."""
+        return self.inner.name
+
+    @property
+    def exceeded(self) -> LimitExceededError | None:
+        """The limit of the evaluation that a request ran into, if one did."""
+        return self._exceeded[0] if self._exceeded else None
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        raise NotImplementedError("Inspect's models are asynchronous: use ainvoke")
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> ChatResult:
+        config = GenerateConfig(
+            temperature=self.temperature, max_tokens=self.max_tokens, seed=self.seed, stop_seqs=stop
+        )
+        try:
+            output = await self.inner.generate([to_inspect(message) for message in messages], config=config)
+        except LimitExceededError as error:
+            self._exceeded.append(error)
+            raise
+        return ChatResult(generations=[ChatGeneration(message=_to_langchain_output(output))])
+
+
+def _to_langchain_output(output: ModelOutput) -> AIMessage:
+    if output.error is not None:
+        raise RuntimeError(output.error)
+    usage = output.usage
+    read = (
+        usage.input_tokens + (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
+        if usage
+        else 0
+    )
+    written = usage.output_tokens if usage else 0
+    return AIMessage(
+        output.completion,
+        response_metadata={"finish_reason": output.stop_reason},
+        usage_metadata={"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+        if usage
+        else None,
+    )
+
+
+def to_inspect(message: BaseMessage) -> ChatMessage:
+    """A LangChain message as Inspect's, its text alone."""
+    kinds = {"system": ChatMessageSystem, "ai": ChatMessageAssistant}
+    return kinds.get(message.type, ChatMessageUser)(content=message.text)
+
+
+def to_langchain(message: ChatMessage) -> AnyMessage:
+    """An Inspect message as LangChain's, its text alone."""
+    kinds = {"system": SystemMessage, "assistant": AIMessage}
+    return kinds.get(message.role, HumanMessage)(message.text)
+
+
+@modelapi(name="metascale")
+class MetaScaleModels(ModelAPI):
+    """`metascale/simulated`, the offline model, and `metascale/recorded` (`-M path=FILE`)."""
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008  Inspect's own signature
+        path: str | None = None,
+        **model_args: Any,  # noqa: ARG002
+    ) -> None:
+        """Build the model.
+
+        Raises:
+            UnknownNameError: the name is neither `simulated` nor `recorded`.
+            ModelSetupError: the record cannot be read.
+        """
+        super().__init__(model_name, base_url, api_key, [], config)
+        if model_name not in {SIMULATED, RECORDED}:
+            raise UnknownNameError(
+                "model", f"metascale/{model_name}", [f"metascale/{SIMULATED}", f"metascale/{RECORDED}"]
+            )
+        self.chat: BaseChatModel = (
+            SimulatedChatModel() if model_name == SIMULATED else RecordedChatModel(path=Path(path or ""))
+        )
+
+    def max_connections(self) -> int:
+        """Requests at a time."""
+        return MOST_CONNECTIONS
+
+    async def generate(
+        self,
+        input: list[ChatMessage],  # noqa: A002  Inspect's own signature
+        tools: list[ToolInfo],  # noqa: ARG002
+        tool_choice: ToolChoice,  # noqa: ARG002
+        config: GenerateConfig,
+    ) -> ModelOutput:
+        """Answer; `config.seed` makes the offline model repeat itself."""
+        chat = self.chat
+        if isinstance(chat, SimulatedChatModel) and config.seed is not None:
+            chat = chat.model_copy(update={"seed": config.seed})
+        reply = await chat.ainvoke([to_langchain(message) for message in input])
+        output = ModelOutput.from_content(f"metascale/{self.model_name}", reply.text)
+        if reply.usage_metadata:
+            output.usage = ModelUsage(
+                input_tokens=reply.usage_metadata["input_tokens"],
+                output_tokens=reply.usage_metadata["output_tokens"],
+                total_tokens=reply.usage_metadata["total_tokens"],
+            )
+        return output

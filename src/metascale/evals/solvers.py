@@ -1,1 +1,112 @@
-"""To be written."""
+"""Every method as an Inspect solver, `metascale/<method>`, so that any Inspect task can be answered by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from inspect_ai.model import ChatMessageAssistant, Model, ModelOutput, get_model
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from metascale.answers import extract
+from metascale.errors import MetaScaleError
+from metascale.evals.models import InspectChatModel, to_langchain
+from metascale.graphs import METHODS
+from metascale.nodes.finalize import bill, conclude
+from metascale.rewards import JudgeReward
+from metascale.seeds import derive_seed
+from metascale.session import empty_state, fold
+from metascale.settings import MetaScaleSettings
+from metascale.state import State
+
+RECORD = "metascale"
+"""The key in a sample's store under which a run's record lies."""
+
+
+def _solver(name: str) -> Callable[..., Solver]:
+    method = METHODS[name]
+
+    @solver(name=name)
+    def answer(
+        budget: int = 16,
+        batch_size: int = 4,
+        policy: str = "ucb",
+        model: str | None = None,
+        judge_model: str | None = None,
+        seed: int | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> Solver:
+        """Answer with a method of metascale.
+
+        Args:
+            budget: answers to generate.
+            batch_size: answers generated in parallel.
+            policy: which meta-thoughts to sample from.
+            model: an Inspect model's name; the evaluation's model if none is given.
+            judge_model: an Inspect model that scores answers; the same as `model` if none is given.
+            seed: makes a run repeatable; each question and epoch gets a seed of its own.
+            settings: any other of `MetaScaleSettings`.
+        """
+        given = {"budget": budget, "batch_size": batch_size, "policy": policy, "seed": seed, **(settings or {})}
+        chosen = MetaScaleSettings.model_validate(given)
+
+        async def solve(state: TaskState, generate: Generate) -> TaskState:  # noqa: ARG001
+            chat = _chat(get_model(model))
+            parts: dict[str, Any] = {}
+            if judge_model is not None and method.judged:
+                parts["reward"] = JudgeReward(_chat(get_model(judge_model)))
+            own = chosen.model_copy(update={"seed": derive_seed(seed, str(state.sample_id), state.epoch)})
+            graph = method.create(chat, settings=own, **parts)
+            run, problem = empty_state(), None
+            try:
+                async for updates in graph.astream(
+                    {"messages": [to_langchain(message) for message in state.messages]}, stream_mode="updates"
+                ):
+                    run = fold(run, cast("dict[str, Any]", updates))
+            except MetaScaleError as error:
+                problem = str(error)
+            _record(state, run, problem, model=str(chat.inner))
+            if chat.exceeded is not None:
+                raise chat.exceeded
+            return state
+
+        return solve
+
+    return answer
+
+
+SOLVERS = {name: _solver(name) for name in METHODS}
+
+
+def _chat(model: Model) -> InspectChatModel:
+    return InspectChatModel(inner=model)
+
+
+def _record(state: TaskState, run: State, problem: str | None, *, model: str) -> None:
+    """Put the answer, and what is known of how it was found, where Inspect scores and logs it."""
+    result = run["result"]
+    if result is None and problem is not None:
+        try:
+            result = conclude(run, "interrupted")
+        except MetaScaleError:
+            result = None
+    text = result["answer"] if result else ""
+    state.output = ModelOutput.from_content(model, text)
+    state.messages.append(ChatMessageAssistant(content=text, model=model, source="generate"))
+    state.store.set(
+        RECORD,
+        {
+            "usage": bill(run["usage"]),
+            "reward": result["reward"] if result else None,
+            "winner": result["candidate"] if result else None,
+            "stop_reason": result["stop_reason"] if result else None,
+            "notes": result["notes"] if result else run["notes"],
+            "problem": problem,
+            "pool": run["pool"],
+            "candidates": [
+                {key: value for key, value in c.items() if key not in {"text", "critique"}}
+                | {"extracted": extract(c["text"])}
+                for c in sorted(run["candidates"], key=lambda c: c["id"])
+            ],
+        },
+    )

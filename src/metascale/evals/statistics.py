@@ -1,1 +1,423 @@
-"""To be written."""
+"""Intervals, paired tests, Bradley-Terry ratings and calibration for the reports: numpy and closed forms only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+RIDGE = 1e-3
+NEWTON_STEPS = 100
+NEWTON_TOLERANCE = 1e-9
+NO_SPREAD = 1e-12
+
+
+class Interval(NamedTuple):
+    """A two-sided confidence interval.
+
+    Attributes:
+        low: its lower end.
+        high: its upper end, at least `low`.
+    """
+
+    low: float
+    high: float
+
+
+def wilson(successes: float, trials: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion (Wilson 1927, without continuity correction), clipped to [0, 1].
+
+    Args:
+        successes: in [0, trials]; a fraction where scores are not only 0 and 1.
+        trials: above 0.
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    if trials <= 0:
+        raise ValueError(f"an interval needs trials, not {trials}")
+    if not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes are not within {trials} trials")
+    z = NormalDist().inv_cdf(_quantiles(confidence)[1])
+    share, pull = successes / trials, z * z / trials
+    middle = (share + pull / 2) / (1 + pull)
+    reach = float(np.sqrt(pull * (share * (1 - share) + pull / 4))) / (1 + pull)
+    return Interval(max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach)))
+
+
+def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """The p-value of McNemar's exact two-sided test that two methods are right equally often on the same questions.
+
+    Under the null hypothesis each question that just one of them got right is a fair coin. In whole numbers until the
+    last division, so that it is exact at any size.
+
+    Args:
+        first: whether the first method was right on each question.
+        second: the same for the second, in the same order.
+
+    Returns:
+        A value in [0, 1]; 1 where they never differ.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
+    pairs = list(zip(first, second, strict=True))
+    only_first = sum(1 for a, b in pairs if a and not b)
+    only_second = sum(1 for a, b in pairs if b and not a)
+    coins = only_first + only_second
+    term = tail = 1
+    for heads in range(min(only_first, only_second)):
+        term = term * (coins - heads) // (heads + 1)
+        tail += term
+    return min(1.0, 2 * tail / (1 << coins))
+
+
+def mean_interval(values: ArrayLike, *, seed: int, resamples: int = 2_000, confidence: float = 0.95) -> Interval:
+    """The percentile bootstrap interval of a mean (Efron 1979).
+
+    Args:
+        values: finite numbers, shape (n,), n at least 1.
+        seed: of the resampling; the same seed gives the same interval.
+        resamples: at least 1.
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    numbers = _numbers(values)
+    if resamples < 1:
+        raise ValueError("a bootstrap needs at least one resample")
+    rng, size = np.random.default_rng(seed), len(numbers)
+    return _percentiles([float(numbers[rng.integers(size, size=size)].mean()) for _ in range(resamples)], confidence)
+
+
+def paired_bootstrap(
+    first: ArrayLike, second: ArrayLike, *, seed: int, resamples: int = 2_000, confidence: float = 0.95
+) -> Interval:
+    """The percentile bootstrap interval of `mean(first - second)`, with whole pairs resampled.
+
+    Args:
+        first: the first method's scores, finite, shape (n,), n at least 1.
+        second: the second's on the same questions in the same order, shape (n,).
+        seed: of the resampling.
+        resamples: at least 1.
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: the lengths differ, or an argument is out of its range.
+    """
+    ours, theirs = _numbers(first), _numbers(second)
+    if len(ours) != len(theirs):
+        raise ValueError(f"{len(ours)} scores cannot be paired with {len(theirs)}")
+    return mean_interval(ours - theirs, seed=seed, resamples=resamples, confidence=confidence)
+
+
+def is_tie(difference: Interval) -> bool:
+    """Whether the interval of a difference contains 0, ends included."""
+    return difference.low <= 0 <= difference.high
+
+
+@dataclass(frozen=True)
+class Match:
+    """One judged comparison of two players.
+
+    Attributes:
+        first: a player.
+        second: the other.
+        outcome: 1 where the first won, 0 where the second did, 0.5 for a tie; anything between is a share.
+        weight: above 0; a match of weight 3 counts as three.
+        style: style features, the first's answer minus the second's; as many in every match.
+    """
+
+    first: str
+    second: str
+    outcome: float
+    weight: float = 1.0
+    style: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """A fitted Bradley-Terry model.
+
+    Attributes:
+        strengths: of each player, in logits; the anchor's is 0.
+        style: coefficients of the standardised style features, in logits for one standard deviation; empty without
+            style control.
+    """
+
+    strengths: dict[str, float]
+    style: tuple[float, ...]
+
+
+def bradley_terry(matches: Sequence[Match], *, anchor: str, style: bool = False) -> Ratings:
+    """Rate players by a weighted logistic regression (Bradley and Terry 1952), fitted by Newton's method.
+
+    With style control the features stand beside the players (Li, Angelopoulos and Chiang 2024, "Does style matter?"),
+    so that a strength is what is left at equal style. Features are divided by their weighted standard deviation; one
+    without spread says nothing apart from the players and gets 0. Unlike Arena-Hard's they are not centred: with the
+    mean taken out, a player that is always longer would keep the advantage as strength.
+
+    The ridge, `RIDGE / 2` times the sum of squares, is ours: it keeps perfectly separated players finite and is too
+    weak to matter elsewhere. It also makes the answer unique where the players' matches do not connect them all; a
+    group that never met the anchor's is then centred near 0 and only comparable within itself.
+
+    Args:
+        matches: at least one.
+        anchor: the player whose strength is 0, one of those in `matches`.
+        style: whether to control for style.
+
+    Raises:
+        ValueError: no matches, an unknown anchor, style features of several lengths or not finite, an outcome outside
+            [0, 1], or a weight that is not positive.
+    """
+    arena = _arena(matches, anchor, style=style)
+    return _ratings(arena, _fit(arena, arena.weights))
+
+
+def win_rate(ratings: Ratings, player: str) -> float:
+    """The probability, in [0, 1], that a player beats the anchor at equal style.
+
+    Raises:
+        KeyError: the player has no rating.
+    """
+    return float(_sigmoid(np.float64(ratings.strengths[player])))
+
+
+def bootstrap_win_rates(
+    matches: Sequence[Match],
+    *,
+    anchor: str,
+    seed: int,
+    resamples: int = 200,
+    confidence: float = 0.95,
+    style: bool = False,
+) -> dict[str, Interval]:
+    """Percentile bootstrap intervals of `win_rate`, for every player but the anchor.
+
+    Matches are resampled one by one and the model is fitted anew. A resample without any match of a player says
+    nothing of that player (the ridge would put it at 0) and is left out of the player's percentiles; one that is in
+    no resample at all gets [0, 1]. Judgements of one question in both orders count as independent here.
+
+    Args:
+        matches: as for `bradley_terry`.
+        anchor: as for `bradley_terry`.
+        seed: of the resampling.
+        resamples: at least 1.
+        confidence: in (0, 1).
+        style: as for `bradley_terry`.
+
+    Raises:
+        ValueError: as for `bradley_terry`, or an argument is out of its range.
+    """
+    if resamples < 1:
+        raise ValueError("a bootstrap needs at least one resample")
+    arena = _arena(matches, anchor, style=style)
+    rng, size = np.random.default_rng(seed), len(matches)
+    rates: dict[str, list[float]] = {player: [] for player in arena.players}
+    for _ in range(resamples):
+        drawn = np.bincount(rng.integers(size, size=size), minlength=size)
+        ratings = _ratings(arena, _fit(arena, arena.weights * drawn))
+        seen = np.abs(arena.sides[drawn > 0]).sum(axis=0)
+        for player, met in zip(arena.players, seen.tolist(), strict=True):
+            if met:
+                rates[player].append(win_rate(ratings, player))
+    return {player: _percentiles(drawn or [0.0, 1.0], confidence) for player, drawn in rates.items()}
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """The answers whose confidence falls into one bin.
+
+    Attributes:
+        low: the bin's lower end, included.
+        high: its upper end, excluded unless it is 1.
+        count: how many answers, above 0.
+        mean_confidence: their mean confidence, in [0, 1].
+        accuracy: the share of them that is right, in [0, 1].
+    """
+
+    low: float
+    high: float
+    count: int
+    mean_confidence: float
+    accuracy: float
+
+
+def expected_calibration(
+    confidences: Sequence[float], right: Sequence[bool], bins: int = 10
+) -> tuple[float, list[CalibrationBin]]:
+    """The expected calibration error (Naeini et al. 2015) over bins of equal width, and the bins that hold answers.
+
+    Args:
+        confidences: in [0, 1], at least one; 1 belongs to the last bin.
+        right: whether each answer is right, of the same length.
+        bins: at least 1.
+
+    Returns:
+        The mean over answers of their bin's `|accuracy - mean confidence|`, in [0, 1], and the bins in order.
+
+    Raises:
+        ValueError: the lengths differ, or an argument is out of its range.
+    """
+    stated, truth = _numbers(confidences), np.asarray(right, dtype=np.bool_)
+    if stated.shape != truth.shape:
+        raise ValueError(f"{len(stated)} confidences for {truth.size} answers")
+    if bins < 1 or stated.min() < 0 or stated.max() > 1:
+        raise ValueError("calibration needs a bin and confidences in [0, 1]")
+    edges = np.arange(bins + 1) / bins
+    places = np.minimum(np.searchsorted(edges, stated, side="right") - 1, bins - 1)
+    held = [
+        CalibrationBin(
+            float(edges[place]),
+            float(edges[place + 1]),
+            int((places == place).sum()),
+            float(stated[places == place].mean()),
+            float(truth[places == place].mean()),
+        )
+        for place in np.unique(places)
+    ]
+    return sum(b.count * abs(b.accuracy - b.mean_confidence) for b in held) / len(stated), held
+
+
+def auc(scores: Sequence[float], right: Sequence[bool]) -> float | None:
+    """The probability that a right answer scores above a wrong one, ties counting half; in O(n log n), by ranks.
+
+    Args:
+        scores: finite numbers.
+        right: whether each answer is right, of the same length.
+
+    Returns:
+        A value in [0, 1] (the Mann-Whitney U over its maximum), or None where no answer is right or none is wrong.
+
+    Raises:
+        ValueError: the lengths differ, or a score is not finite.
+    """
+    truth = np.asarray(right, dtype=np.bool_)
+    if len(scores) != len(truth):
+        raise ValueError(f"{len(scores)} scores for {len(truth)} answers")
+    positive = int(truth.sum())
+    negative = len(truth) - positive
+    if not positive or not negative:
+        return None
+    _, places, counts = np.unique(_numbers(scores), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    above = float(ranks[truth].sum()) - positive * (positive + 1) / 2
+    return above / (positive * negative)
+
+
+class _Arena(NamedTuple):
+    """Matches as arrays: n matches, p players without the anchor, f style features (0 without style control).
+
+    Attributes:
+        anchor: the player of strength 0.
+        players: the others, in order of appearance.
+        sides: 1 for a match's first player, -1 for its second, shape (n, p).
+        style: as given, shape (n, f).
+        outcomes: in [0, 1], shape (n,).
+        weights: above 0, shape (n,).
+    """
+
+    anchor: str
+    players: list[str]
+    sides: NDArray[np.float64]
+    style: NDArray[np.float64]
+    outcomes: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+def _arena(matches: Sequence[Match], anchor: str, *, style: bool) -> _Arena:
+    if not matches:
+        raise ValueError("there are no matches to rate players by")
+    known = dict.fromkeys(player for match in matches for player in (match.first, match.second))
+    if anchor not in known:
+        raise ValueError(f"the anchor {anchor!r} is in no match")
+    features = len(matches[0].style)
+    if any(len(match.style) != features for match in matches):
+        raise ValueError("matches have different numbers of style features")
+    if not all(0 <= match.outcome <= 1 and 0 < match.weight < np.inf for match in matches):
+        raise ValueError("an outcome must be in [0, 1] and a weight positive")
+    looks = np.array([match.style for match in matches], dtype=np.float64).reshape(len(matches), features)
+    if not np.isfinite(looks).all():
+        raise ValueError("style features must be finite")
+    players = [player for player in known if player != anchor]
+    column = {player: index for index, player in enumerate(players)}
+    sides = np.zeros((len(matches), len(players)))
+    for row, match in enumerate(matches):
+        for player, sign in ((match.first, 1.0), (match.second, -1.0)):
+            if player != anchor:
+                sides[row, column[player]] += sign
+    outcomes = np.array([match.outcome for match in matches], dtype=np.float64)
+    weights = np.array([match.weight for match in matches], dtype=np.float64)
+    return _Arena(anchor, players, sides, looks if style else looks[:, :0], outcomes, weights)
+
+
+def _fit(arena: _Arena, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Strengths of the players, then coefficients of the standardised features, shape (p + f,)."""
+    features = arena.style - np.average(arena.style, axis=0, weights=weights)
+    spread = np.sqrt(np.average(features**2, axis=0, weights=weights))
+    unseen = NO_SPREAD * np.abs(arena.style).max(axis=0)
+    standardised = np.divide(arena.style, spread, out=np.zeros_like(arena.style), where=spread > unseen)
+    return _logistic(np.hstack([arena.sides, standardised]), arena.outcomes, weights)
+
+
+def _logistic(
+    design: NDArray[np.float64], outcomes: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Coefficients of a logistic regression without intercept, shape (k,), for a design of shape (n, k).
+
+    The loss is strictly convex, and a step that would raise it is halved, so that Newton's method always gets there.
+    """
+
+    def loss(at: NDArray[np.float64]) -> float:
+        logits = design @ at
+        return float(weights @ (np.logaddexp(0, logits) - outcomes * logits) + RIDGE / 2 * at @ at)
+
+    found = np.zeros(design.shape[1])
+    reached = loss(found)
+    for _ in range(NEWTON_STEPS):
+        expected = _sigmoid(design @ found)
+        slope = design.T @ (weights * (expected - outcomes)) + RIDGE * found
+        bend = (design.T * (weights * expected * (1 - expected))) @ design + RIDGE * np.eye(len(found))
+        step = np.linalg.solve(bend, slope)
+        while loss(found - step) > reached and np.abs(step).max(initial=0) > NEWTON_TOLERANCE:
+            step /= 2
+        found = found - step
+        reached = loss(found)
+        if np.abs(step).max(initial=0) <= NEWTON_TOLERANCE:
+            break
+    return found
+
+
+def _ratings(arena: _Arena, fitted: NDArray[np.float64]) -> Ratings:
+    values = fitted.tolist()
+    strengths = {arena.anchor: 0.0, **dict(zip(arena.players, values, strict=False))}
+    return Ratings(strengths, tuple(values[len(arena.players) :]))
+
+
+def _sigmoid(logits: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+    """`1 / (1 + exp(-x))`, without overflow at any size."""
+    return np.asarray((1 + np.tanh(logits / 2)) / 2, dtype=np.float64)
+
+
+def _numbers(values: ArrayLike) -> NDArray[np.float64]:
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1 or not numbers.size or not np.isfinite(numbers).all():
+        raise ValueError("expected a non-empty list of finite numbers")
+    return numbers
+
+
+def _quantiles(confidence: float) -> tuple[float, float]:
+    if not 0 < confidence < 1:
+        raise ValueError(f"a confidence is between 0 and 1, not {confidence}")
+    return (1 - confidence) / 2, (1 + confidence) / 2
+
+
+def _percentiles(drawn: Sequence[float], confidence: float) -> Interval:
+    low, high = np.quantile(drawn, _quantiles(confidence))
+    return Interval(float(low), float(high))

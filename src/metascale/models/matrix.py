@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from metascale.data import read_rows
 from metascale.errors import ModelSetupError
-from metascale.models.recorded import read_rows
 
 MISSING = "?"
 """An answer that was not recorded, in a string of letters; any other letter than the gold one is wrong."""

@@ -16,7 +16,8 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
 
 from metascale import prompts
-from metascale.errors import MetaScaleError, ModelSetupError
+from metascale.data import read_rows
+from metascale.errors import MetaScaleError
 from metascale.models.simulated import kind_of_request
 
 FIXED_ARMS = {
@@ -119,6 +120,7 @@ class RecordedChatModel(BaseChatModel):
         return name
 
     def _strategy(self, system: str) -> str:
+        system = prompts.without_task(system)
         named = _MARK.search(system)
         if named:
             return named[1]
@@ -155,34 +157,3 @@ class RecordedChatModel(BaseChatModel):
 def squeeze(text: str) -> str:
     """A question as recordings are keyed by it: white space folded."""
     return " ".join(text.split())
-
-
-def read_rows(path: Path, required: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The records of a JSONL file; rows without the first required key, such as a canary, are skipped.
-
-    Raises:
-        ModelSetupError: the file cannot be read, or a row lacks a key.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelSetupError(f"cannot read the record {str(path)!r}: {error}") from error
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ModelSetupError(f"{path.name}, line {number}: not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise ModelSetupError(f"{path.name}, line {number}: not a JSON object")
-        if required[0] not in row:
-            continue
-        missing = [key for key in required if key not in row]
-        if missing:
-            raise ModelSetupError(f"{path.name}, line {number}: no {missing[0]!r}")
-        rows.append(row)
-    if not rows:
-        raise ModelSetupError(f"the record {path.name} holds nothing with {required[0]!r}")
-    return rows

@@ -25,7 +25,8 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from metascale import prompts
-from metascale.data import gsm8k
+from metascale.answers import extract
+from metascale.data import arena_hard, choice_prompt, gsm8k, mmlu_pro
 
 NOTICE = "Simulated answer: no language model was asked."
 
@@ -56,7 +57,7 @@ STRATEGIES = (
 KINDS = 5
 """Hidden kinds of task."""
 SELF_DISCOVER = ("self_discover_select", "self_discover_adapt", "self_discover_compose")
-PROMPT_NAMES = ("compose", "abstract", "evolve", "judge", *SELF_DISCOVER)
+PROMPT_NAMES = ("compose", "abstract", "evolve", "judge", "arena_judge", *SELF_DISCOVER)
 
 _CRITIQUES = (
     "One quantity is used twice.",
@@ -66,11 +67,6 @@ _CRITIQUES = (
     "The result is stated, but one step before it is not shown.",
     "The order of two operations is swapped.",
 )
-
-
-def _number(text: str) -> str | None:
-    marked = re.findall(r"####\s*(-?[\d,]+(?:\.\d+)?)", text) or re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
-    return marked[-1].replace(",", "") if marked else None
 
 
 def _hash(*parts: object) -> int:
@@ -83,7 +79,14 @@ def _squeeze(text: str) -> str:
 
 @cache
 def _answers() -> dict[str, str]:
-    return {_squeeze(item["question"]): item["gold"].replace(",", "") for item in gsm8k()}
+    numbers = {_squeeze(item["question"]): item["gold"].replace(",", "") for item in gsm8k()}
+    choices = {_squeeze(choice_prompt(item["question"], item["options"])): item["answer"] for item in mmlu_pro()}
+    return numbers | choices
+
+
+@cache
+def _open_questions() -> frozenset[str]:
+    return frozenset(_squeeze(item["prompt"]) for item in arena_hard())
 
 
 @cache
@@ -118,8 +121,10 @@ def chance(thought: str, question: str) -> float:
 class SimulatedChatModel(BaseChatModel):
     """A chat model that works offline and plays every part of METASCALE, by simulation.
 
-    It can answer the questions of GSM8K, for which it has the key; to any other it says that it cannot. The same seed
-    and the same messages give the same reply; without a seed each reply is drawn afresh.
+    It answers the questions of GSM8K and MMLU-Pro that ship with the package, for which it has the key. To a prompt of
+    Arena-Hard it replies with a mark of how good the reply pretends to be, which is all that its judge looks at. To
+    anything else it says that it cannot answer. The same seed and the same messages give the same reply; without a seed
+    each reply is drawn afresh.
     """
 
     seed: int | None = None
@@ -140,8 +145,9 @@ class SimulatedChatModel(BaseChatModel):
         rng = np.random.default_rng(None if self.seed is None else [self.seed, *self._content(system, asked)])
         material = dict(prompts.fenced(asked))
         text = {
-            "solve": lambda: _solve(system, asked, rng),
+            "solve": lambda: _solve(prompts.without_task(system), asked, rng),
             "judge": lambda: _judge(material, rng),
+            "arena_judge": lambda: _compare(material, rng),
             "compose": lambda: _design(system, [], rng),
             "abstract": lambda: _design(system, [], rng),
             "evolve": lambda: _design(system, _parts_of(asked), rng),
@@ -172,10 +178,17 @@ def kind_of_request(system: str) -> str:
 
 def _solve(thought: str, question: str, rng: np.random.Generator) -> str:
     key = _squeeze(question)
+    if key in _open_questions():
+        quality = float(np.clip(chance(thought, key) + rng.normal(0.0, 0.15), 0.0, 1.0))
+        return f"{NOTICE}\nSimulated quality: {quality:.2f}"
     gold = _answers().get(key)
     if gold is None:
-        return f"{NOTICE} It knows only the questions of GSM8K, and this is none of them."
-    if rng.random() < chance(thought, key):
+        return f"{NOTICE} It has the key to the questions that ship with metascale, and this is none of them."
+    is_right = rng.random() < chance(thought, key)
+    if gold.isalpha():
+        others = [letter for letter in "ABCDEFGHIJ"[: question.count("\n")] if letter != gold]
+        return f"{NOTICE}\nThe answer is ({gold if is_right else others[int(rng.integers(len(others)))]})."
+    if is_right:
         value = gold
     else:
         number = float(gold)
@@ -188,13 +201,28 @@ def _solve(thought: str, question: str, rng: np.random.Generator) -> str:
 
 
 def _judge(material: dict[str, str], rng: np.random.Generator) -> str:
-    question, answer = _squeeze(material.get("question", "")), material.get("answer", "")
-    gold, given = _answers().get(question), _number(answer)
+    question, answer = _squeeze(material.get("question", "").rpartition("User: ")[2]), material.get("answer", "")
+    gold, given = _answers().get(question), extract(answer)
+    quality = _quality(answer)
     lasting = np.random.default_rng(_hash("impression", question, answer)).normal(0.0, 1.2)
     middle = 2.0 if gold is None else 7.4 if given == gold else 5.0
+    if quality is not None:
+        middle = 2.0 + 7.0 * quality
     score = int(np.clip(round(middle + lasting + rng.normal(0.0, 0.73)), 1, 10))
     critique = f"Simulated judgement. {_CRITIQUES[int(rng.integers(len(_CRITIQUES)))]}"
     return json.dumps({"critique": critique, "score": score})
+
+
+def _quality(answer: str) -> float | None:
+    marked = re.search(r"Simulated quality: (\d\.\d\d)", answer)
+    return float(marked[1]) if marked else None
+
+
+def _compare(material: dict[str, str], rng: np.random.Generator) -> str:
+    first, second = (_quality(material.get(name, "")) or 0.0 for name in ("answer_a", "answer_b"))
+    ahead = first - second + rng.normal(0.0, 0.15)
+    verdict = "A>>B" if ahead > 0.35 else "A>B" if ahead > 0.08 else "A=B" if ahead > -0.08 else "B>A"
+    return f"Simulated judgement. [[{verdict if ahead > -0.35 else 'B>>A'}]]"
 
 
 def _some_modules(rng: np.random.Generator) -> list[str]:

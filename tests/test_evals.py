@@ -1,0 +1,252 @@
+"""Evaluations on Inspect: run, killed, resumed, viewed and reported, as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from metascale import MetaScaleSettings, UnknownNameError
+from metascale.evals.answers_given import AnswerGiven
+from metascale.evals.bench import Plan, calls_of_one, inspect_model, plan
+from metascale.evals.logs import LogError, read_logs
+from metascale.evals.scorers import read_verdict
+from metascale.evals.tasks import arena_hard, gsm8k, mmlu_pro, recorded
+from metascale.graphs import METHODS
+from metascale.models.simulated import NOTICE
+from metascale.settings import Price
+from tests.test_answers import DATA
+from tests.test_command_line import metascale
+
+BIN = Path(sys.executable).parent
+TASKS = {"gsm8k": gsm8k, "mmlu_pro": mmlu_pro, "arena_hard": arena_hard}
+
+
+def inspect(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / "inspect"), "eval", *arguments, "--display", "none", "--log-dir", "logs"]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_inspect_runs_each_task_with_a_method_on_the_offline_model(task: str, tmp_path: Path) -> None:
+    options = ["--model", "metascale/simulated", "--solver", "metascale/metascale", "-S", "budget=5", "-S", "seed=1"]
+    done = inspect(f"metascale/{task}", *options, "--limit", "3", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    answers = read_logs([tmp_path / "logs"])
+    assert len(answers) == 3
+    for answer in answers:
+        assert (answer.task, answer.method, answer.budget, answer.simulated) == (task, "metascale", 5, True)
+        assert answer.score is not None
+        assert 0 <= answer.score <= 1
+        assert answer.usage is not None
+        assert answer.usage["samples"] == len(answer.samples) == 5
+        assert answer.usage["calls"] == 11
+        assert len(answer.pool) == 8
+        assert len(answer.battles) == (2 if task == "arena_hard" else 0)
+        if task != "arena_hard":
+            winner = next(s for s in answer.samples if s.id == answer.winner)
+            assert winner.right == bool(answer.score)
+
+
+def test_any_inspect_task_takes_a_method_and_a_second_judge(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from inspect_ai import Task, task\n"
+        "from inspect_ai.dataset import MemoryDataset, Sample\n"
+        "from inspect_ai.scorer import includes\n"
+        "@task\n"
+        "def own() -> Task:\n"
+        "    return Task(dataset=MemoryDataset([Sample(input='Why?', target='Simulated')]), scorer=includes())\n"
+    )
+    options = ["--model", "metascale/simulated", "--solver", "metascale/best_of_n", "-S", "budget=2"]
+    done = inspect("own.py", *options, "-S", "judge_model=metascale/simulated", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (answer,) = read_logs([tmp_path / "logs"])
+    assert (answer.task, answer.score) == ("own", 1.0)
+
+
+def test_a_token_limit_of_inspect_ends_a_run_with_the_best_so_far(tmp_path: Path) -> None:
+    options = ["--model", "metascale/simulated", "--solver", "metascale/best_of_n", "-S", "budget=64", "-S", "seed=1"]
+    done = inspect("metascale/gsm8k", *options, "--limit", "2", "--token-limit", "6000", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for answer in read_logs([tmp_path / "logs"]):
+        assert answer.usage is not None
+        assert 1 <= answer.usage["samples"] < 64
+        assert answer.winner is not None
+
+
+def bench(cwd: Path, *options: str) -> list[str]:
+    arguments = ["bench", "--model", "simulated", "--seed", "1", "--yes", *options]
+    return [sys.executable, "-m", "metascale.cli", *arguments]
+
+
+def key(answer: AnswerGiven) -> tuple[str, int, str, int]:
+    return (answer.method, answer.budget, answer.question_id, answer.epoch)
+
+
+def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    options = ["--method", "direct", "--method", "best_of_n", "--method", "metascale", "--budget", "4", "--limit", "40"]
+    command = bench(tmp_path, *options)
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "logs").glob("*direct*.eval")) and not list((tmp_path / "logs").glob("*.eval")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SIMULATION" in done.stderr
+    answers = read_logs([tmp_path / "logs"])
+    assert Counter(map(key, answers)).most_common(1)[0][1] == 1
+    assert Counter(answer.method for answer in answers) == {"direct": 40, "best_of_n": 40, "metascale": 40}
+
+    page = metascale("report", str(tmp_path / "logs"), "--out", str(tmp_path / "report"))
+    assert page.returncode == 0, page.stderr
+    assert "SIMULATION" in Path(page.stdout.strip()).read_text(encoding="utf-8")
+
+
+def test_the_viewer_opens_the_log(tmp_path: Path) -> None:
+    options = ["--model", "metascale/simulated", "--solver", "metascale/direct", "--limit", "1"]
+    assert inspect("metascale/gsm8k", *options, cwd=tmp_path).returncode == 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(BIN / "inspect"), "view", "start", "--log-dir", "logs", "--port", str(port)]
+    viewer = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            assert time.monotonic() < deadline
+            try:
+                page = httpx.get(f"http://127.0.0.1:{port}/", timeout=5)
+                logs = httpx.get(f"http://127.0.0.1:{port}/api/logs", timeout=5)
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        assert page.status_code == 200
+        (log,) = logs.json()["files"]
+        opened = httpx.get(f"http://127.0.0.1:{port}/api/logs/{log['name']}", timeout=5)
+        assert opened.status_code == 200
+        assert NOTICE in opened.text
+    finally:
+        viewer.terminate()
+        viewer.wait(10)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("budget", "batch_size"), [(1, 4), (7, 4), (16, 4), (33, 8)])
+def test_the_plan_counts_the_calls_that_are_made(method: str, budget: int, batch_size: int) -> None:
+    settings = MetaScaleSettings(budget=budget, batch_size=batch_size, seed=2)
+    given: Any = {"messages": [{"role": "user", "content": "What is love?"}]}
+    result = METHODS[method].create("simulated", settings=settings).invoke(given)["result"]
+    assert calls_of_one(method, settings) == result["usage"]["calls"]
+
+
+def laid(**changes: Any) -> Plan:
+    given = {"tasks": ["gsm8k"], "methods": ["direct", "best_of_n"], "budgets": [1, 8], "task_args": {}, "limit": 10}
+    return plan(**{"model": "openai:gpt-4o-mini", **given, **changes})
+
+
+def test_a_plan_says_what_it_costs() -> None:
+    found = laid(epochs=2)
+    assert [(cell.method, cell.budget, cell.calls) for cell in found.cells] == [
+        ("direct", 1, 20),
+        ("best_of_n", 1, 40),
+        ("best_of_n", 8, 320),
+    ]
+    assert found.model == "openai/gpt-4o-mini"
+    assert found.cost(None) is None
+    assert found.cost(Price(input=1, output=2)) == pytest.approx(380 * (600 + 2 * 350) / 1e6)
+
+
+def test_a_benchmark_does_not_start_unasked(tmp_path: Path) -> None:
+    done = metascale("bench", "--model", "simulated", "--method", "direct", "--log-dir", str(tmp_path / "logs"), stdin=b"")
+    assert done.returncode == 2
+    assert "1,319 model requests on metascale/simulated; free, for this is a SIMULATION" in done.stderr
+    assert "nothing was started" in done.stderr
+    assert not (tmp_path / "logs").exists()
+
+
+def test_wrong_names_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="unknown task 'gsm8'; did you mean 'gsm8k'"):
+        laid(tasks=["gsm8"])
+    with pytest.raises(UnknownNameError, match="unknown method 'best_of'; did you mean 'best_of_n'"):
+        laid(methods=["best_of"])
+    done = metascale("bench", "--model", "simulated", "--set", "betta=1", "--yes")
+    assert (done.returncode, done.stderr) == (2, "metascale: unknown setting 'betta'; did you mean 'beta'?\n")
+    done = metascale("bench", "--model", "gpt-4o", "--yes")
+    assert done.returncode == 2
+    assert "a model for a benchmark is" in done.stderr
+
+
+def test_models_are_named_as_on_the_command_line() -> None:
+    assert inspect_model("openai:gpt-4o") == ("openai/gpt-4o", {})
+    assert inspect_model("simulated") == ("metascale/simulated", {})
+    assert inspect_model("recorded:a/b.jsonl") == ("metascale/recorded", {"path": "a/b.jsonl"})
+    assert inspect_model("vllm/meta/llama:8b") == ("vllm/meta/llama:8b", {})
+
+
+def test_subsets_are_drawn_by_seed() -> None:
+    drawn = [[sample.id for sample in gsm8k(subset=64, seed=seed).dataset] for seed in (1, 1, 2)]
+    assert len(drawn[0]) == 64
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_tasks_read_local_files_and_refuse_broken_ones(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_text(json.dumps({"question_id": "q", "question": "1 + 1?", "gold": 2}))
+    (sample,) = gsm8k(path=str(path)).dataset
+    assert (sample.id, sample.target) == ("q", "2")
+    done = metascale("bench", "--model", "simulated", "--task", "mmlu_pro", "--path", str(path), "--yes")
+    assert (done.returncode, done.stderr) == (2, "metascale: own.jsonl, line 1: no 'options'\n")
+
+
+def test_reports_need_logs(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="there is no log"):
+        read_logs([tmp_path / "nothing"])
+    (tmp_path / "broken.eval").write_text("not a log")
+    done = metascale("report", str(tmp_path / "broken.eval"), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "no Inspect log that can be read" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("A is right. [[A>>B]]", "A>>B"),
+        ("[[B>A]] because … [[B>A]]", "B>A"),
+        ("[[A=B]]", "A=B"),
+        ("A>B", None),
+        ("[[A>B]] or [[B>A]]", None),
+        ("", None),
+    ],
+)
+def test_verdicts(text: str, verdict: str | None) -> None:
+    assert read_verdict(text) == verdict
+
+
+def test_recorded_answers_can_be_evaluated(tmp_path: Path) -> None:
+    record = DATA / "replay_metaprompting_gpt4.jsonl"
+    if not record.exists():
+        pytest.skip("the recorded outputs are not here")
+    assert len(recorded(str(record)).dataset) == 123
+    command = [sys.executable, "-m", "metascale.cli", "bench", "--model", f"recorded:{record}", "--task", "recorded"]
+    command += ["--path", str(record), "--method", "direct", "--method", "chain_of_thought", "--yes"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ))
+    assert done.returncode == 0, done.stdout + done.stderr
+    answers = read_logs([tmp_path / "logs"])
+    right = Counter(answer.method for answer in answers if answer.score)
+    assert right == {"direct": 61, "chain_of_thought": 64}
+    assert not any(answer.simulated for answer in answers)
