@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,12 @@ from metascale.evals.tasks import arena_hard, gsm8k, mmlu_pro, recorded
 from metascale.graphs import METHODS
 from metascale.settings import MetaScaleSettings, Price
 
-TASKS = {"gsm8k": gsm8k, "mmlu_pro": mmlu_pro, "arena_hard": arena_hard, "recorded": recorded}
+TASKS: dict[str, Callable[..., Task]] = {
+    "gsm8k": gsm8k,
+    "mmlu_pro": mmlu_pro,
+    "arena_hard": arena_hard,
+    "recorded": recorded,
+}
 
 TOKENS_A_CALL = (600, 350)
 """Prompt and completion tokens that the estimate of costs assumes for one model request. Ours: a question of the size

@@ -12,15 +12,18 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator, PercentFormatter, ScalarFormatter
 
 from metascale.evals.answers_given import AnswerGiven
 from metascale.evals.statistics import Interval, wilson
 from metascale.evals.tables import (
     ARENA,
+    OURS,
     ArmKind,
     Calibration,
     RegretCurve,
@@ -38,6 +41,7 @@ MARKERS = "osD^vPX"
 GREY = "#555555"
 WIDTH = 7.5
 """Inches."""
+LEGEND_COLUMNS = 3
 UNKNOWN_COLOUR = "#ffffff"
 
 
@@ -48,12 +52,16 @@ class Look(NamedTuple):
     marker: str
 
 
-def drawable(text: str, at_most: int = 60) -> str:
-    """The text as matplotlib draws it literally: no mathematics, nothing unprintable, shortened in the middle."""
+def shortened(text: str, at_most: int = 60) -> str:
+    """The text on one line without anything unprintable, shortened in the middle to `at_most` characters."""
     printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     half = (at_most - 1) // 2
-    short = printable if len(printable) <= at_most else f"{printable[:half]}…{printable[-half:]}"
-    return short.replace("$", r"\$")
+    return printable if len(printable) <= at_most else f"{printable[:half]}…{printable[-half:]}"
+
+
+def literal(text: str) -> str:
+    """The text such that matplotlib draws its characters, dollars included, instead of reading mathematics in them."""
+    return text.replace("$", r"\$")
 
 
 def quality(rows: Sequence[Row]) -> Figure | None:
@@ -64,12 +72,14 @@ def quality(rows: Sequence[Row]) -> Figure | None:
     """
     if not rows:
         return None
-    figure, axes = _figure("Quality against budget", rows[0].setting)
+    figure, axes = _figure("Quality against budget", rows)
     by_method, looks = grouped(rows, lambda row: row.method), _looks(rows)
-    for place, (method, line) in enumerate(by_method.items()):
-        aside = 2 ** (0.06 * (place - (len(by_method) - 1) / 2))
-        _points(axes, [row.budget * aside for row in line], line, looks[method])
     budgets = sorted({row.budget for row in rows})
+    step = _step(budgets, len(by_method))
+    handles: dict[str, Artist] = {}
+    for place, (method, line) in enumerate(by_method.items()):
+        aside = 2 ** (step * (place - (len(by_method) - 1) / 2))
+        handles[method] = _points(axes, [row.budget * aside for row in line], line, looks[method])
     axes.set_xscale("log", base=2)
     axes.set_xlim(budgets[0] / 1.4, budgets[-1] * 1.4)
     axes.xaxis.set_major_locator(FixedLocator(budgets))
@@ -77,12 +87,12 @@ def quality(rows: Sequence[Row]) -> Figure | None:
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.set_xlabel("Budget: samples a question (log scale)")
     _score_axis(axes, rows)
-    _legend(figure, axes, by_method)
+    _legend(figure, handles)
     return figure
 
 
 def cost(rows: Sequence[Row]) -> Figure | None:
-    """Score against the model requests that it cost, judgements included; each point names its budget.
+    """Score against the model requests that it cost, judgements included, with METASCALE's budgets.
 
     Args:
         rows: of one task and model; those without a bill are left out.
@@ -90,29 +100,32 @@ def cost(rows: Sequence[Row]) -> Figure | None:
     billed = [(row, row.calls) for row in rows if row.calls]
     if not billed:
         return None
-    figure, axes = _figure("Cost beside quality", rows[0].setting)
+    figure, axes = _figure("Cost beside quality", rows)
     by_method, looks = grouped(billed, lambda pair: pair[0].method), _looks(rows)
+    handles: dict[str, Artist] = {}
     for method, pairs in by_method.items():
         line = sorted(pairs, key=lambda pair: pair[1])
-        _points(axes, [calls for _, calls in line], [row for row, _ in line], looks[method])
-        for row, calls in line:
+        handles[method] = _points(axes, [calls for _, calls in line], [row for row, _ in line], looks[method])
+        for row, calls in line if method == OURS else ():
             axes.annotate(
                 f"{row.budget}",
                 (calls, row.score),
-                xytext=(5, 4),
+                xytext=(6, -11),
                 textcoords="offset points",
                 fontsize=8,
                 color=looks[method].colour,
+                path_effects=[withStroke(linewidth=2.5, foreground="white")],
+                zorder=4,
             )
     spent = [calls for _, calls in billed]
     axes.set_xscale("log", base=2)
     axes.set_xlim(min(spent) / 1.6, max(spent) * 1.6)
     axes.xaxis.set_major_locator(LogLocator(base=2, numticks=12))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.set_xlabel("Model requests a question, judgements included (log scale); the numbers are budgets")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel(f"Model requests a question, judgements included (log scale); numbers: {OURS}'s budgets")
     _score_axis(axes, [row for row, _ in billed])
-    _legend(figure, axes, by_method)
+    _legend(figure, handles)
     return figure
 
 
@@ -126,11 +139,11 @@ def arms(kinds: Sequence[ArmKind]) -> Figure | None:
         return None
     first = kinds[0]
     figure = Figure(figsize=(WIDTH, 1.7 + 0.38 * len(kinds)), layout="constrained")
-    _entitle(figure, f"Arms of {drawable(first.method, 30)} at budget {first.budget}", first.setting)
+    _entitle(figure, f"Arms of {shortened(first.method, 30)} at budget {first.budget}", first.setting)
     left, right = figure.subplots(1, 2, sharey=True)
     places = list(range(len(kinds)))
     left.barh(places, [kind.pulls for kind in kinds], color=COLOURS[1], height=0.6)
-    left.set_yticks(places, [f"{drawable(kind.kind, 30)} ({kind.arms:.3g} a run)" for kind in kinds])
+    left.set_yticks(places, [literal(f"{shortened(kind.kind, 30)} ({kind.arms:.3g} a run)") for kind in kinds])
     left.invert_yaxis()
     left.set_ylabel("Kind of arm")
     left.set_xlabel("Mean pulls a run")
@@ -153,20 +166,23 @@ def regret(curves: Sequence[RegretCurve]) -> Figure | None:
     """
     if not curves:
         return None
-    figure, axes = _figure("Regret over time", curves[0].setting)
-    named = {f"{curve.method}, budget {curve.budget}": curve for curve in curves}
+    figure, axes = _figure("Regret over time", curves)
     looks = _looks(curves)
+    handles: dict[str, Artist] = {}
     for curve in curves:
         look = looks[curve.method]
         at = np.arange(1, len(curve.mean) + 1)
         band = [interval.low for interval in curve.intervals], [interval.high for interval in curve.intervals]
         axes.fill_between(at, *band, color=look.colour, alpha=0.2, linewidth=0)
-        axes.plot(at, curve.mean, color=look.colour, marker=look.marker, markersize=4, markevery=0.1)
+        (line,) = axes.plot(
+            at, curve.mean, color=look.colour, marker=look.marker, markersize=4, markevery=max(1, len(at) // 8)
+        )
+        handles[f"{curve.method} @ {curve.budget}"] = line
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("Samples so far")
     axes.set_ylabel("Cumulative regret (reward), in hindsight")
-    _legend(figure, axes, named)
+    _legend(figure, handles)
     return figure
 
 
@@ -225,20 +241,21 @@ def family(run: AnswerGiven | None) -> Figure | None:
     widest = max(x for x, _ in places.values()) * 2 + 1
     depth = len({y for _, y in places.values()})
     figure = Figure(figsize=(max(WIDTH, 1.9 + 1.05 * widest), 1.5 + 0.95 * depth), layout="constrained")
-    whose = f"question {drawable(run.question_id, 30)}, {drawable(run.method, 30)} at budget {run.budget}"
+    whose = f"question {shortened(run.question_id, 30)}, {shortened(run.method, 30)} at budget {run.budget}"
     _entitle(figure, f"Family of meta-thoughts: {whose}", setting_of(run))
     axes = figure.add_subplot()
-    colours = ScalarMappable(mpl.colors.Normalize(0, 1), mpl.colormaps["viridis"])
+    colours = mpl.colormaps["viridis"]
     for thought in kin:
         for parent in set(thought["parents"]) & set(places):
             _edge(axes, places[parent], places[thought["id"]])
     for name, (x, y) in places.items():
         reward = rewards[name]
-        fill = UNKNOWN_COLOUR if reward is None else mpl.colors.to_hex(colours.to_rgba(reward))
+        lines = [*wrap(shortened(name, 32).replace("_", " "), 10), "–" if reward is None else f"{reward:.2f}"]
+        fill = UNKNOWN_COLOUR if reward is None else mpl.colors.to_hex(colours(reward))
         axes.text(
             x,
             y,
-            "\n".join([*wrap(drawable(name, 32).replace("_", " "), 10), "–" if reward is None else f"{reward:.2f}"]),
+            literal("\n".join(lines)),
             ha="center",
             va="center",
             fontsize=8,
@@ -254,25 +271,30 @@ def family(run: AnswerGiven | None) -> Figure | None:
     axes.set_xlim(-widest / 2, widest / 2)
     axes.set_ylim(-depth + 0.4, 0.6)
     _tidy(axes, grid=None)
-    figure.colorbar(colours, ax=axes, label="Mean reward", fraction=0.04, pad=0.02)
+    figure.colorbar(
+        ScalarMappable(mpl.colors.Normalize(0, 1), colours), ax=axes, label="Mean reward", fraction=0.04, pad=0.02
+    )
     return figure
 
 
-def _figure(what: str, setting: Setting) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, WIDTH * 0.55), layout="constrained")
-    _entitle(figure, what, setting)
+def _figure(what: str, rows: Sequence[Row | RegretCurve]) -> tuple[Figure, Axes]:
+    """A titled figure with one plot and room for a legend below it."""
+    legend_lines = -(-len({row.method for row in rows}) // LEGEND_COLUMNS)
+    figure = Figure(figsize=(WIDTH, WIDTH * 0.52 + 0.25 * legend_lines), layout="constrained")
+    _entitle(figure, what, rows[0].setting)
     axes = figure.add_subplot()
     _tidy(axes)
     return figure, axes
 
 
 def _entitle(figure: Figure, what: str, setting: Setting) -> None:
+    room = int(9.8 * figure.get_figwidth())
     lines = [
         *(["SIMULATION: no language model answered"] if setting.simulated else []),
-        *wrap(what, 70),
-        *wrap(f"{drawable(setting.task)}, {drawable(setting.model)}", 70),
+        *wrap(what, room),
+        *wrap(f"{shortened(setting.task)}, {shortened(setting.model)}", room),
     ]
-    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11)
+    figure.suptitle(literal("\n".join(lines)), x=0.01, ha="left", fontsize=11)
 
 
 def _tidy(axes: Axes, grid: str | None = "y") -> None:
@@ -292,10 +314,23 @@ def _looks(rows: Sequence[Row | RegretCurve]) -> dict[str, Look]:
     }
 
 
-def _points(axes: Axes, at: Sequence[float], rows: Sequence[Row], look: Look) -> None:
+def _step(budgets: Sequence[int], methods: int) -> float:
+    """How far apart, in octaves, the points of two methods at one budget stand, so that budgets stay apart as well."""
+    octaves = np.log2(budgets)
+    gap = float(np.diff(octaves).min(initial=2.0))
+    return min(max(0.06, 0.025 * float(octaves[-1] - octaves[0])), 0.5 * gap / methods)
+
+
+def _points(axes: Axes, at: Sequence[float], rows: Sequence[Row], look: Look) -> Artist:
+    """Draw one line with its intervals.
+
+    Returns:
+        The line, for the legend.
+    """
     scores = [row.score for row in rows]
     errors = _errors(scores, [row.interval for row in rows])
-    axes.errorbar(at, scores, yerr=errors, color=look.colour, marker=look.marker, markersize=6, capsize=3)
+    drawn = axes.errorbar(at, scores, yerr=errors, color=look.colour, marker=look.marker, elinewidth=1.1, capsize=3)
+    return drawn.lines[0]
 
 
 def _errors(values: Sequence[float], intervals: Sequence[Interval]) -> list[list[float]]:
@@ -314,9 +349,9 @@ def _score_axis(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_ylabel(f"{what}, with 95 % interval")
 
 
-def _legend(figure: Figure, axes: Axes, names: Mapping[str, object]) -> None:
-    handles = [*axes.containers] or [*axes.lines]
-    figure.legend(handles, [drawable(name, 32) for name in names], loc="outside right upper", frameon=False, fontsize=9)
+def _legend(figure: Figure, handles: Mapping[str, Artist]) -> None:
+    names = [literal(shortened(name, 32)) for name in handles]
+    figure.legend(handles.values(), names, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False, fontsize=9)
 
 
 def _kin(pool: Sequence[MetaThought]) -> list[MetaThought]:
@@ -350,7 +385,7 @@ def _mean_place(thought: MetaThought, places: Mapping[str, tuple[float, float]])
 
 def _edge(axes: Axes, parent: tuple[float, float], child: tuple[float, float]) -> None:
     """An arrow to the child; one that passes a generation bends around its boxes."""
-    bend = 0.0 if parent[1] - child[1] <= 1 else 0.18
+    bend = 0.0 if parent[1] - child[1] <= 1 else 0.25
     axes.annotate(
         "",
         xy=child,

@@ -115,14 +115,20 @@ def _to_langchain_output(output: ModelOutput) -> AIMessage:
 
 def to_inspect(message: BaseMessage) -> ChatMessage:
     """A LangChain message as Inspect's, its text alone."""
-    kinds = {"system": ChatMessageSystem, "ai": ChatMessageAssistant}
-    return kinds.get(message.type, ChatMessageUser)(content=message.text)
+    if message.type == "system":
+        return ChatMessageSystem(content=message.text)
+    if message.type == "ai":
+        return ChatMessageAssistant(content=message.text)
+    return ChatMessageUser(content=message.text)
 
 
 def to_langchain(message: ChatMessage) -> AnyMessage:
     """An Inspect message as LangChain's, its text alone."""
-    kinds = {"system": SystemMessage, "assistant": AIMessage}
-    return kinds.get(message.role, HumanMessage)(message.text)
+    if message.role == "system":
+        return SystemMessage(message.text)
+    if message.role == "assistant":
+        return AIMessage(message.text)
+    return HumanMessage(message.text)
 
 
 @modelapi(name="metascale")

@@ -32,11 +32,13 @@ class Picture:
     Attributes:
         name: of its files, without their suffix.
         png: as base64.
+        width: at which the page shows it, in CSS pixels (96 an inch), so that all have letters of one size.
         text: what it shows, as its caption.
     """
 
     name: str
     png: str
+    width: int
     text: str
 
 
@@ -101,6 +103,7 @@ def _page(answers: Sequence[AnswerGiven], parts: Sequence[ModelPart]) -> str:
         "span": _span,
         "points_span": _points_span,
         "number": _number,
+        "hundredths": _hundredths,
         "dollars": _dollars,
         "chance": _chance,
     }
@@ -153,7 +156,11 @@ def _drawn(part: TaskPart, run: AnswerGiven | None) -> Iterator[tuple[str, str, 
         for method, kinds in tables.grouped(part.arms, lambda kind: kind.method).items()
     ]
     drawings += [
-        ("family", "The run with most generations: its evolved meta-thoughts and their ancestors.", figures.family(run)),
+        (
+            "family",
+            "The run with most generations: its evolved meta-thoughts and their ancestors.",
+            figures.family(run),
+        ),
         ("regret", "Mean cumulative regret, one line a method.", figures.regret(part.curves)),
         ("calibration", "Rewards as probabilities of being right.", figures.reliability(part.calibration)),
     ]
@@ -182,7 +189,8 @@ def _saved(figure: Figure, name: str, text: str, folder: Path) -> Picture:
     (folder / f"{name}.png").write_bytes(buffer.getvalue())
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(folder / f"{name}.svg", format="svg", metadata={"Date": None, "Creator": None})
-    return Picture(name, base64.b64encode(buffer.getvalue()).decode(), text)
+    width = round(96 * figure.get_figwidth())
+    return Picture(name, base64.b64encode(buffer.getvalue()).decode(), width, text)
 
 
 def _signed(value: float) -> str:
@@ -209,6 +217,10 @@ def _number(value: float | None) -> str:
     if value is None:
         return NOTHING
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}".replace("-", "−")
+
+
+def _hundredths(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def _dollars(value: float | None) -> str:

@@ -110,7 +110,7 @@ async def _verdict(judge: Model, question: str, first: str, second: str) -> Verd
     return read_verdict(reply.completion)
 
 
-def read_verdict(text: str) -> Any:
+def read_verdict(text: str) -> Verdict | None:
     """The one verdict that a judgement gives, or None."""
-    found = set(_VERDICT.findall(text))
+    found: set[Verdict] = set(_VERDICT.findall(text))
     return found.pop() if len(found) == 1 else None

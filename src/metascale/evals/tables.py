@@ -309,9 +309,7 @@ def comparisons(answers: Sequence[AnswerGiven]) -> list[Comparison]:
     for ours in (row for row in rows if row.method == OURS):
         rivals = [row for row in rows if row.setting == ours.setting and row.method != OURS]
         pairs: list[tuple[Literal["samples", "calls"], Row]] = [
-            ("samples", rival)
-            for rival in rivals
-            if rival.budget == ours.budget and _near(ours.samples, rival.samples)
+            ("samples", rival) for rival in rivals if rival.budget == ours.budget and _near(ours.samples, rival.samples)
         ]
         for same in grouped(rivals, lambda row: row.method).values():
             near = [rival for rival in same if _near(ours.calls, rival.calls)]
@@ -431,9 +429,10 @@ def arena(answers: Sequence[AnswerGiven]) -> list[Arena]:
 
 
 def exemplary_run(answers: Sequence[AnswerGiven]) -> AnswerGiven | None:
-    """The run with most generations of meta-thoughts, and of these with most meta-thoughts; None if none evolved."""
+    """The run with most generations, then most meta-thoughts, then most samples; None if no meta-thought evolved."""
     evolved = [answer for answer in answers if any(thought["parents"] for thought in answer.pool)]
-    return max(evolved, key=lambda a: (max(t["generation"] for t in a.pool), len(a.pool)), default=None)
+    size = {id(run): (max(t["generation"] for t in run.pool), len(run.pool), len(run.samples)) for run in evolved}
+    return max(evolved, key=lambda run: size[id(run)], default=None)
 
 
 def arm_rewards(answer: AnswerGiven) -> dict[str, float | None]:

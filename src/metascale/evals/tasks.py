@@ -31,7 +31,9 @@ def gsm8k(path: str | None = None, hub: bool = False, subset: int | None = None,
     """
     if hub:
         return Task(
-            dataset=_drawn(list(hf_dataset("openai/gsm8k", "test", _gsm8k_of_hub, name="main")), subset, seed),
+            dataset=_drawn(
+                list(hf_dataset("openai/gsm8k", "test", name="main", sample_fields=_gsm8k_of_hub)), subset, seed
+            ),
             scorer=final_answer("number"),
         )
     rows = data.read_rows(Path(path), ("question_id", "question", "gold")) if path else data.gsm8k()
@@ -54,7 +56,9 @@ def mmlu_pro(path: str | None = None, hub: bool = False, subset: int | None = No
     """
     if hub:
         return Task(
-            dataset=_drawn(list(hf_dataset("TIGER-Lab/MMLU-Pro", "test", _mmlu_pro_sample)), subset, seed),
+            dataset=_drawn(
+                list(hf_dataset("TIGER-Lab/MMLU-Pro", "test", sample_fields=_mmlu_pro_sample)), subset, seed
+            ),
             scorer=final_answer("choice"),
         )
     rows = data.read_rows(Path(path), ("question_id", "question", "options", "answer")) if path else data.mmlu_pro()
@@ -83,7 +87,7 @@ def arena_hard(
         judge_model: an Inspect model; by default the one in the role `grader`, or the evaluated one.
     """
     if hub:
-        samples = list(hf_dataset("lmarena-ai/arena-hard-auto-v0.1", "train", _arena_sample))
+        samples = list(hf_dataset("lmarena-ai/arena-hard-auto-v0.1", "train", sample_fields=_arena_sample))
     else:
         rows = data.read_rows(Path(path), ("question_id", "prompt")) if path else data.arena_hard()
         samples = [_arena_sample(row) for row in rows]
