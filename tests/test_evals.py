@@ -84,7 +84,7 @@ def test_a_token_limit_of_inspect_ends_a_run_with_the_best_so_far(tmp_path: Path
         assert answer.winner is not None
 
 
-def bench(cwd: Path, *options: str) -> list[str]:
+def bench(*options: str) -> list[str]:
     arguments = ["bench", "--model", "simulated", "--seed", "1", "--yes", *options]
     return [sys.executable, "-m", "metascale.cli", *arguments]
 
@@ -95,7 +95,7 @@ def key(answer: AnswerGiven) -> tuple[str, int, str, int]:
 
 def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> None:
     options = ["--method", "direct", "--method", "best_of_n", "--method", "metascale", "--budget", "4", "--limit", "40"]
-    command = bench(tmp_path, *options)
+    command = bench(*options)
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "logs").glob("*direct*.eval")) and not list((tmp_path / "logs").glob("*.eval")):
@@ -114,6 +114,15 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> None:
     page = metascale("report", str(tmp_path / "logs"), "--out", str(tmp_path / "report"))
     assert page.returncode == 0, page.stderr
     assert "SIMULATION" in Path(page.stdout.strip()).read_text(encoding="utf-8")
+
+
+def test_an_ablation_is_not_taken_for_the_method(tmp_path: Path) -> None:
+    options = ["--method", "metascale", "--budget", "3", "--limit", "2"]
+    for more in ([], ["--set", "evolve_every=0"]):
+        done = subprocess.run(bench(*options, *more), cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    methods = Counter(answer.method for answer in read_logs([tmp_path / "logs"]))
+    assert methods == {"metascale": 2, "metascale (evolve_every=0)": 2}
 
 
 def test_the_viewer_opens_the_log(tmp_path: Path) -> None:
@@ -171,7 +180,9 @@ def test_a_plan_says_what_it_costs() -> None:
 
 
 def test_a_benchmark_does_not_start_unasked(tmp_path: Path) -> None:
-    done = metascale("bench", "--model", "simulated", "--method", "direct", "--log-dir", str(tmp_path / "logs"), stdin=b"")
+    done = metascale(
+        "bench", "--model", "simulated", "--method", "direct", "--log-dir", str(tmp_path / "logs"), stdin=b""
+    )
     assert done.returncode == 2
     assert "1,319 model requests on metascale/simulated; free, for this is a SIMULATION" in done.stderr
     assert "nothing was started" in done.stderr

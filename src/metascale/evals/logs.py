@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,19 @@ def _method(log: EvalLog) -> tuple[str, dict[str, Any]] | None:
     """The method that answered, and its arguments."""
     for step in log.plan.steps:
         package, _, name = step.solver.rpartition("/")
-        if package == "metascale" and name in SOLVERS:
+        if package in {"", "metascale"} and name in SOLVERS:
             return name, {**(step.params or {})}
     return None
+
+
+def _label(method: str, arguments: Mapping[str, Any]) -> str:
+    """A method's name with what was changed of it, so that an ablation is never taken for the method itself."""
+    changes = {**(arguments.get("settings") or {})}
+    if arguments.get("policy", "ucb") != "ucb":
+        changes["policy"] = arguments["policy"]
+    if not changes:
+        return method
+    return f"{method} ({', '.join(f'{name}={value}' for name, value in sorted(changes.items()))})"
 
 
 def _answer(
@@ -82,7 +92,7 @@ def _answer(
     gold = sample.target if isinstance(sample.target, str) and not battles else ""
     return AnswerGiven(
         task=log.eval.task.rpartition("/")[2],
-        method=method,
+        method=_label(method, arguments),
         budget=int(arguments.get("budget", 16)),
         model=log.eval.model,
         simulated=simulated,
