@@ -25,6 +25,7 @@ from metascale.evals.tasks import arena_hard, gsm8k, mmlu_pro, recorded
 from metascale.graphs import METHODS
 from metascale.models.simulated import NOTICE
 from metascale.settings import Price
+from tests.conftest import ServerFactory
 from tests.test_answers import DATA
 from tests.test_command_line import metascale
 
@@ -199,6 +200,27 @@ def test_wrong_names_are_refused() -> None:
     done = metascale("bench", "--model", "gpt-4o", "--yes")
     assert done.returncode == 2
     assert "a model for a benchmark is" in done.stderr
+
+
+@pytest.mark.parametrize(("model", "says"), [("openai:gpt-4o", "OPENAI_API_KEY"), ("foo/bar", "not recognized")])
+def test_a_model_that_cannot_be_had_gets_one_line(tmp_path: Path, model: str, says: str) -> None:
+    options = ["--model", model, "--method", "direct", "--limit", "1", "--yes", "--log-dir", str(tmp_path / "logs")]
+    done = metascale("bench", *options)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"metascale: cannot set up the model '{model.replace(':', '/')}'")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_benchmark_over_a_local_server(tmp_path: Path, start_server: ServerFactory) -> None:
+    server = start_server()
+    options = ["--model", "openai:local", "--base-url", server.url, "--method", "best_of_n", "--budget", "3"]
+    command = [*bench(*options), "--limit", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answers = read_logs([tmp_path / "logs"])
+    assert sum(answer.usage["calls"] for answer in answers if answer.usage) == server.requests.total() == 12
+    assert not any(answer.simulated for answer in answers)
 
 
 def test_models_are_named_as_on_the_command_line() -> None:

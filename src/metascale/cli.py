@@ -184,6 +184,7 @@ def bench(
             seed=seed,
             settings=further,
             judge_model=judge_model,
+            base_url=base_url,
         )
         _say_what_it_costs(laid, MetaScaleSettings.model_validate(further).prices.get(model.partition(":")[2]), console)
         if not yes and not (sys.stdin.isatty() and typer.confirm("Start?", err=True)):
@@ -191,6 +192,8 @@ def bench(
         complete, _ = benchmark.run(laid, log_dir, base_url=base_url, limit=limit)
     except (MetaScaleError, ValidationError, ImportError) as error:
         _fail(console, _with_extra(error), WRONG_USAGE)
+    except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
+        _fail(console, error, FAILED)
     if not complete:
         _fail(console, MetaScaleError("some evaluations are not complete; the same command goes on with them"), FAILED)
     console.print(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +11,14 @@ from typing import Any
 
 from inspect_ai import Task, eval_set, task_with
 from inspect_ai.log import EvalLog
+from inspect_ai.model import get_model
 
 from metascale.errors import ModelSetupError, UnknownNameError
 from metascale.evals.models import RECORDED, SIMULATED
 from metascale.evals.solvers import SOLVERS
 from metascale.evals.tasks import arena_hard, gsm8k, mmlu_pro, recorded
 from metascale.graphs import METHODS
+from metascale.models.resolve import NO_KEY
 from metascale.settings import MetaScaleSettings, Price
 
 TASKS: dict[str, Callable[..., Task]] = {
@@ -88,6 +92,7 @@ def plan(
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
     judge_model: str | None = None,
+    base_url: str | None = None,
 ) -> Plan:
     """Lay out a benchmark.
 
@@ -102,6 +107,7 @@ def plan(
         seed: makes the runs repeatable.
         settings: further `MetaScaleSettings`.
         judge_model: scores answers; the model itself if none is given.
+        base_url: the OpenAI-compatible server of `openai:NAME` models.
 
     Raises:
         UnknownNameError: a task or method does not exist.
@@ -111,8 +117,8 @@ def plan(
         for name in names:
             if name not in known:
                 raise UnknownNameError(kind, name, known)
-    name, model_args = inspect_model(model)
-    judge = inspect_model(judge_model)[0] if judge_model else None
+    name, model_args = inspect_model(model, base_url)
+    judge = inspect_model(judge_model, base_url)[0] if judge_model else None
     cells: list[Cell] = []
     laid: list[Task] = []
     for task_name in tasks:
@@ -130,8 +136,10 @@ def plan(
     return Plan(cells, laid, name, model_args)
 
 
-def inspect_model(name: str) -> tuple[str, dict[str, Any]]:
+def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str, Any]]:
     """A model's name in Inspect, with its arguments: `openai:NAME` is `openai/NAME` there.
+
+    On a server of one's own it is `openai-api/local/NAME`, which keeps to chat completions.
 
     Raises:
         ModelSetupError: there is no name.
@@ -141,6 +149,8 @@ def inspect_model(name: str) -> tuple[str, dict[str, Any]]:
     provider, colon, rest = name.partition(":")
     if provider == RECORDED and rest:
         return f"metascale/{RECORDED}", {"path": rest}
+    if provider == "openai" and rest and base_url:
+        return f"openai-api/local/{rest}", {}
     if colon and "/" not in provider:
         return f"{provider}/{rest}", {}
     if "/" not in name:
@@ -187,18 +197,26 @@ def run(
 
     Returns:
         Whether all evaluations are complete, and their logs.
+
+    Raises:
+        ModelSetupError: the model is unknown or cannot be set up.
     """
+    key = NO_KEY if base_url and not os.environ.get("OPENAI_API_KEY") else None
+    try:
+        model = get_model(laid.model, base_url=base_url, api_key=key, **laid.model_args)
+    except Exception as error:
+        plain = " ".join(re.sub(r"\[/?[a-z ]+\]", "", str(error)).removeprefix("ERROR: ").split())
+        raise ModelSetupError(f"cannot set up the model {laid.model!r}: {plain}") from error
     return eval_set(
         list(laid.tasks),
         log_dir=str(log_dir),
-        model=laid.model,
-        model_args=laid.model_args,
-        model_base_url=base_url,
+        model=model,
         limit=limit,
         display=display,
         fail_on_error=False,
         log_model_api=False,
         log_realtime=False,
+        log_dir_allow_dirty=True,
         retry_attempts=1,
         max_samples=max_samples,
         max_tasks=2,

@@ -19,7 +19,8 @@ SIMULATION_NOTICE = (
     "No model is named, so the offline simulation answers: no language model is asked. "
     "Name one with --model openai:NAME or METASCALE_MODEL."
 )
-_NO_KEY = "none-needed"
+NO_KEY = "none-needed"
+"""The key that is sent to local servers, which need none."""
 
 
 def resolve_model(model: BaseChatModel | str | None, *, base_url: str | None = None) -> BaseChatModel:
@@ -63,7 +64,7 @@ def _openai(name: str, base_url: str | None) -> BaseChatModel:
             raise ModelSetupError(
                 f"no API key for 'openai:{name}': set OPENAI_API_KEY, or name a local server's base URL"
             )
-        options: dict[str, Any] = {"api_key": _NO_KEY}
+        options: dict[str, Any] = {"api_key": NO_KEY}
     else:
         options = {}
     try:
