@@ -418,3 +418,13 @@ def test_battles_become_matches_against_the_baseline() -> None:
     ]
     assert matches_of("m", battles[2:], baseline="gpt")[0].second == "gpt"
     assert win_rate(bradley_terry(matches, anchor="baseline"), "metascale") == pytest.approx(0.75, abs=1e-3)
+
+
+def test_judgements_of_one_question_are_resampled_together() -> None:
+    outcomes = np.random.default_rng(0).integers(0, 2, 120).tolist()
+    alone = [Match("x", "base", float(won)) for won in outcomes for _ in range(2)]
+    paired = [Match("x", "base", float(won), cluster=str(q)) for q, won in enumerate(outcomes) for _ in range(2)]
+    narrow, wide = (
+        bootstrap_win_rates(matches, anchor="base", seed=1, resamples=400)["x"] for matches in (alone, paired)
+    )
+    assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(2**0.5, rel=0.2)

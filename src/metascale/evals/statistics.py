@@ -132,6 +132,7 @@ class Match:
         outcome: 1 where the first won, 0 where the second did, 0.5 for a tie; anything between is a share.
         weight: above 0; a match of weight 3 counts as three.
         style: style features, the first's answer minus the second's; as many in every match.
+        cluster: matches of one cluster, such as all about one question, are resampled together; empty: this one alone.
     """
 
     first: str
@@ -139,6 +140,7 @@ class Match:
     outcome: float
     weight: float = 1.0
     style: tuple[float, ...] = ()
+    cluster: str = ""
 
 
 @dataclass(frozen=True)
@@ -200,9 +202,9 @@ def bootstrap_win_rates(
 ) -> dict[str, Interval]:
     """Percentile bootstrap intervals of `win_rate`, for every player but the anchor.
 
-    Matches are resampled one by one and the model is fitted anew. A resample without any match of a player says
-    nothing of that player (the ridge would put it at 0) and is left out of the player's percentiles; one that is in
-    no resample at all gets [0, 1]. Judgements of one question in both orders count as independent here.
+    Clusters of matches are resampled and the model is fitted anew: two judgements of one question are not two
+    independent ones. A resample without any match of a player says nothing of that player (the ridge would put it at
+    0) and is left out of the player's percentiles; one that is in no resample at all gets [0, 1].
 
     Args:
         matches: as for `bradley_terry`.
@@ -218,10 +220,13 @@ def bootstrap_win_rates(
     if resamples < 1:
         raise ValueError("a bootstrap needs at least one resample")
     arena = _arena(matches, anchor, style=style)
-    rng, size = np.random.default_rng(seed), len(matches)
+    rng = np.random.default_rng(seed)
+    names = [match.cluster or f"alone {index}" for index, match in enumerate(matches)]
+    clusters, of_match = np.unique(names, return_inverse=True)
+    size = len(clusters)
     rates: dict[str, list[float]] = {player: [] for player in arena.players}
     for _ in range(resamples):
-        drawn = np.bincount(rng.integers(size, size=size), minlength=size)
+        drawn = np.bincount(rng.integers(size, size=size), minlength=size)[of_match]
         ratings = _ratings(arena, _fit(arena, arena.weights * drawn))
         seen = np.abs(arena.sides[drawn > 0]).sum(axis=0)
         for player, met in zip(arena.players, seen.tolist(), strict=True):

@@ -73,16 +73,19 @@ def verdict_outcome(verdict: Verdict) -> tuple[float, float]:
     return _OUTCOMES[verdict]
 
 
-def matches_of(method: str, battles: Sequence[Battle], baseline: str = "baseline") -> list[Match]:
+def matches_of(
+    method: str, battles: Sequence[Battle], baseline: str = "baseline", *, question: str = ""
+) -> list[Match]:
     """The battles whose verdict could be read, as matches of a method (first) against the baseline.
 
     Args:
         method: the method's name as a player.
         battles: its battles, each as if its answer stood first.
         baseline: the baseline's name as a player.
+        question: what the battles are about, so that they are resampled together.
     """
     return [
-        Match(method, baseline, *verdict_outcome(battle.verdict), style=battle.style)
+        Match(method, baseline, *verdict_outcome(battle.verdict), style=battle.style, cluster=question)
         for battle in battles
         if battle.verdict is not None
     ]

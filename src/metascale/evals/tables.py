@@ -34,6 +34,9 @@ from metascale.evals.statistics import (
 from metascale.evals.style import matches_of
 from metascale.state import Bill
 
+VOTED = "self_consistency"
+"""The method whose rewards are shares of votes."""
+
 OURS = "metascale"
 """The method that the others are compared with."""
 ARENA = "arena_hard"
@@ -334,12 +337,16 @@ def paper_table(answers: Sequence[AnswerGiven]) -> list[PaperTable]:
 
 
 def calibration(answers: Sequence[AnswerGiven]) -> list[Calibration]:
-    """For each task and model: rewards against correctness, over all samples that have both."""
+    """For each task and model: the judge's rewards against correctness, over all samples that have both.
+
+    The rewards of self-consistency are shares of votes, no judge's, and are left out.
+    """
     found = []
     for setting, group in _settings(answers):
         known = [
             (sample.reward, sample.right)
             for answer in group
+            if not answer.method.startswith(VOTED)
             for sample in answer.samples
             if sample.reward is not None and sample.right is not None
         ]
@@ -407,7 +414,13 @@ def arena(answers: Sequence[AnswerGiven]) -> list[Arena]:
         names = {who: f"{who[0]}@{who[1]}" for who, battles in read.items() if battles}
         if not names:
             continue
-        matches = [match for who, name in names.items() for match in matches_of(name, read[who], BASELINE)]
+        matches = [
+            match
+            for (_, method, budget), cell in _cells(group)
+            if (method, budget) in names
+            for answer in cell
+            for match in matches_of(names[method, budget], answer.battles, BASELINE, question=answer.question_id)
+        ]
         ratings = {style: bradley_terry(matches, anchor=BASELINE, style=style) for style in (False, True)}
         intervals = {
             style: bootstrap_win_rates(matches, anchor=BASELINE, seed=SEED, style=style) for style in (False, True)
