@@ -117,6 +117,16 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert "SIMULATION" in Path(page.stdout.strip()).read_text(encoding="utf-8")
 
 
+def test_every_method_runs_on_every_task(tmp_path: Path) -> None:
+    options = [option for task in TASKS for option in ("--task", task)]
+    command = bench(*options, "--budget", "3", "--limit", "2")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    answers = read_logs([tmp_path / "logs"])
+    assert Counter((answer.task, answer.method) for answer in answers) == {(t, m): 2 for t in TASKS for m in METHODS}
+    assert all(answer.score is not None and answer.usage is not None for answer in answers)
+
+
 def test_an_ablation_is_not_taken_for_the_method(tmp_path: Path) -> None:
     options = ["--method", "metascale", "--budget", "3", "--limit", "2"]
     for more in ([], ["--set", "evolve_every=0"]):
