@@ -286,10 +286,13 @@ def test_recorded_answers_can_be_evaluated(tmp_path: Path) -> None:
         pytest.skip("the recorded outputs are not here")
     assert len(recorded(str(record)).dataset) == 123
     command = [sys.executable, "-m", "metascale.cli", "bench", "--model", f"recorded:{record}", "--task", "recorded"]
-    command += ["--path", str(record), "--method", "direct", "--method", "chain_of_thought", "--yes"]
+    command += ["--path", str(record), "--yes", "--budget", "1"]
+    command += [
+        option for method in ("direct", "chain_of_thought", "self_consistency") for option in ("--method", method)
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stdout + done.stderr
     answers = read_logs([tmp_path / "logs"])
     right = Counter(answer.method for answer in answers if answer.score)
-    assert right == {"direct": 61, "chain_of_thought": 64}
+    assert right == {"direct": 61, "chain_of_thought": 64, "self_consistency": 64}
     assert not any(answer.simulated for answer in answers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ from metascale.models import RecordedChatModel, SimulatedChatModel
 SIMULATED, RECORDED = "simulated", "recorded"
 MOST_CONNECTIONS = 64
 """Requests to a model of ours at a time; they cost processor time alone."""
+
+
+_records: ContextVar[dict[int, BaseChatModel] | None] = ContextVar("metascale_records", default=None)
+
+
+def begin_run() -> None:
+    """Let every record that this context asks begin again, so that one run's answers are not spent on another."""
+    _records.set({})
 
 
 class InspectChatModel(BaseChatModel):
@@ -170,8 +179,10 @@ class MetaScaleModels(ModelAPI):
         tool_choice: ToolChoice,  # noqa: ARG002
         config: GenerateConfig,
     ) -> ModelOutput:
-        """Answer; `config.seed` makes the offline model repeat itself."""
-        chat = self.chat
+        """Answer; `config.seed` makes the offline model repeat itself, and a record begins again with each run."""
+        chat, begun = self.chat, _records.get()
+        if isinstance(chat, RecordedChatModel) and begun is not None:
+            chat = begun.setdefault(id(self), chat.begin_again())
         if isinstance(chat, SimulatedChatModel) and config.seed is not None:
             chat = chat.model_copy(update={"seed": config.seed})
         reply = await chat.ainvoke([to_langchain(message) for message in input])

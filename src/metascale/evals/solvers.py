@@ -10,7 +10,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from metascale.answers import extract
 from metascale.errors import MetaScaleError
-from metascale.evals.models import InspectChatModel, to_langchain
+from metascale.evals.models import InspectChatModel, begin_run, to_langchain
 from metascale.graphs import METHODS
 from metascale.nodes.finalize import bill, conclude
 from metascale.rewards import JudgeReward
@@ -51,6 +51,7 @@ def _solver(name: str) -> Callable[..., Solver]:
         chosen = MetaScaleSettings.model_validate(given)
 
         async def solve(state: TaskState, generate: Generate) -> TaskState:  # noqa: ARG001
+            begin_run()
             chat = _chat(get_model(model))
             parts: dict[str, Any] = {}
             if judge_model is not None and method.judged:

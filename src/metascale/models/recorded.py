@@ -7,7 +7,7 @@ import re
 import threading
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -92,6 +92,12 @@ class RecordedChatModel(BaseChatModel):
     def dry(self) -> Counter[str]:
         """Requests refused because the record had run dry, by strategy."""
         return Counter(self._dry)
+
+    def begin_again(self) -> Self:
+        """The same record with nothing served, for a run that is to know nothing of others."""
+        again = self.model_copy()
+        again._served, again._dry = Counter(), Counter()
+        return again
 
     def _generate(
         self,
