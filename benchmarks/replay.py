@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from metascale import MetaScaleError, MetaScaleSettings, Score
-from metascale.data import read_rows
+from metascale.data import read_rows, squeeze
 from metascale.graphs import METHODS
 from metascale.models import RecordedChatModel
-from metascale.models.recorded import FIXED_ARMS, squeeze
+from metascale.models.recorded import FIXED_ARMS
 
 REPLAYABLE = ("direct", "chain_of_thought", "best_of_n", "cot_best_of_n", "self_consistency", "metascale")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 from typing import Any
 
 from langchain_openai import ChatOpenAI
@@ -16,6 +15,7 @@ from langchain_openai import ChatOpenAI
 from metascale import MetaScaleSettings
 from metascale.answers import extract, read_number
 from metascale.data import gsm8k
+from metascale.evals.statistics import wilson
 from metascale.graphs import METHODS
 from tests.openai_server import OpenAIServer, serving
 
@@ -25,14 +25,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "metascale, no bandit": ("metascale", {"policy": "round_robin"}),
 }
 UNLIMITED = 10_000
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of a proportion."""
-    z, p = 1.959964, successes / trials
-    middle = p + z * z / (2 * trials)
-    half = z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
-    return (middle - half) / (1 + z * z / trials), (middle + half) / (1 + z * z / trials)
 
 
 async def measure(variant: str, limits: dict[str, Any], questions: int, seed: int) -> str:

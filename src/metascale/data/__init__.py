@@ -56,6 +56,11 @@ def choice_prompt(question: str, options: Sequence[str]) -> str:
     return f"{question}\n\n{listed}"
 
 
+def squeeze(text: str) -> str:
+    """A question as answers are keyed by it: white space folded."""
+    return " ".join(text.split())
+
+
 def read_rows(path: Path, required: Sequence[str]) -> list[dict[str, Any]]:
     """The records of a JSONL file; rows without the first required key, such as a canary, are skipped.
 

@@ -16,7 +16,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
 
 from metascale import prompts
-from metascale.data import read_rows
+from metascale.data import read_rows, squeeze
 from metascale.errors import MetaScaleError
 from metascale.models.simulated import kind_of_request
 
@@ -158,8 +158,3 @@ class RecordedChatModel(BaseChatModel):
             if name not in fixed
         ]
         return json.dumps({"meta_thoughts": drafts})
-
-
-def squeeze(text: str) -> str:
-    """A question as recordings are keyed by it: white space folded."""
-    return " ".join(text.split())

@@ -26,7 +26,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from metascale import prompts
 from metascale.answers import extract
-from metascale.data import arena_hard, choice_prompt, gsm8k, mmlu_pro
+from metascale.data import arena_hard, choice_prompt, gsm8k, mmlu_pro, squeeze
 
 NOTICE = "Simulated answer: no language model was asked."
 
@@ -73,20 +73,16 @@ def _hash(*parts: object) -> int:
     return zlib.crc32("\x00".join(str(part) for part in parts).encode())
 
 
-def _squeeze(text: str) -> str:
-    return " ".join(text.split())
-
-
 @cache
 def _answers() -> dict[str, str]:
-    numbers = {_squeeze(item["question"]): item["gold"].replace(",", "") for item in gsm8k()}
-    choices = {_squeeze(choice_prompt(item["question"], item["options"])): item["answer"] for item in mmlu_pro()}
+    numbers = {squeeze(item["question"]): item["gold"].replace(",", "") for item in gsm8k()}
+    choices = {squeeze(choice_prompt(item["question"], item["options"])): item["answer"] for item in mmlu_pro()}
     return numbers | choices
 
 
 @cache
 def _open_questions() -> frozenset[str]:
-    return frozenset(_squeeze(item["prompt"]) for item in arena_hard())
+    return frozenset(squeeze(item["prompt"]) for item in arena_hard())
 
 
 @cache
@@ -177,7 +173,7 @@ def kind_of_request(system: str) -> str:
 
 
 def _solve(thought: str, question: str, rng: np.random.Generator) -> str:
-    key = _squeeze(question)
+    key = squeeze(question)
     if key in _open_questions():
         quality = float(np.clip(chance(thought, key) + rng.normal(0.0, 0.15), 0.0, 1.0))
         return f"{NOTICE}\nSimulated quality: {quality:.2f}"
@@ -201,7 +197,7 @@ def _solve(thought: str, question: str, rng: np.random.Generator) -> str:
 
 
 def _judge(material: dict[str, str], rng: np.random.Generator) -> str:
-    question, answer = _squeeze(material.get("question", "").rpartition("User: ")[2]), material.get("answer", "")
+    question, answer = squeeze(material.get("question", "").rpartition("User: ")[2]), material.get("answer", "")
     gold, given = _answers().get(question), extract(answer)
     quality = _quality(answer)
     lasting = np.random.default_rng(_hash("impression", question, answer)).normal(0.0, 1.2)
