@@ -28,6 +28,8 @@ async def score(state: State, components: Components) -> Update:
             scores = await components.judge.score(
                 question_text(state["messages"]), texts, settings, place=["judge", state["round"]]
             )
+            if len(scores) != len(answers):
+                raise ValueError(f"the reward gave {len(scores)} scores for {len(answers)} answers")
         except Exception as error:  # noqa: BLE001  a reward is the user's code: whatever it raises, the run goes on
             scores = [Score(None, error=describe(error)) for _ in answers]
         for candidate, verdict in zip(answers, scores, strict=True):

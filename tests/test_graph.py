@@ -305,6 +305,19 @@ def test_rewards_that_make_no_sense_leave_answers_unscored(value: Any) -> None:
     assert state["result"]["usage"]["calls"] == 16 + len(model.requests("compose"))
 
 
+class Forgetful(Odd):
+    """A reward that scores one answer too few."""
+
+    async def score(self, question: str, answers: Any, settings: Any, *, place: Any) -> list[Score]:
+        return (await super().score(question, answers, settings, place=place))[1:]
+
+
+def test_a_reward_that_forgets_an_answer_leaves_the_round_unscored() -> None:
+    state, _ = run(sensible, reward=Forgetful(0.5), settings={"budget": 4})
+    assert all(c["reward"] is None for c in state["candidates"])
+    assert any("the reward gave 3 scores for 4 answers" in note for note in state["result"]["notes"])
+
+
 def test_a_reward_without_a_model_costs_no_calls() -> None:
     state, _ = run(sensible, reward=Odd(0.5), settings={"max_calls": 9, "budget": 64})
     assert state["result"]["usage"]["samples"] == 8

@@ -190,8 +190,6 @@ def run(
     *,
     base_url: str | None = None,
     limit: int | None = None,
-    display: Any = None,
-    max_samples: int | None = None,
 ) -> tuple[bool, list[EvalLog]]:
     """Run a benchmark, or what is left of it: evaluations that `log_dir` holds complete are not repeated.
 
@@ -212,12 +210,10 @@ def run(
         log_dir=str(log_dir),
         model=model,
         limit=limit,
-        display=display,
         fail_on_error=False,
         log_model_api=False,
         log_realtime=False,
         log_dir_allow_dirty=True,
         retry_attempts=1,
-        max_samples=max_samples,
         max_tasks=2,
     )
