@@ -60,7 +60,8 @@ class Components:
 
     def samples_left(self, state: State) -> int:
         """Samples that the limits still pay for."""
-        return affordable(self.settings(), state["usage"], self.judge.calls_per_answer)
+        scored = sum(candidate["reward"] is not None for candidate in state["candidates"])
+        return affordable(self.settings(), state["usage"], lambda new: self.judge.calls(new, scored))
 
     def stop_reason(self, state: State) -> StopReason | None:
         """Why no further round may begin, or None."""
@@ -68,7 +69,7 @@ class Components:
             self.settings(),
             state["usage"],
             state["candidates"],
-            calls_per_answer=self.judge.calls_per_answer,
+            samples_left=self.samples_left(state),
             remaining_steps=state["remaining_steps"],
         )
 

@@ -49,6 +49,8 @@ def conclude(state: State, reason: StopReason) -> Result:
         "stop_reason": reason,
         "usage": bill(state["usage"]),
         "rivals": rivals(ranked),
+        "finalists": [],
+        "confidence": None,
         "notes": notes,
     }
 

@@ -83,6 +83,8 @@ def _candidate(state: Sampling, outcome: Outcome, usage: Usage) -> Candidate:
         "error": error,
         "reward": None,
         "critique": None,
+        "memo": None,
+        "looks": [],
         "extracted": None,
         "input_tokens": usage["input_tokens"],
         "output_tokens": usage["output_tokens"],

@@ -197,7 +197,13 @@ def test_limits_in_order() -> None:
     settings = MetaScaleSettings(budget=4, max_calls=20, max_failures=2, max_tokens_total=100, max_seconds=5)
 
     def why(usage: Any, *candidates: Candidate, steps: int = 99) -> str | None:
-        return stop_reason(settings, no_usage() | usage, candidates, calls_per_answer=1, remaining_steps=steps)
+        return stop_reason(
+            settings,
+            no_usage() | usage,
+            candidates,
+            samples_left=affordable(settings, no_usage() | usage, lambda new: new),
+            remaining_steps=steps,
+        )
 
     assert why({}) is None
     assert why({"samples": 4, "calls": 20}) == "budget"
@@ -214,10 +220,10 @@ def test_limits_in_order() -> None:
 
 def test_calls_bound_the_round() -> None:
     settings = MetaScaleSettings(budget=10, max_calls=9)
-    assert affordable(settings, no_usage(), calls_per_answer=1) == 4
-    assert affordable(settings, no_usage(), calls_per_answer=0) == 9
-    assert affordable(settings, no_usage() | {"samples": 8}, calls_per_answer=1) == 2
-    assert affordable(settings, no_usage() | {"samples": 12}, calls_per_answer=1) == 0
+    assert affordable(settings, no_usage(), lambda new: new) == 4
+    assert affordable(settings, no_usage(), lambda _: 0) == 9
+    assert affordable(settings, no_usage() | {"samples": 8}, lambda new: new) == 2
+    assert affordable(settings, no_usage() | {"samples": 12}, lambda new: new) == 0
 
 
 def test_evolution_waits_for_every_arm_and_for_a_reward() -> None:

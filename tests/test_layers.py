@@ -8,16 +8,28 @@ from pathlib import Path
 import metascale
 
 LAYERS = [
-    {"data", "prompts", "errors", "usage", "seeds", "bridge", "answers"},
+    {"data", "prompts", "errors", "usage", "seeds", "bridge", "answers", "reliability"},
     {"settings", "state", "question"},
-    {"bandits", "models", "budget", "pool", "choice", "evolution"},
+    {"bandits", "models", "budget", "pool", "choice", "confirmation", "progress", "evolution"},
     {"rewards"},
     {"nodes"},
     {"graphs"},
     {"session", "live", "cli", "evals"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-PURE = {"answers", "bandits", "pool", "choice", "evolution", "budget", "seeds", "usage"}
+PURE = {
+    "answers",
+    "bandits",
+    "pool",
+    "choice",
+    "confirmation",
+    "progress",
+    "reliability",
+    "evolution",
+    "budget",
+    "seeds",
+    "usage",
+}
 TOP = Path(metascale.__file__).parent
 
 

@@ -14,13 +14,10 @@ from statsmodels.stats.proportion import proportion_confint
 from metascale.evals.answers_given import Battle, Verdict
 from metascale.evals.statistics import (
     RIDGE,
-    CalibrationBin,
     Interval,
     Match,
-    auc,
     bootstrap_win_rates,
     bradley_terry,
-    expected_calibration,
     is_tie,
     mcnemar,
     mean_interval,
@@ -29,6 +26,7 @@ from metascale.evals.statistics import (
     win_rate,
 )
 from metascale.evals.style import Style, matches_of, style_difference, style_of, verdict_outcome
+from metascale.reliability import CalibrationBin, auc, expected_calibration
 
 STRENGTHS = {"base": 0.0, "weak": -0.8, "strong": 0.7, "best": 1.4}
 SWAY = 0.9

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 
 from metascale.bandits import Arm
 from metascale.settings import MetaScaleSettings
 from metascale.state import Candidate, StopReason
 from metascale.usage import Usage
 
+Judging = Callable[[int], int]
+
 STEPS_PER_ROUND = 3
 """Supersteps of one round: select_arm, generate, score."""
 
 
-def affordable(settings: MetaScaleSettings, usage: Usage, calls_per_answer: int) -> int:
-    """Samples that the budget and `max_calls` still pay for, each with its judgement (at least 0)."""
-    left = settings.budget - usage["samples"]
-    if settings.max_calls is not None:
-        left = min(left, (settings.max_calls - usage["calls"]) // (1 + calls_per_answer))
-    return max(0, left)
+def affordable(settings: MetaScaleSettings, usage: Usage, judging: Judging, *, reserve: int = 0) -> int:
+    """Samples that the budget and `max_calls` still pay for, each with its judgement (at least 0).
+
+    Args:
+        settings: the run's limits.
+        usage: what was spent so far.
+        judging: model requests that scoring so many new answers costs; grows with their number.
+        reserve: requests that are kept for the final choice.
+    """
+    left = max(0, settings.budget - usage["samples"])
+    if settings.max_calls is None:
+        return left
+    calls = settings.max_calls - usage["calls"] - reserve
+    return bisect_right(range(1, min(left, max(0, calls)) + 1), calls, key=lambda samples: samples + judging(samples))
 
 
 def failures_in_a_row(candidates: Sequence[Candidate]) -> int:
@@ -41,7 +52,7 @@ def stop_reason(
     usage: Usage,
     candidates: Sequence[Candidate],
     *,
-    calls_per_answer: int,
+    samples_left: int,
     remaining_steps: int,
 ) -> StopReason | None:
     """Why no further round may begin, or None if one may.
@@ -50,7 +61,7 @@ def stop_reason(
         settings: the run's limits.
         usage: what was spent so far.
         candidates: the samples so far, in order.
-        calls_per_answer: model requests that scoring one answer costs.
+        samples_left: what `affordable` gives.
         remaining_steps: supersteps that LangGraph's recursion limit leaves; the run keeps back enough for one
             evolution, one round and `finalize`.
     """
@@ -63,7 +74,7 @@ def stop_reason(
     limits: dict[StopReason, bool] = {
         "budget": reached(settings.budget, usage["samples"]),
         "target_reward": reached(settings.target_reward, best),
-        "max_calls": affordable(settings, usage, calls_per_answer) == 0,
+        "max_calls": samples_left == 0,
         "max_tokens_total": reached(settings.max_tokens_total, tokens),
         "max_seconds": reached(settings.max_seconds, usage["seconds"]),
         "failures": reached(settings.max_failures, failures_in_a_row(candidates)),

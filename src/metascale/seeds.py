@@ -23,3 +23,8 @@ def derive_seed(seed: int | None, *place: int | str) -> int | None:
 def round_generator(seed: int | None, round_: int) -> np.random.Generator:
     """The generator of one round's choices; without a seed, that of seed 0."""
     return np.random.default_rng([seed or 0, round_])
+
+
+def place_generator(seed: int | None, *place: int | str) -> np.random.Generator:
+    """The generator of the choices made at one place in the run; without a seed, a fresh one."""
+    return np.random.default_rng(derive_seed(seed, *place))

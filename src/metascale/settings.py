@@ -8,14 +8,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from metascale.answers import Kind
 from metascale.errors import UnknownNameError
+from metascale.reliability import Reliability
 
 PolicyName = Literal["ucb", "softmax", "round_robin"]
+RewardName = Literal["judge", "panel", "critique", "pairwise", "reward_model", "agreement", "verifier"]
 
 
-def _known_policy(name: Any) -> Any:
-    if isinstance(name, str) and name not in get_args(PolicyName):
-        raise UnknownNameError("policy", name, get_args(PolicyName))
-    return name
+def _known(kind: str, names: Any) -> BeforeValidator:
+    def check(name: Any) -> Any:
+        if isinstance(name, str) and name not in get_args(names):
+            raise UnknownNameError(kind, name, get_args(names))
+        return name
+
+    return BeforeValidator(check)
 
 
 class Price(BaseModel):
@@ -30,6 +35,40 @@ class Price(BaseModel):
 def _on(*nodes: str) -> dict[str, Any]:
     """The mark by which Studio shows a setting at the nodes that it governs."""
     return {"langgraph_nodes": list(nodes)}
+
+
+class PanelMember(BaseModel):
+    """One judge of a panel."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = Field(default=None, description="A model's name; null is the model that judges otherwise.")
+    base_url: str | None = Field(default=None, description="The OpenAI-compatible server of an 'openai:NAME' model.")
+    rubric: str | None = Field(default=None, description="The member's own rubric.")
+    reliability: Reliability | None = Field(
+        default=None,
+        description="How the judge did on labelled answers, as `metascale bench judge --json` reports it; its weight "
+        "follows from that. Null weighs like a judge without a fault.",
+    )
+
+
+class RewardModelSettings(BaseModel):
+    """Where a sequence-classification reward model is, and how to ask it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    api: Literal["vllm_classify", "vllm_pooling", "tei", "local"] = Field(
+        description="vLLM's /classify or /pooling, Text Embeddings Inference's /predict, or transformers in this "
+        "process."
+    )
+    model: str = Field(description="The model's name at the server; for 'local' a checkpoint's folder or hub name.")
+    url: str | None = Field(default=None, description="The server, such as http://localhost:8000; not for 'local'.")
+    chat_template: str | None = Field(
+        default=None,
+        description="File with the model's chat template (Jinja, or a tokenizer_config.json); null lets vLLM's chat "
+        "form or the checkpoint's own tokenizer apply it.",
+    )
+    api_key_variable: str | None = Field(default=None, description="Environment variable that holds the server's key.")
 
 
 class MetaScaleSettings(BaseModel):
@@ -55,7 +94,7 @@ class MetaScaleSettings(BaseModel):
         description="Samples drawn in parallel in one round: the paper's B, its value ours.",
         json_schema_extra=_on("select_arm"),
     )
-    policy: Annotated[PolicyName, BeforeValidator(_known_policy)] = Field(
+    policy: Annotated[PolicyName, _known("policy", PolicyName)] = Field(
         default="ucb",
         description="Which meta-thoughts to sample from: 'ucb', the paper's mini-batch rule 'softmax', or each in turn "
         "('round_robin': METASCALE without its bandit).",
@@ -180,11 +219,79 @@ class MetaScaleSettings(BaseModel):
         description="Longest conversation accepted, in characters: every sample pays for all of it.",
         json_schema_extra=_on("initialize_pool"),
     )
+    reward: Annotated[RewardName, _known("reward", RewardName)] = Field(
+        default="judge",
+        description="What scores answers: a chat model as 'judge', a 'panel' of them, a judge whose 'critique' is "
+        "checked, a 'pairwise' tournament, a 'reward_model', 'agreement' of final answers, or a 'verifier' of yours.",
+        json_schema_extra=_on("score"),
+    )
+    judge_at_once: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Answers that a judge is shown in one request, in random order.",
+        json_schema_extra=_on("score"),
+    )
+    rubric: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=20_000,
+        description="What earns which score from 1 to 10, in the judge's prompt; null is the one that ships.",
+        json_schema_extra=_on("score"),
+    )
+    panel: tuple[PanelMember, ...] = Field(
+        default=(),
+        max_length=32,
+        description="The judges of the reward 'panel'; none are the judge's own model in three wordings. Set where "
+        "the graph is built.",
+        json_schema_extra=_on("score"),
+    )
+    reward_model: RewardModelSettings | None = Field(
+        default=None,
+        description="The model of the reward 'reward_model'. Set where the graph is built.",
+        json_schema_extra=_on("score"),
+    )
+    verifier: str | None = Field(
+        default=None,
+        pattern=r"^[\w.]+:[\w.]+$",
+        description="The function of the reward 'verifier', as 'package.module:function'. Set where the graph is "
+        "built.",
+        json_schema_extra=_on("score"),
+    )
+    confirm: int | None = Field(
+        default=None,
+        ge=0,
+        le=100_000,
+        description="Fresh judgements that the choice among the finalists may cost; 0 takes the answer of the highest "
+        "single score, as the paper does; null is half of the budget. (Ours.)",
+        json_schema_extra=_on("finalize"),
+    )
+    synthesize: bool = Field(
+        default=False,
+        description="Write one more answer out of the finalists, within the budget; it must win its place like any.",
+        json_schema_extra=_on("finalize"),
+    )
+    stop_on_agreement: float | None = Field(
+        default=None,
+        gt=0.5,
+        lt=1,
+        description="Stop once the most frequent final answer is, with this probability, the one that further samples "
+        "would also give most often. (Ours: Adaptive-Consistency's rule.)",
+        json_schema_extra=_on("score"),
+    )
+    min_progress: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Stop once one more sample is expected to raise the best reward by less than this: a sample's "
+        "price in reward. (Ours.)",
+        json_schema_extra=_on("score"),
+    )
     answer_kind: Kind = Field(
         default="auto",
-        description="What final answers are, where a method reads them (self-consistency): 'number', 'choice', 'text', "
-        "or whichever is marked ('auto').",
-        json_schema_extra=_on("tally"),
+        description="What final answers are, where they are compared (self-consistency, agreement, the final choice): "
+        "'number', 'choice', 'text', or whichever is marked ('auto').",
+        json_schema_extra=_on("tally", "score", "finalize"),
     )
     seed: int | None = Field(
         default=None,

@@ -17,11 +17,13 @@ from typing_extensions import TypedDict
 
 from metascale.usage import Usage, add_usage
 
-Origin = Literal["fixed", "self_composed", "retrieved", "builtin", "evolved"]
+Origin = Literal["fixed", "self_composed", "retrieved", "builtin", "evolved", "synthesis"]
 Status = Literal["ok", "truncated", "refused", "empty", "failed"]
 StopReason = Literal[
     "budget",
     "target_reward",
+    "agreement",
+    "no_progress",
     "max_calls",
     "max_tokens_total",
     "max_seconds",
@@ -52,6 +54,15 @@ class MetaThought(TypedDict):
     """0 for the first pool, else one more than the highest of its parents."""
 
 
+class Look(TypedDict):
+    """One more judgement of an answer."""
+
+    value: float | None
+    """In [0, 1]; null where the judge failed."""
+    wording: str
+    """How the judge was asked."""
+
+
 class Candidate(TypedDict):
     """One sample: an answer under one meta-thought, or the failure to get one."""
 
@@ -71,8 +82,12 @@ class Candidate(TypedDict):
     """Reward in [0, 1]; null while or if nobody could score it."""
     critique: str | None
     """What the judge said before scoring."""
+    memo: Any
+    """What a relative reward remembers of the answer, as JSON; null with all others."""
+    looks: list[Look]
+    """Judgements after the first, which is `reward`."""
     extracted: str | None
-    """The final answer in canonical form, where a method reads it; null where none is marked."""
+    """The final answer in canonical form; null where none is marked."""
     input_tokens: int
     output_tokens: int
 
@@ -82,6 +97,22 @@ class Pull(TypedDict):
 
     id: int
     meta_thought: str
+
+
+class Finalist(TypedDict):
+    """An answer that was looked at again before the choice."""
+
+    candidate: int
+    meta_thought: str
+    reward: float
+    """Its first score."""
+    looks: list[float]
+    """Its fresh scores."""
+    estimate: float
+    """Its quality on the reward's scale, by all scores together, drawn towards the mean of all answers as far as the
+    scores are noisy."""
+    support: int
+    """Samples with the same final answer, itself included; 1 where final answers are not marked."""
 
 
 class Rival(TypedDict):
@@ -118,6 +149,11 @@ class Result(TypedDict):
     usage: Bill
     rivals: list[Rival]
     """At most three, best first."""
+    finalists: list[Finalist]
+    """The answers that were judged again, best first; empty where the choice was made by single scores."""
+    confidence: float | None
+    """How sure the choice is: the probability that no other answer is better, by the scores and their noise; a lower
+    bound, and null where nothing was judged again."""
     notes: list[str]
     """What went wrong or was replaced on the way, one line each."""
 

@@ -18,12 +18,9 @@ from numpy.typing import NDArray
 from metascale.bandits import Arm, mean_rewards
 from metascale.evals.answers_given import AnswerGiven, Sampled
 from metascale.evals.statistics import (
-    CalibrationBin,
     Interval,
-    auc,
     bootstrap_win_rates,
     bradley_terry,
-    expected_calibration,
     is_tie,
     mcnemar,
     mean_interval,
@@ -32,6 +29,7 @@ from metascale.evals.statistics import (
     win_rate,
 )
 from metascale.evals.style import matches_of
+from metascale.reliability import CalibrationBin, auc, expected_calibration
 from metascale.state import Bill
 
 VOTED = "self_consistency"

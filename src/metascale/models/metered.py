@@ -128,6 +128,12 @@ class MeteredModel:
         self._options: dict[tuple[Form, type], dict[str, Any] | None] = {}
         self._form: Form | None = None
 
+    def sampling_at(self, temperature: float) -> MeteredModel:
+        """The same model, asked so that repeated requests can give different answers."""
+        fresh = MeteredModel(self.model, sampling=True, temperature=temperature)
+        fresh._form = self._form
+        return fresh
+
     @property
     def name(self) -> str:
         """The model's name, as prices are keyed by it."""

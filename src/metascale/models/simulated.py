@@ -57,7 +57,9 @@ STRATEGIES = (
 KINDS = 5
 """Hidden kinds of task."""
 SELF_DISCOVER = ("self_discover_select", "self_discover_adapt", "self_discover_compose")
-PROMPT_NAMES = ("compose", "abstract", "evolve", "judge", "arena_judge", *SELF_DISCOVER)
+JUDGES = ("judge", "judge_examiner", "judge_sceptic")
+"""Wordings of one and the same request."""
+PROMPT_NAMES = ("compose", "abstract", "evolve", *JUDGES, "judge_list", "arena_judge", *SELF_DISCOVER)
 
 _CRITIQUES = (
     "One quantity is used twice.",
@@ -142,7 +144,8 @@ class SimulatedChatModel(BaseChatModel):
         material = dict(prompts.fenced(asked))
         text = {
             "solve": lambda: _solve(prompts.without_task(system), asked, rng),
-            "judge": lambda: _judge(material, rng),
+            "judge": lambda: json.dumps(_judge(material, rng)),
+            "judge_list": lambda: _judge_list(material, rng),
             "arena_judge": lambda: _compare(material, rng),
             "compose": lambda: _design(system, [], rng),
             "abstract": lambda: _design(system, [], rng),
@@ -168,8 +171,12 @@ def _opening(name: str) -> str:
 
 
 def kind_of_request(system: str) -> str:
-    """Which of the prompts a request was made from: one of `PROMPT_NAMES`, or `"solve"`."""
-    return next((name for name in PROMPT_NAMES if system.startswith(_opening(name))), "solve")
+    """Which of the prompts a request was made from: one of `PROMPT_NAMES`, or `"solve"`.
+
+    The wordings of the judge's prompt all count as `"judge"`.
+    """
+    name = next((name for name in PROMPT_NAMES if system.startswith(_opening(name))), "solve")
+    return "judge" if name in JUDGES else name
 
 
 def _solve(thought: str, question: str, rng: np.random.Generator) -> str:
@@ -196,7 +203,7 @@ def _solve(thought: str, question: str, rng: np.random.Generator) -> str:
     return f"{NOTICE}\n{steps}\n#### {value}"
 
 
-def _judge(material: dict[str, str], rng: np.random.Generator) -> str:
+def _judge(material: dict[str, str], rng: np.random.Generator) -> dict[str, Any]:
     question, answer = squeeze(material.get("question", "").rpartition("User: ")[2]), material.get("answer", "")
     gold, given = _answers().get(question), extract(answer)
     quality = _quality(answer)
@@ -206,7 +213,16 @@ def _judge(material: dict[str, str], rng: np.random.Generator) -> str:
         middle = 2.0 + 7.0 * quality
     score = int(np.clip(round(middle + lasting + rng.normal(0.0, 0.73)), 1, 10))
     critique = f"Simulated judgement. {_CRITIQUES[int(rng.integers(len(_CRITIQUES)))]}"
-    return json.dumps({"critique": critique, "score": score})
+    return {"critique": critique, "score": score}
+
+
+def _judge_list(material: dict[str, str], rng: np.random.Generator) -> str:
+    verdicts = [
+        {"answer": int(label.removeprefix("answer_")), **_judge({**material, "answer": text}, rng)}
+        for label, text in material.items()
+        if label.startswith("answer_")
+    ]
+    return json.dumps({"verdicts": verdicts})
 
 
 def _quality(answer: str) -> float | None:

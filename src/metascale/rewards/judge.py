@@ -6,11 +6,11 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Annotated, Any, TypeVar
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import ensure_config
 from langchain_core.runnables.utils import gather_with_concurrency
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -18,9 +18,21 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.models import MeteredModel, resolve_model
+from metascale.models.json_reply import Schema
 from metascale.rewards.base import Score
+from metascale.seeds import place_generator
 from metascale.settings import MetaScaleSettings
-from metascale.usage import add_usage, no_usage
+from metascale.usage import Usage, add_usage, no_usage
+
+T = TypeVar("T")
+
+WORDINGS = ("judge", "judge_examiner", "judge_sceptic")
+"""The prompts that ask for a score of one answer, each in its own words; the first is asked first."""
+WAYS = 2 * len(WORDINGS)
+"""Ways of asking: every wording with the question first, then every wording with the answer first."""
+LOOK_TEMPERATURE = 1.0
+"""Temperature of every look but the first, for models that have one. Ours: judgements must be free to differ, and 1 is
+the one value that reasoning models accept."""
 
 
 def _no_bool(value: Any) -> Any:
@@ -40,22 +52,55 @@ class Verdict(BaseModel):
         ge=1, le=10, allow_inf_nan=False, description="A whole number from 1 (wrong) to 10 (right, checked)."
     )
 
+    @property
+    def value(self) -> float:
+        """The score in [0, 1]."""
+        return (self.score - 1) / 9
+
+
+class NumberedVerdict(Verdict):
+    """A judge's verdict on one of several answers."""
+
+    answer: int = Field(description="The number of the answer that is judged.")
+
+
+class Verdicts(BaseModel):
+    """A judge's reply about several answers."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+    verdicts: list[NumberedVerdict] = Field(description="One verdict for every answer.")
+
 
 class JudgeReward:
-    """A chat model that judges one answer a request, all answers of a round at once.
+    """A chat model that judges the answers of a round, one a request or several at once, all requests in parallel.
 
-    A judge that fails twice, by error or by an unreadable reply, leaves the answer unscored.
+    A request that fails twice, by error or by an unreadable reply, leaves its answers unscored.
     """
 
-    calls_per_answer = 1
+    calls_per_look = 1
 
-    def __init__(self, model: BaseChatModel | MeteredModel | str) -> None:
-        """Judge with `model`: a chat model, or a name as `create_metascale` takes it.
+    def __init__(
+        self, model: BaseChatModel | MeteredModel | str, *, rubric: str | None = None, at_once: int | None = None
+    ) -> None:
+        """Judge with `model`.
+
+        Args:
+            model: a chat model, or a name as `create_metascale` takes it.
+            rubric: what earns which score; by default the settings' one, else our own.
+            at_once: answers shown in one request, in random order; by default the settings' `judge_at_once`.
 
         Raises:
             MetaScaleError: the name is unknown or the model cannot be set up.
         """
         self.model = model if isinstance(model, MeteredModel) else MeteredModel(resolve_model(model))
+        self.rubric = rubric
+        self.at_once = at_once
+        self._fresh: MeteredModel | None = None
+
+    def calls(self, new: int, earlier: int = 0) -> int:  # noqa: ARG002
+        """As in `Reward`; with several answers a request, at most one for each."""
+        return new if self.at_once is None else -(-new // self.at_once)
 
     async def score(
         self,
@@ -66,24 +111,118 @@ class JudgeReward:
         place: Sequence[int | str],
     ) -> list[Score]:
         """Score the answers; see `Reward.score`."""
-        judgements = (self._judge(question, answer, settings, [*place, i]) for i, answer in enumerate(answers))
-        return await gather_with_concurrency(ensure_config().get("max_concurrency"), *judgements)
+        at_once = self.at_once or settings.judge_at_once
+        if at_once == 1 or len(answers) == 1:
+            return await together(
+                self._judge(self.model, question, answer, settings, [*place, index], look=0)
+                for index, answer in enumerate(answers)
+            )
+        order = [int(index) for index in place_generator(settings.seed, *place).permutation(len(answers))]
+        groups = [order[start : start + at_once] for start in range(0, len(order), at_once)]
+        found = await together(
+            self._judge_several(question, [answers[i] for i in group], settings, [*place, number])
+            for number, group in enumerate(groups)
+        )
+        by_answer = {
+            i: score
+            for group, scores in zip(groups, found, strict=True)
+            for i, score in zip(group, scores, strict=True)
+        }
+        return [by_answer[index] for index in range(len(answers))]
+
+    async def look_again(
+        self,
+        question: str,
+        answers: Sequence[str],
+        settings: MetaScaleSettings,
+        *,
+        place: Sequence[int | str],
+        looks: Sequence[int],
+    ) -> list[Score]:
+        """Judge afresh: in the next wording and order, at a temperature that lets judgements differ."""
+        if self._fresh is None:
+            self._fresh = self.model.sampling_at(LOOK_TEMPERATURE)
+        fresh = self._fresh
+        return await together(
+            self._judge(fresh, question, answer, settings, [*place, index], look=look)
+            for index, (answer, look) in enumerate(zip(answers, looks, strict=True))
+        )
 
     async def _judge(
-        self, question: str, answer: str, settings: MetaScaleSettings, place: Sequence[int | str]
+        self,
+        model: MeteredModel,
+        question: str,
+        answer: str,
+        settings: MetaScaleSettings,
+        place: Sequence[int | str],
+        *,
+        look: int,
     ) -> Score:
+        way = look % WAYS
+        wording = WORDINGS[way % len(WORDINGS)]
         tag = prompts.new_tag()
-        material = f"{prompts.fence('question', question, tag)}\n\n{prompts.fence('answer', answer, tag)}"
-        messages = [SystemMessage(prompts.render("judge", tag=tag)), HumanMessage(material)]
-        usage = no_usage()
-        for attempt in range(2):
-            try:
-                reading = await self.model.ask(messages, Verdict, settings, place=[*place, attempt], untrusted=material)
-            except ModelCallError as error:
-                usage, problem = add_usage(usage, error.usage), str(error)
-                continue
-            usage = add_usage(usage, reading.usage)
-            if reading.value is None:
-                return Score(None, error=f"the verdict could not be read: {reading.problem}", usage=usage)
-            return Score((reading.value.score - 1) / 9, critique=reading.value.critique, usage=usage)
-        return Score(None, error=problem, usage=usage)
+        parts = [prompts.fence("question", question, tag), prompts.fence("answer", answer, tag)]
+        material = "\n\n".join(parts if way < len(WORDINGS) else reversed(parts))
+        system = prompts.render(wording, rubric=self._rubric(settings), tag=tag)
+        messages = [SystemMessage(system), HumanMessage(material)]
+        verdict, problem, usage = await ask_twice(model, messages, Verdict, settings, place, untrusted=material)
+        name = f"{wording} {'question' if way < len(WORDINGS) else 'answer'} first"
+        if verdict is None:
+            return Score(None, error=problem, wording=name, usage=usage)
+        return Score(verdict.value, critique=verdict.critique, wording=name, usage=usage)
+
+    async def _judge_several(
+        self, question: str, answers: Sequence[str], settings: MetaScaleSettings, place: Sequence[int | str]
+    ) -> list[Score]:
+        tag = prompts.new_tag()
+        shown = [prompts.fence(f"answer_{number}", answer, tag) for number, answer in enumerate(answers, 1)]
+        material = "\n\n".join([prompts.fence("question", question, tag), *shown])
+        system = prompts.render("judge_list", rubric=self._rubric(settings), count=len(answers), tag=tag)
+        messages = [SystemMessage(system), HumanMessage(material)]
+        reply, problem, usage = await ask_twice(self.model, messages, Verdicts, settings, place, untrusted=material)
+        verdicts: dict[int, list[NumberedVerdict]] = {}
+        for verdict in reply.verdicts if reply else []:
+            verdicts.setdefault(verdict.answer, []).append(verdict)
+        scores = []
+        for number in range(1, len(answers) + 1):
+            found = verdicts.get(number, [])
+            bill = usage if number == 1 else no_usage()
+            if len(found) == 1:
+                scores.append(Score(found[0].value, critique=found[0].critique, wording="judge_list", usage=bill))
+            else:
+                why = problem or f"the judge gave {len(found)} verdicts on this answer"
+                scores.append(Score(None, error=why, wording="judge_list", usage=bill))
+        return scores
+
+    def _rubric(self, settings: MetaScaleSettings) -> str:
+        return self.rubric or settings.rubric or prompts.load("rubric")
+
+
+async def ask_twice(
+    model: MeteredModel,
+    messages: Sequence[BaseMessage],
+    schema: type[Schema],
+    settings: MetaScaleSettings,
+    place: Sequence[int | str],
+    *,
+    untrusted: str,
+) -> tuple[Schema | None, str | None, Usage]:
+    """Ask a judge, and once more if the request fails: the reply or None, why there is none, and the bill."""
+    usage = no_usage()
+    problem: str | None = None
+    for attempt in range(2):
+        try:
+            reading = await model.ask(messages, schema, settings, place=[*place, attempt], untrusted=untrusted)
+        except ModelCallError as error:
+            usage, problem = add_usage(usage, error.usage), str(error)
+            continue
+        usage = add_usage(usage, reading.usage)
+        if reading.value is None:
+            return None, f"the verdict could not be read: {reading.problem}", usage
+        return reading.value, None, usage
+    return None, problem, usage
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all the work, done at once as far as the run's `max_concurrency` allows."""
+    return await gather_with_concurrency(ensure_config().get("max_concurrency"), *work)
