@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 from metascale.models import resolve_model
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
 from metascale.nodes import Components, as_node, finalize, generate, score, select_arm
+from metascale.nodes.finalize import Settled, after_finalize
 from metascale.nodes.select_arm import fan_out
 from metascale.rewards import Reward, Unscored
 from metascale.settings import MetaScaleSettings
@@ -80,6 +81,9 @@ def add_best_of_n(graph: Builder, components: Components, *, after: str) -> None
     def route(state: State) -> Literal["budget left", "budget spent"]:
         return "budget spent" if components.stop_reason(state) else "budget left"
 
+    def settle(state: State) -> Settled:
+        return after_finalize(state, components)
+
     graph.add_node("select_arm", as_node(select_arm, components))
     graph.add_node("generate", as_node(generate, components), input_schema=Sampling)
     graph.add_node("score", as_node(score, components))
@@ -88,7 +92,11 @@ def add_best_of_n(graph: Builder, components: Components, *, after: str) -> None
     graph.add_conditional_edges("select_arm", fan_out, ["generate"])
     graph.add_edge("generate", "score")
     graph.add_conditional_edges("score", route, {"budget left": "select_arm", "budget spent": "finalize"})
-    graph.add_edge("finalize", END)
+    graph.add_conditional_edges(
+        "finalize",
+        settle,
+        {"look again": "finalize", "budget left": "select_arm", "answer chosen": END},
+    )
 
 
 def add_one_pass(graph: Builder, components: Components, *, after: str) -> None:

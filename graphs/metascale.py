@@ -2,7 +2,8 @@
 
 START → initialize_pool → select_arm ⇉ generate → score ─┬ budget left    → select_arm
                                                          ├ time to evolve → evolve → select_arm
-                                                         └ budget spent   → finalize → END
+                                                         └ budget spent   → finalize ─┬ look again → finalize
+                                                                                      └ answer chosen → END
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from metascale.bandits import Policy
 from metascale.graphs.assembly import Graph, compiled, for_studio, new_graph
 from metascale.models import resolve_model
 from metascale.nodes import Components, as_node, evolve, finalize, generate, initialize_pool, score, select_arm
+from metascale.nodes.finalize import Settled, after_finalize
 from metascale.nodes.select_arm import fan_out
 from metascale.rewards import Reward
 from metascale.settings import MetaScaleSettings
@@ -68,6 +70,9 @@ def create_metascale(
             return "time to evolve"
         return "budget left"
 
+    def settle(state: State) -> Settled:
+        return after_finalize(state, components)
+
     graph = new_graph()
     graph.add_node("initialize_pool", as_node(initialize_pool, components))
     graph.add_node("select_arm", as_node(select_arm, components))
@@ -86,7 +91,11 @@ def create_metascale(
         {"budget left": "select_arm", "time to evolve": "evolve", "budget spent": "finalize"},
     )
     graph.add_edge("evolve", "select_arm")
-    graph.add_edge("finalize", END)
+    graph.add_conditional_edges(
+        "finalize",
+        settle,
+        {"look again": "finalize", "budget left": "select_arm", "answer chosen": END},
+    )
     return compiled(graph, "metascale", {"checkpointer": checkpointer, "store": store, "cache": cache})
 
 

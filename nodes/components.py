@@ -14,11 +14,21 @@ from langgraph.runtime import get_runtime
 from metascale.bandits import UCB, Policy, RoundRobin, Softmax
 from metascale.bridge import run_sync
 from metascale.budget import affordable, evolution_due, stop_reason
+from metascale.choice import field_of
+from metascale.confirmation import reserve
+from metascale.errors import SettingError
 from metascale.models import MeteredModel
 from metascale.pool import arm_statistics
-from metascale.rewards import JudgeReward, Reward
+from metascale.rewards import Rejudging, Reward, create_reward
 from metascale.settings import MetaScaleSettings
 from metascale.state import State, StopReason
+
+TARGET_LOOKS = 2
+"""Second looks by which a reached target is confirmed. Ours."""
+BUILDERS_SETTINGS = ("panel", "reward_model", "verifier")
+"""Settings that load code or name servers: a run's context, which may come from anybody, cannot set them."""
+MIN_SYNTHESISED = 2
+"""Answers that a synthesis needs at the least."""
 
 Update = dict[str, Any]
 Node = Callable[[Any, "Components"], Coroutine[Any, Any, Update]]
@@ -44,34 +54,110 @@ class Components:
     defaults: MetaScaleSettings
     fixed: MetaScaleSettings = field(default_factory=MetaScaleSettings)
     thinker: MeteredModel = field(init=False)
+    _rewards: dict[str, Reward] = field(init=False, default_factory=dict)
     _solvers: dict[tuple[float | None, int | None], MeteredModel] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Prepare what every run uses."""
         self.thinker = MeteredModel(self.model)
-        self.judge: Reward = self.reward if self.reward is not None else JudgeReward(self.thinker)
         self.solver(self.defaults)
+        self._reward_named(self.defaults)
 
     def settings(self) -> MetaScaleSettings:
-        """The settings of the current run: the defaults, overlaid by the run's context if that is of our kind."""
+        """The settings of the current run: the defaults, overlaid by the run's context if that is of our kind.
+
+        Raises:
+            SettingError: the run would say what code is loaded or which servers are asked, which is for whoever builds
+                the graph.
+        """
         context = get_runtime(MetaScaleSettings).context
         chosen = self.defaults.overlaid_by(context) if isinstance(context, MetaScaleSettings) else self.defaults
+        for name in BUILDERS_SETTINGS:
+            if getattr(chosen, name) != getattr(self.defaults, name):
+                raise SettingError(f"the setting {name!r} belongs to the graph and cannot be changed by a run")
         return chosen.overlaid_by(self.fixed)
 
+    @property
+    def judge(self) -> Reward:
+        """What scores the answers of the current run."""
+        return self._reward_named(self.settings())
+
+    def _reward_named(self, settings: MetaScaleSettings) -> Reward:
+        if self.reward is not None:
+            return self.reward
+        if settings.reward not in self._rewards:
+            self._rewards[settings.reward] = create_reward(settings, self.thinker)
+        return self._rewards[settings.reward]
+
     def samples_left(self, state: State) -> int:
-        """Samples that the limits still pay for."""
+        """Samples that the limits still pay for in the search."""
+        settings = self.settings()
         scored = sum(candidate["reward"] is not None for candidate in state["candidates"])
-        return affordable(self.settings(), state["usage"], lambda new: self.judge.calls(new, scored))
+        return affordable(
+            settings,
+            state["usage"],
+            lambda new: self.judge.calls(new, scored),
+            reserve=self._reserve(state, settings),
+            kept=self._kept_for_synthesis(state, settings),
+        )
 
     def stop_reason(self, state: State) -> StopReason | None:
         """Why no further round may begin, or None."""
+        settings = self.settings()
         return stop_reason(
-            self.settings(),
+            settings,
             state["usage"],
+            state["pool"],
             state["candidates"],
             samples_left=self.samples_left(state),
+            kept=self._kept_for_synthesis(state, settings),
+            target_looks=min(TARGET_LOOKS, self._looks_allowed(settings)),
             remaining_steps=state["remaining_steps"],
         )
+
+    def looks_left(self, state: State) -> int:
+        """Second looks that the settings and `max_calls` still pay for; 0 where the reward has no second opinion."""
+        settings = self.settings()
+        if not isinstance(self.judge, Rejudging):
+            return 0
+        left = self._looks_allowed(settings) - _looks_made(state)
+        if settings.max_calls is not None:
+            left = min(left, (settings.max_calls - state["usage"]["calls"]) // max(1, self.judge.calls_per_look))
+        return max(0, left)
+
+    def synthesis_due(self, state: State) -> bool:
+        """Whether the finalists are to be made into one more answer now."""
+        settings = self.settings()
+        calls = 1 + self.judge.calls(1, len(state["candidates"]))
+        can_pay = settings.max_calls is None or settings.max_calls - state["usage"]["calls"] >= calls
+        return self._kept_for_synthesis(state, settings) > 0 and can_pay
+
+    def _looks_allowed(self, settings: MetaScaleSettings) -> int:
+        if not isinstance(self.judge, Rejudging):
+            return 0
+        return settings.confirm if settings.confirm is not None else settings.budget // 2
+
+    def _reserve(self, state: State, settings: MetaScaleSettings) -> int:
+        """Requests that sampling must leave for second looks and the synthesis."""
+        if settings.max_calls is None:
+            return 0
+        synthesis = 2 * self._kept_for_synthesis(state, settings)
+        if not isinstance(self.judge, Rejudging):
+            return synthesis
+        looks = reserve(
+            field_of(state["candidates"], settings.final_choice).contenders,
+            settings.final_choice,
+            calls=self._looks_allowed(settings),
+            spent=_looks_made(state),
+            max_calls=settings.max_calls,
+        )
+        return synthesis + looks * self.judge.calls_per_look
+
+    @staticmethod
+    def _kept_for_synthesis(state: State, settings: MetaScaleSettings) -> int:
+        """1 while a synthesis is wanted and not written, and the budget has room for something to synthesise."""
+        is_written = any(thought["origin"] == "synthesis" for thought in state["pool"])
+        return int(settings.synthesize and settings.budget > MIN_SYNTHESISED and not is_written)
 
     def evolution_due(self, state: State) -> bool:
         """Whether the pool evolves before the next round."""
@@ -101,6 +187,10 @@ class Components:
         if settings.policy == "round_robin":
             return RoundRobin()
         return UCB(settings.beta)
+
+
+def _looks_made(state: State) -> int:
+    return sum(len(candidate["looks"]) for candidate in state["candidates"])
 
 
 def as_node(node: Node, components: Components) -> RunnableLambda[Any, Update]:

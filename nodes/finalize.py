@@ -1,46 +1,71 @@
-"""The end: the highest-reward answer, and why the search stopped."""
+"""The end: the best answer, after a second look, and why the search stopped."""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Literal
 
 from langchain_core.messages import AIMessage
 
-from metascale.choice import ranking, rivals
+from metascale.choice import choose, rivals
 from metascale.errors import NoAnswerError
 from metascale.nodes.components import Components, Update
+from metascale.nodes.confirm import confirm, to_look_at
+from metascale.nodes.synthesize import synthesize
+from metascale.settings import MetaScaleSettings
 from metascale.state import Bill, Candidate, Result, State, StopReason
 from metascale.usage import Usage
 
+Settled = Literal["look again", "budget left", "answer chosen"]
+
+STEPS_TO_CONCLUDE = 2
+"""Supersteps without which `finalize` must conclude on this visit."""
+
+HARD_STOPS: tuple[StopReason | None, ...] = ("max_tokens_total", "max_seconds")
+"""Limits that leave nothing for a second look."""
+
 
 async def finalize(state: State, components: Components) -> Update:
-    """Choose the answer and report how it was found.
+    """Look at the finalists again, round by round, then choose the answer and report how it was found.
+
+    Each visit does one thing, so that what it cost is saved: write the synthesis, judge some finalists once more, or
+    conclude.
 
     Raises:
         NoAnswerError: no sample succeeded; an error is never an answer.
     """
-    result = conclude(state, components.stop_reason(state) or "step_limit")
+    reason = components.stop_reason(state) or "step_limit"
+    is_scored = any(c["reward"] is not None for c in state["candidates"])
+    if is_scored and reason not in HARD_STOPS and state["remaining_steps"] > STEPS_TO_CONCLUDE:
+        if components.synthesis_due(state):
+            return await synthesize(state, components)
+        finalists = to_look_at(state, components)
+        if finalists:
+            return await confirm(state, components, finalists)
+    result = conclude(state, reason, components.settings())
     return {"messages": [AIMessage(result["answer"])], "result": result}
 
 
-def conclude(state: State, reason: StopReason) -> Result:
+def after_finalize(state: State, components: Components) -> Settled:
+    """Where a visit of `finalize` leads.
+
+    Second looks may show that the judge is exact; then the calls kept for them go to further samples.
+    """
+    if state["result"] is not None:
+        return "answer chosen"
+    return "look again" if components.stop_reason(state) else "budget left"
+
+
+def conclude(state: State, reason: StopReason, settings: MetaScaleSettings) -> Result:
     """The result of a run as it stands.
 
     Raises:
         NoAnswerError: no sample succeeded so far.
     """
-    ranked = ranking(state["candidates"])
-    if not ranked:
+    choice = choose(state["candidates"], settings)
+    if not choice.ranked:
         raise NoAnswerError(_why_nothing(state))
-    winner = ranked[0]
-    notes = list(state["notes"])
-    troubles = Counter((c["status"] == "failed", c["error"]) for c in state["candidates"] if _is_trouble(c))
-    for (failed, error), count in troubles.most_common(3):
-        notes.append(f"{count} samples failed: {error}" if failed else f"{count} answers are {error}")
-    if winner["reward"] is None and winner["error"]:
-        notes.append("nothing was scored; the answer is the first whole sample")
-    if not state["usage"]["input_tokens"]:
-        notes.append("the server reported no token usage")
+    winner = choice.ranked[0]
     return {
         "answer": winner["text"],
         "reward": winner["reward"],
@@ -48,11 +73,28 @@ def conclude(state: State, reason: StopReason) -> Result:
         "candidate": winner["id"],
         "stop_reason": reason,
         "usage": bill(state["usage"]),
-        "rivals": rivals(ranked),
-        "finalists": [],
-        "confidence": None,
-        "notes": notes,
+        "rivals": rivals(choice.ranked),
+        "finalists": choice.finalists,
+        "confidence": choice.confidence,
+        "notes": [*state["notes"], *_troubles(state, winner)],
     }
+
+
+def _troubles(state: State, winner: Candidate) -> list[str]:
+    """What went wrong, one line each."""
+    notes = []
+    troubles = Counter((c["status"] == "failed", c["error"]) for c in state["candidates"] if _is_trouble(c))
+    for (failed, error), count in troubles.most_common(3):
+        notes.append(f"{count} samples failed: {error}" if failed else f"{count} answers are {error}")
+    if winner["reward"] is None and winner["error"]:
+        how = "the first whole sample" if winner["extracted"] is None else "the one that most samples agree on"
+        notes.append(f"nothing was scored; the answer is {how}")
+    looks = [look["value"] for candidate in state["candidates"] for look in candidate["looks"]]
+    if looks and None in looks:
+        notes.append(f"{looks.count(None)} of {len(looks)} second looks failed")
+    if not state["usage"]["input_tokens"]:
+        notes.append("the server reported no token usage")
+    return notes
 
 
 def _is_trouble(candidate: Candidate) -> bool:

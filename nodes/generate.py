@@ -24,20 +24,19 @@ Outcome = tuple[Status, str, str | None]
 async def generate(state: Sampling, components: Components) -> Update:
     """Draw one sample. A request that fails becomes a failed candidate with its error, and costs no budget."""
     started = time.time()
+    candidate, usage = await draw(state, under(state["meta_thought"], state["messages"]), components)
+    return {"candidates": [candidate], "usage": add_usage(usage, working_since(started))}
+
+
+async def draw(state: Sampling, messages: Sequence[AnyMessage], components: Components) -> tuple[Candidate, Usage]:
+    """One sample in reply to `messages`, and its bill."""
     settings = components.settings()
-    messages = under(state["meta_thought"], state["messages"])
     try:
         reply = await components.solver(settings).chat(messages, settings, place=["sample", state["id"]])
     except ModelCallError as failure:
-        outcome: Outcome = ("failed", "", str(failure))
-        usage = failure.usage
-    else:
-        outcome = _outcome(reply.message)
-        usage = {**reply.usage, "samples": 1}
-    return {
-        "candidates": [_candidate(state, outcome, usage)],
-        "usage": add_usage(usage, working_since(started)),
-    }
+        return _candidate(state, ("failed", "", str(failure)), failure.usage), failure.usage
+    usage: Usage = {**reply.usage, "samples": 1}
+    return _candidate(state, _outcome(reply.message), usage), usage
 
 
 def under(thought: MetaThought, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
@@ -83,6 +82,7 @@ def _candidate(state: Sampling, outcome: Outcome, usage: Usage) -> Candidate:
         "error": error,
         "reward": None,
         "critique": None,
+        "wording": "",
         "memo": None,
         "looks": [],
         "extracted": None,

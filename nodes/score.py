@@ -4,40 +4,106 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
+from metascale.answers import extract
+from metascale.budget import has_reached
 from metascale.errors import describe
-from metascale.nodes.components import Components, Update
+from metascale.nodes.components import TARGET_LOOKS, Components, Update
+from metascale.nodes.confirm import look_again
 from metascale.question import question_text
-from metascale.rewards import Score
-from metascale.state import Candidate, State
-from metascale.usage import add_usage, no_usage, working_since
+from metascale.rewards import Earlier, RelativeReward, Score
+from metascale.settings import MetaScaleSettings
+from metascale.state import Candidate, State, merge_by_id
+from metascale.usage import Usage, add_usage, no_usage, working_since
 
 
 async def score(state: State, components: Components) -> Update:
-    """Score the answers of the round, all at once. What cannot be scored stays unscored, and says why."""
+    """Score the answers of the round, all at once. What cannot be scored stays unscored, and says why.
+
+    An answer that reaches the target is looked at again at once: it ends the search only if it holds.
+    """
     started = time.time()
     settings = components.settings()
     new = [c for c in state["candidates"] if c["round"] == state["round"] and c["status"] != "failed"]
-    answers = [c for c in new if c["text"]]
-    usage = no_usage()
-    updates: list[dict[str, Any]] = [_without_text(c) for c in new if not c["text"]]
-    if answers:
-        texts = [c["text"] for c in answers]
-        try:
-            scores = await components.judge.score(
-                question_text(state["messages"]), texts, settings, place=["judge", state["round"]]
-            )
-            if len(scores) != len(answers):
-                raise ValueError(f"the reward gave {len(scores)} scores for {len(answers)} answers")
-        except Exception as error:  # noqa: BLE001  a reward is the user's code: whatever it raises, the run goes on
-            scores = [Score(None, error=describe(error)) for _ in answers]
-        for candidate, verdict in zip(answers, scores, strict=True):
-            usage = add_usage(usage, verdict.usage)
-            value, problem = _checked(verdict)
-            update = {"id": candidate["id"], "reward": value, "critique": verdict.critique}
-            updates.append(update if value is not None else {**update, "error": f"not scored: {problem}"})
+    updates, usage = await scored(new, state, components)
+    after: State = {
+        **state,
+        "candidates": merge_by_id(state["candidates"], [updates]),
+        "usage": add_usage(state["usage"], usage),
+    }
+    reached = _reached_target(after, settings)
+    looks = min(TARGET_LOOKS, components.looks_left(after))
+    if reached is not None and looks:
+        confirmed, bill = await look_again([reached] * looks, after, components)
+        updates, usage = [*updates, *confirmed], add_usage(usage, bill)
     return {"candidates": updates, "usage": add_usage(usage, working_since(started))}
+
+
+async def scored(new: Sequence[Candidate], state: State, components: Components) -> tuple[list[dict[str, Any]], Usage]:
+    """The changes by which candidates get their scores, and the bill."""
+    settings = components.settings()
+    answers = [c for c in new if c["text"]]
+    updates = [_without_text(c) for c in new if not c["text"]]
+    if not answers:
+        return updates, no_usage()
+    earlier = [c for c in state["candidates"] if c["id"] < answers[0]["id"] and c["text"] and c["status"] != "failed"]
+    try:
+        scores = await _ask_the_reward(answers, earlier, state, components)
+        values = _values(scores, earlier, components)
+    except Exception as error:  # noqa: BLE001  a reward is the user's code: whatever it raises, the run goes on
+        scores = [Score(None, error=describe(error)) for _ in answers]
+        values = [c["reward"] for c in earlier] + [None for _ in answers]
+    usage = no_usage()
+    for candidate, verdict, worth in zip(answers, scores, values[len(earlier) :], strict=True):
+        usage = add_usage(usage, verdict.usage)
+        value, problem = _checked(worth, verdict.error)
+        updates.append(
+            {
+                "id": candidate["id"],
+                "reward": value,
+                "critique": verdict.critique,
+                "wording": verdict.wording,
+                "memo": verdict.memo,
+                "extracted": extract(candidate["text"], settings.answer_kind),
+                **({} if value is not None else {"error": f"not scored: {problem}"}),
+            }
+        )
+    moved = zip(earlier, values, strict=False)
+    updates += [{"id": c["id"], "reward": value} for c, value in moved if value is not None and value != c["reward"]]
+    return updates, usage
+
+
+async def _ask_the_reward(
+    answers: Sequence[Candidate], earlier: Sequence[Candidate], state: State, components: Components
+) -> list[Score]:
+    question, texts = question_text(state["messages"]), [c["text"] for c in answers]
+    settings = components.settings()
+    place: list[int | str] = ["judge", answers[0]["round"]]
+    if isinstance(components.judge, RelativeReward):
+        known = [Earlier(c["text"], c["memo"]) for c in earlier]
+        scores = await components.judge.score(question, texts, settings, place=place, earlier=known)
+    else:
+        scores = await components.judge.score(question, texts, settings, place=place)
+    if len(scores) != len(answers):
+        raise ValueError(f"the reward gave {len(scores)} scores for {len(answers)} answers")
+    return scores
+
+
+def _values(scores: Sequence[Score], earlier: Sequence[Candidate], components: Components) -> list[float | None]:
+    """The rewards of the earlier answers, which a relative reward may move, and then of the new ones."""
+    if isinstance(components.judge, RelativeReward):
+        return components.judge.values([*(c["memo"] for c in earlier), *(score.memo for score in scores)])
+    return [*(c["reward"] for c in earlier), *(score.value for score in scores)]
+
+
+def _reached_target(state: State, settings: MetaScaleSettings) -> Candidate | None:
+    """The best answer that reached the target and was not looked at again."""
+    if settings.target_reward is None:
+        return None
+    waiting = [c for c in state["candidates"] if not c["looks"] and has_reached(c, settings.target_reward, 0)]
+    return max(waiting, key=lambda c: c["reward"] or 0.0, default=None)
 
 
 def _without_text(candidate: Candidate) -> dict[str, Any]:
@@ -45,10 +111,10 @@ def _without_text(candidate: Candidate) -> dict[str, Any]:
     return {"id": candidate["id"], "reward": 0.0, "critique": candidate["error"]}
 
 
-def _checked(verdict: Score) -> tuple[float | None, str | None]:
+def _checked(value: float | None, error: str | None) -> tuple[float | None, str | None]:
     """A reward that is a number in [0, 1], or None with what is wrong."""
-    if verdict.value is None:
-        return None, verdict.error or "the reward gave no value"
-    if not math.isfinite(verdict.value) or not 0 <= verdict.value <= 1:
-        return None, f"the reward gave {verdict.value}, which is not in [0, 1]"
-    return float(verdict.value), None
+    if value is None:
+        return None, error or "the reward gave no value"
+    if not math.isfinite(value) or not 0 <= value <= 1:
+        return None, f"the reward gave {value}, which is not in [0, 1]"
+    return float(value), None

@@ -28,7 +28,8 @@ async def vote(state: State, components: Components) -> Update:
     ]
     notes = [] if votes else ["no sample marks its final answer, so there was nothing to vote on"]
     ended: State = {**state, "candidates": voted, "notes": [*state["notes"], *notes]}
-    result = conclude(ended, components.stop_reason(state) or "step_limit")
+    settings = components.settings().model_copy(update={"confirm": 0})
+    result = conclude(ended, components.stop_reason(state) or "step_limit", settings)
     return {
         "messages": [AIMessage(result["answer"])],
         "candidates": [{"id": c["id"], "reward": c["reward"]} for c in voted if c["reward"] is not None],

@@ -200,6 +200,7 @@ def test_limits_in_order() -> None:
         return stop_reason(
             settings,
             no_usage() | usage,
+            [],
             candidates,
             samples_left=affordable(settings, no_usage() | usage, lambda new: new),
             remaining_steps=steps,

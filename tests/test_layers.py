@@ -10,7 +10,7 @@ import metascale
 LAYERS = [
     {"data", "prompts", "errors", "usage", "seeds", "bridge", "answers", "reliability"},
     {"settings", "state", "question"},
-    {"bandits", "models", "budget", "pool", "choice", "confirmation", "progress", "evolution"},
+    {"bandits", "models", "budget", "pool", "choice", "confirmation", "stopping", "evolution"},
     {"rewards"},
     {"nodes"},
     {"graphs"},

@@ -38,7 +38,9 @@ def test_every_method_keeps_its_budget_and_an_honest_bill(start_server: ServerFa
     samples = 1 if method.one_pass else budget
     assert usage["samples"] == server.count("solve") == samples
     assert usage["calls"] == server.requests.total()
-    assert server.count("judge") == (samples if method.judged else 0)
+    looks = sum(len(finalist["looks"]) for finalist in out["result"]["finalists"])
+    assert server.count("judge") == (samples + looks if method.judged else 0)
+    assert looks <= budget // 2
     assert (usage["input_tokens"], usage["output_tokens"]) == (server.input_tokens, server.output_tokens)
     assert out["result"]["stop_reason"] == "budget"
     assert out["messages"][-1].content == out["result"]["answer"]
@@ -110,7 +112,7 @@ def test_self_consistency_without_marked_answers_says_so() -> None:
 
 
 def test_self_discover_samples_under_its_plan() -> None:
-    state, model = run(create_self_discover_best_of_n, discovering, budget=3)
+    state, model = run(create_self_discover_best_of_n, discovering, budget=3, confirm=0)
     assert [t["id"] for t in state["pool"]] == ["self_discovered"]
     assert all("1. Count. 2. Sell." in messages[0].text for messages in model.requests("solve"))
     assert "Think step by step." in model.requests("self_discover_adapt")[0][1].text

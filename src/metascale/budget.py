@@ -6,8 +6,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from metascale.bandits import Arm
+from metascale.pool import arm_statistics
 from metascale.settings import MetaScaleSettings
-from metascale.state import Candidate, StopReason
+from metascale.state import Candidate, MetaThought, StopReason
+from metascale.stopping import agreement, expected_progress
 from metascale.usage import Usage
 
 Judging = Callable[[int], int]
@@ -16,7 +18,7 @@ STEPS_PER_ROUND = 3
 """Supersteps of one round: select_arm, generate, score."""
 
 
-def affordable(settings: MetaScaleSettings, usage: Usage, judging: Judging, *, reserve: int = 0) -> int:
+def affordable(settings: MetaScaleSettings, usage: Usage, judging: Judging, *, reserve: int = 0, kept: int = 0) -> int:
     """Samples that the budget and `max_calls` still pay for, each with its judgement (at least 0).
 
     Args:
@@ -24,8 +26,9 @@ def affordable(settings: MetaScaleSettings, usage: Usage, judging: Judging, *, r
         usage: what was spent so far.
         judging: model requests that scoring so many new answers costs; grows with their number.
         reserve: requests that are kept for the final choice.
+        kept: samples that are kept for a synthesis.
     """
-    left = max(0, settings.budget - usage["samples"])
+    left = max(0, settings.budget - kept - usage["samples"])
     if settings.max_calls is None:
         return left
     calls = settings.max_calls - usage["calls"] - reserve
@@ -42,17 +45,24 @@ def failures_in_a_row(candidates: Sequence[Candidate]) -> int:
     return count
 
 
-def best_reward(candidates: Sequence[Candidate]) -> float | None:
-    """The highest reward so far, or None while nothing is scored."""
-    return max((c["reward"] for c in candidates if c["reward"] is not None), default=None)
+def has_reached(candidate: Candidate, target: float, looks: int) -> bool:
+    """Whether an answer's reward reached the target, and the mean of all its scores did after so many more looks."""
+    reward = candidate["reward"]
+    if reward is None or reward < target or len(candidate["looks"]) < looks:
+        return False
+    fresh = [look["value"] for look in candidate["looks"] if look["value"] is not None]
+    return (looks == 0 or len(fresh) > 0) and (reward + sum(fresh)) / (1 + len(fresh)) >= target
 
 
 def stop_reason(
     settings: MetaScaleSettings,
     usage: Usage,
+    pool: Sequence[MetaThought],
     candidates: Sequence[Candidate],
     *,
     samples_left: int,
+    kept: int = 0,
+    target_looks: int = 0,
     remaining_steps: int,
 ) -> StopReason | None:
     """Why no further round may begin, or None if one may.
@@ -60,20 +70,27 @@ def stop_reason(
     Args:
         settings: the run's limits.
         usage: what was spent so far.
+        pool: the meta-thoughts.
         candidates: the samples so far, in order.
         samples_left: what `affordable` gives.
+        kept: samples that are kept for a synthesis.
+        target_looks: second looks that confirm a reached target.
         remaining_steps: supersteps that LangGraph's recursion limit leaves; the run keeps back enough for one
             evolution, one round and `finalize`.
     """
-    best = best_reward(candidates)
     tokens = usage["input_tokens"] + usage["output_tokens"]
 
     def reached(limit: float | None, value: float | None) -> bool:
         return limit is not None and value is not None and value >= limit
 
     limits: dict[StopReason, bool] = {
-        "budget": reached(settings.budget, usage["samples"]),
-        "target_reward": reached(settings.target_reward, best),
+        "budget": reached(settings.budget - kept, usage["samples"]),
+        "target_reward": settings.target_reward is not None
+        and any(has_reached(candidate, settings.target_reward, target_looks) for candidate in candidates),
+        "agreement": settings.stop_on_agreement is not None
+        and agreement_of(pool, candidates) >= settings.stop_on_agreement,
+        "no_progress": settings.min_progress is not None
+        and expected_progress(arm_statistics(pool, candidates)) < settings.min_progress,
         "max_calls": samples_left == 0,
         "max_tokens_total": reached(settings.max_tokens_total, tokens),
         "max_seconds": reached(settings.max_seconds, usage["seconds"]),
@@ -81,6 +98,17 @@ def stop_reason(
         "step_limit": remaining_steps < STEPS_PER_ROUND + 2,
     }
     return next((name for name, is_reached in limits.items() if is_reached), None)
+
+
+def agreement_of(pool: Sequence[MetaThought], candidates: Sequence[Candidate]) -> float:
+    """How sure the most frequent final answer is; 0 while only one of several meta-thoughts gave marked answers.
+
+    That two ways of thinking must agree is ours: samples under one of them share its mistakes.
+    """
+    marked = [c for c in candidates if c["extracted"] is not None and c["status"] == "ok"]
+    if len({c["meta_thought"] for c in marked}) < min(2, len(pool)):
+        return 0.0
+    return agreement([c["extracted"] or "" for c in marked])
 
 
 def evolution_due(

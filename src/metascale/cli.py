@@ -8,7 +8,7 @@ import sqlite3
 import sys
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_args
 
 import typer
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -18,16 +18,20 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from metascale.bridge import run_sync
 from metascale.errors import MetaScaleError, ModelSetupError, QuestionError, UnknownNameError, describe
 from metascale.graphs import METHODS, Method
 from metascale.live import view
-from metascale.models import resolve_model
+from metascale.models import MeteredModel, resolve_model
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
 from metascale.pool import arm_statistics
-from metascale.rewards import JudgeReward
+from metascale.rewards import JudgeReward, Reward, create_reward
 from metascale.session import Ended, Session, ThreadError, empty_state
-from metascale.settings import MetaScaleSettings
+from metascale.settings import MetaScaleSettings, RewardName
 from metascale.state import State
+
+if TYPE_CHECKING:
+    from metascale.evals.judge_trial import Trial
 
 FAILED, WRONG_USAGE = 1, 2
 ONLY_THREAD = "run"
@@ -68,6 +72,7 @@ def solve(
     budget: Annotated[int | None, typer.Option(help="Answers to generate.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Answers generated in parallel.")] = None,
     policy: Annotated[str | None, typer.Option(help="ucb, softmax or round_robin.")] = None,
+    reward: Annotated[str | None, typer.Option(help=f"What scores answers: {', '.join(get_args(RewardName))}.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes the run repeatable, as far as the model allows.")] = None,
     setting: Annotated[
         list[str] | None,
@@ -84,13 +89,13 @@ def solve(
     """
     console = Console(stderr=True)
     try:
-        given = {"budget": budget, "batch_size": batch_size, "policy": policy, "seed": seed}
+        given = {"budget": budget, "batch_size": batch_size, "policy": policy, "reward": reward, "seed": seed}
         settings = _settings(given, setting or [])
         chosen = _method(method)
         if chosen.one_pass:
             settings = settings.model_copy(update={"budget": 1})
-        if judge_model is not None and not chosen.judged:
-            raise UsageError(f"method {method!r} scores nothing, so it takes no --judge-model")
+        if not chosen.judged and (judge_model is not None or reward is not None):
+            raise UsageError(f"method {method!r} scores nothing, so it takes no --judge-model and no --reward")
         if (db is None) != (thread is None):
             raise UsageError("--db and --thread go together")
         if db is not None:
@@ -139,9 +144,16 @@ def draw(
     typer.echo(create("simulated").get_graph().draw_mermaid())
 
 
-@app.command()
+bench_app = typer.Typer()
+app.add_typer(bench_app, name="bench")
+
+
+@bench_app.callback(invoke_without_command=True)
 def bench(
-    model: Annotated[str, typer.Option(help="openai:NAME, simulated, recorded:FILE, or Inspect's provider/name.")],
+    context: typer.Context,
+    model: Annotated[
+        str | None, typer.Option(help="openai:NAME, simulated, recorded:FILE, or Inspect's provider/name.")
+    ] = None,
     task: Annotated[
         list[str] | None, typer.Option(help="gsm8k, mmlu_pro, arena_hard, recorded; repeat for more.")
     ] = None,
@@ -168,8 +180,12 @@ def bench(
 
     Logs open in `inspect view --log-dir DIR`, and `metascale report DIR --out OUT` makes a report of them.
     """
+    if context.invoked_subcommand is not None:
+        return
     console = Console(stderr=True)
     try:
+        if model is None:
+            raise UsageError("a benchmark needs a model: --model openai:NAME")
         from metascale.evals import bench as benchmark  # noqa: PLC0415  the extra `evals`
 
         further = _named_values(setting or [])
@@ -187,8 +203,7 @@ def bench(
             base_url=base_url,
         )
         _say_what_it_costs(laid, MetaScaleSettings.model_validate(further).prices.get(model.partition(":")[2]), console)
-        if not yes and not (sys.stdin.isatty() and typer.confirm("Start?", err=True)):
-            raise UsageError("nothing was started; --yes goes on without asking")
+        _ask_to_start(yes=yes)
         complete, _ = benchmark.run(laid, log_dir, base_url=base_url, limit=limit)
     except (MetaScaleError, ValidationError, ImportError) as error:
         _fail(console, _with_extra(error), WRONG_USAGE)
@@ -199,6 +214,63 @@ def bench(
     console.print(
         f"Logs are in {log_dir}; metascale report {log_dir} --out report makes a report of them.", markup=False
     )
+
+
+@bench_app.command(name="judge")
+def judge_trial(
+    model: Annotated[str | None, typer.Option(help="The judge: openai:NAME, simulated, …")] = None,
+    reward: Annotated[str | None, typer.Option(help="How it judges: judge, panel, …")] = None,
+    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many pairs and chains, drawn by the seed.")] = None,
+    repeats: Annotated[int, typer.Option(min=0, help="Times that each chain is judged again.")] = 3,
+    pairs: Annotated[Path | None, typer.Option(help="Your own pairs, as JSONL like LLMBar's.")] = None,
+    mistakes: Annotated[Path | None, typer.Option(help="Your own chains, as JSONL like BIG-Bench Mistake's.")] = None,
+    reason_judge: Annotated[str | None, typer.Option(help="Model that grades the reasons given for mistakes.")] = None,
+    recorded: Annotated[
+        list[Path] | None, typer.Option(help="Recorded judgements to read; repeat for more. Needs no model.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Draws the material, and makes judging repeatable.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
+) -> None:
+    """Put a judge on trial: does it prefer the better answer, find mistakes, and agree with itself?
+
+    The report goes to standard output, everything else to standard error. Exit codes: 0 judged, 1 nothing could be
+    judged, 2 wrong usage.
+    """
+    console = Console(stderr=True)
+    try:
+        from metascale.evals import judge_tables  # noqa: PLC0415  only where it is used
+        from metascale.evals.judge_recorded import try_recorded  # noqa: PLC0415
+
+        read = [try_recorded(path) for path in recorded or []]
+        trial, name = None, ""
+        if model is not None or not read:
+            settings = _settings({"reward": reward, "seed": seed}, setting or [])
+            judge, chat_model = _judge_on_trial(model, settings, base_url)
+            name = f"{settings.reward} on {chat_model.name}" if chat_model else settings.reward
+            graders = _model_for_reasons(reason_judge, base_url)
+            trial = _try_judge(
+                (judge, chat_model, graders), settings, (pairs, mistakes, limit), repeats, yes=yes, console=console
+            )
+    except (MetaScaleError, ValidationError) as error:
+        _fail(console, error, WRONG_USAGE)
+    except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
+        _fail(console, error, FAILED)
+    if as_json:
+        found = {"judge": name, **trial.model_dump(mode="json")} if trial else {}
+        found |= {"recorded": [one.model_dump(mode="json") for one in read]} if read else {}
+        sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
+    else:
+        if read:
+            judge_tables.show_recorded(read, Console())
+        if trial:
+            judge_tables.show_trial(trial, name, Console())
+    if trial and trial.is_dead:
+        _fail(console, MetaScaleError("nothing could be judged"), FAILED)
 
 
 @app.command()
@@ -223,6 +295,56 @@ def _with_extra(error: BaseException) -> BaseException:
     if isinstance(error, ImportError):
         return UsageError(f"evaluations need more packages ({error.name}): pip install 'metascale[evals]'")
     return error
+
+
+def _ask_to_start(*, yes: bool) -> None:
+    if not yes and not (sys.stdin.isatty() and typer.confirm("Start?", err=True)):
+        raise UsageError("nothing was started; --yes goes on without asking")
+
+
+def _judge_on_trial(
+    model: str | None, settings: MetaScaleSettings, base_url: str | None
+) -> tuple[Reward, MeteredModel | None]:
+    """The reward that is put on trial, and the chat model behind it, if any."""
+    if settings.reward != "judge":
+        raise UsageError(f"the reward {settings.reward!r} cannot be put on trial")
+    reward = JudgeReward(resolve_model(model, base_url=base_url))
+    return reward, reward.model
+
+
+def _model_for_reasons(name: str | None, base_url: str | None) -> MeteredModel | None:
+    if name is None:
+        return None
+    return MeteredModel(resolve_model(name, base_url=base_url if name.startswith("openai:") else None))
+
+
+def _try_judge(
+    judges: tuple[Reward, MeteredModel | None, MeteredModel | None],
+    settings: MetaScaleSettings,
+    material: tuple[Path | None, Path | None, int | None],
+    repeats: int,
+    *,
+    yes: bool,
+    console: Console,
+) -> Trial:
+    """Read the material, say what judging it costs, ask, and judge."""
+    from metascale.data import bigbench_mistake, llmbar_pairs  # noqa: PLC0415
+    from metascale.evals import judge_trial as on_trial  # noqa: PLC0415
+
+    (reward, model, reason_judge), (pairs_path, chains_path, limit) = judges, material
+    seed = on_trial.SEED if settings.seed is None else settings.seed
+    pairs = on_trial.drawn_pairs(llmbar_pairs(pairs_path), limit, seed)
+    chains = on_trial.drawn_chains(bigbench_mistake(chains_path), limit, seed)
+    asked: dict[str, Any] = {"repeats": repeats, "model": model, "reason_judge": reason_judge}
+    planned = on_trial.planned_calls(reward, pairs, chains, **asked)
+    table = Table("part", "model requests, at most", box=None)
+    for part, calls in planned.items():
+        table.add_row(part, f"{calls:,}")
+    console.print(table)
+    console.print(f"{sum(planned.values()):,} model requests in all, retries and repairs excepted", highlight=False)
+    _ask_to_start(yes=yes)
+    with console.status("judging …"):
+        return run_sync(lambda: on_trial.try_judge(reward, pairs, chains, settings, **asked))
 
 
 def _say_what_it_costs(laid: Any, price: Any, console: Console) -> None:
@@ -252,12 +374,17 @@ def _settings(given: dict[str, Any], others: list[str]) -> MetaScaleSettings:
 
 
 def _named_values(given: list[str]) -> dict[str, Any]:
-    """The values of `--set`: JSON, or else plain text."""
+    """The values of `--set`: JSON, or else plain text; `@FILE` stands for what the file holds."""
     values: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set takes NAME=VALUE, not {text!r}")
+        if value.startswith("@"):
+            try:
+                value = Path(value[1:]).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise UsageError(f"--set {name}: the file cannot be read: {describe(error)}") from error
         try:
             values[name] = json.loads(value)
         except ValueError:
@@ -300,9 +427,11 @@ async def _solve(
     db, thread = place
     model = resolve_model(name, base_url=base_url)
     parts: dict[str, Any] = {"settings": settings}
-    if judge_name is not None:
-        judge_url = base_url if judge_name.startswith("openai:") else None
-        parts["reward"] = JudgeReward(resolve_model(judge_name, base_url=judge_url))
+    if METHODS[method].judged:
+        judge_url = base_url if judge_name and judge_name.startswith("openai:") else None
+        judge = resolve_model(judge_name, base_url=judge_url) if judge_name else model
+        sys.path.insert(0, str(Path.cwd()))  # where a verifier of the user's is looked for
+        parts["reward"] = create_reward(settings, judge)
     async with AsyncExitStack() as stack:
         checkpointer: BaseCheckpointSaver[str] = InMemorySaver()
         if db is not None:

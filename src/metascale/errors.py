@@ -30,6 +30,10 @@ class UnknownNameError(MetaScaleError, ValueError):
         super().__init__(f"unknown {kind} {name!r}; {hint}")
 
 
+class SettingError(MetaScaleError, ValueError):
+    """A setting cannot be changed here."""
+
+
 class ModelSetupError(MetaScaleError):
     """A model cannot be built: no key, a missing package, no model named."""
 

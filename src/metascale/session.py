@@ -95,6 +95,7 @@ class Session:
         """Open the thread; `parts` are the names of models and the like."""
         self.graph = graph
         self.thread = thread
+        self._settings = settings
         self.fingerprint = {**parts, **settings.model_dump(mode="json")}
         self._config: RunnableConfig = {
             "configurable": {"thread_id": thread},
@@ -151,7 +152,7 @@ class Session:
         except asyncio.CancelledError:
             state = _state(await self.graph.aget_state(self._config))
             try:
-                return Ended(state, conclude(state, "interrupted"))
+                return Ended(state, conclude(state, "interrupted", self._settings))
             except NoAnswerError as error:
                 raise NoAnswerError("interrupted before the first answer") from error
         final = _state(await self.graph.aget_state(self._config))

@@ -266,6 +266,13 @@ class MetaScaleSettings(BaseModel):
         "single score, as the paper does; null is half of the budget. (Ours.)",
         json_schema_extra=_on("finalize"),
     )
+    final_choice: Literal["support", "sum", "best"] = Field(
+        default="support",
+        description="How answers with the same final answer count together, where it is marked: the mean of their "
+        "rewards and something for their number ('support', ours), the sum of their rewards ('sum'), or each by "
+        "itself ('best', as in the paper).",
+        json_schema_extra=_on("finalize"),
+    )
     synthesize: bool = Field(
         default=False,
         description="Write one more answer out of the finalists, within the budget; it must win its place like any.",

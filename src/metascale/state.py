@@ -82,6 +82,8 @@ class Candidate(TypedDict):
     """Reward in [0, 1]; null while or if nobody could score it."""
     critique: str | None
     """What the judge said before scoring."""
+    wording: str
+    """How the reward was asked for its score; empty where it says nothing of that."""
     memo: Any
     """What a relative reward remembers of the answer, as JSON; null with all others."""
     looks: list[Look]

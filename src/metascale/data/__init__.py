@@ -8,11 +8,14 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
+from typing import Annotated, Any, Literal, Self, TypeVar
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import TypedDict
 
-from metascale.errors import ModelSetupError
+from metascale.errors import ModelSetupError, describe
+
+Row = TypeVar("Row", bound=BaseModel)
 
 
 class Question(TypedDict):
@@ -22,6 +25,37 @@ class Question(TypedDict):
     question: str
     solution: str
     gold: str
+
+
+class JudgedPair(BaseModel):
+    """Two outputs for one instruction, and which of them people say is better."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    pair_id: str
+    subset: str = Field(description="The kind of pair, by which results are also given.")
+    prompt: str = Field(min_length=1, description="The instruction.")
+    output_1: str
+    output_2: str
+    label: Literal[1, 2] = Field(description="The number of the better output.")
+
+
+class Chain(BaseModel):
+    """A chain of thought and where it first goes wrong."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    question_id: str
+    task: str = Field(description="The kind of task.")
+    question: str = Field(min_length=1)
+    steps: Annotated[list[str], Field(min_length=1)]
+    mistake_index: int | None = Field(ge=0, description="The first wrong step, counted from 0; null where none is.")
+
+    @model_validator(mode="after")
+    def _mistake_is_a_step(self) -> Self:
+        if self.mistake_index is not None and self.mistake_index >= len(self.steps):
+            raise ValueError(f"mistake_index {self.mistake_index} is beyond the {len(self.steps)} steps")
+        return self
 
 
 def _shipped(name: str) -> list[dict[str, Any]]:
@@ -50,6 +84,28 @@ def arena_hard() -> list[dict[str, Any]]:
     return _shipped("arena_hard_v01_questions.jsonl")
 
 
+def _shipped_path(name: str) -> Path:
+    return Path(str(files(__package__).joinpath(name)))
+
+
+def llmbar_pairs(path: Path | None = None) -> list[JudgedPair]:
+    """211 pairs of LLMBar (Zeng et al. 2024; MIT), or those of a JSONL file of the same shape.
+
+    Raises:
+        ModelSetupError: the file cannot be read, or a row is not of that shape.
+    """
+    return read_models(path or _shipped_path("llmbar_pairs.jsonl"), JudgedPair)
+
+
+def bigbench_mistake(path: Path | None = None) -> list[Chain]:
+    """136 chains of BIG-Bench Mistake (Tyen et al. 2024; Apache-2.0), or those of a JSONL file of the same shape.
+
+    Raises:
+        ModelSetupError: the file cannot be read, or a row is not of that shape.
+    """
+    return read_models(path or _shipped_path("bigbench_mistake.jsonl"), Chain)
+
+
 def choice_prompt(question: str, options: Sequence[str]) -> str:
     """A multiple-choice question as text, its options lettered from A."""
     listed = "\n".join(f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False))
@@ -62,13 +118,33 @@ def squeeze(text: str) -> str:
 
 
 def read_rows(path: Path, required: Sequence[str]) -> list[dict[str, Any]]:
-    """The records of a JSONL file; rows without the first required key, such as a canary, are skipped.
+    """The records of a JSONL file; rows without the first required key, if any, such as a canary, are skipped.
 
     Raises:
         ModelSetupError: the file cannot be read, a row lacks a key, or there is no such row.
     """
+    return [row for _, row in _numbered(path, required)]
+
+
+def read_models(path: Path, shape: type[Row]) -> list[Row]:
+    """The records of a JSONL file, of one shape; rows without its first required field, such as a canary, are skipped.
+
+    Raises:
+        ModelSetupError: the file cannot be read, a row is not of that shape, or there is no such row.
+    """
+    required = [name for name, field in shape.model_fields.items() if field.is_required()]
+    found = []
+    for number, row in _numbered(path, required):
+        try:
+            found.append(shape.model_validate(row))
+        except ValidationError as error:
+            raise ModelSetupError(f"{path.name}, line {number}: {describe(error)}") from error
+    return found
+
+
+def _numbered(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, Any]]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ModelSetupError(f"cannot read {str(path)!r}: {error}") from error
     rows = []
@@ -81,12 +157,12 @@ def read_rows(path: Path, required: Sequence[str]) -> list[dict[str, Any]]:
             raise ModelSetupError(f"{path.name}, line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):
             raise ModelSetupError(f"{path.name}, line {number}: not a JSON object")
-        if required[0] not in row:
+        if required and required[0] not in row:
             continue
         missing = [key for key in required if key not in row]
         if missing:
             raise ModelSetupError(f"{path.name}, line {number}: no {missing[0]!r}")
-        rows.append(row)
+        rows.append((number, row))
     if not rows:
-        raise ModelSetupError(f"{path.name} holds nothing with {required[0]!r}")
+        raise ModelSetupError(f"{path.name} holds nothing" + (f" with {required[0]!r}" if required else ""))
     return rows

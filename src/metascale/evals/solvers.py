@@ -13,7 +13,7 @@ from metascale.errors import MetaScaleError
 from metascale.evals.models import InspectChatModel, begin_run, to_langchain
 from metascale.graphs import METHODS
 from metascale.nodes.finalize import bill, conclude
-from metascale.rewards import JudgeReward
+from metascale.rewards import create_reward
 from metascale.seeds import derive_seed
 from metascale.session import empty_state, fold
 from metascale.settings import MetaScaleSettings
@@ -54,8 +54,8 @@ def _solver(name: str) -> Callable[..., Solver]:
             begin_run()
             chat = _chat(get_model(model))
             parts: dict[str, Any] = {}
-            if judge_model is not None and method.judged:
-                parts["reward"] = JudgeReward(_chat(get_model(judge_model)))
+            if method.judged:
+                parts["reward"] = create_reward(chosen, _chat(get_model(judge_model)) if judge_model else chat)
             own = chosen.model_copy(update={"seed": derive_seed(seed, str(state.sample_id), state.epoch)})
             graph = method.create(chat, settings=own, **parts)
             run, problem = empty_state(), None
@@ -66,7 +66,7 @@ def _solver(name: str) -> Callable[..., Solver]:
                     run = fold(run, cast("dict[str, Any]", updates))
             except MetaScaleError as error:
                 problem = str(error)
-            _record(state, run, problem, model=str(chat.inner))
+            _record(state, run, problem, own, model=str(chat.inner))
             if chat.exceeded is not None:
                 raise chat.exceeded
             return state
@@ -83,12 +83,12 @@ def _chat(model: Model) -> InspectChatModel:
     return InspectChatModel(inner=model)
 
 
-def _record(state: TaskState, run: State, problem: str | None, *, model: str) -> None:
+def _record(state: TaskState, run: State, problem: str | None, settings: MetaScaleSettings, *, model: str) -> None:
     """Put the answer, and what is known of how it was found, where Inspect scores and logs it."""
     result = run["result"]
     if result is None and problem is not None:
         try:
-            result = conclude(run, "interrupted")
+            result = conclude(run, "interrupted", settings)
         except MetaScaleError:
             result = None
     text = result["answer"] if result else ""
@@ -101,6 +101,8 @@ def _record(state: TaskState, run: State, problem: str | None, *, model: str) ->
             "reward": result["reward"] if result else None,
             "winner": result["candidate"] if result else None,
             "stop_reason": result["stop_reason"] if result else None,
+            "finalists": result["finalists"] if result else [],
+            "confidence": result["confidence"] if result else None,
             "notes": result["notes"] if result else run["notes"],
             "problem": problem,
             "pool": run["pool"],

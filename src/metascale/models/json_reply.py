@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from metascale.models.quotation import unquoted
+
 Schema = TypeVar("Schema", bound=BaseModel)
 
-MAX_BRACES = 500
-"""Opening braces that are tried in one reply; keeps the search for an object linear on hostile text."""
+OPENINGS = 20
+"""Beginnings of objects that are tried in one reply, from its start and again from its end. Ours: what a judge says
+itself stands before or after what it quotes, and the search stays linear on hostile text."""
 
 
 class UnreadableReplyError(ValueError):
@@ -25,6 +27,7 @@ def _reject_constant(name: str) -> None:
 
 
 _DECODER = json.JSONDecoder(strict=False, parse_constant=_reject_constant)
+_OPENING = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*:', re.DOTALL)
 
 
 def _mend(text: str) -> str:
@@ -32,23 +35,20 @@ def _mend(text: str) -> str:
     return re.sub(r",(\s*[}\]])", r"\1", re.sub(r'\\(?![\\"/bfnrtu])', r"\\\\", text))
 
 
-def _scan(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    position = text.find("{")
-    for _ in range(MAX_BRACES):
-        if position < 0:
-            return
+def objects_in(text: str) -> list[dict[str, Any]]:
+    """The outermost JSON objects with a key in a text: in prose, in code fences or alone."""
+    starts = [match.start() for match in _OPENING.finditer(text)]
+    found = []
+    end = 0
+    for start in starts[:OPENINGS] + starts[OPENINGS:][-OPENINGS:]:
+        if start < end:
+            continue
         try:
-            found, end = _DECODER.raw_decode(text, position)
+            value, end = _DECODER.raw_decode(text, start)
         except (ValueError, RecursionError):
-            end = position + 1
-        else:
-            yield text[position:end], found
-        position = text.find("{", end)
-
-
-def objects_in(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """The outermost JSON objects in a text, each as (source, value): in prose, in code fences or alone."""
-    return list(_scan(text)) or list(_scan(_mend(text)))
+            continue
+        found.append(value)
+    return found
 
 
 def _problem(error: ValidationError) -> str:
@@ -57,16 +57,33 @@ def _problem(error: ValidationError) -> str:
     return f"{where}: {first['msg']}"
 
 
-def validate(value: Any, schema: type[Schema]) -> Schema:
-    """The value as an instance of the schema.
+def read_objects(values: list[dict[str, Any]], schema: type[Schema], *, untrusted: str = "") -> Schema:
+    """The one object of the schema among several values.
+
+    Args:
+        values: what a model gave.
+        schema: what it was asked for.
+        untrusted: as for `read_reply`.
 
     Raises:
-        UnreadableReplyError: it is none.
+        UnreadableReplyError: there is no such object, or there are several that differ.
     """
-    try:
-        return schema.model_validate(value)
-    except ValidationError as error:
-        raise UnreadableReplyError(_problem(error)) from error
+    valid: list[Schema] = []
+    problem = "it holds no JSON object"
+    for value in values:
+        try:
+            read = schema.model_validate(value)
+        except ValidationError as error:
+            problem = _problem(error)
+            continue
+        if read not in valid:
+            valid.append(read)
+    found = unquoted(valid, untrusted)
+    if len(found) > 1:
+        raise UnreadableReplyError("it holds several objects that differ")
+    if not found:
+        raise UnreadableReplyError("it only quotes an object from the material" if valid else problem)
+    return found[0]
 
 
 def read_reply(text: str, schema: type[Schema], *, untrusted: str = "") -> Schema:
@@ -75,28 +92,13 @@ def read_reply(text: str, schema: type[Schema], *, untrusted: str = "") -> Schem
     Args:
         text: the model's reply.
         schema: what was asked for.
-        untrusted: material that the request showed to the model. An object that stands in it word for word is a
-            quotation and never the reply.
+        untrusted: material that the request showed to the model. An object whose fields all stand in it is a quotation
+            and never the reply; see `unquoted`.
 
     Raises:
         UnreadableReplyError: there is no such object, or there are several that differ.
     """
-    squeezed = "".join(untrusted.split())
-    found: list[Schema] = []
-    problem = "it holds no JSON object"
-    for source, value in objects_in(text):
-        if squeezed and "".join(source.split()) in squeezed:
-            problem = "it only quotes an object from the material"
-            continue
-        try:
-            read = validate(value, schema)
-        except UnreadableReplyError as error:
-            problem = str(error)
-            continue
-        if read not in found:
-            found.append(read)
-    if len(found) > 1:
-        raise UnreadableReplyError("it holds several objects that differ")
-    if not found:
-        raise UnreadableReplyError(problem)
-    return found[0]
+    try:
+        return read_objects(objects_in(text), schema, untrusted=untrusted)
+    except UnreadableReplyError:
+        return read_objects(objects_in(_mend(text)), schema, untrusted=untrusted)

@@ -18,7 +18,7 @@ from tenacity.wait import wait_random_exponential
 from metascale import prompts
 from metascale.bridge import invoke
 from metascale.errors import ModelCallError, ModelSetupError, describe
-from metascale.models.json_reply import Schema, UnreadableReplyError, read_reply, validate
+from metascale.models.json_reply import Schema, UnreadableReplyError, read_objects, read_reply
 from metascale.seeds import derive_seed
 from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, add_usage, no_usage
@@ -313,6 +313,6 @@ def _said(message: AIMessage) -> str:
 
 def _read(message: AIMessage, schema: type[Schema], untrusted: str) -> Schema:
     if message.tool_calls:
-        return validate(message.tool_calls[0]["args"], schema)
+        return read_objects([message.tool_calls[0]["args"]], schema, untrusted=untrusted)
     broken = message.invalid_tool_calls[0]["args"] if message.invalid_tool_calls else None
     return read_reply(broken or message.text, schema, untrusted=untrusted)

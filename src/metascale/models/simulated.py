@@ -58,8 +58,14 @@ KINDS = 5
 """Hidden kinds of task."""
 SELF_DISCOVER = ("self_discover_select", "self_discover_adapt", "self_discover_compose")
 JUDGES = ("judge", "judge_examiner", "judge_sceptic")
-"""Wordings of one and the same request."""
-PROMPT_NAMES = ("compose", "abstract", "evolve", *JUDGES, "judge_list", "arena_judge", *SELF_DISCOVER)
+"""Wordings of one and the same request, for a score."""
+COMPARISONS = ("pairwise", "pairwise_sceptic")
+"""Wordings of one and the same request, for the better of two answers."""
+PROMPT_NAMES = (
+    *("compose", "abstract", "evolve", "synthesize"),
+    *(*JUDGES, "judge_list", "check_critique", *COMPARISONS, "arena_judge"),
+    *SELF_DISCOVER,
+)
 
 _CRITIQUES = (
     "One quantity is used twice.",
@@ -146,9 +152,12 @@ class SimulatedChatModel(BaseChatModel):
             "solve": lambda: _solve(prompts.without_task(system), asked, rng),
             "judge": lambda: json.dumps(_judge(material, rng)),
             "judge_list": lambda: _judge_list(material, rng),
+            "check_critique": lambda: _check(material, rng),
+            "pairwise": lambda: _prefer(material, rng),
             "arena_judge": lambda: _compare(material, rng),
             "compose": lambda: _design(system, [], rng),
             "abstract": lambda: _design(system, [], rng),
+            "synthesize": lambda: _synthesize(material),
             "evolve": lambda: _design(system, _parts_of(asked), rng),
             "self_discover_select": lambda: json.dumps({"modules": _some_modules(rng)}),
             "self_discover_adapt": lambda: json.dumps({"modules": _some_modules(rng)}),
@@ -173,10 +182,10 @@ def _opening(name: str) -> str:
 def kind_of_request(system: str) -> str:
     """Which of the prompts a request was made from: one of `PROMPT_NAMES`, or `"solve"`.
 
-    The wordings of the judge's prompt all count as `"judge"`.
+    The wordings of the judge's prompt all count as `"judge"`, those of the comparison as `"pairwise"`.
     """
     name = next((name for name in PROMPT_NAMES if system.startswith(_opening(name))), "solve")
-    return "judge" if name in JUDGES else name
+    return "judge" if name in JUDGES else "pairwise" if name in COMPARISONS else name
 
 
 def _solve(thought: str, question: str, rng: np.random.Generator) -> str:
@@ -203,17 +212,44 @@ def _solve(thought: str, question: str, rng: np.random.Generator) -> str:
     return f"{NOTICE}\n{steps}\n#### {value}"
 
 
-def _judge(material: dict[str, str], rng: np.random.Generator) -> dict[str, Any]:
-    question, answer = squeeze(material.get("question", "").rpartition("User: ")[2]), material.get("answer", "")
+def _synthesize(material: dict[str, str]) -> str:
+    """The final answer that most of the shown answers give, or else that of the first."""
+    shown = [text.partition("\n\nCritique: ")[0] for label, text in material.items() if label.startswith("answer_")]
+    given = [extract(text) for text in shown]
+    chosen = max(range(len(shown)), key=lambda index: (given.count(given[index]), -index))
+    return f"{NOTICE} The answers shown were compared.\n{shown[chosen].removeprefix(NOTICE).strip()}"
+
+
+def _impression(material: dict[str, str], answer: str, rng: np.random.Generator) -> float:
+    """How good an answer seems to a judge this time, on a scale from 1 to 10, which it may leave."""
+    question = squeeze(material.get("question", "").rpartition("User: ")[2])
     gold, given = _answers().get(question), extract(answer)
     quality = _quality(answer)
     lasting = np.random.default_rng(_hash("impression", question, answer)).normal(0.0, 1.2)
     middle = 2.0 if gold is None else 7.4 if given == gold else 5.0
     if quality is not None:
         middle = 2.0 + 7.0 * quality
-    score = int(np.clip(round(middle + lasting + rng.normal(0.0, 0.73)), 1, 10))
+    return float(middle + lasting + rng.normal(0.0, 0.73))
+
+
+def _judge(material: dict[str, str], rng: np.random.Generator) -> dict[str, Any]:
+    score = int(np.clip(round(_impression(material, material.get("answer", ""), rng)), 1, 10))
     critique = f"Simulated judgement. {_CRITIQUES[int(rng.integers(len(_CRITIQUES)))]}"
     return {"critique": critique, "score": score}
+
+
+def _prefer(material: dict[str, str], rng: np.random.Generator) -> str:
+    first, second = (_impression(material, material.get(name, ""), rng) for name in ("answer_a", "answer_b"))
+    winner = "tie" if abs(first - second) < 0.5 else "A" if first > second else "B"
+    return json.dumps({"analysis": "Simulated comparison. The two differ in one step.", "winner": winner})
+
+
+def _check(material: dict[str, str], rng: np.random.Generator) -> str:
+    claims = re.findall(r"[^.]+\.", material.get("critique", ""))
+    verdicts = rng.choice(["supported", "refuted", "unclear"], len(claims), p=[0.8, 0.1, 0.1])
+    return json.dumps(
+        {"claims": [{"claim": c.strip(), "verdict": str(v)} for c, v in zip(claims, verdicts, strict=True)]}
+    )
 
 
 def _judge_list(material: dict[str, str], rng: np.random.Generator) -> str:

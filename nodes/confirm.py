@@ -1,0 +1,70 @@
+"""The second look: finalists are judged again before one is chosen."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from metascale.choice import field_of
+from metascale.confirmation import next_looks
+from metascale.errors import describe
+from metascale.nodes.components import Components, Update
+from metascale.question import question_text
+from metascale.rewards import Rejudging, Score
+from metascale.state import Candidate, Look, State
+from metascale.usage import Usage, add_usage, no_usage, working_since
+
+
+def to_look_at(state: State, components: Components) -> list[Candidate]:
+    """The answers that the next round of second looks judges: none where the choice is clear or nothing may be spent.
+
+    Of answers that stand or fall together the one with the best scores is looked at.
+    """
+    rule = components.settings().final_choice
+    field = field_of(state["candidates"], rule)
+    return [field.groups[index][0] for index in next_looks(field.contenders, components.looks_left(state), rule)]
+
+
+async def confirm(state: State, components: Components, finalists: Sequence[Candidate]) -> Update:
+    """Judge finalists once more, all at once."""
+    started = time.time()
+    updates, usage = await look_again(finalists, state, components)
+    return {"candidates": updates, "usage": add_usage(usage, working_since(started))}
+
+
+async def look_again(
+    answers: Sequence[Candidate], state: State, components: Components
+) -> tuple[list[dict[str, Any]], Usage]:
+    """The changes by which answers get further looks, and the bill; an answer may be given more than once."""
+    judge = components.judge
+    assert isinstance(judge, Rejudging)  # noqa: S101
+    counts = {c["id"]: 1 + len(c["looks"]) for c in answers}
+    numbers = []
+    for candidate in answers:
+        numbers.append(counts[candidate["id"]])
+        counts[candidate["id"]] += 1
+    made = sum(len(c["looks"]) for c in state["candidates"])
+    try:
+        scores = await judge.look_again(
+            question_text(state["messages"]),
+            [c["text"] for c in answers],
+            components.settings(),
+            place=["confirm", made],
+            looks=numbers,
+        )
+        if len(scores) != len(answers):
+            raise ValueError(f"the reward gave {len(scores)} scores for {len(answers)} answers")
+    except Exception as error:  # noqa: BLE001  a reward is the user's code: whatever it raises, the run goes on
+        scores = [Score(None, error=describe(error)) for _ in answers]
+    usage = no_usage()
+    looks: dict[int, list[Look]] = {c["id"]: list(c["looks"]) for c in answers}
+    for candidate, fresh in zip(answers, scores, strict=True):
+        usage = add_usage(usage, fresh.usage)
+        looks[candidate["id"]].append({"value": _checked(fresh.value), "wording": fresh.wording})
+    return [{"id": number, "looks": given} for number, given in looks.items()], usage
+
+
+def _checked(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) and 0 <= value <= 1 else None

@@ -1,0 +1,58 @@
+"""One more answer, written out of the finalists (HIMA's planner, arXiv 2508.06042; Mixture-of-Agents' aggregator)."""
+
+from __future__ import annotations
+
+import time
+
+from langchain_core.messages import HumanMessage, SystemMessage
+
+from metascale import prompts
+from metascale.choice import choose, field_of
+from metascale.nodes.components import Components, Update
+from metascale.nodes.generate import draw
+from metascale.nodes.score import scored
+from metascale.question import question_text
+from metascale.state import MetaThought, Sampling, State, merge_by_id
+from metascale.usage import add_usage, working_since
+
+SHOWN = 3
+"""Finalists that are synthesised. Ours."""
+
+
+async def synthesize(state: State, components: Components) -> Update:
+    """Draw one sample that has read the best answers, and score it like any other: it must win its place."""
+    started = time.time()
+    settings = components.settings()
+    field = field_of(state["candidates"], settings.final_choice)
+    leaders = {group[0]["id"]: group[0] for group in field.groups}
+    best = [leaders[c["id"]] for c in choose(state["candidates"], settings).ranked if c["id"] in leaders][:SHOWN]
+    thought: MetaThought = {
+        "id": "synthesis",
+        "mindset": "",
+        "strategy": prompts.load("synthesis_strategy"),
+        "origin": "synthesis",
+        "parents": list(dict.fromkeys(c["meta_thought"] for c in best)),
+        "generation": 1 + max((t["generation"] for t in state["pool"]), default=0),
+    }
+    tag = prompts.new_tag()
+    shown = [
+        prompts.fence(f"answer_{number}", f"{c['text']}\n\nCritique: {c['critique'] or '(none)'}", tag)
+        for number, c in enumerate(best, 1)
+    ]
+    material = "\n\n".join([prompts.fence("question", question_text(state["messages"]), tag), *shown])
+    number = state["round"] + 1
+    sampling: Sampling = {
+        "messages": [SystemMessage(prompts.render("synthesize", tag=tag)), HumanMessage(material)],
+        "id": len(state["candidates"]),
+        "round": number,
+        "meta_thought": thought,
+    }
+    candidate, usage = await draw(sampling, sampling["messages"], components)
+    answered = [candidate] if candidate["status"] != "failed" else []
+    updates, judged = await scored(answered, state, components)
+    return {
+        "pool": [thought],
+        "round": number,
+        "candidates": merge_by_id([candidate], [updates]),
+        "usage": add_usage(add_usage(usage, judged), working_since(started)),
+    }

@@ -1,0 +1,54 @@
+"""Self-consistency as a reward: an answer is worth the share of all answers that agree with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from metascale.answers import Kind, extract
+from metascale.rewards.base import Earlier, Score
+from metascale.settings import MetaScaleSettings
+
+
+class AgreementReward:
+    """Counts final answers; for questions whose answers can be extracted (see `metascale.answers`).
+
+    The vote of Wang et al. (2023, arXiv 2203.11171) as a value: the share of the answers with a final answer that give
+    the same one. It remembers of an answer its final answer in canonical form.
+    """
+
+    def __init__(self, kind: Kind | None = None) -> None:
+        """Compare final answers.
+
+        Args:
+            kind: what they are; by default the settings' `answer_kind`.
+        """
+        self.kind = kind
+
+    def calls(self, new: int, earlier: int = 0) -> int:  # noqa: ARG002
+        """Nothing is asked of anybody."""
+        return 0
+
+    async def score(
+        self,
+        question: str,  # noqa: ARG002
+        answers: Sequence[str],
+        settings: MetaScaleSettings,
+        *,
+        place: Sequence[int | str],  # noqa: ARG002
+        earlier: Sequence[Earlier] = (),
+    ) -> list[Score]:
+        """Compare the final answers; see `RelativeReward.score`."""
+        kind = self.kind or settings.answer_kind
+        memos = [extract(answer, kind) for answer in answers]
+        values = self.values([*(answer.memo for answer in earlier), *memos])[len(earlier) :]
+        return [
+            Score(value, memo=memo, error="no final answer is marked" if memo is None else None)
+            for value, memo in zip(values, memos, strict=True)
+        ]
+
+    def values(self, memos: Sequence[Any]) -> list[float | None]:
+        """The share of final answers that are the same, above 0; see `RelativeReward.values`."""
+        counts = Counter(memo for memo in memos if memo is not None)
+        return [None if memo is None else counts[memo] / counts.total() for memo in memos]

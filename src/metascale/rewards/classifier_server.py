@@ -1,0 +1,228 @@
+"""Reward models behind HTTP: vLLM's /classify and /pooling, and /predict of Text Embeddings Inference."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import reprlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+import httpx
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
+
+from metascale.errors import ModelCallError, ModelSetupError, describe
+from metascale.models.metered import _pause, is_passing
+from metascale.rewards.chat_template import ChatTemplate, Conversation, conversation
+from metascale.rewards.judge import together
+from metascale.settings import MetaScaleSettings, RewardModelSettings
+from metascale.usage import Usage, no_usage
+
+PATHS: Final = {"vllm_classify": "/classify", "vllm_pooling": "/pooling", "tei": "/predict"}
+AT_ONCE = 32
+"""Texts in one request: what Text Embeddings Inference accepts unless told otherwise (`--max-client-batch-size` in its
+documentation of command-line arguments). For vLLM, which documents no limit, the same number is ours."""
+TIMEOUT = 300.0
+"""Seconds that one attempt may take. Ours: enough for a batch of long answers on one accelerator."""
+_TEXT_REFUSED = frozenset({400, 413, 422})
+"""How a server says that it will not take a text: vLLM by 400, Text Embeddings Inference by 413 or 422."""
+
+
+class ClassifierServer:
+    """Asks a server for the logits of answers.
+
+    Requests and replies have the form of vLLM's Classification API and Pooling API (docs.vllm.ai, "Pooling Models") and
+    of `POST /predict` in the OpenAPI description of Text Embeddings Inference. Raw logits are asked for: by
+    `use_activation: false` and by `raw_scores: true`. A vLLM too old for that flag replies with probabilities, which
+    order answers alike until they round to 1. Nothing is ever truncated.
+    """
+
+    def __init__(
+        self, options: RewardModelSettings, template: ChatTemplate | None = None, *, timeout: float = TIMEOUT
+    ) -> None:
+        """Ask the server of `options`.
+
+        Args:
+            options: which server, and by which of its interfaces.
+            template: makes a text of question and answer here. Without one the server does that from chat messages;
+                vLLM takes one conversation a request.
+            timeout: seconds that one attempt may take.
+
+        Raises:
+            ModelSetupError: the URL, the key or the template that the interface needs is missing.
+        """
+        self.options = options
+        self.template = template
+        self.timeout = timeout
+        self._url = _server_url(options)
+        self._headers = _authorization(options.api_key_variable)
+        if options.api == "tei" and template is None:
+            raise ModelSetupError("the reward model's api 'tei' takes only text; name a chat_template file")
+        self._at_once = AT_ONCE if template else 1
+
+    def requests(self, new: int) -> int:
+        """Requests that `new` answers take when nothing goes wrong."""
+        return -(-new // self._at_once)
+
+    async def logits(
+        self, question: str, answers: Sequence[str], settings: MetaScaleSettings
+    ) -> tuple[list[float | str], Usage]:
+        """The logits of answers.
+
+        Where the server refuses a batch, each of its answers is sent once more by itself, so that one which is too
+        long spoils no other.
+
+        Args:
+            question: the task. Untrusted.
+            answers: at least one. Untrusted.
+            settings: its retries and prices apply.
+
+        Returns:
+            For each answer its logit, unchecked beyond being a number, or in words why there is none; and the bill of
+            all requests, failed attempts included.
+
+        Raises:
+            ModelCallError: the chat template fails on an answer.
+        """
+        bill = no_usage()
+        shown = [self._shown(question, answer) for answer in answers]
+        groups = [shown[start : start + self._at_once] for start in range(0, len(shown), self._at_once)]
+        # A client belongs to one event loop, and each synchronous run has a loop of its own.
+        async with httpx.AsyncClient(
+            base_url=self._url, headers=self._headers, timeout=self.timeout, limits=httpx.Limits(max_connections=None)
+        ) as client:
+            parts = await together(self._measure(client, group, settings, bill) for group in groups)
+        return [logit for part in parts for logit in part], bill
+
+    def _shown(self, question: str, answer: str) -> str | Conversation:
+        if self.template is None:
+            return conversation(question, answer)
+        text = self.template.render(question, answer)
+        # The tokenizer of Text Embeddings Inference puts the first token there itself and cannot be told otherwise.
+        return self.template.without_bos(text) if self.options.api == "tei" else text
+
+    async def _measure(
+        self, client: httpx.AsyncClient, group: Sequence[str | Conversation], settings: MetaScaleSettings, bill: Usage
+    ) -> list[float | str]:
+        try:
+            reply = await self._post(client, self._body(group), settings, bill)
+            return [self._logit(result) for result in self._results(reply, len(group))]
+        except ModelCallError as error:
+            if not error.rejected or len(group) == 1:
+                return [str(error)] * len(group)
+        alone = await together(self._measure(client, [one], settings, bill) for one in group)
+        return [logit for part in alone for logit in part]
+
+    def _body(self, group: Sequence[str | Conversation]) -> dict[str, Any]:
+        if self.options.api == "tei":
+            return {"inputs": [[text] for text in group], "raw_scores": True, "truncate": False}
+        asked: dict[str, Any] = {"model": self.options.model, "use_activation": False}
+        if self.template:
+            return asked | {"input": list(group), "add_special_tokens": False}
+        return asked | {"messages": group[0]}
+
+    async def _post(
+        self, client: httpx.AsyncClient, body: dict[str, Any], settings: MetaScaleSettings, bill: Usage
+    ) -> Any:
+        """The reply's JSON; the bill grows by what the attempts cost."""
+        attempts = AsyncRetrying(
+            stop=stop_after_attempt(1 + settings.max_retries),
+            retry=retry_if_exception(is_passing),
+            wait=_pause,
+            reraise=True,
+        )
+        try:
+            async for attempt in attempts:
+                with attempt:
+                    bill["calls"] += 1
+                    async with asyncio.timeout(self.timeout):  # httpx limits only each wait of a request
+                        response = await client.post(PATHS[self.options.api], json=body)
+                    response.raise_for_status()
+            reply = response.json()
+        except Exception as error:
+            bill["cost_usd"] = None
+            raise _call_error(error) from error
+        self._charge(reply, settings, bill)
+        return reply
+
+    def _charge(self, reply: Any, settings: MetaScaleSettings, bill: Usage) -> None:
+        usage = reply.get("usage") if isinstance(reply, dict) else None
+        tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        price = settings.prices.get(self.options.model)
+        if not isinstance(tokens, int) or tokens < 0:
+            bill["cost_usd"] = None
+            return
+        bill["input_tokens"] += tokens
+        spent = bill["cost_usd"]
+        bill["cost_usd"] = spent + tokens * price.input / 1e6 if price and spent is not None else None
+
+    def _results(self, reply: Any, count: int) -> list[Any]:
+        """The results of a reply, one a text, in the order of the texts."""
+        results = reply if self.options.api == "tei" else reply.get("data") if isinstance(reply, dict) else None
+        if not isinstance(results, list):
+            raise ModelCallError("the reward model's reply is malformed: it holds no list of results")
+        if len(results) != count:
+            raise ModelCallError(f"the reward model gave {len(results)} results for {count} answers")
+        moved = (isinstance(found, dict) and found.get("index", place) != place for place, found in enumerate(results))
+        if any(moved):
+            raise ModelCallError("the reward model's results are out of order")
+        return results
+
+    def _logit(self, result: Any) -> float | str:
+        """The one number of a result, or what is wrong with it."""
+        numbers = self._numbers(result)
+        if not isinstance(numbers, list) or not numbers:
+            return f"the reward model's result is malformed: {reprlib.repr(result)}"
+        classes = result.get("num_classes", 1) if isinstance(result, dict) else 1
+        if len(numbers) != 1 or classes != 1:
+            return "the model gives an answer several classes instead of one logit: it is no reward model"
+        logit = numbers[0]
+        if isinstance(logit, bool) or not isinstance(logit, int | float):
+            return f"the reward model's logit is no number: {reprlib.repr(logit)}"
+        return logit
+
+    def _numbers(self, result: Any) -> Any:
+        if self.options.api == "tei":
+            held = isinstance(result, list) and _all_are(dict, result)
+            return [entry.get("score") for entry in result] if held else None
+        if not isinstance(result, dict):
+            return None
+        if self.options.api == "vllm_classify":
+            return result.get("probs")
+        data = result.get("data")
+        # Models that score every token give a list for each; the reward is what they say of the last.
+        return data[-1] if isinstance(data, list) and _all_are(list, data) else data
+
+
+def _all_are(kind: type, values: list[Any]) -> bool:
+    return bool(values) and all(isinstance(value, kind) for value in values)
+
+
+def _server_url(options: RewardModelSettings) -> httpx.URL:
+    try:
+        url = httpx.URL(options.url or "")
+    except httpx.InvalidURL as error:
+        raise ModelSetupError(f"the reward model's url is not valid: {describe(error)}") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ModelSetupError(f"the reward model's api {options.api!r} needs a url such as http://localhost:8000")
+    return url
+
+
+def _authorization(variable: str | None) -> dict[str, str]:
+    if variable is None:
+        return {}
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ModelSetupError(f"the reward model's key is missing: the environment variable {variable} is not set")
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _call_error(error: Exception) -> ModelCallError:
+    if isinstance(error, httpx.HTTPStatusError):
+        status, said = error.response.status_code, " ".join(error.response.text.split())[:300]
+        return ModelCallError(
+            f"the reward model's server replied with status {status}: {said}", rejected=status in _TEXT_REFUSED
+        )
+    if isinstance(error, ValueError | RecursionError):
+        return ModelCallError("the reward model's reply is not JSON")
+    return ModelCallError(f"the reward model's server did not reply: {describe(error)}")

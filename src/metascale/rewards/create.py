@@ -1,0 +1,63 @@
+"""From the settings to a reward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from langchain_core.language_models import BaseChatModel
+
+from metascale.errors import ModelSetupError
+from metascale.models import MeteredModel
+from metascale.models.resolve import resolve_model
+from metascale.rewards.agreement import AgreementReward
+from metascale.rewards.base import Reward
+from metascale.rewards.critique import CritiqueReward
+from metascale.rewards.judge import JudgeReward
+from metascale.rewards.pairwise import PairwiseReward
+from metascale.rewards.panel import Member, PanelReward
+from metascale.rewards.reward_model import RewardModelReward
+from metascale.rewards.verifier import VerifierReward
+from metascale.settings import MetaScaleSettings, PanelMember, RewardName
+
+T = TypeVar("T")
+
+
+def create_reward(settings: MetaScaleSettings, model: BaseChatModel | MeteredModel) -> Reward:
+    """The reward that the settings name.
+
+    Args:
+        settings: `reward` names it; `panel`, `reward_model` and `verifier` say what it is made of.
+        model: judges, where a chat model does.
+
+    Raises:
+        MetaScaleError: what it is made of is missing or cannot be set up.
+    """
+    judge = model if isinstance(model, MeteredModel) else MeteredModel(model)
+    makers: dict[RewardName, Callable[[], Reward]] = {
+        "judge": lambda: JudgeReward(judge),
+        "critique": lambda: CritiqueReward(judge),
+        "pairwise": lambda: PairwiseReward(judge),
+        "panel": lambda: _panel(settings.panel, judge),
+        "agreement": AgreementReward,
+        "reward_model": lambda: RewardModelReward(_needed(settings.reward_model, "reward_model")),
+        "verifier": lambda: VerifierReward.named(_needed(settings.verifier, "verifier")),
+    }
+    return makers[settings.reward]()
+
+
+def _needed(value: T | None, name: str) -> T:
+    if value is None:
+        raise ModelSetupError(f"the reward {name!r} needs the setting {name!r}")
+    return value
+
+
+def _panel(members: Sequence[PanelMember], judge: MeteredModel) -> PanelReward:
+    return PanelReward([_member(member, judge) for member in members]) if members else PanelReward.of_wordings(judge)
+
+
+def _member(member: PanelMember, judge: MeteredModel) -> Member:
+    if member.model is None:
+        return Member(JudgeReward(judge, rubric=member.rubric), member.reliability)
+    model = resolve_model(member.model, base_url=member.base_url)
+    return Member(JudgeReward(model, rubric=member.rubric), member.reliability)

@@ -1,0 +1,81 @@
+"""A judge whose critique is checked, claim by claim, before evolution may learn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import HumanMessage, SystemMessage
+from pydantic import BaseModel, ConfigDict, Field
+
+from metascale import prompts
+from metascale.models import MeteredModel
+from metascale.rewards.base import Score
+from metascale.rewards.judge import JudgeReward, ask_twice, together
+from metascale.settings import MetaScaleSettings
+from metascale.usage import add_usage
+
+
+class Claim(BaseModel):
+    """One claim of a critique, checked."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+    claim: str = Field(description="One statement of the critique that can be true or false by itself.")
+    verdict: Literal["supported", "refuted", "unclear"] = Field(description="What the check found.")
+
+
+class CheckedCritique(BaseModel):
+    """The claims of a critique, each checked against the question and the answer."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+    claims: list[Claim] = Field(description="All claims of the critique, in its order.")
+
+
+class CritiqueReward(JudgeReward):
+    """Judges as `JudgeReward` does; then one more request an answer checks the critique.
+
+    After MetaCritique (Sun et al. 2024, arXiv 2401.04518), which splits a critique into atomic information units and
+    measures its precision, the share of them that is factual. Here the supported claims are kept, in their order, and
+    the others dropped: they are the critique that evolution reads. Where none is left, or the check fails, there is no
+    critique; the score stays in any case. Second looks are the judge's own, unchecked: nobody reads their critiques.
+    """
+
+    def __init__(self, model: BaseChatModel | MeteredModel | str, *, rubric: str | None = None) -> None:
+        """Judge and check with `model`; see `JudgeReward`."""
+        super().__init__(model, rubric=rubric)
+
+    def calls(self, new: int, earlier: int = 0) -> int:
+        """As in `Reward`: what the judge asks, and one check an answer."""
+        return super().calls(new, earlier) + new
+
+    async def score(
+        self,
+        question: str,
+        answers: Sequence[str],
+        settings: MetaScaleSettings,
+        *,
+        place: Sequence[int | str],
+    ) -> list[Score]:
+        """Score the answers and check the critiques; see `Reward.score`."""
+        scores = await super().score(question, answers, settings, place=place)
+        return await together(
+            self._checked(question, answer, score, settings, [*place, "check", index])
+            for index, (answer, score) in enumerate(zip(answers, scores, strict=True))
+        )
+
+    async def _checked(
+        self, question: str, answer: str, score: Score, settings: MetaScaleSettings, place: Sequence[int | str]
+    ) -> Score:
+        if score.critique is None:
+            return score
+        tag = prompts.new_tag()
+        shown = {"question": question, "answer": answer, "critique": score.critique}
+        material = "\n\n".join(prompts.fence(label, text, tag) for label, text in shown.items())
+        messages = [SystemMessage(prompts.render("check_critique", tag=tag)), HumanMessage(material)]
+        checked, _, usage = await ask_twice(self.model, messages, CheckedCritique, settings, place, untrusted=material)
+        kept = [claim.claim for claim in checked.claims if claim.verdict == "supported"] if checked else []
+        return replace(score, critique=" ".join(kept) or None, usage=add_usage(score.usage, usage))

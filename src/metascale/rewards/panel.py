@@ -1,0 +1,271 @@
+"""Several judges as one reward, each heard as far as it can be trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import ensure_config
+from langchain_core.runnables.utils import gather_with_concurrency
+from numpy.typing import NDArray
+
+from metascale.errors import describe
+from metascale.models import MeteredModel, resolve_model
+from metascale.reliability import Reliability
+from metascale.rewards.base import Earlier, Rejudging, RelativeReward, Reward, Score
+from metascale.rewards.judge import WORDINGS, JudgeReward
+from metascale.settings import MetaScaleSettings
+from metascale.usage import add_usage, no_usage
+
+ENOUGH_TO_BE_CONSTANT = 3
+"""Answers that a member must have given one and the same value before that is held against it. Ours: two equal values
+among few are common."""
+DECIMALS = 9
+"""Decimals of a value, well above rounding errors, so that equal judgements give equal values. Ours."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One judge of a panel.
+
+    Attributes:
+        reward: the judge; a relative reward cannot be one.
+        reliability: how it did on labelled answers; None weighs like a judge without a fault.
+    """
+
+    reward: Reward
+    reliability: Reliability | None = None
+
+    @property
+    def weight(self) -> float:
+        """Its voice, in [0, 1], before it has said anything."""
+        return 1.0 if self.reliability is None else self.reliability.weight
+
+
+class PanelReward:
+    """The weighted mean of what its members say of an answer.
+
+    A member weighs as much as its measured reliability. It has no voice in a task where it gave at least
+    `ENOUGH_TO_BE_CONSTANT` answers one and the same value while another member told those answers apart: so a judge
+    that says 10 to everything is not heard even when nobody measured it. If that leaves nobody, the members that did
+    tell answers apart are heard equally, whatever was measured. Weights follow from all answers of the task so far and
+    are the same for all of them.
+
+    Where members failed on an answer, it is worth the mean of all answers plus the weighted mean by which the members
+    that did score it are above their own means: so it neither gains nor loses by the severity of the missing ones.
+    Where no member with a voice scored it, it is worth that mean.
+
+    It remembers of an answer the members' values, with None for those that failed.
+    """
+
+    calls_per_look = 1
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        """Hear these members.
+
+        Raises:
+            ValueError: there is none, or one is a relative reward, whose values move.
+        """
+        if not members:
+            raise ValueError("a panel needs a member")
+        relative = [type(member.reward).__name__ for member in members if isinstance(member.reward, RelativeReward)]
+        if relative:
+            raise ValueError(f"a relative reward cannot sit on a panel: {', '.join(relative)}")
+        self.members = tuple(members)
+
+    @classmethod
+    def of_wordings(cls, model: BaseChatModel | MeteredModel | str, *, rubric: str | None = None) -> Self:
+        """One model as three judges, each asked in its own wording; see `JudgeReward` for the arguments."""
+        metered = model if isinstance(model, MeteredModel) else MeteredModel(resolve_model(model))
+        return cls([Member(_OneWording(metered, wording, rubric=rubric)) for wording in range(len(WORDINGS))])
+
+    def calls(self, new: int, earlier: int = 0) -> int:
+        """As in `Reward`: the sum over the members."""
+        return sum(member.reward.calls(new, earlier) for member in self.members)
+
+    async def score(
+        self,
+        question: str,
+        answers: Sequence[str],
+        settings: MetaScaleSettings,
+        *,
+        place: Sequence[int | str],
+        earlier: Sequence[Earlier] = (),
+    ) -> list[Score]:
+        """Ask all members; see `RelativeReward.score`.
+
+        An answer is unscored only if every member failed on it. Its critique is that of the weightiest member that
+        wrote one.
+        """
+        said = await _all_members(
+            _guarded(member.reward.score(question, answers, settings, place=[*place, number]), len(answers))
+            for number, member in enumerate(self.members)
+        )
+        by_answer = list(zip(*said, strict=True))
+        memos = [_memo(scores) for scores in by_answer]
+        everything = [*(answer.memo for answer in earlier), *memos]
+        values = self.values(everything)[len(earlier) :]
+        weights = self._weights(_table(everything, len(self.members)))
+        by_weight = sorted(range(len(self.members)), key=lambda number: -weights[number])
+        return [
+            _joined(value, memo, [scores[number] for number in by_weight])
+            for value, memo, scores in zip(values, memos, by_answer, strict=True)
+        ]
+
+    def values(self, memos: Sequence[Any]) -> list[float | None]:
+        """The members' weighted mean; see `RelativeReward.values`."""
+        said = _table(memos, len(self.members))
+        weights = self._weights(said)
+        means = np.array([_mean(column) for column in said.T])
+        overall = float((weights * means).sum() / weights.sum()) if weights.sum() else 0.0
+        values: list[float | None] = []
+        for memo, row in zip(memos, said, strict=True):
+            heard = np.where(np.isnan(row), 0.0, weights)
+            above = float((heard * np.nan_to_num(row - means)).sum() / heard.sum()) if heard.sum() else 0.0
+            values.append(None if memo is None else round(min(1.0, max(0.0, overall + above)), DECIMALS))
+        return values
+
+    async def look_again(
+        self,
+        question: str,
+        answers: Sequence[str],
+        settings: MetaScaleSettings,
+        *,
+        place: Sequence[int | str],
+        looks: Sequence[int],
+    ) -> list[Score]:
+        """Ask one member an answer, in turns: the first look again asks the first, and so on.
+
+        Only members that can look again, and whose measured reliability gives them a voice, take turns; without any,
+        nothing is scored. A member's own looks are counted from 1. A wording begins with the member's number.
+        """
+        able = [
+            (number, member.reward)
+            for number, member in enumerate(self.members)
+            if member.weight > 0 and isinstance(member.reward, Rejudging)
+        ]
+        if not able:
+            return [Score(None, error="no member of the panel can look again") for _ in answers]
+        turns = [
+            (number, judge, [index for index, look in enumerate(looks) if (look - 1) % len(able) == turn])
+            for turn, (number, judge) in enumerate(able)
+        ]
+        said = await _all_members(
+            _guarded(
+                judge.look_again(
+                    question,
+                    [answers[index] for index in indices],
+                    settings,
+                    place=[*place, number],
+                    looks=[1 + (looks[index] - 1) // len(able) for index in indices],
+                ),
+                len(indices),
+            )
+            for number, judge, indices in turns
+        )
+        by_answer = {
+            index: replace(score, wording=f"{number}: {score.wording}")
+            for (number, _, indices), scores in zip(turns, said, strict=True)
+            for index, score in zip(indices, scores, strict=True)
+        }
+        return [by_answer[index] for index in range(len(answers))]
+
+    def _weights(self, said: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The members' voices in a task, of which at least one is above 0 if anything was said.
+
+        Args:
+            said: shape (answers, members), NaN where a member failed.
+        """
+        telling = np.array([_scored_any(column) and not _is_constant(column, said) for column in said.T])
+        weights = np.where(telling, [member.weight for member in self.members], 0.0)
+        return weights if weights.any() else telling.astype(np.float64)
+
+
+class _OneWording(JudgeReward):
+    """A judge that keeps to one wording: first with the question first, then with the answer first, in turns."""
+
+    def __init__(self, model: MeteredModel, wording: int, *, rubric: str | None) -> None:
+        super().__init__(model, rubric=rubric, at_once=1)
+        self._wording = wording
+
+    async def _judge(
+        self,
+        model: MeteredModel,
+        question: str,
+        answer: str,
+        settings: MetaScaleSettings,
+        place: Sequence[int | str],
+        *,
+        look: int,
+    ) -> Score:
+        way = self._wording + len(WORDINGS) * look
+        return await super()._judge(model, question, answer, settings, place, look=way)
+
+
+def _table(memos: Sequence[Any], members: int) -> NDArray[np.float64]:
+    """The members' values, of shape (answers, members), with NaN for None."""
+    rows = [[None] * members if memo is None else memo for memo in memos]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), members)
+
+
+def _scored_any(column: NDArray[np.float64]) -> bool:
+    return bool((~np.isnan(column)).any())
+
+
+def _is_constant(column: NDArray[np.float64], said: NDArray[np.float64]) -> bool:
+    """Whether a member gave several answers one value while another member told those answers apart."""
+    scored = ~np.isnan(column)
+    if scored.sum() < ENOUGH_TO_BE_CONSTANT or len(set(column[scored])) > 1:
+        return False
+    return any(len(set(other[~np.isnan(other)])) > 1 for other in said[scored].T)
+
+
+def _mean(column: NDArray[np.float64]) -> float:
+    """The mean of a member's values; 0 where it scored nothing."""
+    scored = column[~np.isnan(column)]
+    return float(scored.mean()) if scored.size else 0.0
+
+
+def _memo(scores: Sequence[Score]) -> list[float | None] | None:
+    values = [score.value for score in scores]
+    return None if all(value is None for value in values) else values
+
+
+def _joined(value: float | None, memo: Any, scores: Sequence[Score]) -> Score:
+    """One score out of the members', which stand in the order of their weight."""
+    usage = no_usage()
+    for score in scores:
+        usage = add_usage(usage, score.usage)
+    if value is None:
+        return Score(None, error="; ".join(dict.fromkeys(score.error or "no value" for score in scores)), usage=usage)
+    critique = next((score.critique for score in scores if score.critique is not None), None)
+    return Score(value, critique=critique, memo=memo, usage=usage)
+
+
+async def _guarded(work: Coroutine[Any, Any, list[Score]], answers: int) -> list[Score]:
+    """What a member says of so many answers, with an error in place of everything that is no score."""
+    try:
+        scores = await work
+        if len(scores) != answers:
+            raise ValueError(f"it gave {len(scores)} scores for {answers} answers")
+    except Exception as error:  # noqa: BLE001  a member is the user's code: whatever it raises, the others are heard
+        return [Score(None, error=describe(error)) for _ in range(answers)]
+    return [_checked(score) for score in scores]
+
+
+def _checked(score: Score) -> Score:
+    if score.value is None or (math.isfinite(score.value) and 0 <= score.value <= 1):
+        return score
+    return replace(score, value=None, error=f"it gave {score.value}, which is not in [0, 1]")
+
+
+async def _all_members(work: Iterable[Coroutine[Any, Any, list[Score]]]) -> list[list[Score]]:
+    """All members' scores: asked at once, or one after another where the run bounds its `max_concurrency`.
+
+    Every member uses up that bound by itself.
+    """
+    return await gather_with_concurrency(1 if ensure_config().get("max_concurrency") else None, *work)

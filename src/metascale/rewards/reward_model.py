@@ -1,0 +1,137 @@
+"""The reward that the paper scores with: a sequence-classification reward model, such as Skywork-Reward."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metascale.errors import ModelCallError, ModelSetupError
+from metascale.rewards.base import Earlier, Score
+from metascale.rewards.chat_template import ChatTemplate
+from metascale.rewards.classifier_local import LocalClassifier
+from metascale.rewards.classifier_server import ClassifierServer
+from metascale.settings import MetaScaleSettings, RewardModelSettings
+from metascale.usage import Usage, no_usage
+
+PRIOR_SPREAD = 1.0
+"""Spread of a task's logits, assumed before there are any. Ours: reward models are trained on the Bradley-Terry
+likelihood (Ouyang et al. 2022, equation 1), in which a difference of 1 multiplies the odds of being preferred by e."""
+PRIOR_ANSWERS = 4
+"""Answers that the prior spread counts for. Ours: one round of the default size."""
+
+
+class Classifier(Protocol):
+    """Where logits come from; see `ClassifierServer`."""
+
+    def requests(self, new: int) -> int:
+        """Requests to a model that `new` answers take when nothing goes wrong."""
+        ...
+
+    async def logits(
+        self, question: str, answers: Sequence[str], settings: MetaScaleSettings
+    ) -> tuple[list[float | str], Usage]:
+        """For each answer its logit, or why there is none; and the bill."""
+        ...
+
+
+class RewardModelReward:
+    """A reward model that gives each answer one logit.
+
+    Logits have no scale of their own, so an answer is worth what its logit is worth beside the others of its task. The
+    memo of an answer is its raw logit.
+    """
+
+    def __init__(self, options: RewardModelSettings) -> None:
+        """Score with the model of `options`. A local model is loaded on first use.
+
+        Raises:
+            ModelSetupError: the options lack something, contradict each other, or name what is not there.
+        """
+        template = ChatTemplate(options.chat_template) if options.chat_template else None
+        self._classifier: Classifier
+        if options.api != "local":
+            self._classifier = ClassifierServer(options, template)
+        elif options.url is None and options.api_key_variable is None:
+            self._classifier = LocalClassifier(options.model, template)
+        else:
+            raise ModelSetupError("a reward model with the api 'local' has neither url nor api_key_variable")
+
+    def calls(self, new: int, earlier: int = 0) -> int:  # noqa: ARG002
+        """As in `Reward`: one request for every conversation, or for every batch of texts; none for a local model."""
+        return self._classifier.requests(new)
+
+    async def score(
+        self,
+        question: str,
+        answers: Sequence[str],
+        settings: MetaScaleSettings,
+        *,
+        place: Sequence[int | str],  # noqa: ARG002
+        earlier: Sequence[Earlier] = (),
+    ) -> list[Score]:
+        """Score new answers beside the earlier ones; see `RelativeReward`. The first score bears the round's bill."""
+        found: list[float | str]
+        try:
+            found, bill = await self._classifier.logits(question, answers, settings)
+        except (ModelSetupError, ModelCallError) as error:
+            found, bill = [str(error)] * len(answers), no_usage()
+        found = [_finite(logit) for logit in found]
+        memos = [None if isinstance(logit, str) else logit for logit in found]
+        values = self.values([*(answer.memo for answer in earlier), *memos])[len(earlier) :]
+        return [
+            Score(
+                value,
+                memo=memo,
+                error=logit if isinstance(logit, str) else None,
+                usage=no_usage() if number else bill,
+            )
+            for number, (value, memo, logit) in enumerate(zip(values, memos, found, strict=True))
+        ]
+
+    def values(self, memos: Sequence[Any]) -> list[float | None]:
+        """The values of all answers of a task; see `RelativeReward.values` and `relative_values`."""
+        known = [float(memo) for memo in memos if memo is not None]
+        values = iter(relative_values(known).tolist())
+        return [None if memo is None else next(values) for memo in memos]
+
+
+def relative_values(logits: Sequence[float]) -> NDArray[np.float64]:
+    """Logits of one task as values in (0, 1). The formula is ours.
+
+    A logit x stands z = (x - median) / s from the middle. Its value is 1/2 + sign(z) u / (2 (1 + u)) with
+    u = ln(1 + |z|): the middle is worth 1/2, and the logarithm keeps far outliers apart and away from 0 and 1. The
+    scale s is the median absolute deviation, which no outlier moves far, shrunk to `PRIOR_SPREAD` as by
+    `PRIOR_ANSWERS` answers, because a few logits say little about their spread.
+
+    One increasing map holds for all, so answers keep the order of their logits. They tie only where a double cannot
+    tell them apart: at differences below about 1e-15 of the scale, or 1e-10 of the distance from the middle.
+
+    Args:
+        logits: shape (n,); finite.
+
+    Returns:
+        Shape (n,), each strictly between 0 and 1.
+    """
+    # A quarter of every logit, so that no difference or mean of two can overflow.
+    quarters = np.asarray(logits, dtype=np.float64) / 4
+    if not quarters.size:
+        return quarters
+    offsets = quarters - np.median(quarters)
+    weight = quarters.size / (quarters.size + PRIOR_ANSWERS)
+    scale = (1 - weight) * PRIOR_SPREAD / 4 + weight * np.median(np.abs(offsets))
+    with np.errstate(over="ignore"):
+        steps = np.log1p(np.minimum(np.abs(offsets) / scale, sys.float_info.max))
+    values: NDArray[np.float64] = 0.5 + np.copysign(steps / (2 * (1 + steps)), offsets)
+    return values
+
+
+def _finite(logit: float | str) -> float | str:
+    """The logit as a float, or why it is none; integers may be too large for one."""
+    if isinstance(logit, str):
+        return logit
+    fits = abs(logit) <= sys.float_info.max
+    return float(logit) if fits else "the reward model's logit is not finite"
