@@ -47,6 +47,7 @@ class Answer:
     scores: list[float] = field(default_factory=list)
 
     def look(self) -> None:
+        """Judge it once more, if anybody still can."""
         score = self.judge()
         if score is not None:
             self.scores.append(score)
@@ -83,6 +84,7 @@ class Ratings:
 
 
 def read_ratings(path: Path) -> Ratings:
+    """Repeated ratings by question; texts without exactly five are left out."""
     questions: dict[str, list[list[int]]] = defaultdict(list)
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
@@ -169,8 +171,9 @@ def _contenders(answers: list[Answer]) -> list[Contender]:
 
 
 def scenario(name: str, ratings: Ratings | None, rng: np.random.Generator) -> Stream:
+    """The answers of one task."""
     if name in {"rated", "recorded"}:
-        assert ratings is not None  # noqa: S101
+        assert ratings is not None
         return rated(rng, ratings) if name == "rated" else recorded(rng, ratings)
     return {
         "noisy": partial(normal, rng, 0.12, 0.15),
@@ -187,6 +190,7 @@ def play(name: str, ratings: Ratings | None, calls: int, seed: int) -> tuple[flo
 
 
 def measure(job: tuple[str, Ratings | None, int, int]) -> dict[str, Any]:
+    """One row of the table."""
     name, ratings, calls, tasks = job
     results = np.array([play(name, ratings, calls, seed) for seed in range(tasks)])
     alone, chosen, oracle, looks = results.T
@@ -205,6 +209,7 @@ def measure(job: tuple[str, Ratings | None, int, int]) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description="What a second look at the finalists is worth.")
     parser.add_argument("ratings", type=Path, nargs="?", help="JSONL of repeated ratings (judge_scores).")
     parser.add_argument("--tasks", type=int, default=1_000, help="Simulated tasks for each row.")

@@ -170,7 +170,10 @@ def test_the_plan_counts_the_calls_that_are_made(method: str, budget: int, batch
     settings = MetaScaleSettings(budget=budget, batch_size=batch_size, seed=2)
     given: Any = {"messages": [{"role": "user", "content": "What is love?"}]}
     result = METHODS[method].create("simulated", settings=settings).invoke(given)["result"]
-    assert calls_of_one(method, settings) == result["usage"]["calls"]
+    looks = sum(len(finalist["looks"]) for finalist in result["finalists"])
+    without = calls_of_one(method, settings.model_copy(update={"confirm": 0}))
+    assert without + looks == result["usage"]["calls"] <= calls_of_one(method, settings)
+    assert calls_of_one(method, settings) - without == (budget // 2 if METHODS[method].judged else 0)
 
 
 def laid(**changes: Any) -> Plan:
@@ -183,11 +186,11 @@ def test_a_plan_says_what_it_costs() -> None:
     assert [(cell.method, cell.budget, cell.calls) for cell in found.cells] == [
         ("direct", 1, 20),
         ("best_of_n", 1, 40),
-        ("best_of_n", 8, 320),
+        ("best_of_n", 8, 400),
     ]
     assert found.model == "openai/gpt-4o-mini"
     assert found.cost(None) is None
-    assert found.cost(Price(input=1, output=2)) == pytest.approx(380 * (600 + 2 * 350) / 1e6)
+    assert found.cost(Price(input=1, output=2)) == pytest.approx(460 * (600 + 2 * 350) / 1e6)
 
 
 def test_a_benchmark_does_not_start_unasked(tmp_path: Path) -> None:
@@ -195,7 +198,7 @@ def test_a_benchmark_does_not_start_unasked(tmp_path: Path) -> None:
         "bench", "--model", "simulated", "--method", "direct", "--log-dir", str(tmp_path / "logs"), stdin=b""
     )
     assert done.returncode == 2
-    assert "1,319 model requests on metascale/simulated; free, for this is a SIMULATION" in done.stderr
+    assert "at most 1,319 model requests on metascale/simulated; free, for this is a SIMULATION" in done.stderr
     assert "nothing was started" in done.stderr
     assert not (tmp_path / "logs").exists()
 

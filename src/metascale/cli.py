@@ -25,7 +25,7 @@ from metascale.live import view
 from metascale.models import MeteredModel, resolve_model
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
 from metascale.pool import arm_statistics
-from metascale.rewards import JudgeReward, Reward, create_reward
+from metascale.rewards import Reward, create_reward
 from metascale.session import Ended, Session, ThreadError, empty_state
 from metascale.settings import MetaScaleSettings, RewardName
 from metascale.state import State
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 FAILED, WRONG_USAGE = 1, 2
 ONLY_THREAD = "run"
+MODEL_FREE = ("agreement", "reward_model", "verifier")
+"""Rewards in which no chat model judges."""
 
 app = typer.Typer(
     help="Let a chat model choose how to think before it answers (METASCALE).",
@@ -306,10 +308,11 @@ def _judge_on_trial(
     model: str | None, settings: MetaScaleSettings, base_url: str | None
 ) -> tuple[Reward, MeteredModel | None]:
     """The reward that is put on trial, and the chat model behind it, if any."""
-    if settings.reward != "judge":
-        raise UsageError(f"the reward {settings.reward!r} cannot be put on trial")
-    reward = JudgeReward(resolve_model(model, base_url=base_url))
-    return reward, reward.model
+    if settings.reward in MODEL_FREE:
+        sys.path.insert(0, str(Path.cwd()))
+        return create_reward(settings, resolve_model("simulated")), None
+    judge = MeteredModel(resolve_model(model, base_url=base_url))
+    return create_reward(settings, judge), judge
 
 
 def _model_for_reasons(name: str | None, base_url: str | None) -> MeteredModel | None:
@@ -357,7 +360,7 @@ def _say_what_it_costs(laid: Any, price: Any, console: Console) -> None:
     dollars = "their cost is not known (name prices with --set prices=…)" if cost is None else f"about ${cost:,.2f}"
     if laid.model == "metascale/simulated":
         dollars = "free, for this is a SIMULATION: nothing of it is a result about language models"
-    console.print(f"{laid.calls:,} model requests on {laid.model}; {dollars}", markup=False, soft_wrap=True)
+    console.print(f"at most {laid.calls:,} model requests on {laid.model}; {dollars}", markup=False, soft_wrap=True)
 
 
 def _method(name: str) -> Method:

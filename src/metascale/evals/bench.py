@@ -19,6 +19,8 @@ from metascale.evals.solvers import SOLVERS
 from metascale.evals.tasks import arena_hard, gsm8k, mmlu_pro, recorded
 from metascale.graphs import METHODS
 from metascale.models.resolve import NO_KEY
+from metascale.models.simulated import SimulatedChatModel
+from metascale.rewards import Rejudging, create_reward
 from metascale.settings import MetaScaleSettings, Price
 
 TASKS: dict[str, Callable[..., Task]] = {
@@ -42,7 +44,7 @@ class Cell:
         method: the method's name.
         budget: its sampling budget; 1 for methods that draw one sample.
         questions: how many questions it answers, epochs included.
-        calls: model requests that this makes when nothing goes wrong, the scorer's included.
+        calls: model requests that this makes at most when nothing goes wrong, the scorer's included.
     """
 
     task: str
@@ -161,15 +163,24 @@ def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str
 
 
 def calls_of_one(method: str, settings: MetaScaleSettings) -> int:
-    """Model requests of one question when nothing goes wrong."""
+    """Model requests of one question, at most, when nothing goes wrong."""
     chosen = METHODS[method]
     budget = 1 if chosen.one_pass else settings.budget
-    calls = budget * (2 if chosen.judged else 1)
+    calls = budget + (_judgements(settings) if chosen.judged else 0)
     if method == "self_discover_best_of_n":
         calls += 3
     if method == "metascale":
         calls += int(budget > 2 and settings.pool_size > 2) + _evolutions(settings)
     return calls
+
+
+def _judgements(settings: MetaScaleSettings) -> int:
+    """Requests of the reward: first scores round by round, and every second look that is allowed."""
+    reward = create_reward(settings, SimulatedChatModel())
+    rounds = range(0, settings.budget, settings.batch_size)
+    first = sum(reward.calls(min(settings.batch_size, settings.budget - done), done) for done in rounds)
+    looks = settings.budget // 2 if settings.confirm is None else settings.confirm
+    return first + (looks * reward.calls_per_look if isinstance(reward, Rejudging) else 0)
 
 
 def _evolutions(settings: MetaScaleSettings) -> int:

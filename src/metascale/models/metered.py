@@ -308,7 +308,7 @@ def _said(message: AIMessage) -> str:
     """A reply as text to send back: a tool call as its arguments, silence as a mark (servers refuse empty texts)."""
     if message.tool_calls:
         return json.dumps(message.tool_calls[0]["args"])
-    return message.text or "(nothing)"
+    return str(message.text) or "(nothing)"
 
 
 def _read(message: AIMessage, schema: type[Schema], untrusted: str) -> Schema:

@@ -64,6 +64,7 @@ COMPARISONS = ("pairwise", "pairwise_sceptic")
 PROMPT_NAMES = (
     *("compose", "abstract", "evolve", "synthesize"),
     *(*JUDGES, "judge_list", "check_critique", *COMPARISONS, "arena_judge"),
+    *("find_mistake", "grade_reason"),
     *SELF_DISCOVER,
 )
 
@@ -154,6 +155,8 @@ class SimulatedChatModel(BaseChatModel):
             "judge_list": lambda: _judge_list(material, rng),
             "check_critique": lambda: _check(material, rng),
             "pairwise": lambda: _prefer(material, rng),
+            "find_mistake": lambda: _find_mistake(material, rng),
+            "grade_reason": lambda: json.dumps({"analysis": "Simulated grade.", "right": bool(rng.random() < 0.5)}),
             "arena_judge": lambda: _compare(material, rng),
             "compose": lambda: _design(system, [], rng),
             "abstract": lambda: _design(system, [], rng),
@@ -250,6 +253,15 @@ def _check(material: dict[str, str], rng: np.random.Generator) -> str:
     return json.dumps(
         {"claims": [{"claim": c.strip(), "verdict": str(v)} for c, v in zip(claims, verdicts, strict=True)]}
     )
+
+
+def _find_mistake(material: dict[str, str], rng: np.random.Generator) -> str:
+    """A guess: the simulation cannot read a chain of thought."""
+    numbered = [int(number) for text in material.values() for number in re.findall(r"^(\d+)\. ", text, re.MULTILINE)]
+    steps = max(numbered, default=1)
+    step = int(rng.integers(1, steps + 1)) if rng.random() < 0.5 else None
+    reason = "Simulated reason." if step else ""
+    return json.dumps({"analysis": "Simulated check.", "right": step is None, "step": step, "reason": reason})
 
 
 def _judge_list(material: dict[str, str], rng: np.random.Generator) -> str:

@@ -19,6 +19,7 @@ from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.models import MeteredModel, resolve_model
 from metascale.models.json_reply import Schema
+from metascale.models.quotation import unquoted
 from metascale.rewards.base import Score
 from metascale.seeds import place_generator
 from metascale.settings import MetaScaleSettings
@@ -181,7 +182,7 @@ class JudgeReward:
         messages = [SystemMessage(system), HumanMessage(material)]
         reply, problem, usage = await ask_twice(self.model, messages, Verdicts, settings, place, untrusted=material)
         verdicts: dict[int, list[NumberedVerdict]] = {}
-        for verdict in reply.verdicts if reply else []:
+        for verdict in unquoted(reply.verdicts, material) if reply else []:
             verdicts.setdefault(verdict.answer, []).append(verdict)
         scores = []
         for number in range(1, len(answers) + 1):
