@@ -89,7 +89,7 @@ def add_best_of_n(graph: Builder, components: Components, *, after: str) -> None
     graph.add_node("score", as_node(score, components))
     graph.add_node("finalize", as_node(finalize, components))
     graph.add_edge(after, "select_arm")
-    graph.add_conditional_edges("select_arm", fan_out, ["generate"])
+    graph.add_conditional_edges("select_arm", fan_out, ["generate", "finalize"])
     graph.add_edge("generate", "score")
     graph.add_conditional_edges("score", route, {"budget left": "select_arm", "budget spent": "finalize"})
     graph.add_conditional_edges(
@@ -105,7 +105,7 @@ def add_one_pass(graph: Builder, components: Components, *, after: str) -> None:
     graph.add_node("generate", as_node(generate, components), input_schema=Sampling)
     graph.add_node("finalize", as_node(finalize, components))
     graph.add_edge(after, "select_arm")
-    graph.add_conditional_edges("select_arm", fan_out, ["generate"])
+    graph.add_conditional_edges("select_arm", fan_out, ["generate", "finalize"])
     graph.add_edge("generate", "finalize")
     graph.add_edge("finalize", END)
 

@@ -83,7 +83,7 @@ def create_metascale(
 
     graph.add_edge(START, "initialize_pool")
     graph.add_edge("initialize_pool", "select_arm")
-    graph.add_conditional_edges("select_arm", fan_out, ["generate"])
+    graph.add_conditional_edges("select_arm", fan_out, ["generate", "finalize"])
     graph.add_edge("generate", "score")
     graph.add_conditional_edges(
         "score",

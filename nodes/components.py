@@ -29,6 +29,8 @@ BUILDERS_SETTINGS = ("panel", "reward_model", "verifier")
 """Settings that load code or name servers: a run's context, which may come from anybody, cannot set them."""
 MIN_SYNTHESISED = 2
 """Answers that a synthesis needs at the least."""
+SYNTHESIS = "synthesis"
+"""Id of the meta-thought under which the synthesis is written."""
 
 Update = dict[str, Any]
 Node = Callable[[Any, "Components"], Coroutine[Any, Any, Update]]
@@ -89,38 +91,42 @@ class Components:
             self._rewards[settings.reward] = create_reward(settings, self.thinker)
         return self._rewards[settings.reward]
 
-    def samples_left(self, state: State) -> int:
-        """Samples that the limits still pay for in the search."""
+    def samples_left(self, state: State, *, beside: int = 0) -> int:
+        """Samples that the limits still pay for in the search, and so many other requests beside them."""
         settings = self.settings()
         scored = sum(candidate["reward"] is not None for candidate in state["candidates"])
         return affordable(
             settings,
             state["usage"],
             lambda new: self.judge.calls(new, scored),
-            reserve=self._reserve(state, settings),
+            reserve=beside + self._reserve(state, settings),
             kept=self._kept_for_synthesis(state, settings),
         )
 
     def stop_reason(self, state: State) -> StopReason | None:
-        """Why no further round may begin, or None."""
+        """Why no further round may begin, or None.
+
+        A synthesis takes the last place in the budget: it ends the search, and is no evidence of how that went.
+        """
         settings = self.settings()
-        return stop_reason(
+        reason = stop_reason(
             settings,
             state["usage"],
-            state["pool"],
-            state["candidates"],
+            [thought for thought in state["pool"] if thought["id"] != SYNTHESIS],
+            [candidate for candidate in state["candidates"] if candidate["meta_thought"] != SYNTHESIS],
             samples_left=self.samples_left(state),
             kept=self._kept_for_synthesis(state, settings),
             target_looks=min(TARGET_LOOKS, self._looks_allowed(settings)),
             remaining_steps=state["remaining_steps"],
         )
+        return reason or ("budget" if _is_synthesised(state) else None)
 
     def looks_left(self, state: State) -> int:
-        """Second looks that the settings and `max_calls` still pay for; 0 where the reward has no second opinion."""
+        """Second looks that the settings and limits still pay for; 0 where the reward has no second opinion to give."""
         settings = self.settings()
-        if not isinstance(self.judge, Rejudging):
+        if not isinstance(self.judge, Rejudging) or _gave_up(state, settings) or _is_exhausted(state, settings):
             return 0
-        left = self._looks_allowed(settings) - _looks_made(state)
+        left = self._looks_allowed(settings) - len(_looks(state))
         if settings.max_calls is not None:
             left = min(left, (settings.max_calls - state["usage"]["calls"]) // max(1, self.judge.calls_per_look))
         return max(0, left)
@@ -128,9 +134,9 @@ class Components:
     def synthesis_due(self, state: State) -> bool:
         """Whether the finalists are to be made into one more answer now."""
         settings = self.settings()
-        calls = 1 + self.judge.calls(1, len(state["candidates"]))
-        can_pay = settings.max_calls is None or settings.max_calls - state["usage"]["calls"] >= calls
-        return self._kept_for_synthesis(state, settings) > 0 and can_pay
+        scored = sum(candidate["reward"] is not None for candidate in state["candidates"])
+        is_wanted = self._kept_for_synthesis(state, settings) > 0
+        return is_wanted and scored >= MIN_SYNTHESISED and not _is_exhausted(state, settings)
 
     def _looks_allowed(self, settings: MetaScaleSettings) -> int:
         if not isinstance(self.judge, Rejudging):
@@ -141,32 +147,40 @@ class Components:
         """Requests that sampling must leave for second looks and the synthesis."""
         if settings.max_calls is None:
             return 0
-        synthesis = 2 * self._kept_for_synthesis(state, settings)
-        if not isinstance(self.judge, Rejudging):
+        synthesis = self._kept_for_synthesis(state, settings) and self._synthesis_calls(state)
+        if not isinstance(self.judge, Rejudging) or _gave_up(state, settings):
             return synthesis
+        calls_per_look = max(1, self.judge.calls_per_look)
         looks = reserve(
             field_of(state["candidates"], settings.final_choice).contenders,
             settings.final_choice,
             calls=self._looks_allowed(settings),
-            spent=_looks_made(state),
-            max_calls=settings.max_calls,
+            spent=len(_looks(state)),
+            max_calls=settings.max_calls // calls_per_look,
         )
         return synthesis + looks * self.judge.calls_per_look
 
-    @staticmethod
-    def _kept_for_synthesis(state: State, settings: MetaScaleSettings) -> int:
-        """1 while a synthesis is wanted and not written, and the budget has room for something to synthesise."""
-        is_written = any(thought["origin"] == "synthesis" for thought in state["pool"])
-        return int(settings.synthesize and settings.budget > MIN_SYNTHESISED and not is_written)
+    def _kept_for_synthesis(self, state: State, settings: MetaScaleSettings) -> int:
+        """1 while a synthesis is wanted and not written, and the limits pay for it and for something to synthesise."""
+        if not settings.synthesize or settings.budget <= MIN_SYNTHESISED or _is_synthesised(state):
+            return 0
+        if settings.max_calls is None:
+            return 1
+        missing = max(0, MIN_SYNTHESISED - state["usage"]["samples"])
+        calls = self._synthesis_calls(state) + (missing + self.judge.calls(missing) if missing else 0)
+        return int(settings.max_calls - state["usage"]["calls"] >= calls)
+
+    def _synthesis_calls(self, state: State) -> int:
+        return 1 + self.judge.calls(1, len(state["candidates"]))
 
     def evolution_due(self, state: State) -> bool:
-        """Whether the pool evolves before the next round."""
+        """Whether the pool evolves before the next round, which must still be paid for."""
         return evolution_due(
             self.settings(),
             arm_statistics(state["pool"], state["candidates"]),
             rounds=state["round"],
             evolved_at=state["evolved_at"],
-            samples_left=self.samples_left(state),
+            samples_left=self.samples_left(state, beside=1),
         )
 
     def solver(self, settings: MetaScaleSettings) -> MeteredModel:
@@ -189,8 +203,25 @@ class Components:
         return UCB(settings.beta)
 
 
-def _looks_made(state: State) -> int:
-    return sum(len(candidate["looks"]) for candidate in state["candidates"])
+def _looks(state: State) -> list[float | None]:
+    return [look["value"] for candidate in state["candidates"] for look in candidate["looks"]]
+
+
+def _gave_up(state: State, settings: MetaScaleSettings) -> bool:
+    """Whether so many second looks failed, and at least as many as succeeded, that no more are worth their calls."""
+    looks = _looks(state)
+    return looks.count(None) >= max(settings.max_failures, len(looks) / 2)
+
+
+def _is_exhausted(state: State, settings: MetaScaleSettings) -> bool:
+    """Whether tokens or time are used up, so that nobody is asked anything any more."""
+    tokens = state["usage"]["input_tokens"] + state["usage"]["output_tokens"]
+    limits = ((settings.max_tokens_total, tokens), (settings.max_seconds, state["usage"]["seconds"]))
+    return any(limit is not None and spent >= limit for limit, spent in limits)
+
+
+def _is_synthesised(state: State) -> bool:
+    return any(thought["id"] == SYNTHESIS for thought in state["pool"])
 
 
 def as_node(node: Node, components: Components) -> RunnableLambda[Any, Update]:

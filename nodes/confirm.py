@@ -62,9 +62,13 @@ async def look_again(
     looks: dict[int, list[Look]] = {c["id"]: list(c["looks"]) for c in answers}
     for candidate, fresh in zip(answers, scores, strict=True):
         usage = add_usage(usage, fresh.usage)
-        looks[candidate["id"]].append({"value": _checked(fresh.value), "wording": fresh.wording})
+        looks[candidate["id"]].append({"value": in_range(fresh.value), "wording": fresh.wording})
     return [{"id": number, "looks": given} for number, given in looks.items()], usage
 
 
-def _checked(value: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) and 0 <= value <= 1 else None
+def in_range(value: Any) -> float | None:
+    """What a reward gave as a value, if it is a number in [0, 1]; else None."""
+    try:
+        return float(value) if math.isfinite(value) and 0 <= value <= 1 else None
+    except TypeError:
+        return None

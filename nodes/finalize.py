@@ -21,9 +21,6 @@ Settled = Literal["look again", "budget left", "answer chosen"]
 STEPS_TO_CONCLUDE = 2
 """Supersteps without which `finalize` must conclude on this visit."""
 
-HARD_STOPS: tuple[StopReason | None, ...] = ("max_tokens_total", "max_seconds")
-"""Limits that leave nothing for a second look."""
-
 
 async def finalize(state: State, components: Components) -> Update:
     """Look at the finalists again, round by round, then choose the answer and report how it was found.
@@ -36,7 +33,7 @@ async def finalize(state: State, components: Components) -> Update:
     """
     reason = components.stop_reason(state) or "step_limit"
     is_scored = any(c["reward"] is not None for c in state["candidates"])
-    if is_scored and reason not in HARD_STOPS and state["remaining_steps"] > STEPS_TO_CONCLUDE:
+    if is_scored and state["remaining_steps"] > STEPS_TO_CONCLUDE:
         if components.synthesis_due(state):
             return await synthesize(state, components)
         finalists = to_look_at(state, components)

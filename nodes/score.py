@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +10,7 @@ from metascale.answers import extract
 from metascale.budget import has_reached
 from metascale.errors import describe
 from metascale.nodes.components import TARGET_LOOKS, Components, Update
-from metascale.nodes.confirm import look_again
+from metascale.nodes.confirm import in_range, look_again
 from metascale.question import question_text
 from metascale.rewards import Earlier, RelativeReward, Score
 from metascale.settings import MetaScaleSettings
@@ -70,7 +69,7 @@ async def scored(new: Sequence[Candidate], state: State, components: Components)
                 **({} if value is not None else {"error": f"not scored: {problem}"}),
             }
         )
-    moved = zip(earlier, values, strict=False)
+    moved = ((c, in_range(value)) for c, value in zip(earlier, values, strict=False))
     updates += [{"id": c["id"], "reward": value} for c, value in moved if value is not None and value != c["reward"]]
     return updates, usage
 
@@ -94,7 +93,11 @@ async def _ask_the_reward(
 def _values(scores: Sequence[Score], earlier: Sequence[Candidate], components: Components) -> list[float | None]:
     """The rewards of the earlier answers, which a relative reward may move, and then of the new ones."""
     if isinstance(components.judge, RelativeReward):
-        return components.judge.values([*(c["memo"] for c in earlier), *(score.memo for score in scores)])
+        memos = [*(c["memo"] for c in earlier), *(score.memo for score in scores)]
+        values = components.judge.values(memos)
+        if len(values) != len(memos):
+            raise ValueError(f"the reward gave {len(values)} values for {len(memos)} answers")
+        return values
     return [*(c["reward"] for c in earlier), *(score.value for score in scores)]
 
 
@@ -115,6 +118,5 @@ def _checked(value: float | None, error: str | None) -> tuple[float | None, str 
     """A reward that is a number in [0, 1], or None with what is wrong."""
     if value is None:
         return None, error or "the reward gave no value"
-    if not math.isfinite(value) or not 0 <= value <= 1:
-        return None, f"the reward gave {value}, which is not in [0, 1]"
-    return float(value), None
+    number = in_range(value)
+    return number, None if number is not None else f"the reward gave {value}, which is not in [0, 1]"

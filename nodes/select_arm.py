@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from langgraph.types import Send
 
@@ -17,10 +18,9 @@ async def select_arm(state: State, components: Components) -> Update:
     settings = components.settings()
     arms = arm_statistics(state["pool"], state["candidates"])
     number = state["round"] + 1
+    left = components.samples_left(state)
     policy = components.chosen_policy(settings)
-    plan = policy.plan(
-        arms, min(settings.batch_size, components.samples_left(state)), round_generator(settings.seed, number)
-    )
+    plan = policy.plan(arms, min(settings.batch_size, left), round_generator(settings.seed, number), left=left)
     first = len(state["candidates"])
     return {
         "round": number,
@@ -28,8 +28,10 @@ async def select_arm(state: State, components: Components) -> Update:
     }
 
 
-def fan_out(state: State) -> Sequence[Send]:
-    """One `generate` for each planned pull."""
+def fan_out(state: State) -> Sequence[Send] | Literal["finalize"]:
+    """One `generate` for each planned pull; where the calls pay for none, the end of the run."""
+    if not state["plan"]:
+        return "finalize"
     thoughts = {thought["id"]: thought for thought in state["pool"]}
     return [
         Send(

@@ -8,7 +8,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 
 from metascale import prompts
 from metascale.choice import choose, field_of
-from metascale.nodes.components import Components, Update
+from metascale.nodes.components import SYNTHESIS, Components, Update
 from metascale.nodes.generate import draw
 from metascale.nodes.score import scored
 from metascale.question import question_text
@@ -27,7 +27,7 @@ async def synthesize(state: State, components: Components) -> Update:
     leaders = {group[0]["id"]: group[0] for group in field.groups}
     best = [leaders[c["id"]] for c in choose(state["candidates"], settings).ranked if c["id"] in leaders][:SHOWN]
     thought: MetaThought = {
-        "id": "synthesis",
+        "id": SYNTHESIS,
         "mindset": "",
         "strategy": prompts.load("synthesis_strategy"),
         "origin": "synthesis",

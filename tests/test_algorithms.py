@@ -37,12 +37,12 @@ def rng() -> np.random.Generator:
 @pytest.mark.parametrize("policy", POLICIES)
 @given(arms=ARMS, size=st.integers(1, 20))
 def test_a_round_has_its_size_and_begins_with_unpulled_arms(policy: Policy, arms: list[Arm], size: int) -> None:
-    plan = policy.plan(arms, size, rng())
+    plan = policy.plan(arms, size, rng(), left=size)
     assert len(plan) == size
     fresh = [i for i, arm in enumerate(arms) if arm.pulls == 0]
     assert plan[: len(fresh)] == fresh[:size]
     assert all(0 <= index < len(arms) for index in plan)
-    assert plan == policy.plan(arms, size, rng())
+    assert plan == policy.plan(arms, size, rng(), left=size)
 
 
 def test_ucb_is_the_papers_formula() -> None:
@@ -55,14 +55,14 @@ def test_ucb_is_the_papers_formula() -> None:
 
 def test_ucb_spreads_a_round_over_close_arms_and_exploits_a_clear_winner() -> None:
     close = [Arm(2, (0.5, 0.5)), Arm(2, (0.5, 0.5)), Arm(2, (0.5, 0.5))]
-    assert sorted(UCB(0.3).plan(close, 6, rng())) == [0, 0, 1, 1, 2, 2]
+    assert sorted(UCB(0.3).plan(close, 6, rng(), left=6)) == [0, 0, 1, 1, 2, 2]
     clear = [Arm(2, (0.1, 0.1)), Arm(2, (0.9, 0.9))]
-    assert UCB(0.1).plan(clear, 4, rng()) == [1, 1, 1, 1]
+    assert UCB(0.1).plan(clear, 4, rng(), left=4) == [1, 1, 1, 1]
 
 
 def test_ucb_ties_are_broken_by_the_seed_alone() -> None:
     arms = [Arm(1, (0.5,))] * 5
-    plans = {UCB(0.3).plan(arms, 1, np.random.default_rng(seed))[0] for seed in range(60)}
+    plans = {UCB(0.3).plan(arms, 1, np.random.default_rng(seed), left=1)[0] for seed in range(60)}
     assert plans == set(range(5))
 
 
@@ -73,7 +73,7 @@ def test_an_unscored_arm_counts_as_average_not_as_zero() -> None:
 
 def test_softmax_shares_a_round_by_mean_reward() -> None:
     arms = [Arm(1, (0.5,)), Arm(1, (0.5 + 0.1 * math.log(3),))]
-    assert sorted(Softmax(0.1).plan(arms, 8, rng())) == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert sorted(Softmax(0.1).plan(arms, 8, rng(), left=8)) == [0, 0, 1, 1, 1, 1, 1, 1]
 
 
 @given(st.lists(st.floats(0.001, 1), min_size=1, max_size=12), st.integers(0, 40))

@@ -16,12 +16,20 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE
 def test_examples_run(source: str, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {}
     exec(source.replace("openai:gpt-4o-mini", "simulated"), names)
-    if "Verifier" in names:
+    if "verify" in names:
         assert capsys.readouterr().out == "target_reward\n"
     else:
-        assert {"answer", "reward", "meta_thought", "stop_reason", "usage", "rivals", "notes"} <= set(
-            names["out"]["result"]
-        )
+        assert {
+            "answer",
+            "reward",
+            "meta_thought",
+            "stop_reason",
+            "usage",
+            "rivals",
+            "finalists",
+            "confidence",
+            "notes",
+        } <= set(names["out"]["result"])
 
 
 def test_every_linked_file_exists() -> None:

@@ -1,8 +1,15 @@
 """Test-time scaling with evolving meta-thoughts (METASCALE) for any chat model, as a LangGraph workflow."""
 
-from metascale.errors import MetaScaleError, ModelSetupError, NoAnswerError, QuestionError, UnknownNameError
+from metascale.errors import (
+    MetaScaleError,
+    ModelSetupError,
+    NoAnswerError,
+    QuestionError,
+    SettingError,
+    UnknownNameError,
+)
 from metascale.graphs import create_metascale
-from metascale.rewards import JudgeReward, Reward, Score
+from metascale.rewards import JudgeReward, Reward, Score, VerifierReward
 from metascale.settings import MetaScaleSettings, Price
 from metascale.state import Candidate, MetaThought, Result
 
@@ -19,6 +26,8 @@ __all__ = [
     "Result",
     "Reward",
     "Score",
+    "SettingError",
     "UnknownNameError",
+    "VerifierReward",
     "create_metascale",
 ]

@@ -25,12 +25,16 @@ from metascale.live import view
 from metascale.models import MeteredModel, resolve_model
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
 from metascale.pool import arm_statistics
-from metascale.rewards import Reward, create_reward
+from metascale.rewards import JudgeReward, Reward, create_reward
+from metascale.rewards.rubric import Rubric, RubricError
 from metascale.session import Ended, Session, ThreadError, empty_state
 from metascale.settings import MetaScaleSettings, RewardName
 from metascale.state import State
 
 if TYPE_CHECKING:
+    from metascale.data import Chain, JudgedPair
+    from metascale.evals.judge_recorded import RecordedTrial
+    from metascale.evals.judge_rubric import Improvement
     from metascale.evals.judge_trial import Trial
 
 FAILED, WRONG_USAGE = 1, 2
@@ -231,6 +235,11 @@ def judge_trial(
     recorded: Annotated[
         list[Path] | None, typer.Option(help="Recorded judgements to read; repeat for more. Needs no model.")
     ] = None,
+    improve_rubric: Annotated[
+        Path | None, typer.Option(metavar="OUT.md", help="Instead, look for a better rubric than the judge's.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Times that the rubric is improved, while that succeeds.")] = 1,
+    meta_judge: Annotated[str | None, typer.Option(help="Model that writes rubrics (default: the judge's).")] = None,
     seed: Annotated[int | None, typer.Option(help="Draws the material, and makes judging repeatable.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.")
@@ -240,38 +249,43 @@ def judge_trial(
 ) -> None:
     """Put a judge on trial: does it prefer the better answer, find mistakes, and agree with itself?
 
+    With --improve-rubric a meta-judge is shown what the judge misjudges on one half of the material, and writes a
+    better rubric; it is kept in OUT.md only if the judge does better by it on the other half. New runs then take it
+    with --set rubric=@OUT.md; one that has begun refuses to go on with another rubric.
+
     The report goes to standard output, everything else to standard error. Exit codes: 0 judged, 1 nothing could be
     judged, 2 wrong usage.
     """
     console = Console(stderr=True)
     try:
-        from metascale.evals import judge_tables  # noqa: PLC0415  only where it is used
-        from metascale.evals.judge_recorded import try_recorded  # noqa: PLC0415
+        from metascale.evals.judge_recorded import try_recorded  # noqa: PLC0415  only where it is used
 
         read = [try_recorded(path) for path in recorded or []]
-        trial, name = None, ""
-        if model is not None or not read:
+        trial, improvement, name = None, None, ""
+        if (meta_judge if improve_rubric is None else reason_judge) is not None:
+            raise UsageError("--meta-judge goes with --improve-rubric, and --reason-judge without it")
+        if model is not None or improve_rubric is not None or not read:
             settings = _settings({"reward": reward, "seed": seed}, setting or [])
             judge, chat_model = _judge_on_trial(model, settings, base_url)
             name = f"{settings.reward} on {chat_model.name}" if chat_model else settings.reward
             graders = _model_for_reasons(reason_judge, base_url)
-            trial = _try_judge(
-                (judge, chat_model, graders), settings, (pairs, mistakes, limit), repeats, yes=yes, console=console
-            )
+            material = (pairs, mistakes, limit)
+            if improve_rubric is None:
+                trial = _try_judge((judge, chat_model, graders), settings, material, repeats, yes=yes, console=console)
+            else:
+                writer = _model_for_reasons(meta_judge, base_url) or chat_model
+                present = _present_rubric(settings, setting or [])
+                improvement = _improve_rubric(
+                    (judge, writer), settings, present, material, rounds, improve_rubric, yes=yes, console=console
+                )
     except (MetaScaleError, ValidationError) as error:
         _fail(console, error, WRONG_USAGE)
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
         _fail(console, error, FAILED)
-    if as_json:
-        found = {"judge": name, **trial.model_dump(mode="json")} if trial else {}
-        found |= {"recorded": [one.model_dump(mode="json") for one in read]} if read else {}
-        sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
-    else:
-        if read:
-            judge_tables.show_recorded(read, Console())
-        if trial:
-            judge_tables.show_trial(trial, name, Console())
-    if trial and trial.is_dead:
+    _report_on_judge(name, trial, improvement, read, as_json=as_json)
+    if improvement and improve_rubric:
+        _keep_rubric(improvement, name, improve_rubric, console)
+    if (trial and trial.is_dead) or (improvement and improvement.is_dead):
         _fail(console, MetaScaleError("nothing could be judged"), FAILED)
 
 
@@ -331,23 +345,104 @@ def _try_judge(
     console: Console,
 ) -> Trial:
     """Read the material, say what judging it costs, ask, and judge."""
+    from metascale.evals import judge_trial as on_trial  # noqa: PLC0415
+
+    reward, model, reason_judge = judges
+    pairs, chains = _drawn(material, settings)
+    asked: dict[str, Any] = {"repeats": repeats, "model": model, "reason_judge": reason_judge}
+    _ask_to_judge(on_trial.planned_calls(reward, pairs, chains, **asked), yes=yes, console=console)
+    with console.status("judging …"):
+        return run_sync(lambda: on_trial.try_judge(reward, pairs, chains, settings, **asked))
+
+
+def _present_rubric(settings: MetaScaleSettings, given: list[str]) -> Rubric:
+    """The settings' rubric with the version that its file gives it, or else the one that ships."""
+    files = [text.partition("=@")[2] for text in given if text.startswith("rubric=")]
+    if files and files[-1]:
+        return Rubric.parse(Path(files[-1]).read_text(encoding="utf-8"))
+    return Rubric(settings.rubric) if settings.rubric else Rubric.shipped()
+
+
+def _improve_rubric(
+    judges: tuple[Reward, MeteredModel | None],
+    settings: MetaScaleSettings,
+    present: Rubric,
+    material: tuple[Path | None, Path | None, int | None],
+    rounds: int,
+    out: Path,
+    *,
+    yes: bool,
+    console: Console,
+) -> Improvement:
+    """Read the material, say what a better rubric may cost, ask, and look for one."""
+    from metascale.evals import judge_rubric  # noqa: PLC0415
+    from metascale.evals.rubric_trial import Cases  # noqa: PLC0415
+
+    judge, meta_judge = judges
+    if not isinstance(judge, JudgeReward) or meta_judge is None:
+        raise UsageError(f"the reward {settings.reward!r} has no rubric of scores that could be improved")
+    if out.exists() or not out.parent.is_dir():
+        why = "is there already" if out.exists() else "would be in no folder that exists"
+        raise UsageError(f"--improve-rubric writes a new file, but {str(out)!r} {why}")
+    cases = Cases(*_drawn(material, settings))
+    _ask_to_judge(judge_rubric.planned_rubric_calls(judge, cases, settings, rounds), yes=yes, console=console)
+    with console.status("judging …"):
+        return run_sync(lambda: judge_rubric.improve_rubric(judge, meta_judge, present, cases, settings, rounds=rounds))
+
+
+def _keep_rubric(improvement: Improvement, judge: str, out: Path, console: Console) -> None:
+    """Write the rubric if it was accepted, and say so either way."""
+    said = f"The rubric stays as it is; {str(out)!r} was not written."
+    if improvement.accepted:
+        try:
+            out.write_text(improvement.to_markdown(judge), encoding="utf-8")
+        except OSError as error:
+            _fail(console, error, FAILED)
+        said = f"Version {improvement.rubric.version} of the rubric is in {str(out)!r}. Read it before you use it:"
+        said = f"{said} --set rubric=@{out}"
+    console.print(said, markup=False, highlight=False, soft_wrap=True)
+
+
+def _report_on_judge(
+    judge: str, trial: Trial | None, improvement: Improvement | None, recorded: list[RecordedTrial], *, as_json: bool
+) -> None:
+    from metascale.evals import judge_tables, rubric_tables  # noqa: PLC0415
+
+    if as_json:
+        found = {"judge": judge, **trial.model_dump(mode="json")} if trial else {}
+        found |= {"judge": judge, "improvement": improvement.model_dump(mode="json")} if improvement else {}
+        found |= {"recorded": [one.model_dump(mode="json") for one in recorded]} if recorded else {}
+        sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
+        return
+    if recorded:
+        judge_tables.show_recorded(recorded, Console())
+    if trial:
+        judge_tables.show_trial(trial, judge, Console())
+    if improvement:
+        rubric_tables.show_improvement(improvement, judge, Console())
+
+
+def _drawn(
+    material: tuple[Path | None, Path | None, int | None], settings: MetaScaleSettings
+) -> tuple[list[JudgedPair], list[Chain]]:
+    """The pairs and chains to judge."""
     from metascale.data import bigbench_mistake, llmbar_pairs  # noqa: PLC0415
     from metascale.evals import judge_trial as on_trial  # noqa: PLC0415
 
-    (reward, model, reason_judge), (pairs_path, chains_path, limit) = judges, material
+    pairs_path, chains_path, limit = material
     seed = on_trial.SEED if settings.seed is None else settings.seed
     pairs = on_trial.drawn_pairs(llmbar_pairs(pairs_path), limit, seed)
-    chains = on_trial.drawn_chains(bigbench_mistake(chains_path), limit, seed)
-    asked: dict[str, Any] = {"repeats": repeats, "model": model, "reason_judge": reason_judge}
-    planned = on_trial.planned_calls(reward, pairs, chains, **asked)
+    return pairs, on_trial.drawn_chains(bigbench_mistake(chains_path), limit, seed)
+
+
+def _ask_to_judge(planned: dict[str, int], *, yes: bool, console: Console) -> None:
+    """Say how many model requests judging costs, and ask whether to start."""
     table = Table("part", "model requests, at most", box=None)
     for part, calls in planned.items():
         table.add_row(part, f"{calls:,}")
     console.print(table)
     console.print(f"{sum(planned.values()):,} model requests in all, retries and repairs excepted", highlight=False)
     _ask_to_start(yes=yes)
-    with console.status("judging …"):
-        return run_sync(lambda: on_trial.try_judge(reward, pairs, chains, settings, **asked))
 
 
 def _say_what_it_costs(laid: Any, price: Any, console: Console) -> None:
@@ -386,7 +481,8 @@ def _named_values(given: list[str]) -> dict[str, Any]:
         if value.startswith("@"):
             try:
                 value = Path(value[1:]).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
+                value = Rubric.parse(value).text if name == "rubric" else value
+            except (OSError, UnicodeDecodeError, RubricError) as error:
                 raise UsageError(f"--set {name}: the file cannot be read: {describe(error)}") from error
         try:
             values[name] = json.loads(value)

@@ -11,6 +11,7 @@ whose noise is that of recorded judgements (`benchmarks/confirm.py`).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -36,7 +37,7 @@ answers (gpt-35-turbo on exams, 10 samples under each of 4 prompts) with simulat
 better than the highest score, the vote or the sum of rewards alone, or nearly as well as the best of them."""
 ROUNDS_OF_FITTING = 10
 """Alternations between estimating qualities, noise and severities."""
-MIN_GAIN = 0.0002
+MIN_GAIN = 0.0001
 """Expected gain in reward by one call below which nobody is judged again."""
 IN_CONTENTION = 0.5
 """Share of the largest expected gain that a contender must promise to be judged in the same round."""
@@ -49,8 +50,6 @@ RESERVED = 4
 """At most one call in so many is kept for second looks where calls are what is short."""
 SAMPLE_CALLS = 2
 """Model requests of one more sample and its first score."""
-SAMPLE_PREFERENCE = 1.5
-"""A second look must promise this many times what a sample does, call for call."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def standing(contenders: Sequence[Contender], rule: Rule = "support") -> Standin
     scored = [score for contender in contenders for score in contender.scores]
     values = np.array([score.value for score in scored])
     is_first = np.array([score.is_first for score in scored])
-    wordings = list(dict.fromkeys(score.wording for score in sorted(scored, key=lambda s: not s.is_first)))
+    wordings = _wordings(scored)
     wording = np.array([wordings.index(score.wording) for score in scored])
 
     severity = np.zeros(len(wordings))
@@ -147,6 +146,12 @@ def standing(contenders: Sequence[Contender], rule: Rule = "support") -> Standin
         return Standing(estimates, estimates * support, errors * support, scores, mean, spread, noise)
     weight = SUPPORT_WEIGHT * min(1.0, math.sqrt(noise) / PRIOR_NOISE) if rule == "support" else 0.0
     return Standing(estimates, estimates + weight * np.log(support), errors, scores, mean, spread, noise)
+
+
+def _wordings(scored: Sequence[Scored]) -> list[str]:
+    """All wordings, the one that most first scores were asked in first: the others are severe or mild beside it."""
+    firsts = Counter(score.wording for score in scored if score.is_first)
+    return sorted({score.wording for score in scored}, key=lambda name: (-firsts[name], name))
 
 
 def _noise(squares: Numbers, scores: Numbers) -> float:
@@ -221,10 +226,11 @@ def gain_of_looking(now: Standing, index: int) -> float:
     """
     others = np.delete(now.worth, index)
     distance = abs(float(now.worth[index] - others.max()))
+    known = 1 / now.spread + float(now.scores[index]) / now.noise
     gains = []
     for looks in (1, 2, 4):
-        after = 1 / (1 / now.spread + (now.scores[index] + looks) / now.noise)
-        change = math.sqrt(max(0.0, float(now.errors[index]) ** 2 - after))
+        learnt = looks / now.noise
+        change = float(now.errors[index]) * math.sqrt(learnt / (known + learnt))
         gains.append(expected_excess(distance, change) / looks)
     return max(gains)
 
@@ -238,11 +244,11 @@ def gain_of_sampling(now: Standing) -> float:
 
 def expected_excess(distance: float, deviation: float) -> float:
     """E[max(0, x)] of a normal x with mean `-distance` and the given standard deviation."""
-    if deviation <= 0:
+    if deviation <= 0 or math.isinf(distance / deviation):
         return max(0.0, -distance)
     z = distance / deviation
     density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-    return deviation * (density - z * normal_tail(z))
+    return deviation * max(0.0, density - z * normal_tail(z))
 
 
 def normal_tail(z: float) -> float:
@@ -270,7 +276,7 @@ def reserve(contenders: Sequence[Contender], rule: Rule = "support", *, calls: i
         now = standing(contenders, rule)
         leaders = np.argsort(-now.worth, kind="stable")[:8]
         looking = max(gain_of_looking(now, int(index)) for index in leaders)
-        if looking < max(MIN_GAIN, SAMPLE_PREFERENCE * gain_of_sampling(now)):
+        if looking < max(MIN_GAIN, gain_of_sampling(now)):
             return 0
     return max(0, planned - spent)
 

@@ -114,7 +114,7 @@ class Finalist(TypedDict):
     """Its quality on the reward's scale, by all scores together, drawn towards the mean of all answers as far as the
     scores are noisy."""
     support: int
-    """Samples with the same final answer, itself included; 1 where final answers are not marked."""
+    """Samples with the same final answer, or the same text where final answers are not marked, itself included."""
 
 
 class Rival(TypedDict):

@@ -35,8 +35,11 @@ def agreement(answers: Sequence[str]) -> float:
         return 0.0
     first, second = votes[0], votes[1] if len(votes) > 1 else 0
     total = first + second + 1
-    ahead = sum(math.comb(total, wins) for wins in range(first + 1))
-    return ahead / 2.0**total if total < 1_000 else ahead / 2**total
+    logs = (
+        math.lgamma(total + 1) - math.lgamma(wins + 1) - math.lgamma(total - wins + 1) - total * math.log(2)
+        for wins in range(first + 1, total + 1)
+    )
+    return max(0.0, 1 - math.fsum(math.exp(log) for log in logs))
 
 
 def expected_progress(arms: Sequence[Arm]) -> float:
@@ -45,19 +48,19 @@ def expected_progress(arms: Sequence[Arm]) -> float:
     The next reward of an arm is predicted as normal, its mean and variance drawn towards those of all rewards; so it is
     an expected improvement (Jones et al. 1998), the progress that MRT (arXiv 2503.07572) asks of each further episode
     and that Pandora's rule sets against a sample's price. Noise of the reward counts as progress here, so that the
-    search rather stops too late.
+    search rather stops too late; but no reward can rise above 1.
 
     Args:
         arms: every arm of the pool.
 
     Returns:
-        At least 0; infinite while an arm is unpulled or fewer than `MIN_REWARDS` rewards are known.
+        In [0, 1]; infinite while an arm is unpulled or fewer than `MIN_REWARDS` rewards are known.
     """
     rewards = np.array([reward for arm in arms for reward in arm.rewards])
     if len(rewards) < MIN_REWARDS or not all(arm.pulls for arm in arms):
         return math.inf
     best, mean, variance = float(rewards.max()), float(rewards.mean()), float(rewards.var(ddof=1))
-    return max(_improvement(arm, best, mean, variance) for arm in arms)
+    return min(1 - best, max(_improvement(arm, best, mean, variance) for arm in arms))
 
 
 def _improvement(arm: Arm, best: float, mean: float, variance: float) -> float:

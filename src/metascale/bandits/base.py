@@ -26,12 +26,13 @@ class Arm:
 class Policy(Protocol):
     """Decides which arms the next round pulls."""
 
-    def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator) -> list[int]:
+    def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:
         """Choose `size` pulls.
 
         Args:
             arms: at least one arm.
             size: pulls to plan, at least 1.
+            left: pulls that the budget still pays for, these included; at least `size`.
             rng: breaks ties; the same generator state gives the same plan.
 
         Returns:

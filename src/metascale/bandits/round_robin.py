@@ -14,7 +14,7 @@ from metascale.bandits.base import Arm, unpulled
 class RoundRobin:
     """Pulls the arm with the fewest pulls, whatever it earned; ties are broken at random."""
 
-    def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator) -> list[int]:
+    def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:  # noqa: ARG002
         """Choose `size` pulls; see `Policy.plan`."""
         plan = unpulled(arms, size)
         pulls = np.array([arm.pulls for arm in arms], dtype=np.int64)

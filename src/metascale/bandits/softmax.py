@@ -42,7 +42,7 @@ class Softmax:
 
     temperature: float = 0.1
 
-    def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator) -> list[int]:
+    def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:  # noqa: ARG002
         """Choose `size` pulls; see `Policy.plan`."""
         plan = unpulled(arms, size)
         pulled = np.array([arm.pulls > 0 for arm in arms])

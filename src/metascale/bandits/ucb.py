@@ -44,7 +44,7 @@ class UCB:
 
     beta: float = 0.3
 
-    def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator) -> list[int]:
+    def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:  # noqa: ARG002
         """Choose `size` pulls; see `Policy.plan`."""
         plan = unpulled(arms, size)
         means = mean_rewards(arms)

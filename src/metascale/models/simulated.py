@@ -64,7 +64,7 @@ COMPARISONS = ("pairwise", "pairwise_sceptic")
 PROMPT_NAMES = (
     *("compose", "abstract", "evolve", "synthesize"),
     *(*JUDGES, "judge_list", "check_critique", *COMPARISONS, "arena_judge"),
-    *("find_mistake", "grade_reason"),
+    *("find_mistake", "grade_reason", "improve_rubric"),
     *SELF_DISCOVER,
 )
 
@@ -155,6 +155,7 @@ class SimulatedChatModel(BaseChatModel):
             "judge_list": lambda: _judge_list(material, rng),
             "check_critique": lambda: _check(material, rng),
             "pairwise": lambda: _prefer(material, rng),
+            "improve_rubric": lambda: _reword(material),
             "find_mistake": lambda: _find_mistake(material, rng),
             "grade_reason": lambda: json.dumps({"analysis": "Simulated grade.", "right": bool(rng.random() < 0.5)}),
             "arena_judge": lambda: _compare(material, rng),
@@ -245,6 +246,11 @@ def _prefer(material: dict[str, str], rng: np.random.Generator) -> str:
     first, second = (_impression(material, material.get(name, ""), rng) for name in ("answer_a", "answer_b"))
     winner = "tie" if abs(first - second) < 0.5 else "A" if first > second else "B"
     return json.dumps({"analysis": "Simulated comparison. The two differ in one step.", "winner": winner})
+
+
+def _reword(material: dict[str, str]) -> str:
+    rubric = f"{material.get('rubric', '')}\n\nSimulated rewording: check every step before you score."
+    return json.dumps({"diagnosis": "Simulated diagnosis. Steps went unchecked.", "rubric": rubric})
 
 
 def _check(material: dict[str, str], rng: np.random.Generator) -> str:

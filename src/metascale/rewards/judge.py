@@ -21,6 +21,7 @@ from metascale.models import MeteredModel, resolve_model
 from metascale.models.json_reply import Schema
 from metascale.models.quotation import unquoted
 from metascale.rewards.base import Score
+from metascale.rewards.rubric import Rubric
 from metascale.seeds import place_generator
 from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, add_usage, no_usage
@@ -88,7 +89,7 @@ class JudgeReward:
 
         Args:
             model: a chat model, or a name as `create_metascale` takes it.
-            rubric: what earns which score; by default the settings' one, else our own.
+            rubric: what earns which score, or the content of a rubric file; by default the settings' one, else ours.
             at_once: answers shown in one request, in random order; by default the settings' `judge_at_once`.
 
         Raises:
@@ -196,7 +197,7 @@ class JudgeReward:
         return scores
 
     def _rubric(self, settings: MetaScaleSettings) -> str:
-        return self.rubric or settings.rubric or prompts.load("rubric")
+        return Rubric.parse(self.rubric or settings.rubric or prompts.load("rubric")).text
 
 
 async def ask_twice(

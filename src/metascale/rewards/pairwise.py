@@ -16,6 +16,7 @@ from metascale.models import MeteredModel, resolve_model
 from metascale.rewards.base import Earlier, Score
 from metascale.rewards.bradley_terry import Game, beats_average, strengths
 from metascale.rewards.judge import ask_twice, together
+from metascale.rewards.rubric import Rubric
 from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, add_usage, no_usage
 
@@ -154,7 +155,7 @@ class PairwiseReward:
         tag = prompts.new_tag()
         shown = {"question": question, "answer_a": pair[0], "answer_b": pair[1]}
         material = "\n\n".join(prompts.fence(label, text, tag) for label, text in shown.items())
-        rubric = self.rubric or settings.rubric or prompts.load("rubric")
+        rubric = Rubric.parse(self.rubric or settings.rubric or prompts.load("rubric")).text
         messages = [SystemMessage(prompts.render(wording, rubric=rubric, tag=tag)), HumanMessage(material)]
         reply, problem, usage = await ask_twice(self.model, messages, Comparison, settings, place, untrusted=material)
         if reply is None:
