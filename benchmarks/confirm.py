@@ -19,9 +19,9 @@ import argparse
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -31,26 +31,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from metascale.confirmation import Contender, Scored, next_looks, reserve, standing
+from metascale.evals.second_looks import Answer, sample_and_confirm
 
 CALLS = (16, 32, 64, 128, 256)
 BATCH = 4
 HELD_OUT = 2
-
-
-@dataclass
-class Answer:
-    """An answer: its quality on [0, 1], its judge, and the scores that it got so far."""
-
-    quality: float
-    judge: Callable[[], float | None]
-    scores: list[float] = field(default_factory=list)
-
-    def look(self) -> None:
-        """Judge it once more, if anybody still can."""
-        score = self.judge()
-        if score is not None:
-            self.scores.append(score)
 
 
 Stream = Iterator[Answer]
@@ -141,33 +126,15 @@ def single(stream: Stream, calls: int) -> tuple[float, float]:
 
 def confirm(stream: Stream, calls: int) -> tuple[float, int]:
     """The quality of the answer that is chosen after second looks, and how many looks there were."""
-    answers: list[Answer] = []
-    spent = looks = 0
-    allowed = calls // 2 // 2
-    while spent < calls:
-        kept = reserve(_contenders(answers), calls=allowed, spent=looks, max_calls=calls)
-        fresh = list(islice(stream, max(0, min(BATCH, (calls - spent - kept) // 2))))
-        if fresh:
-            for answer in fresh:
-                answer.look()
-            answers += fresh
-            spent += 2 * len(fresh)
-            continue
-        chosen = next_looks(_contenders(answers), min(allowed - looks, calls - spent))
-        if not chosen:
-            break
-        for index in chosen:
-            answers[index].look()
-        looks += len(chosen)
-        spent += len(chosen)
-    return answers[standing(_contenders(answers)).lead].quality, looks
 
+    def draw(size: int, left: int) -> list[Answer]:  # noqa: ARG001
+        answers = list(islice(stream, size))
+        for answer in answers:
+            answer.look()
+        return answers
 
-def _contenders(answers: list[Answer]) -> list[Contender]:
-    return [
-        Contender(tuple(Scored(s, number, f"{i}", is_first=i == 0) for i, s in enumerate(a.scores)))
-        for number, a in enumerate(answers)
-    ]
+    answer, looks = sample_and_confirm(draw, calls, BATCH)
+    return answer.quality, looks
 
 
 def scenario(name: str, ratings: Ratings | None, rng: np.random.Generator) -> Stream:

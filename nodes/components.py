@@ -11,7 +11,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langgraph.runtime import get_runtime
 
-from metascale.bandits import UCB, Policy, RoundRobin, Softmax
+from metascale.bandits import POLICIES, UCB, Policy, Softmax
 from metascale.bridge import run_sync
 from metascale.budget import affordable, evolution_due, stop_reason
 from metascale.choice import field_of
@@ -196,11 +196,11 @@ class Components:
         """The policy that plans rounds."""
         if self.policy is not None:
             return self.policy
+        if settings.policy == "ucb":
+            return UCB(settings.beta)
         if settings.policy == "softmax":
             return Softmax(settings.softmax_temperature)
-        if settings.policy == "round_robin":
-            return RoundRobin()
-        return UCB(settings.beta)
+        return POLICIES[settings.policy]()
 
 
 def _looks(state: State) -> list[float | None]:

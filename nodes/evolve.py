@@ -7,39 +7,37 @@ import time
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from metascale import prompts
-from metascale.bandits import Arm
 from metascale.errors import ModelCallError
-from metascale.evolution import choose_parents
+from metascale.evolution import OPERATORS, by_front, by_ucb, choose_operator, retirable, room
 from metascale.nodes.components import Components, Update
 from metascale.pool import Draft, Drafts, admit, arm_statistics
 from metascale.question import question_text
-from metascale.state import Candidate, MetaThought, Origin, State
+from metascale.seeds import place_generator
+from metascale.state import MetaThought, OperatorName, Origin, State
 from metascale.usage import add_usage, working_since
-
-CRITIQUES_SHOWN = 4
-"""Critiques of a parent's answers that the model reads, the latest ones. Ours."""
 
 
 async def evolve(state: State, components: Components) -> Update:
-    """Add children of the arms of highest UCB to the pool, at most as many as can still be pulled.
+    """Add children to the pool, at most as many as can still be pulled and as there is room for.
 
-    Children have no pull yet, so every policy pulls them first. A failed evolution leaves the pool as it is.
+    Children have no pull yet, so every policy pulls them first. A failed evolution leaves the pool as it is. In a full
+    pool, as many arms retire as children come.
     """
     started = time.time()
     settings = components.settings()
     pool = state["pool"]
-    arms = arm_statistics(pool, state["candidates"])
-    chosen = choose_parents(arms, settings.parents, settings.beta)
-    parents = [pool[index] for index in chosen]
-    count = min(settings.children, max(1, components.samples_left(state)))
+    members = arm_statistics(pool, state["candidates"])
+    ranked = by_ucb(members, settings.beta) if settings.evolution == "always" else by_front(members)
+    names: list[OperatorName] = list(OPERATORS) if settings.operators == "all" else ["combine"]
+    found = {name: OPERATORS[name].parents(members, ranked, settings.parents) for name in names}
+    usable = {name: parents for name, parents in found.items() if parents is not None}
+    name = choose_operator(members, list(usable), place_generator(settings.seed or 0, "operator", state["round"]))
+    operator, parents = OPERATORS[name], usable[name]
+    count = min(settings.children, max(1, components.samples_left(state)), room(members, settings.max_pool))
     tag = prompts.new_tag()
-    material = "\n\n".join(
-        [
-            prompts.fence("task", question_text(state["messages"]), tag),
-            *(prompts.fence("parent", _record(pool[index], arms[index], state["candidates"]), tag) for index in chosen),
-        ]
-    )
-    messages = [SystemMessage(prompts.render("evolve", count=count, tag=tag)), HumanMessage(material)]
+    task = prompts.fence("task", question_text(state["messages"]), tag)
+    material = "\n\n".join([task, *operator.material(pool, members, parents, tag)])
+    messages = [SystemMessage(prompts.render(operator.prompt, count=count, tag=tag)), HumanMessage(material)]
     children: list[MetaThought] = []
     try:
         reading = await components.thinker.ask(
@@ -51,25 +49,20 @@ async def evolve(state: State, components: Components) -> Update:
         usage, note = reading.usage, f"an evolution failed: {reading.problem}"
         if reading.value is not None:
             drafts: list[tuple[Draft, Origin]] = [(draft, "evolved") for draft in reading.value.meta_thoughts]
-            children = admit(pool, drafts, at_most=count, threshold=settings.duplicate_similarity, parents=parents)
+            children = admit(
+                pool,
+                drafts,
+                at_most=count,
+                threshold=settings.duplicate_similarity,
+                parents=[pool[index] for index in parents],
+                operator=name,
+            )
             note = "an evolution gave only near-duplicates"
+    excess = sum(not member.retired for member in members) + len(children) - settings.max_pool
+    leaving: list[MetaThought] = [{**pool[index], "retired": True} for index in retirable(members)[: max(0, excess)]]
     return {
-        "pool": children,
+        "pool": [*leaving, *children],
         "evolved_at": state["round"],
         "usage": add_usage(usage, working_since(started)),
         "notes": [] if children else [note],
     }
-
-
-def _record(thought: MetaThought, arm: Arm, candidates: list[Candidate]) -> str:
-    """A parent as the model reads it: what it is, what it earned, what was said of its answers."""
-    mean = sum(arm.rewards) / len(arm.rewards)
-    said = [c["critique"] for c in candidates if c["meta_thought"] == thought["id"] and c["critique"]]
-    return "\n".join(
-        [
-            f"Mindset: {thought['mindset'] or '(none)'}",
-            f"Strategy: {thought['strategy'] or '(none)'}",
-            f"Mean reward: {mean:.2f} over {len(arm.rewards)} answers",
-            *(f"Critique: {critique}" for critique in said[-CRITIQUES_SHOWN:]),
-        ]
-    )

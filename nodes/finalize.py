@@ -12,6 +12,8 @@ from metascale.errors import NoAnswerError
 from metascale.nodes.components import Components, Update
 from metascale.nodes.confirm import confirm, to_look_at
 from metascale.nodes.synthesize import synthesize
+from metascale.pool import arm_statistics
+from metascale.progress import progress, regret
 from metascale.settings import MetaScaleSettings
 from metascale.state import Bill, Candidate, Result, State, StopReason
 from metascale.usage import Usage
@@ -73,6 +75,8 @@ def conclude(state: State, reason: StopReason, settings: MetaScaleSettings) -> R
         "rivals": rivals(choice.ranked),
         "finalists": choice.finalists,
         "confidence": choice.confidence,
+        "regret": round(regret(arm_statistics(state["pool"], state["candidates"])), 6),
+        "progress": progress(state["candidates"]),
         "notes": [*state["notes"], *_troubles(state, winner)],
     }
 

@@ -8,6 +8,7 @@ from langgraph.types import Overwrite
 
 from metascale import prompts
 from metascale.nodes.components import Update
+from metascale.refinement import REFINEMENT
 from metascale.state import MetaThought
 from metascale.usage import Usage
 
@@ -25,6 +26,18 @@ def fresh_run(pool: Sequence[MetaThought], usage: Usage, notes: Sequence[str] = 
         "usage": Overwrite(usage),
         "notes": Overwrite(list(dict.fromkeys(notes))),
         "result": None,
+    }
+
+
+def refinement_arm() -> MetaThought:
+    """The arm whose pulls refine one of the best answers; under the meta-thought of that answer."""
+    return {
+        "id": REFINEMENT,
+        "mindset": "",
+        "strategy": prompts.load("refinement_strategy"),
+        "origin": "refinement",
+        "parents": [],
+        "generation": 0,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 
 from metascale import prompts
 from metascale.errors import ModelCallError
@@ -24,8 +24,19 @@ Outcome = tuple[Status, str, str | None]
 async def generate(state: Sampling, components: Components) -> Update:
     """Draw one sample. A request that fails becomes a failed candidate with its error, and costs no budget."""
     started = time.time()
-    candidate, usage = await draw(state, under(state["meta_thought"], state["messages"]), components)
+    candidate, usage = await draw(state, _asked(state), components)
     return {"candidates": [candidate], "usage": add_usage(usage, working_since(started))}
+
+
+def _asked(state: Sampling) -> list[AnyMessage]:
+    """What the model is asked: the question under a meta-thought, or to refine an answer that it gave."""
+    refined = state["refined"]
+    if refined is None:
+        return under(state["meta_thought"], state["messages"])
+    tag = prompts.new_tag()
+    remark = prompts.fence("remark", refined["critique"] or "There may be a mistake in it.", tag)
+    conversation = under(refined["meta_thought"], state["messages"])
+    return [*conversation, AIMessage(refined["text"]), HumanMessage(prompts.render("refine", remark=remark, tag=tag))]
 
 
 async def draw(state: Sampling, messages: Sequence[AnyMessage], components: Components) -> tuple[Candidate, Usage]:
@@ -77,6 +88,7 @@ def _candidate(state: Sampling, outcome: Outcome, usage: Usage) -> Candidate:
         "id": state["id"],
         "round": state["round"],
         "meta_thought": state["meta_thought"]["id"],
+        "refines": state["refined"]["id"] if state["refined"] else None,
         "status": status,
         "text": text,
         "error": error,

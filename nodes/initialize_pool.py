@@ -12,7 +12,7 @@ from metascale import prompts
 from metascale.bridge import invoke
 from metascale.errors import ModelCallError, describe
 from metascale.nodes.components import Components, Update
-from metascale.nodes.fresh_run import FIXED_ARMS, fixed_arm, fresh_run
+from metascale.nodes.fresh_run import FIXED_ARMS, fixed_arm, fresh_run, refinement_arm
 from metascale.pool import Draft, Drafts, admit, interleave
 from metascale.question import check_question, question_text
 from metascale.settings import MetaScaleSettings
@@ -53,6 +53,8 @@ async def initialize_pool(state: State, components: Components) -> Update:
             notes.append(
                 f"the model gave {free - missing} of {free} meta-thoughts; {len(builtin)} built-in ones fill the pool"
             )
+    if settings.refine:
+        pool.append(refinement_arm())
     return fresh_run(pool, add_usage(usage, working_since(started)), notes)
 
 

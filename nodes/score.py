@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
+
+from langgraph.config import get_stream_writer
 
 from metascale.answers import extract
 from metascale.budget import has_reached
 from metascale.errors import describe
 from metascale.nodes.components import TARGET_LOOKS, Components, Update
 from metascale.nodes.confirm import in_range, look_again
+from metascale.pool import arm_statistics
+from metascale.progress import regret
 from metascale.question import question_text
 from metascale.rewards import Earlier, RelativeReward, Score
 from metascale.settings import MetaScaleSettings
 from metascale.state import Candidate, State, merge_by_id
+from metascale.stopping import expected_progress
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
 
@@ -37,7 +43,24 @@ async def score(state: State, components: Components) -> Update:
     if reached is not None and looks:
         confirmed, bill = await look_again([reached] * looks, after, components)
         updates, usage = [*updates, *confirmed], add_usage(usage, bill)
+    _tell(merge_by_id(state["candidates"], [updates]), state)
     return {"candidates": updates, "usage": add_usage(usage, working_since(started))}
+
+
+def _tell(candidates: Sequence[Candidate], state: State) -> None:
+    """Report the round to whoever streams custom events."""
+    rewards = [c["reward"] for c in candidates if c["reward"] is not None]
+    arms = arm_statistics(state["pool"], candidates)
+    expected = expected_progress(arms)
+    get_stream_writer()(
+        {
+            "event": "progress",
+            "round": state["round"],
+            "best_reward": max(rewards, default=None),
+            "expected": expected if math.isfinite(expected) else None,
+            "regret": regret(arms),
+        }
+    )
 
 
 async def scored(new: Sequence[Candidate], state: State, components: Components) -> tuple[list[dict[str, Any]], Usage]:

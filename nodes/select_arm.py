@@ -9,23 +9,34 @@ from langgraph.types import Send
 
 from metascale.nodes.components import Components, Update
 from metascale.pool import arm_statistics
+from metascale.refinement import REFINEMENT, to_refine
 from metascale.seeds import round_generator
-from metascale.state import Sampling, State
+from metascale.state import Pull, Refined, Sampling, State
 
 
 async def select_arm(state: State, components: Components) -> Update:
-    """Plan the next round: `batch_size` pulls, and never more than the budget leaves."""
+    """Plan the next round: `batch_size` pulls, never more than the budget leaves, and none of a retired arm."""
     settings = components.settings()
-    arms = arm_statistics(state["pool"], state["candidates"])
+    members = arm_statistics(state["pool"], state["candidates"])
+    can_refine = bool(to_refine(state["candidates"], 1))
+    active = [
+        index
+        for index, (thought, member) in enumerate(zip(state["pool"], members, strict=True))
+        if not member.retired and (can_refine or thought["id"] != REFINEMENT)
+    ]
     number = state["round"] + 1
     left = components.samples_left(state)
     policy = components.chosen_policy(settings)
+    arms = [members[index] for index in active]
     plan = policy.plan(arms, min(settings.batch_size, left), round_generator(settings.seed, number), left=left)
+    chosen = [state["pool"][active[arm]]["id"] for arm in plan]
+    answers = iter(to_refine(state["candidates"], chosen.count(REFINEMENT)))
     first = len(state["candidates"])
-    return {
-        "round": number,
-        "plan": [{"id": first + i, "meta_thought": state["pool"][arm]["id"]} for i, arm in enumerate(plan)],
-    }
+    pulls: list[Pull] = [
+        {"id": first + i, "meta_thought": name, "refines": next(answers) if name == REFINEMENT else None}
+        for i, name in enumerate(chosen)
+    ]
+    return {"round": number, "plan": pulls}
 
 
 def fan_out(state: State) -> Sequence[Send] | Literal["finalize"]:
@@ -33,6 +44,17 @@ def fan_out(state: State) -> Sequence[Send] | Literal["finalize"]:
     if not state["plan"]:
         return "finalize"
     thoughts = {thought["id"]: thought for thought in state["pool"]}
+    answers = {candidate["id"]: candidate for candidate in state["candidates"]}
+
+    def refined(number: int | None) -> Refined | None:
+        if number is None:
+            return None
+        answer = origin = answers[number]
+        while origin["refines"] is not None:
+            origin = answers[origin["refines"]]
+        thought = thoughts[origin["meta_thought"]]
+        return {"id": number, "meta_thought": thought, "text": answer["text"], "critique": answer["critique"]}
+
     return [
         Send(
             "generate",
@@ -41,6 +63,7 @@ def fan_out(state: State) -> Sequence[Send] | Literal["finalize"]:
                 id=pull["id"],
                 round=state["round"],
                 meta_thought=thoughts[pull["meta_thought"]],
+                refined=refined(pull["refines"]),
             ),
         )
         for pull in state["plan"]

@@ -46,6 +46,7 @@ async def synthesize(state: State, components: Components) -> Update:
         "id": len(state["candidates"]),
         "round": number,
         "meta_thought": thought,
+        "refined": None,
     }
     candidate, usage = await draw(sampling, sampling["messages"], components)
     answered = [candidate] if candidate["status"] != "failed" else []

@@ -15,8 +15,8 @@ from metascale.bandits import UCB, Arm, Policy, RoundRobin, Softmax, ucb_scores
 from metascale.bandits.softmax import largest_remainder
 from metascale.budget import affordable, evolution_due, failures_in_a_row, stop_reason
 from metascale.choice import ranking, rivals
-from metascale.evolution import choose_parents
-from metascale.pool import Draft, admit, interleave, similarity
+from metascale.evolution import by_ucb
+from metascale.pool import Draft, Member, admit, interleave, similarity
 from metascale.seeds import derive_seed
 from metascale.state import merge_by_id
 from metascale.usage import Usage, add_usage, no_usage
@@ -90,10 +90,9 @@ def test_eight_equal_arms_and_a_round_of_seven() -> None:
 
 
 def test_parents_are_the_scored_arms_of_highest_ucb() -> None:
-    arms = [Arm(3, (0.4, 0.4, 0.4)), Arm(2), Arm(9, (0.5,) * 9), Arm(1, (0.45,))]
-    assert choose_parents(arms, 2, 0.3) == [3, 0]
-    assert choose_parents(arms, 2, 0.0) == [2, 3]
-    assert choose_parents(arms, 9, 0.0) == [2, 3, 0]
+    arms = [Member(3, (0.4, 0.4, 0.4)), Member(2), Member(9, (0.5,) * 9), Member(1, (0.45,))]
+    assert by_ucb(arms, 0.3) == [3, 0, 2]
+    assert by_ucb(arms, 0.0) == [2, 3, 0]
 
 
 def thought(name: str, generation: int = 0, text: str = "") -> MetaThought:
@@ -230,13 +229,13 @@ def test_calls_bound_the_round() -> None:
 def test_evolution_waits_for_every_arm_and_for_a_reward() -> None:
     settings = MetaScaleSettings(evolve_every=2)
 
-    def due(arms: list[Arm], **changes: int) -> bool:
-        return evolution_due(settings, arms, **{"rounds": 4, "evolved_at": 2, "samples_left": 1, **changes})
+    def due(members: list[Member], **changes: int) -> bool:
+        return evolution_due(settings, members, **{"rounds": 4, "evolved_at": 2, "samples_left": 1, **changes})
 
-    pulled = [Arm(1, (0.5,)), Arm(1)]
+    pulled = [Member(1, (0.5,)), Member(1)]
     assert due(pulled)
-    assert not due([*pulled, Arm(0)])
-    assert not due([Arm(1), Arm(1)])
+    assert not due([*pulled, Member(0)])
+    assert not due([Member(1), Member(1)])
     assert not due(pulled, rounds=3)
     assert not due(pulled, samples_left=0)
 

@@ -167,13 +167,25 @@ def test_the_viewer_opens_the_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("budget", "batch_size"), [(1, 4), (7, 4), (16, 4), (33, 8)])
 def test_the_plan_counts_the_calls_that_are_made(method: str, budget: int, batch_size: int) -> None:
-    settings = MetaScaleSettings(budget=budget, batch_size=batch_size, seed=2)
+    settings = MetaScaleSettings(budget=budget, batch_size=batch_size, seed=2, evolution="always")
     given: Any = {"messages": [{"role": "user", "content": "What is love?"}]}
     result = METHODS[method].create("simulated", settings=settings).invoke(given)["result"]
     looks = sum(len(finalist["looks"]) for finalist in result["finalists"])
     without = calls_of_one(method, settings.model_copy(update={"confirm": 0}))
     assert without + looks == result["usage"]["calls"] <= calls_of_one(method, settings)
     assert calls_of_one(method, settings) - without == (budget // 2 if METHODS[method].judged else 0)
+
+
+@pytest.mark.parametrize(("budget", "least", "most"), [(31, 0, 0), (32, 1, 1), (96, 1, 9)])
+def test_the_plan_counts_gated_evolutions_at_most(budget: int, least: int, most: int) -> None:
+    settings = MetaScaleSettings(budget=budget, seed=2, confirm=0)
+    given: Any = {"messages": [{"role": "user", "content": "What is love?"}]}
+    graph = METHODS["metascale"].create("simulated", settings=settings)
+    made = graph.invoke(given, {"recursion_limit": 1_000})["result"]["usage"]["calls"]
+    planned = calls_of_one("metascale", settings)
+    never = calls_of_one("metascale", settings.model_copy(update={"evolution": "off"}))
+    assert planned - never == most
+    assert never + least <= made <= planned
 
 
 def laid(**changes: Any) -> Plan:

@@ -186,6 +186,7 @@ def test_max_calls_holds_and_no_sample_is_left_over(name: str, target: float | N
             synthesize=synthesize,
             target_reward=target,
             evolve_every=1,
+            evolution="always",
             pool_size=4,
         )
         case = (budget, batch_size, confirm, max_calls)

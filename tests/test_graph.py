@@ -123,7 +123,7 @@ def test_children_are_bred_from_the_best_and_their_critiques_and_are_pulled() ->
             return verdict(9, "Elegant turn.") if good else verdict(2, "Dull.")
         return sensible(kind, number, messages)
 
-    state, model = run(write, settings={"budget": 24})
+    state, model = run(write, settings={"budget": 24, "evolution": "always", "operators": "combine"})
     best = next(t for t in state["pool"] if t["mindset"] == favourite)
     children = [t for t in state["pool"] if t["origin"] == "evolved"]
     assert children
@@ -136,14 +136,17 @@ def test_children_are_bred_from_the_best_and_their_critiques_and_are_pulled() ->
 
 
 def test_an_evolution_of_copies_leaves_the_pool_alone() -> None:
-    state, _ = run(lambda kind, *rest: drafts(PEOPLE[0]) if kind == "evolve" else sensible(kind, *rest))
+    def write(kind: str, *rest: Any) -> Any:
+        return drafts(PEOPLE[0]) if kind.startswith("evolve") else sensible(kind, *rest)
+
+    state, _ = run(write, settings={"evolution": "always"})
     assert len(state["pool"]) == 8
     assert any("near-duplicates" in note for note in state["result"]["notes"])
 
 
 def test_no_evolution_when_switched_off() -> None:
     state, model = run(sensible, settings={"evolve_every": 0, "budget": 32})
-    assert not model.requests("evolve")
+    assert not any(kind.startswith("evolve") for kind, _ in model._requests)
     assert len(state["pool"]) == 8
 
 
@@ -164,12 +167,15 @@ def test_the_highest_reward_wins_and_its_rivals_are_named() -> None:
 
 
 def test_a_dead_judge_leaves_everything_unscored_and_still_answers() -> None:
-    state, model = run(lambda kind, *rest: "I cannot tell." if kind == "judge" else sensible(kind, *rest))
+    def write(kind: str, *rest: Any) -> Any:
+        return "I cannot tell." if kind == "judge" else sensible(kind, *rest)
+
+    state, model = run(write, settings={"evolution": "always"})
     assert all(c["reward"] is None for c in state["candidates"])
     assert state["result"]["reward"] is None
     assert state["result"]["answer"].startswith("Answer")
     assert any("nothing was scored" in note for note in state["result"]["notes"])
-    assert not model.requests("evolve")
+    assert not any(kind.startswith("evolve") for kind, _ in model._requests)
 
 
 def test_unscored_is_not_zero() -> None:

@@ -43,7 +43,7 @@ def test_checkpoint_bytes_grow_linearly(tmp_path: Path) -> None:
     bytes_a_sample = {}
     for budget in (32, 128, 512):
         path = tmp_path / f"{budget}.sqlite"
-        settings = MetaScaleSettings(budget=budget, evolve_every=4)
+        settings = MetaScaleSettings(budget=budget, evolution="always", evolve_every=4)
         with SqliteSaver.from_conn_string(str(path)) as saver:
             graph = create_metascale(ScriptedModel(write=long_winded), settings=settings, checkpointer=saver)
             graph.invoke(ask(), THREAD)
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_run_parallel_sequential_and_resumed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    settings = MetaScaleSettings(budget=16, seed=5)
+    settings = MetaScaleSettings(budget=16, evolution="always", seed=5)
     with SqliteSaver.from_conn_string(str(tmp_path / "runs.sqlite")) as saver:
         graph = create_metascale("simulated", settings=settings, checkpointer=saver)
 
@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_run_parallel_sequential_and_resumed(
             assert not graph.get_state(config).values.get("result")
             graph.invoke(None, config)
             assert plain(graph.get_state(config).values) == expected
-        other = create_metascale("simulated", settings=MetaScaleSettings(budget=16, seed=6), checkpointer=saver)
+        other = create_metascale("simulated", settings=settings.model_copy(update={"seed": 6}), checkpointer=saver)
         other.invoke(ask(), thread("other"))
         assert plain(other.get_state(thread("other")).values) != expected
     assert not caplog.records
@@ -102,7 +102,9 @@ def test_state_is_plain_data(tmp_path: Path) -> None:
 
 
 def test_folded_updates_equal_the_state() -> None:
-    graph = create_metascale("simulated", settings=MetaScaleSettings(budget=16, seed=3), checkpointer=InMemorySaver())
+    graph = create_metascale(
+        "simulated", settings=MetaScaleSettings(budget=16, evolution="always", seed=3), checkpointer=InMemorySaver()
+    )
     state = empty_state()
     for updates in graph.stream(ask(), THREAD, stream_mode="updates"):
         state = fold(state, updates)
@@ -131,7 +133,19 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
     tmp_path: Path, start_server: ServerFactory
 ) -> None:
     path = str(tmp_path / "runs.sqlite")
-    options = ("--budget", "24", "--batch-size", "4", "--seed", "5", "--db", path, "--thread", "t")
+    search = (
+        "--budget",
+        "24",
+        "--batch-size",
+        "4",
+        "--seed",
+        "5",
+        "--set",
+        "evolution=always",
+        "--set",
+        "operators=combine",
+    )
+    options = (*search, "--db", path, "--thread", "t")
     server = start_server(latency=0.05)
     graph_settings = MetaScaleSettings(budget=24, batch_size=4, seed=5)
     kept: dict[int, str] = {}
@@ -156,7 +170,7 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
     assert server.count("solve") <= 24 + 4 * len(kills)
 
     fresh = start_server()
-    process = solve(fresh, "--budget", "24", "--batch-size", "4", "--seed", "5")
+    process = solve(fresh, *search)
     undisturbed = json.loads(process.communicate(timeout=60)[0])
     for run in (found, undisturbed):
         del run["usage"]["seconds"]

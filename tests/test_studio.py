@@ -85,7 +85,7 @@ def test_chat_mode_and_the_settings_form(client: SyncLangGraphClient) -> None:
     form = schemas["context_schema"]["properties"]
     assert form["budget"]["default"] == 16
     assert form["budget"]["minimum"] == 1
-    assert form["policy"]["enum"] == ["ucb", "softmax", "round_robin"]
+    assert form["policy"]["enum"][:3] == ["upper_tail", "ucb", "softmax"]
     assert all(field.get("description") for field in form.values())
     assert form["beta"]["langgraph_nodes"] == ["select_arm", "evolve"]
 
@@ -96,7 +96,11 @@ def test_a_streamed_run_on_a_thread_with_its_own_budget(client: SyncLangGraphCli
     nodes = [
         node
         for part in client.runs.stream(
-            thread, assistant(client), input=question, context={"budget": 12, "seed": 1}, stream_mode="updates"
+            thread,
+            assistant(client),
+            input=question,
+            context={"budget": 12, "seed": 1, "evolution": "always"},
+            stream_mode="updates",
         )
         if part.event == "updates"
         for node in part.data

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
-from metascale.bandits import Arm
-from metascale.pool import arm_statistics
+from metascale.evolution import children_pay, room
+from metascale.pool import Member, arm_statistics
 from metascale.settings import MetaScaleSettings
 from metascale.state import Candidate, MetaThought, StopReason
 from metascale.stopping import agreement, expected_progress
@@ -16,6 +16,8 @@ Judging = Callable[[int], int]
 
 STEPS_PER_ROUND = 3
 """Supersteps of one round: select_arm, generate, score."""
+PULLS_AN_ARM = 4
+"""Budget for every arm below which gated evolution adds none: fewer pulls do not tell the arms apart. Ours."""
 
 
 def affordable(settings: MetaScaleSettings, usage: Usage, judging: Judging, *, reserve: int = 0, kept: int = 0) -> int:
@@ -113,7 +115,7 @@ def agreement_of(pool: Sequence[MetaThought], candidates: Sequence[Candidate]) -
 
 def evolution_due(
     settings: MetaScaleSettings,
-    arms: Sequence[Arm],
+    members: Sequence[Member],
     *,
     rounds: int,
     evolved_at: int,
@@ -122,12 +124,20 @@ def evolution_due(
     """Whether the pool evolves now: enough rounds have passed, every arm was pulled, something was scored.
 
     The paper evolves "periodically". That every arm has its first pull before any children compete for the budget is
-    ours, and so is that nothing is bred that could not be sampled any more.
+    ours, and so is that nothing is bred that could not be sampled any more or for which a full pool has no room. With
+    the evolution `"gated"` it must also be worth it: the budget is at least `PULLS_AN_ARM` for every arm that is not
+    retired, and `children_pay` says so.
     """
-    return (
-        settings.evolve_every > 0
+    is_time = (
+        settings.evolution != "off"
+        and settings.evolve_every > 0
         and rounds - evolved_at >= settings.evolve_every
         and samples_left > 0
-        and all(arm.pulls for arm in arms)
-        and any(arm.rewards for arm in arms)
+        and all(member.pulls for member in members)
+        and any(member.rewards for member in members)
+        and room(members, settings.max_pool) > 0
     )
+    if not is_time or settings.evolution == "always":
+        return is_time
+    active = sum(not member.retired for member in members)
+    return settings.budget >= PULLS_AN_ARM * active and children_pay(members, samples_left)

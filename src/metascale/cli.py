@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import sys
 from contextlib import AsyncExitStack, closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_args
 
@@ -28,7 +30,7 @@ from metascale.pool import arm_statistics
 from metascale.rewards import JudgeReward, Reward, create_reward
 from metascale.rewards.rubric import Rubric, RubricError
 from metascale.session import Ended, Session, ThreadError, empty_state
-from metascale.settings import MetaScaleSettings, RewardName
+from metascale.settings import MetaScaleSettings, PolicyName, RewardName
 from metascale.state import State
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 FAILED, WRONG_USAGE = 1, 2
 ONLY_THREAD = "run"
+PRESETS = {"paper": MetaScaleSettings.paper}
+PRESET_HELP = "paper: its pool, UCB, evolution and choice by single scores."
 MODEL_FREE = ("agreement", "reward_model", "verifier")
 """Rewards in which no chat model judges."""
 
@@ -77,9 +81,10 @@ def solve(
     judge_model: Annotated[str | None, typer.Option(help="Model that scores answers (default: the same).")] = None,
     budget: Annotated[int | None, typer.Option(help="Answers to generate.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Answers generated in parallel.")] = None,
-    policy: Annotated[str | None, typer.Option(help="ucb, softmax or round_robin.")] = None,
+    policy: Annotated[str | None, typer.Option(help=f"How to search: {', '.join(get_args(PolicyName))}.")] = None,
     reward: Annotated[str | None, typer.Option(help=f"What scores answers: {', '.join(get_args(RewardName))}.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes the run repeatable, as far as the model allows.")] = None,
+    preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated."),
@@ -96,7 +101,7 @@ def solve(
     console = Console(stderr=True)
     try:
         given = {"budget": budget, "batch_size": batch_size, "policy": policy, "reward": reward, "seed": seed}
-        settings = _settings(given, setting or [])
+        settings = _settings(_preset(preset), given, setting or [])
         chosen = _method(method)
         if chosen.one_pass:
             settings = settings.model_copy(update={"budget": 1})
@@ -174,6 +179,7 @@ def bench(
     seed: Annotated[int | None, typer.Option(help="Makes the runs repeatable, as far as the model allows.")] = None,
     base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models.")] = None,
     judge_model: Annotated[str | None, typer.Option(help="Model that scores answers (default: the same).")] = None,
+    preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.")
     ] = None,
@@ -194,7 +200,7 @@ def bench(
             raise UsageError("a benchmark needs a model: --model openai:NAME")
         from metascale.evals import bench as benchmark  # noqa: PLC0415  the extra `evals`
 
-        further = _named_values(setting or [])
+        further = _preset(preset) | _named_values(setting or [])
         laid = benchmark.plan(
             model=model,
             tasks=task or ["gsm8k"],
@@ -265,7 +271,7 @@ def judge_trial(
         if (meta_judge if improve_rubric is None else reason_judge) is not None:
             raise UsageError("--meta-judge goes with --improve-rubric, and --reason-judge without it")
         if model is not None or improve_rubric is not None or not read:
-            settings = _settings({"reward": reward, "seed": seed}, setting or [])
+            settings = _settings({}, {"reward": reward, "seed": seed}, setting or [])
             judge, chat_model = _judge_on_trial(model, settings, base_url)
             name = f"{settings.reward} on {chat_model.name}" if chat_model else settings.reward
             graders = _model_for_reasons(reason_judge, base_url)
@@ -287,6 +293,123 @@ def judge_trial(
         _keep_rubric(improvement, name, improve_rubric, console)
     if (trial and trial.is_dead) or (improvement and improvement.is_dead):
         _fail(console, MetaScaleError("nothing could be judged"), FAILED)
+
+
+@bench_app.command(name="policies")
+def policies_bench(
+    tasks: Annotated[
+        int | None, typer.Option(min=2, help="Tasks of each landscape (default: 3000; with --calls 500).")
+    ] = None,
+    budget: Annotated[list[int] | None, typer.Option(help="Pulls; repeat for more (default: 8 16 32 64 128).")] = None,
+    calls: Annotated[
+        list[int] | None, typer.Option(help="Instead, equal calls, second looks included; repeat for more.")
+    ] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="Policies; repeat for more (default: all).")] = None,
+    confirm: Annotated[
+        list[str] | None, typer.Option(help="With --calls: policies that also look twice (default: upper_tail).")
+    ] = None,
+    landscape: Annotated[
+        list[str] | None,
+        typer.Option("--setting", metavar="SPREAD,LOW,HIGH,NOISE", help="Your own landscapes instead of the seven."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pulls planned at a time.")] = 1,
+    treequest_tasks: Annotated[
+        int, typer.Option(min=0, help="Tasks of each landscape for TreeQuest's AB-MCTS-A, which is slow; 0 for none.")
+    ] = 300,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the tasks.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="Processes at work.")] = os.cpu_count() or 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare policies on simulated tasks with hidden qualities. A SIMULATION: no model is asked.
+
+    Each policy is measured between uniform choice and an oracle that knows the arms.
+    """
+    console = Console(stderr=True)
+    try:
+        from metascale.evals import policy_bench, policy_entrants, policy_tables  # noqa: PLC0415  where it is used
+
+        if calls and budget:
+            raise UsageError("--calls and --budget exclude each other")
+        if confirm and not calls:
+            raise UsageError("--confirm goes with --calls")
+        if calls and any(number < 2 or number % 2 for number in calls):
+            raise UsageError("--calls takes even numbers from 2: a sample and its score are two calls")
+        played = policy_bench.contest(
+            budgets=[number // 2 for number in calls] if calls else budget or [8, 16, 32, 64, 128],
+            tasks=tasks or (500 if calls else 3_000),
+            policies=policy or [],
+            settings=landscape or [],
+            batch_size=batch_size,
+            seed=seed,
+            treequest_tasks=0 if calls else treequest_tasks,
+            confirm=(confirm or ["upper_tail"]) if calls else [],
+        )
+        with console.status("playing …"):
+            results = policy_bench.run(played, processes)
+        if calls:
+            qualities = policy_bench.quality_rows(played, results)
+        else:
+            shares = policy_bench.share_rows(played, results)
+    except (MetaScaleError, ValidationError) as error:
+        _fail(console, error, WRONG_USAGE)
+    except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
+        _fail(console, error, FAILED)
+    wanted = policy_entrants.TREEQUEST if treequest_tasks and not calls else {}
+    missing = {name: policy_entrants.TREEQUEST_MISSING for name in wanted if name not in played.entrants}
+    if as_json:
+        found: dict[str, Any] = {"simulation": True, "tasks": played.tasks, "batch_size": batch_size, "seed": seed}
+        found |= {"calls": sorted(set(calls))} if calls else {"budgets": list(played.budgets)}
+        found |= {"rows": [asdict(row) for row in (qualities if calls else shares)], "missing": missing}
+        sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
+    elif calls:
+        policy_tables.show_qualities(played, qualities, Console())
+    else:
+        policy_tables.show_shares(played, shares, missing, Console())
+
+
+@bench_app.command(name="replay")
+def replay_policies(
+    record: Annotated[Path, typer.Argument(metavar="FILE", help="Recorded correctness, as JSONL.")],
+    cot: Annotated[str | None, typer.Option(help="The arm that is chain of thought (default: found by name).")] = None,
+    judge_accuracy: Annotated[
+        list[float] | None,
+        typer.Option(help="How often a right answer scores above a wrong one; repeat (default: 0.7 0.85 1)."),
+    ] = None,
+    budget: Annotated[list[int] | None, typer.Option(help="Samples; repeat for more (default: 2 4 8 16).")] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="Policies; repeat for more (default: all).")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Times that each question is replayed.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Of the samples' order and the judge's noise.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="Processes at work.")] = os.cpu_count() or 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare policies on recorded answers, whose rightness is known. Real answers, SIMULATED judge.
+
+    A record has `question_id`, `task`, and `gold` and `answers` (a letter a sample for each arm; - none extracted,
+    ? missing) or `correct` (a list of 0 and 1 for each arm). All are compared with best-of-N under chain of thought.
+    """
+    console = Console(stderr=True)
+    try:
+        from metascale.evals import policy_replay, policy_tables  # noqa: PLC0415  only where it is used
+
+        with console.status("replaying …"):
+            found = policy_replay.replay(
+                record,
+                chain_of_thought=cot,
+                accuracies=judge_accuracy or [0.7, 0.85, 1.0],
+                samples=budget or [2, 4, 8, 16],
+                policies=policy or [],
+                repeats=repeats,
+                seed=seed,
+                processes=processes,
+            )
+    except MetaScaleError as error:
+        _fail(console, error, WRONG_USAGE)
+    except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
+        _fail(console, error, FAILED)
+    if as_json:
+        sys.stdout.write(json.dumps({"simulated_judge": True, **asdict(found)}, ensure_ascii=False) + "\n")
+    else:
+        policy_tables.show_replay(found, Console())
 
 
 @app.command()
@@ -464,11 +587,19 @@ def _method(name: str) -> Method:
     return METHODS[name]
 
 
-def _settings(given: dict[str, Any], others: list[str]) -> MetaScaleSettings:
-    """The settings that the command line names."""
-    return MetaScaleSettings(
-        **{name: value for name, value in given.items() if value is not None}, **_named_values(others)
-    )
+def _preset(name: str | None) -> dict[str, Any]:
+    """The settings of a preset; none without a name."""
+    if name is None:
+        return {}
+    if name not in PRESETS:
+        raise UnknownNameError("preset", name, PRESETS)
+    return PRESETS[name]().model_dump(exclude_unset=True)
+
+
+def _settings(preset: dict[str, Any], given: dict[str, Any], others: list[str]) -> MetaScaleSettings:
+    """The settings that the command line names, over those of the preset."""
+    named = {name: value for name, value in given.items() if value is not None}
+    return MetaScaleSettings.model_validate(preset | named | _named_values(others))
 
 
 def _named_values(given: list[str]) -> dict[str, Any]:

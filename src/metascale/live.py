@@ -18,6 +18,7 @@ _ORIGINS = {
     "retrieved": "retrieved",
     "builtin": "built-in",
     "evolved": "evolved",
+    "refinement": "refinement",
     "synthesis": "synthesis",
 }
 

@@ -3,15 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, zip_longest
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from metascale.bandits import Arm
-from metascale.state import Candidate, MetaThought, Origin
+from metascale.state import Candidate, MetaThought, OperatorName, Origin
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000)]
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What a critic said of an answer.
+
+    Attributes:
+        critique: the words. Untrusted.
+        reward: the answer's reward in [0, 1]; None where it has none.
+    """
+
+    critique: str
+    reward: float | None
+
+
+@dataclass(frozen=True)
+class Member(Arm):
+    """An arm of the pool, with what evolution asks of it.
+
+    Attributes:
+        remarks: what was said of its answers, in their order.
+        parents: the places in the pool of the arms that it was bred from.
+        operator: what bred it; None for arms of the first pool.
+        is_fixed: whether the method prescribes it.
+        breeds: whether it is a way to think that others can be bred from; refining or joining answers is none.
+        retired: whether it is never pulled again.
+    """
+
+    remarks: tuple[Remark, ...] = ()
+    parents: tuple[int, ...] = ()
+    operator: OperatorName | None = None
+    is_fixed: bool = False
+    breeds: bool = True
+    retired: bool = False
 
 
 class Draft(BaseModel):
@@ -31,10 +67,11 @@ class Drafts(BaseModel):
     meta_thoughts: list[Draft] = Field(description="The meta-thoughts, each different from the others.")
 
 
-def trigrams(text: str) -> set[str]:
+@lru_cache(maxsize=1_024)
+def trigrams(text: str) -> frozenset[str]:
     """The character trigrams of a text, case and white space folded."""
     folded = " ".join(text.casefold().split())
-    return {folded[i : i + 3] for i in range(max(1, len(folded) - 2))} if folded else set()
+    return frozenset(folded[i : i + 3] for i in range(max(1, len(folded) - 2))) if folded else frozenset()
 
 
 def similarity(one: str, other: str) -> float:
@@ -53,16 +90,18 @@ def admit(
     at_most: int,
     threshold: float,
     parents: Sequence[MetaThought] = (),
+    operator: OperatorName | None = None,
 ) -> list[MetaThought]:
     """The drafts that may enter the pool, as meta-thoughts with ids, in their order.
 
     Args:
-        pool: what is there already.
+        pool: what is there already, retired ones included.
         drafts: what asks to enter, and where it comes from.
         at_most: how many may enter.
         threshold: similarity in (0, 1] from which a draft is a near-duplicate of one in the pool, or of one admitted
             before it, and is dropped.
         parents: what the drafts were bred from.
+        operator: what bred them; None for the first pool.
     """
     texts = [f"{thought['mindset']}\n{thought['strategy']}" for thought in pool]
     born = sum(thought["origin"] != "fixed" for thought in pool)
@@ -74,16 +113,17 @@ def admit(
         if any(similarity(text, known) >= threshold for known in texts):
             continue
         texts.append(text)
-        admitted.append(
-            {
-                "id": f"m{born + len(admitted) + 1}",
-                "mindset": draft.mindset,
-                "strategy": draft.strategy,
-                "origin": origin,
-                "parents": [parent["id"] for parent in parents],
-                "generation": max((parent["generation"] + 1 for parent in parents), default=0),
-            }
-        )
+        thought: MetaThought = {
+            "id": f"m{born + len(admitted) + 1}",
+            "mindset": draft.mindset,
+            "strategy": draft.strategy,
+            "origin": origin,
+            "parents": [parent["id"] for parent in parents],
+            "generation": max((parent["generation"] + 1 for parent in parents), default=int(operator is not None)),
+        }
+        if operator is not None:
+            thought["operator"] = operator
+        admitted.append(thought)
     return admitted
 
 
@@ -92,12 +132,29 @@ def interleave(*sources: Sequence[tuple[Draft, Origin]]) -> list[tuple[Draft, Or
     return [draft for draft in chain.from_iterable(zip_longest(*sources)) if draft is not None]
 
 
-def arm_statistics(pool: Sequence[MetaThought], candidates: Sequence[Candidate]) -> list[Arm]:
+def arm_statistics(pool: Sequence[MetaThought], candidates: Sequence[Candidate]) -> list[Member]:
     """What each meta-thought of the pool has earned so far, in the pool's order."""
-    pulls = {thought["id"]: 0 for thought in pool}
-    rewards: dict[str, list[float]] = {thought["id"]: [] for thought in pool}
+    place = {thought["id"]: index for index, thought in enumerate(pool)}
+    pulls = [0] * len(pool)
+    rewards: list[list[float]] = [[] for _ in pool]
+    remarks: list[list[Remark]] = [[] for _ in pool]
     for candidate in candidates:
-        pulls[candidate["meta_thought"]] += 1
+        index = place[candidate["meta_thought"]]
+        pulls[index] += 1
         if candidate["reward"] is not None:
-            rewards[candidate["meta_thought"]].append(candidate["reward"])
-    return [Arm(pulls[name], tuple(rewards[name])) for name in pulls]
+            rewards[index].append(candidate["reward"])
+        if candidate["critique"]:
+            remarks[index].append(Remark(candidate["critique"], candidate["reward"]))
+    return [
+        Member(
+            pulls[index],
+            tuple(rewards[index]),
+            tuple(remarks[index]),
+            tuple(place[parent] for parent in thought["parents"] if parent in place),
+            thought.get("operator"),
+            is_fixed=thought["origin"] in {"fixed", "refinement"},
+            breeds=thought["origin"] not in {"refinement", "synthesis"},
+            retired=thought.get("retired", False),
+        )
+        for index, thought in enumerate(pool)
+    ]

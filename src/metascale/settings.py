@@ -10,7 +10,9 @@ from metascale.answers import Kind
 from metascale.errors import UnknownNameError
 from metascale.reliability import Reliability
 
-PolicyName = Literal["ucb", "softmax", "round_robin"]
+PolicyName = Literal[
+    "upper_tail", "ucb", "softmax", "round_robin", "single", "thompson", "max_ucb", "successive_halving"
+]
 RewardName = Literal["judge", "panel", "critique", "pairwise", "reward_model", "agreement", "verifier"]
 
 
@@ -95,9 +97,10 @@ class MetaScaleSettings(BaseModel):
         json_schema_extra=_on("select_arm"),
     )
     policy: Annotated[PolicyName, _known("policy", PolicyName)] = Field(
-        default="ucb",
-        description="Which meta-thoughts to sample from: 'ucb', the paper's mini-batch rule 'softmax', or each in turn "
-        "('round_robin': METASCALE without its bandit).",
+        default="upper_tail",
+        description="Which meta-thoughts to sample from: those whose best answers may be best ('upper_tail', ours), "
+        "the paper's 'ucb' or its mini-batch rule 'softmax', 'thompson', 'max_ucb', 'successive_halving', each in turn "
+        "('round_robin': METASCALE without its bandit), or plain chain of thought alone ('single': best-of-N).",
         json_schema_extra=_on("select_arm"),
     )
     beta: float = Field(
@@ -139,6 +142,18 @@ class MetaScaleSettings(BaseModel):
         "and is dropped. (Ours.)",
         json_schema_extra=_on("initialize_pool", "evolve"),
     )
+    evolution: Literal["gated", "always", "off"] = Field(
+        default="gated",
+        description="When the pool evolves: only while children are worth their pulls ('gated', ours), at every "
+        "interval and from the arms of highest UCB, as in the paper ('always'), or never ('off').",
+        json_schema_extra=_on("evolve"),
+    )
+    operators: Literal["all", "combine"] = Field(
+        default="all",
+        description="How children are bred: by combining and refining parents, as in the paper ('combine'), or also by "
+        "diagnosing one, contrasting two, or composing afresh, whichever has fared best ('all', ours).",
+        json_schema_extra=_on("evolve"),
+    )
     evolve_every: int = Field(
         default=2,
         ge=0,
@@ -150,7 +165,7 @@ class MetaScaleSettings(BaseModel):
         default=2,
         ge=1,
         le=16,
-        description="Meta-thoughts of highest UCB that one evolution breeds from. (Ours.)",
+        description="Meta-thoughts that are combined in one evolution. (Ours.)",
         json_schema_extra=_on("evolve"),
     )
     children: int = Field(
@@ -159,6 +174,19 @@ class MetaScaleSettings(BaseModel):
         le=16,
         description="Meta-thoughts that one evolution adds to the pool. (Ours.)",
         json_schema_extra=_on("evolve"),
+    )
+    max_pool: int = Field(
+        default=32,
+        ge=2,
+        le=10_000,
+        description="Meta-thoughts that may be in play at once: when so many are, a child comes only where one that "
+        "cannot plausibly win any more retires. (Ours.)",
+        json_schema_extra=_on("evolve"),
+    )
+    refine: bool = Field(
+        default=False,
+        description="Let the bandit also choose to refine one of the best answers with its critique, as one more arm.",
+        json_schema_extra=_on("initialize_pool", "select_arm"),
     )
     temperature: float | None = Field(
         default=1.0,
@@ -322,6 +350,30 @@ class MetaScaleSettings(BaseModel):
                 if name not in cls.model_fields:
                     raise UnknownNameError("setting", str(name), cls.model_fields)
         return values
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Self:
+        """The paper's way to search (Liu et al. 2026, section 3), as far as it is known.
+
+        A pool of 8, UCB on the mean (`policy="softmax"` is its mini-batch rule), evolution by combining the arms of
+        highest UCB, and the answer of the highest single score. What the paper does not say (budget, beta, intervals)
+        stays as everywhere else.
+
+        Args:
+            changes: any other settings.
+
+        Raises:
+            pydantic.ValidationError: a setting is not valid.
+        """
+        preset: dict[str, Any] = {
+            "pool_size": 8,
+            "policy": "ucb",
+            "evolution": "always",
+            "operators": "combine",
+            "confirm": 0,
+            "final_choice": "best",
+        }
+        return cls.model_validate(preset | changes)
 
     def overlaid_by(self, other: Self) -> Self:
         """These settings with every field that `other` sets explicitly.

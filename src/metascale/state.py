@@ -7,7 +7,7 @@ bytes that a run writes grow linearly with its budget.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from langchain_core.messages import AnyMessage
 from langgraph.channels.delta import DeltaChannel
@@ -17,7 +17,8 @@ from typing_extensions import TypedDict
 
 from metascale.usage import Usage, add_usage
 
-Origin = Literal["fixed", "self_composed", "retrieved", "builtin", "evolved", "synthesis"]
+Origin = Literal["fixed", "self_composed", "retrieved", "builtin", "evolved", "refinement", "synthesis"]
+OperatorName = Literal["combine", "diagnose", "contrast", "compose"]
 Status = Literal["ok", "truncated", "refused", "empty", "failed"]
 StopReason = Literal[
     "budget",
@@ -49,9 +50,13 @@ class MetaThought(TypedDict):
     origin: Origin
     """Where it came from."""
     parents: list[str]
-    """Ids of the meta-thoughts that it was bred from; empty unless evolved."""
+    """Ids of the meta-thoughts that it was bred from; empty unless evolved, and where nothing was inherited."""
     generation: int
-    """0 for the first pool, else one more than the highest of its parents."""
+    """0 for the first pool, else one more than the highest of its parents, and 1 without any."""
+    operator: NotRequired[OperatorName]
+    """What bred it; absent unless evolved."""
+    retired: NotRequired[bool]
+    """Whether it made room for another and is never pulled again; absent means no. Its samples still count."""
 
 
 class Look(TypedDict):
@@ -72,6 +77,8 @@ class Candidate(TypedDict):
     """Round that planned it, from 1."""
     meta_thought: str
     """Id of the meta-thought that it was sampled under."""
+    refines: int | None
+    """Id of the sample that it refines; null for a new answer."""
     status: Status
     """`truncated`, `refused` and `empty` are answers with a flaw; `failed` is no answer at all."""
     text: str
@@ -99,6 +106,7 @@ class Pull(TypedDict):
 
     id: int
     meta_thought: str
+    refines: int | None
 
 
 class Finalist(TypedDict):
@@ -156,6 +164,11 @@ class Result(TypedDict):
     confidence: float | None
     """How sure the choice is: the probability that no other answer is better, by the scores and their noise; a lower
     bound, and null where nothing was judged again."""
+    regret: float
+    """What all samples lost against always pulling the arm of the highest mean, in hindsight, in units of reward."""
+    progress: list[float | None]
+    """After each round, by how much one more sample was expected to raise the highest reward; null while too little
+    was known."""
     notes: list[str]
     """What went wrong or was replaced on the way, one line each."""
 
@@ -214,6 +227,15 @@ class State(TypedDict):
     remaining_steps: RemainingSteps
 
 
+class Refined(TypedDict):
+    """The answer that a sample refines."""
+
+    id: int
+    meta_thought: MetaThought
+    text: str
+    critique: str | None
+
+
 class Sampling(TypedDict):
     """What `generate` is sent: the conversation and one planned sample."""
 
@@ -221,3 +243,4 @@ class Sampling(TypedDict):
     id: int
     round: int
     meta_thought: MetaThought
+    refined: Refined | None

@@ -1,8 +1,41 @@
 """Bandit policies: pure functions from the arms' statistics to a round of pulls. One policy a file."""
 
-from metascale.bandits.base import Arm, Policy, mean_rewards
-from metascale.bandits.round_robin import RoundRobin
-from metascale.bandits.softmax import Softmax
-from metascale.bandits.ucb import UCB, ucb_scores
+from collections.abc import Callable
 
-__all__ = ["UCB", "Arm", "Policy", "RoundRobin", "Softmax", "mean_rewards", "ucb_scores"]
+from metascale.bandits.base import Arm, Policy, mean_rewards
+from metascale.bandits.max_ucb import MaxUCB
+from metascale.bandits.round_robin import RoundRobin
+from metascale.bandits.single import Single
+from metascale.bandits.softmax import Softmax
+from metascale.bandits.successive_halving import SuccessiveHalving
+from metascale.bandits.thompson import Thompson
+from metascale.bandits.ucb import UCB, ucb_scores
+from metascale.bandits.upper_tail import UpperTail
+
+POLICIES: dict[str, Callable[..., Policy]] = {
+    "upper_tail": UpperTail,
+    "ucb": UCB,
+    "softmax": Softmax,
+    "round_robin": RoundRobin,
+    "single": Single,
+    "thompson": Thompson,
+    "max_ucb": MaxUCB,
+    "successive_halving": SuccessiveHalving,
+}
+"""Every policy by name. Each is a frozen dataclass whose fields all have defaults."""
+
+__all__ = [
+    "POLICIES",
+    "UCB",
+    "Arm",
+    "MaxUCB",
+    "Policy",
+    "RoundRobin",
+    "Single",
+    "Softmax",
+    "SuccessiveHalving",
+    "Thompson",
+    "UpperTail",
+    "mean_rewards",
+    "ucb_scores",
+]

@@ -13,6 +13,7 @@ from inspect_ai import Task, eval_set, task_with
 from inspect_ai.log import EvalLog
 from inspect_ai.model import get_model
 
+from metascale.budget import PULLS_AN_ARM
 from metascale.errors import ModelSetupError, UnknownNameError
 from metascale.evals.models import RECORDED, SIMULATED
 from metascale.evals.solvers import SOLVERS
@@ -184,13 +185,15 @@ def _judgements(settings: MetaScaleSettings) -> int:
 
 
 def _evolutions(settings: MetaScaleSettings) -> int:
-    """Times that a run evolves when nothing goes wrong."""
-    if settings.evolve_every == 0:
+    """Times that a run evolves when nothing goes wrong: at most, where evolution is gated or the pool gets full."""
+    if settings.evolution == "off" or settings.evolve_every == 0:
         return 0
+    budget_an_arm = PULLS_AN_ARM if settings.evolution == "gated" else 0
     arms, pulled, rounds, evolved_at, count = settings.pool_size, 0, 0, 0, 0
     while pulled < settings.budget:
         pulled, rounds = pulled + min(settings.batch_size, settings.budget - pulled), rounds + 1
-        if rounds - evolved_at >= settings.evolve_every and arms <= pulled < settings.budget:
+        is_time = rounds - evolved_at >= settings.evolve_every and arms <= pulled < settings.budget
+        if is_time and settings.budget >= budget_an_arm * min(arms, settings.max_pool):
             arms, evolved_at, count = arms + settings.children, rounds, count + 1
     return count
 

@@ -14,10 +14,14 @@ from metascale.errors import MetaScaleError
 from metascale.evals.answers_given import AnswerGiven, Battle, Sampled
 from metascale.evals.models import SIMULATED
 from metascale.evals.solvers import RECORD, SOLVERS
+from metascale.settings import MetaScaleSettings
 
 
 class LogError(MetaScaleError):
     """A log cannot be read, or is none of a method of metascale."""
+
+
+DEFAULT_POLICY = MetaScaleSettings().policy
 
 
 def read_logs(paths: Iterable[Path]) -> list[AnswerGiven]:
@@ -72,7 +76,7 @@ def _method(log: EvalLog) -> tuple[str, dict[str, Any]] | None:
 def _label(method: str, arguments: Mapping[str, Any]) -> str:
     """A method's name with what was changed of it, so that an ablation is never taken for the method itself."""
     changes = {**(arguments.get("settings") or {})}
-    if arguments.get("policy", "ucb") != "ucb":
+    if arguments.get("policy", DEFAULT_POLICY) != DEFAULT_POLICY:
         changes["policy"] = arguments["policy"]
     if not changes:
         return method

@@ -30,7 +30,7 @@ def _solver(name: str) -> Callable[..., Solver]:
     def answer(
         budget: int = 16,
         batch_size: int = 4,
-        policy: str = "ucb",
+        policy: str = "upper_tail",
         model: str | None = None,
         judge_model: str | None = None,
         seed: int | None = None,

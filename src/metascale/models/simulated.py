@@ -54,6 +54,8 @@ STRATEGIES = (
     "Name the tempting mistake, and show why it is one.",
     "Put the numbers back into the story and see whether it holds.",
 )
+KEPT = 0.9
+"""Share of right answers that refining leaves right; a wrong one is simply tried again."""
 KINDS = 5
 """Hidden kinds of task."""
 SELF_DISCOVER = ("self_discover_select", "self_discover_adapt", "self_discover_compose")
@@ -62,7 +64,8 @@ JUDGES = ("judge", "judge_examiner", "judge_sceptic")
 COMPARISONS = ("pairwise", "pairwise_sceptic")
 """Wordings of one and the same request, for the better of two answers."""
 PROMPT_NAMES = (
-    *("compose", "abstract", "evolve", "synthesize"),
+    *("compose", "abstract", "synthesize"),
+    *("evolve", "evolve_diagnose", "evolve_contrast", "evolve_compose"),
     *(*JUDGES, "judge_list", "check_critique", *COMPARISONS, "arena_judge"),
     *("find_mistake", "grade_reason", "improve_rubric"),
     *SELF_DISCOVER,
@@ -150,7 +153,7 @@ class SimulatedChatModel(BaseChatModel):
         rng = np.random.default_rng(None if self.seed is None else [self.seed, *self._content(system, asked)])
         material = dict(prompts.fenced(asked))
         text = {
-            "solve": lambda: _solve(prompts.without_task(system), asked, rng),
+            "solve": lambda: _answer(prompts.without_task(system), messages, rng),
             "judge": lambda: json.dumps(_judge(material, rng)),
             "judge_list": lambda: _judge_list(material, rng),
             "check_critique": lambda: _check(material, rng),
@@ -163,6 +166,9 @@ class SimulatedChatModel(BaseChatModel):
             "abstract": lambda: _design(system, [], rng),
             "synthesize": lambda: _synthesize(material),
             "evolve": lambda: _design(system, _parts_of(asked), rng),
+            "evolve_diagnose": lambda: _design(system, _parts_of(asked), rng),
+            "evolve_contrast": lambda: _design(system, _parts_of(asked), rng),
+            "evolve_compose": lambda: _design(system, [], rng),
             "self_discover_select": lambda: json.dumps({"modules": _some_modules(rng)}),
             "self_discover_adapt": lambda: json.dumps({"modules": _some_modules(rng)}),
             "self_discover_compose": lambda: json.dumps({"plan": "\n".join(_some_moves(rng))}),
@@ -190,6 +196,16 @@ def kind_of_request(system: str) -> str:
     """
     name = next((name for name in PROMPT_NAMES if system.startswith(_opening(name))), "solve")
     return "judge" if name in JUDGES else "pairwise" if name in COMPARISONS else name
+
+
+def _answer(thought: str, messages: Sequence[BaseMessage], rng: np.random.Generator) -> str:
+    """A new answer to the question, or one that refines the answer before it."""
+    asked = [str(message.text) for message in messages if message.type == "human"] or [""]
+    if len(asked) < 2 or not asked[-1].startswith(prompts.load("refine").partition("\n")[0]):
+        return _solve(thought, asked[-1], rng)
+    before = next(message.text for message in reversed(messages) if message.type == "ai")
+    is_right = extract(before) == _answers().get(squeeze(asked[-2]))
+    return before if is_right and rng.random() < KEPT else _solve(thought, asked[-2], rng)
 
 
 def _solve(thought: str, question: str, rng: np.random.Generator) -> str:

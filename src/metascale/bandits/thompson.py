@@ -1,0 +1,86 @@
+"""Thompson sampling for the best of what is left, with arms that learn from one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from metascale.bandits.base import Arm, Moments, highest, moments, unpulled
+
+PRIOR_SPREAD = 0.07
+"""Standard deviation that arm means are expected to have about one another before any reward is seen. Ours."""
+
+PRIOR_ARMS = 2.0
+"""How many arms' worth of evidence `PRIOR_SPREAD` is. Ours: outweighed as soon as a pool of eight was sampled."""
+
+PRIOR_REWARDS = 6.0
+"""Degrees of freedom that the pooled variance has as every arm's prior. Ours: twice what a point estimate needs
+(`PSEUDO_OBSERVATIONS`), because a draw under 3 of them is often so large that the arm is pulled for that alone."""
+
+LARGEST_VARIANCE = 0.25
+"""No variable in [0, 1] varies more (Popoviciu's inequality)."""
+
+
+def expected_maximum(draws: int) -> float:
+    """The expected maximum of independent standard normal draws, by Blom's formula (1958).
+
+    Exact for one draw and within 0.026 of the true value up to 100,000, where that was computed by quadrature.
+
+    Args:
+        draws: at least 1.
+    """
+    return -NormalDist().inv_cdf(0.625 / (draws + 0.25))
+
+
+def common_normal(known: Moments) -> tuple[float, float]:
+    """Mean and variance of the normal distribution that the arms' means are taken to come from.
+
+    The mean is that of the arms' means. The variance is their sum of squares about it, less what the rewards' own
+    variance explains (never below 0), plus `PRIOR_ARMS` times `PRIOR_SPREAD**2`, over their number less 1 plus
+    `PRIOR_ARMS`: a method-of-moments estimate with a weak prior, ours. Arms of which nothing is scored do not count.
+    """
+    scored = known.scored > 0
+    if not scored.any():
+        return 0.5, PRIOR_SPREAD**2
+    means = known.means[scored]
+    center, count = float(means.mean()), len(means)
+    noise = float((known.pooled / known.scored[scored]).sum()) * (1 - 1 / count)
+    squares = max(0.0, float(np.square(means - center).sum()) - noise)
+    return center, (squares + PRIOR_ARMS * PRIOR_SPREAD**2) / (count - 1 + PRIOR_ARMS)
+
+
+@dataclass(frozen=True)
+class Thompson:
+    """Pulls the arm that is best under one draw of what is unknown, a fresh draw for every pull.
+
+    Rewards of an arm are taken as normal with a mean and a variance of its own; the means come from one normal
+    distribution (`common_normal`) and the variances from one inverse chi-squared distribution about the pooled
+    variance (`moments`), so that arms with few rewards borrow from the others. For each pull every arm's variance is
+    drawn from its posterior (at most 0.25), then its mean given that, and the arm with the highest
+    `mean + sd * expected_maximum(left)` is pulled: the expected best of all that is left, were it spent on this arm.
+
+    Pulls without a reward, those planned in this round and those unscored, narrow the posterior of an arm but do not
+    move it. Ours: otherwise an arm that never gets scored would stay a gamble for ever.
+    """
+
+    def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:
+        """Choose `size` pulls; see `Policy.plan`."""
+        plan = unpulled(arms, size)
+        known = moments(arms, PRIOR_REWARDS)
+        center, between = common_normal(known)
+        evidence = between * known.scored
+        pulls = np.array([arm.pulls for arm in arms], dtype=np.float64)
+        pulls[plan] += 1
+        while len(plan) < size:
+            freedom = np.maximum(pulls - 1, 0) + PRIOR_REWARDS
+            variances = np.minimum(known.variances * freedom / rng.chisquare(freedom), LARGEST_VARIANCE)
+            means = center + (known.means - center) * evidence / (evidence + variances)
+            errors = np.sqrt(1 / (1 / between + pulls / variances))
+            draws = means + errors * rng.standard_normal(len(arms))
+            best = highest(draws + np.sqrt(variances) * expected_maximum(left - len(plan)), rng)
+            plan.append(best)
+            pulls[best] += 1
+        return plan

@@ -1,0 +1,30 @@
+"""The genetic step's pure part: who breeds, how, whether it pays, and who makes room. One decision a file."""
+
+from metascale.evolution.combine import Combine
+from metascale.evolution.compose import Compose
+from metascale.evolution.contrast import Contrast
+from metascale.evolution.diagnose import Diagnose
+from metascale.evolution.gate import children_pay
+from metascale.evolution.operator_choice import choose_operator
+from metascale.evolution.operators import Operator
+from metascale.evolution.parents import by_front, by_ucb
+from metascale.evolution.retirement import retirable, room
+from metascale.state import OperatorName
+
+OPERATORS: dict[OperatorName, Operator] = {
+    "combine": Combine(),
+    "diagnose": Diagnose(),
+    "contrast": Contrast(),
+    "compose": Compose(),
+}
+
+__all__ = [
+    "OPERATORS",
+    "Operator",
+    "by_front",
+    "by_ucb",
+    "children_pay",
+    "choose_operator",
+    "retirable",
+    "room",
+]

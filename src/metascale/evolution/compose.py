@@ -1,0 +1,31 @@
+"""Compose afresh: the control of the other operators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metascale import prompts
+from metascale.evolution.operators import described
+from metascale.pool import Member
+from metascale.state import MetaThought
+
+
+class Compose:
+    """No parents: the model composes for the task, told what is in play already. Ours."""
+
+    prompt = "evolve_compose"
+
+    def parents(self, members: Sequence[Member], ranked: Sequence[int], count: int) -> list[int]:  # noqa: ARG002
+        """Nobody; see `Operator.parents`."""
+        return []
+
+    def material(
+        self,
+        pool: Sequence[MetaThought],
+        members: Sequence[Member],
+        parents: Sequence[int],  # noqa: ARG002
+        tag: str,
+    ) -> list[str]:
+        """Every arm that is not retired; see `Operator.material`."""
+        in_play = [thought for thought, member in zip(pool, members, strict=True) if not member.retired]
+        return [prompts.fence("known", described(thought), tag) for thought in in_play]

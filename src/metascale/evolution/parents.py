@@ -1,0 +1,93 @@
+"""Who may have children: the arms in the order in which evolution asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from metascale.bandits import ucb_scores
+from metascale.evolution.estimates import upper_tails
+from metascale.pool import Member, similarity
+
+REMARKS_READ = 4
+"""Remarks on an arm's answers that are read, the latest ones. Ours."""
+SAME_KIND = 0.5
+"""Similarity from which two critiques are of one kind. Ours."""
+
+
+def by_ucb(members: Sequence[Member], beta: float) -> list[int]:
+    """The arms with a reward that are not retired, highest UCB first (paper, section 3, phase 3).
+
+    Args:
+        members: the pool.
+        beta: weight of exploration in the UCB.
+
+    Returns:
+        Indices into `members`.
+    """
+    ranked = np.argsort(-ucb_scores(members, beta), kind="stable")
+    return [int(index) for index in ranked if _may_breed(members[index])]
+
+
+def by_front(members: Sequence[Member]) -> list[int]:
+    """The arms with a reward that are not retired: a front of different merits first, then the rest by upper tail.
+
+    The merits of an arm are the kinds of critique of which its answer is the best one, and the run's highest reward. A
+    kind whose best answer is below the mean of all rewards is no merit. The order begins with the highest upper tail
+    and goes on with the arm that adds most merits to those before it, ties by upper tail, while one adds any. So
+    parents differ in what they are good at, as on GEPA's front (arXiv 2507.19457); kinds of critique in the place of
+    its instances are ours.
+
+    Args:
+        members: the pool.
+
+    Returns:
+        Indices into `members`.
+    """
+    waiting = [index for index, member in enumerate(members) if _may_breed(member)]
+    if not waiting:
+        return []
+    tails = upper_tails(members)
+    waiting.sort(key=lambda index: -tails[index])
+    merits = _merits(members, waiting)
+    order = [waiting.pop(0)]
+    covered = set(merits[order[0]])
+    while waiting:
+        gains = [len(merits[index] - covered) for index in waiting]
+        if max(gains) == 0:
+            break
+        chosen = waiting.pop(gains.index(max(gains)))
+        covered |= merits[chosen]
+        order.append(chosen)
+    return order + waiting
+
+
+def _may_breed(member: Member) -> bool:
+    return bool(member.rewards) and member.breeds and not member.retired
+
+
+def _merits(members: Sequence[Member], places: Sequence[int]) -> dict[int, set[int]]:
+    """What each arm is best at: numbers of kinds of critique, and -1 for the highest reward."""
+    everything = [reward for member in members for reward in member.rewards]
+    mean = sum(everything) / len(everything)
+    top = max(max(members[index].rewards) for index in places)
+    kinds: list[str] = []
+    best: list[dict[int, float]] = []
+    for index in places:
+        for remark in members[index].remarks[-REMARKS_READ:]:
+            if remark.reward is None:
+                continue
+            kind = next((k for k, known in enumerate(kinds) if similarity(known, remark.critique) >= SAME_KIND), None)
+            if kind is None:
+                kind = len(kinds)
+                kinds.append(remark.critique)
+                best.append({})
+            best[kind][index] = max(remark.reward, best[kind].get(index, 0.0))
+    found: dict[int, set[int]] = {index: {-1} if max(members[index].rewards) == top else set() for index in places}
+    for kind, earned in enumerate(best):
+        highest = max(earned.values())
+        for index, reward in earned.items():
+            if reward == highest >= mean:
+                found[index].add(kind)
+    return found

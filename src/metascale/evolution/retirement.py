@@ -1,0 +1,52 @@
+"""Which arms make room in a full pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metascale.evolution.estimates import estimate, upper_tails
+from metascale.pool import Member
+
+IMPLAUSIBLE = 2.0
+"""Standard errors by which an arm's mean must lie below the best. Ours: a chance of about one in twenty or less."""
+
+
+def retirable(members: Sequence[Member]) -> list[int]:
+    """The arms that cannot plausibly win any more, the least promising first.
+
+    Such an arm's mean lies `IMPLAUSIBLE` standard errors of the difference below the best mean. Fixed arms, arms that
+    were never scored, the arm with the best mean, the one with the best upper tail and those that gave the best answer
+    are never among them. Ours.
+
+    Args:
+        members: the pool, in order of birth.
+
+    Returns:
+        Indices into `members`.
+    """
+    if not any(member.rewards for member in members):
+        return []
+    now, tails = estimate(members), upper_tails(members)
+    active = [index for index, member in enumerate(members) if member.rewards and not member.retired]
+    if not active:
+        return []
+    best = max(active, key=lambda index: now.means[index])
+    top = max(max(members[index].rewards) for index in active)
+
+    def is_hopeless(index: int) -> bool:
+        error = float((now.errors[index] ** 2 + now.errors[best] ** 2) ** 0.5)
+        return bool(now.means[index] + IMPLAUSIBLE * error < now.means[best])
+
+    tallest = max(active, key=lambda index: tails[index])
+    hopeless = [
+        index
+        for index in active
+        if not members[index].is_fixed and index != tallest and max(members[index].rewards) < top and is_hopeless(index)
+    ]
+    return sorted(hopeless, key=lambda index: tails[index])
+
+
+def room(members: Sequence[Member], max_pool: int) -> int:
+    """Children that the pool can take in: free places, and those that arms can make by retiring; at least 0."""
+    active = sum(not member.retired for member in members)
+    return max(0, max_pool - active + len(retirable(members)))

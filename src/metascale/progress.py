@@ -1,0 +1,56 @@
+"""How a search went: its regret in hindsight, and what it could still expect after each round (after MRT).
+
+MRT (arXiv 2503.07572) asks of each further episode how much it adds, and of the whole what an oracle would have saved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from metascale.bandits import Arm, mean_rewards
+from metascale.state import Candidate
+from metascale.stopping import expected_progress
+
+
+def regret(arms: Sequence[Arm]) -> float:
+    """Cumulative regret in hindsight: what all pulls lost against always pulling the arm of the highest mean.
+
+    An arm of which nothing was scored counts as an average one, as it does for the policies.
+
+    Args:
+        arms: every arm; may be none.
+
+    Returns:
+        At least 0, in units of reward; 0 where nothing was pulled.
+    """
+    pulled = [arm for arm in arms if arm.pulls]
+    if not pulled:
+        return 0.0
+    means = mean_rewards(pulled)
+    return float(sum(arm.pulls * (means.max() - mean) for arm, mean in zip(pulled, means, strict=True)))
+
+
+def progress(candidates: Sequence[Candidate]) -> list[float | None]:
+    """After each round, by how much one more sample was expected to raise the highest reward.
+
+    Args:
+        candidates: the samples of a run.
+
+    Returns:
+        One value a round, as `expected_progress` gives it for the arms that were pulled by then; None while too little
+        was known.
+    """
+    pulls: dict[str, int] = {}
+    rewards: dict[str, list[float]] = {}
+    found: list[float | None] = []
+    ordered = sorted(candidates, key=lambda c: (c["round"], c["id"]))
+    for index, candidate in enumerate(ordered):
+        arm = candidate["meta_thought"]
+        pulls[arm] = pulls.get(arm, 0) + 1
+        if candidate["reward"] is not None:
+            rewards.setdefault(arm, []).append(candidate["reward"])
+        if index + 1 == len(ordered) or ordered[index + 1]["round"] != candidate["round"]:
+            expected = expected_progress([Arm(count, tuple(rewards.get(name, ()))) for name, count in pulls.items()])
+            found.append(round(expected, 6) if math.isfinite(expected) else None)
+    return found

@@ -1,0 +1,360 @@
+"""Every bandit policy: what all promise, what each is for, and a landscape on which the default earns its place."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate
+from scipy.stats import norm
+
+from metascale.bandits import (
+    POLICIES,
+    UCB,
+    Arm,
+    MaxUCB,
+    Policy,
+    RoundRobin,
+    Single,
+    SuccessiveHalving,
+    Thompson,
+    UpperTail,
+)
+from metascale.bandits.base import highest, moments
+from metascale.bandits.max_ucb import scaled_maxima
+from metascale.bandits.successive_halving import quotas
+from metascale.bandits.thompson import common_normal, expected_maximum
+
+REWARDS = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0]))
+MISSING = st.one_of(st.integers(0, 2), st.just(10_000))
+ARM = st.lists(REWARDS, max_size=6).flatmap(
+    lambda rewards: st.builds(lambda missing: Arm(len(rewards) + missing, tuple(rewards)), MISSING)
+)
+ARMS = st.lists(ARM, min_size=1, max_size=12)
+COMPARING = [name for name in POLICIES if name != "single"]
+every_policy = pytest.mark.parametrize("policy", [make() for make in POLICIES.values()], ids=list(POLICIES))
+comparing_policy = pytest.mark.parametrize("policy", [POLICIES[name]() for name in COMPARING], ids=COMPARING)
+few = settings(max_examples=40, deadline=None)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def arm(*rewards: float) -> Arm:
+    return Arm(len(rewards), rewards)
+
+
+@every_policy
+@few
+@given(arms=ARMS, size=st.integers(1, 20), beyond=st.sampled_from([0, 1, 50, 10**12]))
+def test_a_plan_is_a_whole_round_of_known_arms_and_repeats(
+    policy: Policy, arms: list[Arm], size: int, beyond: int
+) -> None:
+    plan = policy.plan(arms, size, rng(), left=size + beyond)
+    assert len(plan) == size
+    assert all(type(index) is int and 0 <= index < len(arms) for index in plan)
+    assert plan == policy.plan(arms, size, rng(), left=size + beyond)
+
+
+@comparing_policy
+@few
+@given(arms=ARMS, size=st.integers(1, 20))
+def test_every_arm_is_pulled_before_any_is_compared(policy: Policy, arms: list[Arm], size: int) -> None:
+    fresh = [index for index, arm in enumerate(arms) if arm.pulls == 0]
+    assert policy.plan(arms, size, rng(), left=size + 9)[: len(fresh)] == fresh[:size]
+
+
+@every_policy
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
+def test_equal_rewards_favour_no_arm(policy: Policy, value: float) -> None:
+    arms = [arm(*[value] * 5)] * 4
+    first = Counter(policy.plan(arms, 1, rng(seed), left=30)[0] for seed in range(200))
+    assert set(first) == ({0} if isinstance(policy, Single) else {0, 1, 2, 3})
+    assert min(first.values()) > 25
+
+
+@every_policy
+def test_hundreds_of_arms_and_a_single_one(policy: Policy) -> None:
+    draws = rng(1)
+    many = [arm(*draws.random(3)) for _ in range(400)]
+    assert len(policy.plan(many, 64, rng(), left=1_000)) == 64
+    assert policy.plan([arm(0.3, 0.4)], 5, rng(), left=5) == [0] * 5
+    assert policy.plan([Arm()], 5, rng(), left=5) == [0] * 5
+
+
+@pytest.mark.parametrize("name", ["ucb", "softmax", "round_robin", "max_ucb", "successive_halving", "upper_tail"])
+@few
+@given(
+    arms=st.lists(ARM.filter(lambda arm: arm.pulls > 0), min_size=1, max_size=8),
+    size=st.integers(1, 10),
+    data=st.data(),
+)
+def test_without_ties_the_order_of_arms_is_nothing(name: str, arms: list[Arm], size: int, data: st.DataObject) -> None:
+    policy = POLICIES[name]()
+    plans = [policy.plan(arms, size, rng(seed), left=size + 20) for seed in range(6)]
+    order = data.draw(st.permutations(range(len(arms))))
+    moved = policy.plan([arms[index] for index in order], size, rng(), left=size + 20)
+    if all(plan == plans[0] for plan in plans) and name != "softmax":
+        assert [order[index] for index in moved] == plans[0]
+    if all(sorted(plan) == sorted(plans[0]) for plan in plans):
+        assert sorted(order[index] for index in moved) == sorted(plans[0])
+
+
+def test_thompson_is_indifferent_to_the_order_of_arms_in_distribution() -> None:
+    arms = [arm(0.4, 0.6, 0.5), arm(0.7, 0.5), arm(0.55, 0.6, 0.5, 0.4)]
+    there = Counter(Thompson().plan(arms, 3_000, rng(1), left=3_000)[:400])
+    back = Counter(2 - index for index in Thompson().plan(arms[::-1], 3_000, rng(2), left=3_000)[:400])
+    assert all(abs(there[index] - back[index]) < 100 for index in range(3))
+
+
+@pytest.mark.parametrize("name", [name for name in COMPARING if name != "round_robin"])
+@pytest.mark.parametrize("size", [1, 4])
+def test_the_best_of_clearly_different_arms_gets_most_pulls(name: str, size: int) -> None:
+    draws = rng(5)
+    rewards: list[list[float]] = [[], [], [], []]
+    for left in range(40, 0, -size):
+        for index in POLICIES[name]().plan([arm(*earned) for earned in rewards], size, rng(left), left=left):
+            rewards[index].append(float(np.clip(draws.normal((0.2, 0.2, 0.7, 0.2)[index], 0.08), 0, 1)))
+    assert len(rewards[2]) >= 15
+    assert max(map(len, rewards)) == len(rewards[2])
+
+
+@pytest.mark.parametrize("name", ["ucb", "upper_tail", "max_ucb", "thompson", "successive_halving"])
+def test_a_round_is_spread_over_arms_that_look_alike(name: str) -> None:
+    alike = [arm(0.4, 0.6, 0.5), arm(0.5, 0.4, 0.6), arm(0.6, 0.5, 0.4), arm(0.5, 0.6, 0.4)]
+    assert len(set(POLICIES[name]().plan(alike, 8, rng(), left=40))) == 4
+
+
+@pytest.mark.parametrize("name", ["ucb", "upper_tail", "max_ucb", "thompson", "round_robin", "successive_halving"])
+def test_an_arm_that_never_gets_scored_does_not_take_the_budget(name: str) -> None:
+    policy, draws = POLICIES[name](), rng(3)
+    arms = [Arm(), Arm(), Arm()]
+    for left in range(60, 0, -1):
+        (index,) = policy.plan(arms, 1, rng(left), left=left)
+        earned = () if index == 0 else (float(draws.normal(0.5, 0.1)),)
+        arms[index] = Arm(arms[index].pulls + 1, arms[index].rewards + earned)
+    assert arms[0].pulls <= 25
+
+
+def test_scores_that_differ_only_by_rounding_are_ties() -> None:
+    scores = np.array([0.1 + 0.2, 0.3, 0.29])
+    assert {highest(scores, rng(seed)) for seed in range(30)} == {0, 1}
+
+
+def test_moments_draw_variances_together() -> None:
+    known = moments([arm(0.2, 0.4), arm(0.5, 0.5, 0.8), Arm(3, (0.7,)), Arm(2)])
+    everything = [0.2, 0.4, 0.5, 0.5, 0.8, 0.7]
+    pooled = (0.02 + 0.06 + np.var(everything)) / (1 + 2 + 1)
+    assert known.scored.tolist() == [2, 3, 1, 0]
+    assert known.means == pytest.approx([0.3, 0.6, 0.7, np.mean(everything)])
+    assert known.pooled == pytest.approx(pooled)
+    assert known.variances == pytest.approx([(0.02 + 3 * pooled) / 4, (0.06 + 3 * pooled) / 5, pooled, pooled])
+
+
+def test_single_leaves_every_other_arm_alone() -> None:
+    assert Single(1).plan([Arm(), Arm(), arm(1.0)], 3, rng(), left=3) == [1, 1, 1]
+    for missing in (-1, 3):
+        with pytest.raises(ValueError, match="no arm"):
+            Single(missing).plan([Arm()] * 3, 1, rng(), left=1)
+
+
+def test_max_ucb_is_balefs_formula() -> None:
+    arms = [arm(0.2, 0.6), arm(0.4, 0.3, 0.5, 0.1), Arm(1)]
+    assert scaled_maxima(arms) == pytest.approx([0.99, 0.01 + 0.98 * 0.8, 0.01 + 0.98 * 0.9])
+    bonus = [(0.5 * math.log(8) / pulls) ** 2 for pulls in (2, 4, 1)]
+    assert bonus == pytest.approx([0.27025, 0.06756, 1.08102], abs=1e-5)
+    assert MaxUCB(0.5).plan(arms, 1, rng(), left=9) == [2]
+    assert MaxUCB(0.1).plan(arms, 1, rng(), left=9) == [0]
+    after_one = [0.99 + (0.5 * math.log(9) / 2) ** 2, 0.794 + (0.5 * math.log(9) / 4) ** 2, 0.892 + 0.25 * 1.2069]
+    assert max(after_one) == after_one[0]
+    assert MaxUCB(0.5).plan(arms, 2, rng(), left=9) == [2, 0]
+
+
+@pytest.mark.parametrize(("arms", "horizon"), [(1, 9), (2, 5), (5, 40), (8, 56), (8, 4), (256, 300)])
+def test_quotas_spend_no_more_than_the_horizon(arms: int, horizon: int) -> None:
+    ends = quotas(arms, horizon)
+    assert len(ends) == math.ceil(math.log2(arms))
+    assert ends == sorted(ends)
+    alive = [math.ceil(arms / 2**stage) for stage in range(len(ends))]
+    spent = sum(count * (end - before) for count, end, before in zip(alive, ends, [0, *ends], strict=False))
+    assert spent <= max(arms, horizon)
+
+
+@pytest.mark.parametrize("size", [1, 4, 56])
+def test_halving_halves(size: int) -> None:
+    means = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    arms = [Arm()] * 8
+    for left in range(56, 0, -size):
+        for index in SuccessiveHalving().plan(arms, size, rng(left), left=left):
+            arms[index] = Arm(arms[index].pulls + 1, (*arms[index].rewards, means[index]))
+    pulls = [one.pulls for one in arms]
+    assert sorted(pulls) == [3, 3, 3, 3, 7, 7, 15, 15]
+    if size < 56:
+        assert pulls == sorted(pulls)
+
+
+def test_halving_does_not_take_back_an_arm_that_it_dropped() -> None:
+    arms = [arm(0.5, 0.5, 0.5), arm(0.4, 0.4, 0.4), arm(0.6, 0.6, 0.6, 0.0, 0.0), arm(0.9, 0.9, 0.9, 0.8)]
+    assert quotas(4, 20) == [3, 7]
+    assert sorted(SuccessiveHalving().plan(arms, 5, rng(), left=5)) == [2, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize("draws", [1, 2, 3, 8, 64, 1_000, 100_000])
+def test_the_expected_maximum_is_close_to_the_integral(draws: int) -> None:
+    exact, _ = integrate.quad(
+        lambda z: z * draws * norm.pdf(z) * norm.cdf(z) ** (draws - 1), -8, 10, points=[0, 2, 4], limit=500
+    )
+    assert expected_maximum(draws) == pytest.approx(exact, abs=0.026)
+
+
+def test_thompson_learns_of_an_arm_from_the_others() -> None:
+    lone = arm(0.9)
+    alike = [arm(0.48, 0.5, 0.52, 0.5)] * 8
+    apart = [arm(*[mean - 0.02, mean, mean + 0.02, mean]) for mean in np.linspace(0.1, 0.9, 8)]
+    assert common_normal(moments([*alike, lone]))[1] < common_normal(moments([*apart, lone]))[1]
+
+    def share(arms: Sequence[Arm], index: int) -> float:
+        return sum(Thompson().plan(arms, 1, rng(seed), left=1) == [index] for seed in range(300)) / 300
+
+    rival = arm(0.6, 0.58, 0.62, 0.6, 0.6, 0.6)
+    unscored = Arm(1)
+    good = [arm(0.78, 0.8, 0.82, 0.8)] * 6
+    poor = [arm(0.18, 0.2, 0.22, 0.2)] * 6
+    assert share([unscored, rival, *good], 0) > share([unscored, rival, *poor], 0) + 0.02
+
+
+def test_thompson_looks_for_spread_while_much_is_left() -> None:
+    steady, varied = arm(*[0.54, 0.55, 0.56] * 6), arm(*[0.2, 0.5, 0.8] * 6)
+
+    def varied_share(left: int) -> float:
+        return sum(Thompson().plan([steady, varied], 1, rng(seed), left=left) == [1] for seed in range(200)) / 200
+
+    assert varied_share(64) > 0.9
+    assert varied_share(1) < 0.5
+
+
+def test_upper_tail_is_its_formula() -> None:
+    first, second = arm(0.3, 0.5, 0.7, 0.5), arm(0.48, 0.58)
+    pooled = (0.08 + 0.005 + np.var([0.3, 0.5, 0.7, 0.5, 0.48, 0.58])) / (3 + 1 + 1)
+    tails = [0.5 + 2 * math.sqrt((0.08 + 3 * pooled) / 6), 0.53 + 2 * math.sqrt((0.005 + 3 * pooled) / 4)]
+    width = 0.8 * math.sqrt(math.log(16 / 2)) * math.sqrt(pooled)
+    pulls, expected = [4, 2], []
+    for left in range(10, 0, -1):
+        bonus = [width * math.sqrt(math.log(1 + left / count) / count) for count in pulls]
+        expected.append(int(np.argmax(np.add(tails, bonus))))
+        pulls[expected[-1]] += 1
+    assert set(expected[:3]) == {0, 1}
+    assert UpperTail().plan([first, second], 10, rng(), left=10) == expected
+
+
+TUNED = [
+    (
+        [
+            arm(0.76),
+            arm(0.5),
+            arm(0.52, 0.54, 0.58),
+            arm(0.3),
+            arm(0.57, 0.65, 0.44),
+            arm(0.68, 0.56),
+            arm(0.72),
+            arm(0.67, 0.35, 0.51),
+        ],
+        6,
+        [0, 6, 0, 0],
+    ),
+    (
+        [
+            arm(0.36, 0.4),
+            arm(0.44, 0.56, 0.38),
+            arm(0.73, 0.45, 0.63),
+            arm(0.49, 0.3),
+            arm(0.33, 0.53),
+            arm(0.41),
+            arm(0.55),
+            arm(0.63, 0.6, 0.52),
+        ],
+        20,
+        [6, 2, 2, 2],
+    ),
+    (
+        [
+            arm(0.58, 0.63),
+            arm(0.61),
+            arm(0.52, 0.32, 0.45),
+            arm(0.42),
+            arm(0.58, 0.45, 0.29),
+            arm(0.68),
+            arm(0.41),
+            arm(0.3, 0.46, 0.2),
+        ],
+        50,
+        [5, 1, 5, 5],
+    ),
+    (
+        [
+            arm(0.54, 0.69),
+            arm(0.21, 0.61, 0.16),
+            arm(0.63, 0.37, 0.51),
+            arm(0.31),
+            arm(0.65),
+            arm(0.54, 0.43, 0.51),
+            arm(0.31),
+            arm(0.62),
+        ],
+        110,
+        [4, 7, 4, 7],
+    ),
+]
+
+
+@pytest.mark.parametrize(("arms", "left", "plan"), TUNED)
+def test_upper_tail_makes_the_choices_it_was_tuned_with(arms: list[Arm], left: int, plan: list[int]) -> None:
+    assert UpperTail().plan(arms, len(plan), rng(), left=left) == plan
+
+
+def test_upper_tail_prefers_the_larger_spread_among_equal_means() -> None:
+    steady, varied = arm(*[0.48, 0.5, 0.52] * 3), arm(*[0.3, 0.5, 0.7] * 3)
+    assert UpperTail().plan([steady, varied], 4, rng(), left=40) == [1, 1, 1, 1]
+    assert UCB().plan([steady, varied], 4, rng(), left=40) != [1, 1, 1, 1]
+
+
+def test_upper_tail_explores_as_far_as_there_is_time_to_use_it() -> None:
+    often, once = arm(*[0.6, 0.7, 0.8, 0.7] * 3), arm(0.6)
+    assert UpperTail().plan([often, once], 1, rng(), left=60) == [1]
+    assert UpperTail().plan([often, once], 1, rng(), left=1) == [0]
+
+
+def best_quality(policy: Policy, qualities: np.ndarray, rewards: np.ndarray, size: int) -> float:
+    """The hidden quality of the answer of highest reward after all pulls; both arrays are (arms, pulls)."""
+    count, budget = rewards.shape
+    arms = [Arm()] * count
+    best, chosen = -1.0, 0.0
+    for left in range(budget, 0, -size):
+        for k in policy.plan(arms, size, rng(left), left=left):
+            reward, quality = float(rewards[k, arms[k].pulls]), float(qualities[k, arms[k].pulls])
+            arms[k] = Arm(arms[k].pulls + 1, (*arms[k].rewards, reward))
+            if reward > best:
+                best, chosen = reward, quality
+    return chosen
+
+
+@pytest.mark.parametrize("other", [lambda: UCB(math.sqrt(2)), RoundRobin], ids=["ucb", "round_robin"])
+def test_upper_tail_finds_better_answers_in_64_pulls(other: Callable[[], Policy]) -> None:
+    """Tasks whose eight arms differ in mean and spread, or in spread alone; the same samples for both policies."""
+    gains = []
+    for task in range(100):
+        draws = rng(task)
+        means = 0.5 + draws.normal(0, 0.12 * (task % 2), 8)
+        spreads = draws.uniform(0.05, 0.15, 8) if task % 2 else draws.uniform(0.02, 0.25, 8)
+        qualities = np.clip(means[:, None] + spreads[:, None] * draws.standard_normal((8, 64)), 0, 1)
+        rewards = np.clip(qualities + 0.03 * draws.standard_normal((8, 64)), 0, 1)
+        ours, theirs = (best_quality(policy, qualities, rewards, 4) for policy in (UpperTail(), other()))
+        gains.append(ours - theirs)
+    error = np.std(gains, ddof=1) / math.sqrt(len(gains))
+    assert np.mean(gains) > 3 * error
