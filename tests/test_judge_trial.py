@@ -22,12 +22,12 @@ from metascale.evals.judge_statistics import correlation_in_pairs, matthews, spr
 from metascale.evals.judge_trial import Trial, drawn_chains, drawn_pairs, planned_calls, try_judge
 from metascale.evals.statistics import wilson
 from metascale.models import MeteredModel
-from metascale.rewards import JudgeReward
+from metascale.rewards import JudgeReward, PanelReward
 from metascale.rewards.readings import prefer_by_ratings, read_preference, read_rating
 from metascale.settings import PanelMember
 from tests.conftest import ServerFactory, chat_model
 from tests.openai_server import Fault, OpenAIServer
-from tests.scripted import verdict
+from tests.scripted import ScriptedModel, verdict
 from tests.test_answers import DATA, recorded
 from tests.test_command_line import metascale
 
@@ -402,6 +402,17 @@ async def test_a_relative_reward_is_asked_for_values_of_both_outputs() -> None:
     assert (found.pairs.accuracy, found.pairs.same_winner) == (pytest.approx(2 / 3), 1)
     assert found.chains is None
     assert any("beside each other" in note for note in found.notes)
+
+
+async def test_a_panel_is_tried_on_single_chains_too() -> None:
+    panel = PanelReward.of_wordings(
+        ScriptedModel(write=lambda _kind, number, _messages: verdict(8 if number % 2 else 3))
+    )
+    found = await try_judge(panel, PAIRS, CHAINS, MetaScaleSettings(), repeats=1)
+    assert found.chains is not None
+    assert found.chains.unscored == 0
+    assert found.repeats is not None
+    assert found.usage["calls"] == 3 * (4 * len(PAIRS) + len(CHAINS)) + len(CHAINS)
 
 
 def test_material_is_drawn_by_the_seed() -> None:

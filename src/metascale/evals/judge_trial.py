@@ -140,7 +140,7 @@ def planned_calls(
     reason_judge: MeteredModel | None = None,
 ) -> dict[str, int]:
     """Model requests of each part of a trial when nothing goes wrong, at most; arguments as for `try_judge`."""
-    alone = 0 if isinstance(reward, RelativeReward) else len(chains)
+    alone = len(chains) if _judges_alone(reward) else 0
     again = reward.calls_per_look if isinstance(reward, Rejudging) else reward.calls(1)
     wrong = sum(chain.mistake_index is not None for chain in chains)
     return {
@@ -179,7 +179,7 @@ async def try_judge(
     notes = []
     pairs_found = await bench.judge_pairs(pairs) if pairs else None
     chains_found = repeats_found = mistakes = None
-    if isinstance(reward, RelativeReward):
+    if not _judges_alone(reward):
         notes.append("This judge values answers only beside each other, so no single chain was shown to it.")
     elif chains:
         first = await bench.judge_chains(chains)
@@ -202,6 +202,11 @@ async def try_judge(
         notes=notes,
     )
     return trial.model_copy(update={"notes": [*notes, *_notes(trial)]})
+
+
+def _judges_alone(reward: Reward | RelativeReward) -> bool:
+    """Whether a value says something of an answer that stands by itself; a panel's does, a tournament's does not."""
+    return isinstance(reward, Rejudging) or not isinstance(reward, RelativeReward)
 
 
 @dataclass
