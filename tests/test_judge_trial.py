@@ -405,9 +405,8 @@ async def test_a_relative_reward_is_asked_for_values_of_both_outputs() -> None:
 
 
 async def test_a_panel_is_tried_on_single_chains_too() -> None:
-    panel = PanelReward.of_wordings(
-        ScriptedModel(write=lambda _kind, number, _messages: verdict(8 if number % 2 else 3))
-    )
+    model = ScriptedModel(write=lambda _kind, number, _messages: verdict(8 if number % 2 else 3))
+    panel = PanelReward.of_wordings(model)
     found = await try_judge(panel, PAIRS, CHAINS, MetaScaleSettings(), repeats=1)
     assert found.chains is not None
     assert found.chains.unscored == 0
