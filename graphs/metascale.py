@@ -2,7 +2,8 @@
 
 START → initialize_pool → select_arm ⇉ generate → score ─┬ budget left    → select_arm
                                                          ├ time to evolve → evolve → select_arm
-                                                         └ budget spent   → finalize ─┬ look again → finalize
+                                                         └ budget spent   → finalize ─┬ look again    → finalize
+                                                                                      ├ budget left   → select_arm
                                                                                       └ answer chosen → END
 """
 
@@ -46,7 +47,7 @@ def create_metascale(
     Args:
         model: a chat model, `"openai:NAME"`, `"simulated"`, or what `init_chat_model` takes where `langchain` is
             installed; None reads the environment variable `METASCALE_MODEL`.
-        reward: scores answers; by default the model judges.
+        reward: scores answers; by default the one that the settings name, with the model as the judge.
         policy: chooses among meta-thoughts; by default the one that the settings name.
         retriever: finds worked examples similar to the task, whose thinking then joins the pool.
         settings: defaults of every run; a run's `context=` overrides what it sets.

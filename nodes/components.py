@@ -13,7 +13,7 @@ from langgraph.runtime import get_runtime
 
 from metascale.bandits import POLICIES, UCB, Policy, Softmax
 from metascale.bridge import run_sync
-from metascale.budget import affordable, evolution_due, stop_reason
+from metascale.budget import affordable, evolution_due, reached, stop_reason, tokens_of
 from metascale.choice import field_of
 from metascale.confirmation import reserve
 from metascale.errors import SettingError
@@ -94,11 +94,12 @@ class Components:
     def samples_left(self, state: State, *, beside: int = 0) -> int:
         """Samples that the limits still pay for in the search, and so many other requests beside them."""
         settings = self.settings()
+        judge = self._reward_named(settings)
         scored = sum(candidate["reward"] is not None for candidate in state["candidates"])
         return affordable(
             settings,
             state["usage"],
-            lambda new: self.judge.calls(new, scored),
+            lambda new: judge.calls(new, scored),
             reserve=beside + self._reserve(state, settings),
             kept=self._kept_for_synthesis(state, settings),
         )
@@ -126,7 +127,7 @@ class Components:
         settings = self.settings()
         if not isinstance(self.judge, Rejudging) or _gave_up(state, settings) or _is_exhausted(state, settings):
             return 0
-        left = self._looks_allowed(settings) - len(_looks(state))
+        left = self._looks_allowed(settings) - len(looks_made(state))
         if settings.max_calls is not None:
             left = min(left, (settings.max_calls - state["usage"]["calls"]) // max(1, self.judge.calls_per_look))
         return max(0, left)
@@ -155,7 +156,7 @@ class Components:
             field_of(state["candidates"], settings.final_choice).contenders,
             settings.final_choice,
             calls=self._looks_allowed(settings),
-            spent=len(_looks(state)),
+            spent=len(looks_made(state)),
             max_calls=settings.max_calls // calls_per_look,
         )
         return synthesis + looks * self.judge.calls_per_look
@@ -203,21 +204,21 @@ class Components:
         return POLICIES[settings.policy]()
 
 
-def _looks(state: State) -> list[float | None]:
+def looks_made(state: State) -> list[float | None]:
+    """The values of all second looks so far; None for those that failed."""
     return [look["value"] for candidate in state["candidates"] for look in candidate["looks"]]
 
 
 def _gave_up(state: State, settings: MetaScaleSettings) -> bool:
     """Whether so many second looks failed, and at least as many as succeeded, that no more are worth their calls."""
-    looks = _looks(state)
+    looks = looks_made(state)
     return looks.count(None) >= max(settings.max_failures, len(looks) / 2)
 
 
 def _is_exhausted(state: State, settings: MetaScaleSettings) -> bool:
     """Whether tokens or time are used up, so that nobody is asked anything any more."""
-    tokens = state["usage"]["input_tokens"] + state["usage"]["output_tokens"]
-    limits = ((settings.max_tokens_total, tokens), (settings.max_seconds, state["usage"]["seconds"]))
-    return any(limit is not None and spent >= limit for limit, spent in limits)
+    usage = state["usage"]
+    return reached(settings.max_tokens_total, tokens_of(usage)) or reached(settings.max_seconds, usage["seconds"])
 
 
 def _is_synthesised(state: State) -> bool:

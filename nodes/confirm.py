@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from metascale.choice import field_of
 from metascale.confirmation import next_looks
-from metascale.errors import describe
-from metascale.nodes.components import Components, Update
+from metascale.nodes.components import Components, Update, looks_made
 from metascale.question import question_text
-from metascale.rewards import Rejudging, Score
+from metascale.rewards import Rejudging
+from metascale.rewards.base import guarded, in_range
 from metascale.state import Candidate, Look, State
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
@@ -45,30 +44,19 @@ async def look_again(
     for candidate in answers:
         numbers.append(counts[candidate["id"]])
         counts[candidate["id"]] += 1
-    made = sum(len(c["looks"]) for c in state["candidates"])
-    try:
-        scores = await judge.look_again(
+    scores = await guarded(
+        judge.look_again(
             question_text(state["messages"]),
             [c["text"] for c in answers],
             components.settings(),
-            place=["confirm", made],
+            place=["confirm", len(looks_made(state))],
             looks=numbers,
-        )
-        if len(scores) != len(answers):
-            raise ValueError(f"the reward gave {len(scores)} scores for {len(answers)} answers")
-    except Exception as error:  # noqa: BLE001  a reward is the user's code: whatever it raises, the run goes on
-        scores = [Score(None, error=describe(error)) for _ in answers]
+        ),
+        len(answers),
+    )
     usage = no_usage()
     looks: dict[int, list[Look]] = {c["id"]: list(c["looks"]) for c in answers}
     for candidate, fresh in zip(answers, scores, strict=True):
         usage = add_usage(usage, fresh.usage)
         looks[candidate["id"]].append({"value": in_range(fresh.value), "wording": fresh.wording})
     return [{"id": number, "looks": given} for number, given in looks.items()], usage
-
-
-def in_range(value: Any) -> float | None:
-    """What a reward gave as a value, if it is a number in [0, 1]; else None."""
-    try:
-        return float(value) if math.isfinite(value) and 0 <= value <= 1 else None
-    except TypeError:
-        return None

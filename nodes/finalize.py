@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage
 
 from metascale.choice import choose, rivals
 from metascale.errors import NoAnswerError
-from metascale.nodes.components import Components, Update
+from metascale.nodes.components import Components, Update, looks_made
 from metascale.nodes.confirm import confirm, to_look_at
 from metascale.nodes.synthesize import synthesize
 from metascale.pool import arm_statistics
@@ -90,8 +90,8 @@ def _troubles(state: State, winner: Candidate) -> list[str]:
     if winner["reward"] is None and winner["error"]:
         how = "the first whole sample" if winner["extracted"] is None else "the one that most samples agree on"
         notes.append(f"nothing was scored; the answer is {how}")
-    looks = [look["value"] for candidate in state["candidates"] for look in candidate["looks"]]
-    if looks and None in looks:
+    looks = looks_made(state)
+    if None in looks:
         notes.append(f"{looks.count(None)} of {len(looks)} second looks failed")
     if not state["usage"]["input_tokens"]:
         notes.append("the server reported no token usage")

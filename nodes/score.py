@@ -13,11 +13,12 @@ from metascale.answers import extract
 from metascale.budget import has_reached
 from metascale.errors import describe
 from metascale.nodes.components import TARGET_LOOKS, Components, Update
-from metascale.nodes.confirm import in_range, look_again
+from metascale.nodes.confirm import look_again
 from metascale.pool import arm_statistics
 from metascale.progress import regret
 from metascale.question import question_text
 from metascale.rewards import Earlier, RelativeReward, Score
+from metascale.rewards.base import in_range
 from metascale.settings import MetaScaleSettings
 from metascale.state import Candidate, State, merge_by_id
 from metascale.stopping import expected_progress

@@ -18,11 +18,10 @@ async def select_arm(state: State, components: Components) -> Update:
     """Plan the next round: `batch_size` pulls, never more than the budget leaves, and none of a retired arm."""
     settings = components.settings()
     members = arm_statistics(state["pool"], state["candidates"])
-    can_refine = bool(to_refine(state["candidates"], 1))
     active = [
         index
         for index, (thought, member) in enumerate(zip(state["pool"], members, strict=True))
-        if not member.retired and (can_refine or thought["id"] != REFINEMENT)
+        if not member.retired and (thought["id"] != REFINEMENT or to_refine(state["candidates"], 1))
     ]
     number = state["round"] + 1
     left = components.samples_left(state)

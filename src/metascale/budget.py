@@ -47,6 +47,16 @@ def failures_in_a_row(candidates: Sequence[Candidate]) -> int:
     return count
 
 
+def tokens_of(usage: Usage) -> int:
+    """Prompt and completion tokens together."""
+    return usage["input_tokens"] + usage["output_tokens"]
+
+
+def reached(limit: float | None, spent: float) -> bool:
+    """Whether so much was spent that a limit, if there is one, leaves nothing."""
+    return limit is not None and spent >= limit
+
+
 def has_reached(candidate: Candidate, target: float, looks: int) -> bool:
     """Whether an answer's reward reached the target, and the mean of all its scores did after so many more looks."""
     reward = candidate["reward"]
@@ -80,11 +90,6 @@ def stop_reason(
         remaining_steps: supersteps that LangGraph's recursion limit leaves; the run keeps back enough for one
             evolution, one round and `finalize`.
     """
-    tokens = usage["input_tokens"] + usage["output_tokens"]
-
-    def reached(limit: float | None, value: float | None) -> bool:
-        return limit is not None and value is not None and value >= limit
-
     limits: dict[StopReason, bool] = {
         "budget": reached(settings.budget - kept, usage["samples"]),
         "target_reward": settings.target_reward is not None
@@ -94,7 +99,7 @@ def stop_reason(
         "no_progress": settings.min_progress is not None
         and expected_progress(arm_statistics(pool, candidates)) < settings.min_progress,
         "max_calls": samples_left == 0,
-        "max_tokens_total": reached(settings.max_tokens_total, tokens),
+        "max_tokens_total": reached(settings.max_tokens_total, tokens_of(usage)),
         "max_seconds": reached(settings.max_seconds, usage["seconds"]),
         "failures": reached(settings.max_failures, failures_in_a_row(candidates)),
         "step_limit": remaining_steps < STEPS_PER_ROUND + 2,

@@ -8,15 +8,28 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from metascale.bandits import Arm, mean_rewards
 from metascale.state import Candidate
 from metascale.stopping import expected_progress
 
 
-def regret(arms: Sequence[Arm]) -> float:
-    """Cumulative regret in hindsight: what all pulls lost against always pulling the arm of the highest mean.
+def shortfalls(arms: Sequence[Arm]) -> NDArray[np.float64]:
+    """By how much each arm's mean is below the highest, shape (len(arms),): the regret of one pull in hindsight.
 
     An arm of which nothing was scored counts as an average one, as it does for the policies.
+
+    Args:
+        arms: all of them pulled; may be none.
+    """
+    means = mean_rewards(arms)
+    return np.asarray(means.max(initial=0.0) - means, dtype=np.float64)
+
+
+def regret(arms: Sequence[Arm]) -> float:
+    """Cumulative regret in hindsight: what all pulls lost against always pulling the arm of the highest mean.
 
     Args:
         arms: every arm; may be none.
@@ -27,8 +40,7 @@ def regret(arms: Sequence[Arm]) -> float:
     pulled = [arm for arm in arms if arm.pulls]
     if not pulled:
         return 0.0
-    means = mean_rewards(pulled)
-    return float(sum(arm.pulls * (means.max() - mean) for arm, mean in zip(pulled, means, strict=True)))
+    return float(np.dot([arm.pulls for arm in pulled], shortfalls(pulled)))
 
 
 def progress(candidates: Sequence[Candidate]) -> list[float | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +11,12 @@ from langchain_core.runnables.utils import gather_with_concurrency
 from pydantic import BaseModel, ConfigDict, Field
 
 from metascale.data import Chain, JudgedPair
-from metascale.errors import describe
 from metascale.evals.judge_mistakes import AT_ONCE, MistakesTrial, find_mistakes, numbered
 from metascale.evals.judge_statistics import correlation_in_pairs, spread
 from metascale.evals.statistics import Interval, wilson
 from metascale.models import MeteredModel, SimulatedChatModel
 from metascale.reliability import CalibrationBin, Reliability, auc, expected_calibration, reliability
-from metascale.rewards.base import Rejudging, RelativeReward, Reward, Score
+from metascale.rewards.base import Rejudging, RelativeReward, Reward, Score, guarded
 from metascale.seeds import place_generator
 from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, add_usage, no_usage
@@ -277,23 +275,11 @@ class _Bench:
         return scores
 
     async def _checked(self, work: Awaitable[list[Score]], count: int) -> list[Score]:
-        try:
-            scores = await work
-        except Exception as error:  # noqa: BLE001  the judge is on trial, whatever it does
-            scores = [Score(None, error=describe(error))] * count
-        if len(scores) != count:
-            scores = [Score(None, error=f"the reward gave {len(scores)} scores for {count} answers")] * count
+        scores = await guarded(work, count)
         for score in scores:
             self.usage = add_usage(self.usage, score.usage)
-        scores = [_in_range(score) for score in scores]
         self.problems.update(score.error or "no reason is given" for score in scores if score.value is None)
         return scores
-
-
-def _in_range(score: Score) -> Score:
-    if score.value is None or (math.isfinite(score.value) and 0 <= score.value <= 1):
-        return score
-    return replace(score, value=None, memo=None, error=f"the reward gave {score.value}, which is not in [0, 1]")
 
 
 def _pairs_found(shown: Sequence[tuple[JudgedPair, tuple[_Shown, _Shown]]]) -> PairsFound:

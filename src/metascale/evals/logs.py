@@ -22,6 +22,7 @@ class LogError(MetaScaleError):
 
 
 DEFAULT_POLICY = MetaScaleSettings().policy
+"""The policy that goes without saying in a method's name."""
 
 
 def read_logs(paths: Iterable[Path]) -> list[AnswerGiven]:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metascale.bandits import Arm, mean_rewards
+from metascale.bandits import Arm
 from metascale.evals.answers_given import AnswerGiven, Sampled
 from metascale.evals.statistics import (
     Interval,
@@ -29,6 +29,7 @@ from metascale.evals.statistics import (
     win_rate,
 )
 from metascale.evals.style import matches_of
+from metascale.progress import shortfalls
 from metascale.reliability import CalibrationBin, auc, expected_calibration
 from metascale.state import Bill
 
@@ -368,12 +369,12 @@ def cumulative_regret(samples: Sequence[Sampled]) -> NDArray[np.float64]:
     """The regret of one run up to each of its samples, in hindsight, shape (len(samples),).
 
     A sample adds the best mean reward of any arm of the run minus that of the arm it was drawn from, both over the
-    whole run. An arm of which nothing was scored counts as an average one, as it does for the policies.
+    whole run; see `metascale.progress.shortfalls`.
     """
     drawn = grouped(samples, lambda sample: sample.meta_thought)
     arms = [Arm(len(of_arm), _rewards(of_arm)) for of_arm in drawn.values()]
-    means = dict(zip(drawn, mean_rewards(arms), strict=True))
-    return np.cumsum([max(means.values()) - means[sample.meta_thought] for sample in samples], dtype=np.float64)
+    lost = dict(zip(drawn, shortfalls(arms), strict=True))
+    return np.cumsum([lost[sample.meta_thought] for sample in samples], dtype=np.float64)
 
 
 def regret(answers: Sequence[AnswerGiven]) -> list[RegretCurve]:

@@ -83,6 +83,13 @@ def _pause(state: RetryCallState) -> float:
         return float(wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)(state))
 
 
+def attempts(at_most: int) -> AsyncRetrying:
+    """The attempts at one request: repeated while it fails in passing, with pauses in between."""
+    return AsyncRetrying(
+        stop=stop_after_attempt(at_most), retry=retry_if_exception(is_passing), wait=_pause, reraise=True
+    )
+
+
 def _has_field(model: BaseChatModel, name: str) -> bool:
     return name in type(model).model_fields
 
@@ -163,14 +170,8 @@ class MeteredModel:
         usage = no_usage()
         model = self._seeded(settings, place)
         config: RunnableConfig = {"tags": [TAG_NOSTREAM]}
-        attempts = AsyncRetrying(
-            stop=stop_after_attempt(1 if self._retries_itself else 1 + settings.max_retries),
-            retry=retry_if_exception(is_passing),
-            wait=_pause,
-            reraise=True,
-        )
         try:
-            async for attempt in attempts:
+            async for attempt in attempts(1 if self._retries_itself else 1 + settings.max_retries):
                 with attempt:
                     usage["calls"] += 1
                     message = await invoke(model, list(messages), config, **(options or {}))

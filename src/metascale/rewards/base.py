@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
+from metascale.errors import describe
 from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, no_usage
 
@@ -138,3 +140,35 @@ class Rejudging(Protocol):
             One score an answer, each with its wording.
         """
         ...
+
+
+async def guarded(work: Awaitable[list[Score]], answers: int, who: str = "the reward") -> list[Score]:
+    """What a reward says of so many answers, with an error in place of everything that is no score.
+
+    A reward may be the user's code: whatever it raises or returns, there is one score an answer.
+
+    Args:
+        work: what was asked of it.
+        answers: how many answers it was asked about.
+        who: the reward, as errors name it.
+    """
+    try:
+        scores = await work
+        if len(scores) != answers:
+            raise ValueError(f"{who} gave {len(scores)} scores for {answers} answers")
+    except Exception as error:  # noqa: BLE001
+        return [Score(None, error=describe(error)) for _ in range(answers)]
+    return [
+        score
+        if score.value is None or in_range(score.value) is not None
+        else replace(score, value=None, memo=None, error=f"{who} gave {score.value}, which is not in [0, 1]")
+        for score in scores
+    ]
+
+
+def in_range(value: Any) -> float | None:
+    """What a reward gave as a value, if it is a number in [0, 1]; else None."""
+    try:
+        return float(value) if math.isfinite(value) and 0 <= value <= 1 else None
+    except TypeError:
+        return None

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import httpx
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
 from metascale.errors import ModelCallError, ModelSetupError, describe
-from metascale.models.metered import _pause, is_passing
+from metascale.models.metered import attempts
 from metascale.rewards.chat_template import ChatTemplate, Conversation, conversation
 from metascale.rewards.judge import together
 from metascale.settings import MetaScaleSettings, RewardModelSettings
@@ -125,14 +124,8 @@ class ClassifierServer:
         self, client: httpx.AsyncClient, body: dict[str, Any], settings: MetaScaleSettings, bill: Usage
     ) -> Any:
         """The reply's JSON; the bill grows by what the attempts cost."""
-        attempts = AsyncRetrying(
-            stop=stop_after_attempt(1 + settings.max_retries),
-            retry=retry_if_exception(is_passing),
-            wait=_pause,
-            reraise=True,
-        )
         try:
-            async for attempt in attempts:
+            async for attempt in attempts(1 + settings.max_retries):
                 with attempt:
                     bill["calls"] += 1
                     async with asyncio.timeout(self.timeout):  # httpx limits only each wait of a request

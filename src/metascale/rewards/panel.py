@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -13,10 +12,9 @@ from langchain_core.runnables import ensure_config
 from langchain_core.runnables.utils import gather_with_concurrency
 from numpy.typing import NDArray
 
-from metascale.errors import describe
 from metascale.models import MeteredModel, resolve_model
 from metascale.reliability import Reliability
-from metascale.rewards.base import Earlier, Rejudging, RelativeReward, Reward, Score
+from metascale.rewards.base import Earlier, Rejudging, RelativeReward, Reward, Score, guarded
 from metascale.rewards.judge import WORDINGS, JudgeReward
 from metascale.settings import MetaScaleSettings
 from metascale.usage import add_usage, no_usage
@@ -102,7 +100,7 @@ class PanelReward:
         wrote one.
         """
         said = await _all_members(
-            _guarded(member.reward.score(question, answers, settings, place=[*place, number]), len(answers))
+            guarded(member.reward.score(question, answers, settings, place=[*place, number]), len(answers), "it")
             for number, member in enumerate(self.members)
         )
         by_answer = list(zip(*said, strict=True))
@@ -155,7 +153,7 @@ class PanelReward:
             for turn, (number, judge) in enumerate(able)
         ]
         said = await _all_members(
-            _guarded(
+            guarded(
                 judge.look_again(
                     question,
                     [answers[index] for index in indices],
@@ -164,6 +162,7 @@ class PanelReward:
                     looks=[1 + (looks[index] - 1) // len(able) for index in indices],
                 ),
                 len(indices),
+                "it",
             )
             for number, judge, indices in turns
         )
@@ -244,23 +243,6 @@ def _joined(value: float | None, memo: Any, scores: Sequence[Score]) -> Score:
         return Score(None, error="; ".join(dict.fromkeys(score.error or "no value" for score in scores)), usage=usage)
     critique = next((score.critique for score in scores if score.critique is not None), None)
     return Score(value, critique=critique, memo=memo, usage=usage)
-
-
-async def _guarded(work: Coroutine[Any, Any, list[Score]], answers: int) -> list[Score]:
-    """What a member says of so many answers, with an error in place of everything that is no score."""
-    try:
-        scores = await work
-        if len(scores) != answers:
-            raise ValueError(f"it gave {len(scores)} scores for {answers} answers")
-    except Exception as error:  # noqa: BLE001  a member is the user's code: whatever it raises, the others are heard
-        return [Score(None, error=describe(error)) for _ in range(answers)]
-    return [_checked(score) for score in scores]
-
-
-def _checked(score: Score) -> Score:
-    if score.value is None or (math.isfinite(score.value) and 0 <= score.value <= 1):
-        return score
-    return replace(score, value=None, error=f"it gave {score.value}, which is not in [0, 1]")
 
 
 async def _all_members(work: Iterable[Coroutine[Any, Any, list[Score]]]) -> list[list[Score]]:
