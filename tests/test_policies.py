@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,21 +20,28 @@ from metascale.bandits import (
     Arm,
     MaxUCB,
     Policy,
+    Prior,
     RoundRobin,
     Single,
     SuccessiveHalving,
     Thompson,
     UpperTail,
+    mean_rewards,
 )
 from metascale.bandits.base import highest, moments
 from metascale.bandits.max_ucb import scaled_maxima
+from metascale.bandits.posterior import DEVIATIONS, LOG_DEVIATIONS, SPREADS, posterior
 from metascale.bandits.successive_halving import quotas
 from metascale.bandits.thompson import common_normal, expected_maximum
+from metascale.bandits.upper_tail import SCALE, _improvement_table
 
 REWARDS = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0]))
 MISSING = st.one_of(st.integers(0, 2), st.just(10_000))
+PRIORS = st.none() | st.builds(Prior, st.floats(-1, 1), st.floats(0.01, 1_000))
 ARM = st.lists(REWARDS, max_size=6).flatmap(
-    lambda rewards: st.builds(lambda missing: Arm(len(rewards) + missing, tuple(rewards)), MISSING)
+    lambda rewards: st.builds(
+        lambda missing, prior: Arm(len(rewards) + missing, tuple(rewards), prior=prior), MISSING, PRIORS
+    )
 )
 ARMS = st.lists(ARM, min_size=1, max_size=12)
 COMPARING = [name for name in POLICIES if name != "single"]
@@ -66,8 +74,15 @@ def test_a_plan_is_a_whole_round_of_known_arms_and_repeats(
 @few
 @given(arms=ARMS, size=st.integers(1, 20))
 def test_every_arm_is_pulled_before_any_is_compared(policy: Policy, arms: list[Arm], size: int) -> None:
-    fresh = [index for index, arm in enumerate(arms) if arm.pulls == 0]
-    assert policy.plan(arms, size, rng(), left=size + 9)[: len(fresh)] == fresh[:size]
+    known = [replace(arm, prior=None) for arm in arms]
+    fresh = [index for index, arm in enumerate(known) if arm.pulls == 0]
+    assert policy.plan(known, size, rng(), left=size + 9)[: len(fresh)] == fresh[:size]
+
+
+@pytest.mark.parametrize("policy", [POLICIES[name]() for name in COMPARING if name != "upper_tail"])
+def test_first_pulls_go_in_the_order_of_the_priors(policy: Policy) -> None:
+    arms = [Arm(prior=Prior(-0.1, 2.0)), Arm(), Arm(3, (0.5, 0.6, 0.4)), Arm(prior=Prior(0.1, 2.0))]
+    assert policy.plan(arms, 3, rng(), left=12) == [3, 1, 0]
 
 
 @every_policy
@@ -239,83 +254,93 @@ def test_thompson_looks_for_spread_while_much_is_left() -> None:
     assert varied_share(1) < 0.5
 
 
-def test_upper_tail_is_its_formula() -> None:
-    first, second = arm(0.3, 0.5, 0.7, 0.5), arm(0.48, 0.58)
-    pooled = (0.08 + 0.005 + np.var([0.3, 0.5, 0.7, 0.5, 0.48, 0.58])) / (3 + 1 + 1)
-    tails = [0.5 + 2 * math.sqrt((0.08 + 3 * pooled) / 6), 0.53 + 2 * math.sqrt((0.005 + 3 * pooled) / 4)]
-    width = 0.8 * math.sqrt(math.log(16 / 2)) * math.sqrt(pooled)
-    pulls, expected = [4, 2], []
-    for left in range(10, 0, -1):
-        bonus = [width * math.sqrt(math.log(1 + left / count) / count) for count in pulls]
-        expected.append(int(np.argmax(np.add(tails, bonus))))
-        pulls[expected[-1]] += 1
-    assert set(expected[:3]) == {0, 1}
-    assert UpperTail().plan([first, second], 10, rng(), left=10) == expected
+def by_quadrature(arms: list[Arm]) -> list[float]:
+    """Posterior means of the arms' means, summed over a fine grid instead of in closed form."""
+    known = posterior(arms)
+    grid = np.linspace(-8, 8, 4_001)
+    logs = np.zeros((len(arms), len(SPREADS), len(DEVIATIONS), len(grid)))
+    for k, one in enumerate(arms):
+        rewards = (np.array(one.rewards) - known.centre) / known.unit
+        for i, spread in enumerate(SPREADS):
+            for j, deviation in enumerate(DEVIATIONS):
+                weight, believed = (one.prior.weight, one.prior.advantage / known.unit) if one.prior else (0.0, 0.0)
+                before = 1 / (1 / spread**2 + weight / deviation**2)
+                expected = before * weight * believed / deviation**2
+                logs[k, i, j] = -0.5 * (grid - expected) ** 2 / before - 0.5 * np.log(before) + LOG_DEVIATIONS[i, j]
+                for reward in rewards:
+                    logs[k, i, j] += -0.5 * ((reward - grid) / deviation) ** 2 - np.log(deviation)
+    masses = np.exp(logs - logs.max())
+    of_arm = masses.sum(axis=(2, 3))
+    of_kind = of_arm.prod(axis=0) / of_arm.prod(axis=0).sum()
+    means = (masses * grid).sum(axis=(2, 3)) / of_arm
+    return [float((of_kind * mean).sum()) * known.unit + known.centre for mean in means]
 
 
-TUNED = [
-    (
-        [
-            arm(0.76),
-            arm(0.5),
-            arm(0.52, 0.54, 0.58),
-            arm(0.3),
-            arm(0.57, 0.65, 0.44),
-            arm(0.68, 0.56),
-            arm(0.72),
-            arm(0.67, 0.35, 0.51),
-        ],
-        6,
-        [0, 6, 0, 0],
-    ),
-    (
-        [
-            arm(0.36, 0.4),
-            arm(0.44, 0.56, 0.38),
-            arm(0.73, 0.45, 0.63),
-            arm(0.49, 0.3),
-            arm(0.33, 0.53),
-            arm(0.41),
-            arm(0.55),
-            arm(0.63, 0.6, 0.52),
-        ],
-        20,
-        [6, 2, 2, 2],
-    ),
-    (
-        [
-            arm(0.58, 0.63),
-            arm(0.61),
-            arm(0.52, 0.32, 0.45),
-            arm(0.42),
-            arm(0.58, 0.45, 0.29),
-            arm(0.68),
-            arm(0.41),
-            arm(0.3, 0.46, 0.2),
-        ],
-        50,
-        [5, 1, 5, 5],
-    ),
-    (
-        [
-            arm(0.54, 0.69),
-            arm(0.21, 0.61, 0.16),
-            arm(0.63, 0.37, 0.51),
-            arm(0.31),
-            arm(0.65),
-            arm(0.54, 0.43, 0.51),
-            arm(0.31),
-            arm(0.62),
-        ],
-        110,
-        [4, 7, 4, 7],
-    ),
-]
+def test_the_posterior_of_the_upper_tail_is_that_of_its_model() -> None:
+    arms = [arm(0.3, 0.5, 0.7, 0.5), arm(0.48, 0.58), arm(0.9), Arm(), Arm(1, (0.5,), prior=Prior(0.2, 3.0))]
+    known = posterior(arms)
+    assert known.weights.sum(axis=(1, 2)) == pytest.approx(np.ones(5))
+    closed = (known.weights * known.means).sum(axis=(1, 2)) * known.unit + known.centre
+    assert closed.tolist() == pytest.approx(by_quadrature(arms), abs=1e-4)
 
 
-@pytest.mark.parametrize(("arms", "left", "plan"), TUNED)
-def test_upper_tail_makes_the_choices_it_was_tuned_with(arms: list[Arm], left: int, plan: list[int]) -> None:
-    assert UpperTail().plan(arms, len(plan), rng(), left=left) == plan
+def test_an_odd_arm_counts_as_luck_among_equals_and_as_a_sign_among_the_unequal() -> None:
+    lone = arm(0.6, 0.62)
+    alike = [arm(0.4, 0.6), arm(0.5, 0.45), arm(0.55, 0.5), arm(0.45, 0.58)]
+    apart = [arm(0.2, 0.22), arm(0.8, 0.79), arm(0.4, 0.43), arm(0.65, 0.6)]
+
+    def kept(arms: list[Arm]) -> float:
+        known = posterior(arms)
+        drawn = float((known.weights * known.means).sum(axis=(1, 2))[0]) * known.unit
+        return drawn / (0.61 - known.centre)
+
+    assert kept([lone, *alike]) < 0.4
+    assert kept([lone, *apart]) > 0.5
+
+
+def test_the_improvement_of_many_draws_is_what_simulation_finds() -> None:
+    highest_draws = rng(1).standard_normal((200_000, 12)).max(axis=1)
+    for bar in (-1.0, 0.5, 2.0):
+        expected = float(np.maximum(0, highest_draws - bar).mean())
+        assert np.interp(bar, SCALE, _improvement_table(12)) == pytest.approx(expected, abs=0.01)
+
+
+def test_upper_tail_stays_finite_on_rewards_of_any_kind() -> None:
+    worlds = [[arm(*[1.0] * 400), arm(0.0)], [arm(*[0.5] * 9), arm(0.5)], [Arm(5), Arm(5)], [arm(1e-9), arm(0.0, 1e-9)]]
+    for arms in worlds:
+        assert set(UpperTail().plan(arms, 6, rng(), left=3_000)) <= {0, 1}
+
+
+def test_a_prior_decides_the_first_pulls_and_rewards_the_later_ones() -> None:
+    believed = [Arm(prior=Prior(advantage, 2.0)) for advantage in (-0.1, 0.1, 0.0)]
+    assert UpperTail().plan(believed, 1, rng(), left=1) == [1]
+    refuted = [
+        Arm(4, (0.8, 0.9, 0.8, 0.9), prior=believed[0].prior),
+        Arm(4, (0.2, 0.3, 0.1, 0.2), prior=believed[1].prior),
+    ]
+    assert UpperTail().plan(refuted, 1, rng(), left=8) == [0]
+
+
+def test_a_wrong_prior_keeps_no_arm_waiting_beyond_half_of_the_budget() -> None:
+    arms = [Arm(prior=Prior(0.2, 4.0)), *[Arm(prior=Prior(-0.2, 4.0))] * 3]
+    qualities = (0.3, 0.4, 0.5, 0.9)
+    for left in range(16, 0, -1):
+        (k,) = UpperTail().plan(arms, 1, rng(left), left=left)
+        arms[k] = Arm(arms[k].pulls + 1, (*arms[k].rewards, qualities[k]), prior=arms[k].prior)
+    assert all(one.pulls for one in arms)
+    assert arms[3].pulls >= 4
+
+
+def test_an_arm_without_a_prior_is_tried_before_believed_ones() -> None:
+    arms = [Arm(prior=Prior(0.3, 4.0)), Arm(), Arm(prior=Prior(0.1, 4.0))]
+    assert UpperTail().plan(arms, 1, rng(), left=8) == [1]
+    assert UCB().plan(arms, 3, rng(), left=8) == [0, 2, 1]
+
+
+def test_priors_count_as_so_many_rewards_in_means() -> None:
+    assert mean_rewards(
+        [arm(0.5, 0.7), Arm(prior=Prior(0.1, 2.0)), Arm(2, (0.9,), prior=Prior(-0.2, 1.0)), Arm()]
+    ).tolist() == (pytest.approx([0.6, 0.8, (0.9 + 0.5) / 2, 0.7]))
 
 
 def test_upper_tail_prefers_the_larger_spread_among_equal_means() -> None:
@@ -325,9 +350,9 @@ def test_upper_tail_prefers_the_larger_spread_among_equal_means() -> None:
 
 
 def test_upper_tail_explores_as_far_as_there_is_time_to_use_it() -> None:
-    often, once = arm(*[0.6, 0.7, 0.8, 0.7] * 3), arm(0.6)
-    assert UpperTail().plan([often, once], 1, rng(), left=60) == [1]
-    assert UpperTail().plan([often, once], 1, rng(), left=1) == [0]
+    arms = [arm(*[0.6, 0.7, 0.8, 0.7] * 3), arm(0.66), *[arm(0.5, 0.45, 0.55)] * 3]
+    assert UpperTail().plan(arms, 1, rng(), left=60) == [1]
+    assert UpperTail().plan(arms, 1, rng(), left=1) == [0]
 
 
 def best_quality(policy: Policy, qualities: np.ndarray, rewards: np.ndarray, size: int) -> float:

@@ -11,11 +11,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
 T = TypeVar("T")
+P = ParamSpec("P")
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -45,6 +46,13 @@ def run_sync(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 async def invoke(runnable: Runnable[In, Out], value: In, config: RunnableConfig | None = None, **options: Any) -> Out:
     """Invoke a model or retriever: asynchronously, or in a thread where the graph itself was called synchronously."""
+    return await either(runnable.invoke, runnable.ainvoke, value, config, **options)
+
+
+async def either(
+    call: Callable[P, T], acall: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **options: P.kwargs
+) -> T:
+    """Await `acall`, or run its synchronous twin `call` in a thread where the graph itself was called synchronously."""
     if _synchronous.get():
-        return await asyncio.to_thread(runnable.invoke, value, config, **options)
-    return await runnable.ainvoke(value, config, **options)
+        return await asyncio.to_thread(call, *args, **options)
+    return await acall(*args, **options)

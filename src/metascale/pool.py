@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from metascale.bandits import Arm
+from metascale.bandits import Arm, Prior
 from metascale.state import Candidate, MetaThought, OperatorName, Origin
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000)]
@@ -147,11 +147,12 @@ def arm_statistics(pool: Sequence[MetaThought], candidates: Sequence[Candidate])
             remarks[index].append(Remark(candidate["critique"], candidate["reward"]))
     return [
         Member(
-            pulls[index],
-            tuple(rewards[index]),
-            tuple(remarks[index]),
-            tuple(place[parent] for parent in thought["parents"] if parent in place),
-            thought.get("operator"),
+            pulls=pulls[index],
+            rewards=tuple(rewards[index]),
+            prior=Prior(**thought["prior"]) if "prior" in thought else None,
+            remarks=tuple(remarks[index]),
+            parents=tuple(place[parent] for parent in thought["parents"] if parent in place),
+            operator=thought.get("operator"),
             is_fixed=thought["origin"] in {"fixed", "refinement"},
             breeds=thought["origin"] not in {"refinement", "synthesis"},
             retired=thought.get("retired", False),

@@ -19,12 +19,12 @@ from metascale.stopping import expected_progress
 def shortfalls(arms: Sequence[Arm]) -> NDArray[np.float64]:
     """By how much each arm's mean is below the highest, shape (len(arms),): the regret of one pull in hindsight.
 
-    An arm of which nothing was scored counts as an average one, as it does for the policies.
+    An arm of which nothing was scored counts as an average one, as it does for the policies. Priors do not count.
 
     Args:
         arms: all of them pulled; may be none.
     """
-    means = mean_rewards(arms)
+    means = mean_rewards([Arm(arm.pulls, arm.rewards) for arm in arms])
     return np.asarray(means.max(initial=0.0) - means, dtype=np.float64)
 
 

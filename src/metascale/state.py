@@ -38,6 +38,15 @@ SNAPSHOT_EVERY = 1_000
 frequent ones make checkpoints grow with the square of the budget; rare ones cost a longer replay on resuming."""
 
 
+class Belief(TypedDict):
+    """What is believed of a meta-thought before it is tried; see `metascale.bandits.Prior`."""
+
+    advantage: float
+    """By how much its mean reward is believed to lie above the average arm's, in [-1, 1]."""
+    weight: float
+    """How many rewards that belief counts for, above 0."""
+
+
 class MetaThought(TypedDict):
     """A way of thinking about the task (paper, section 3): one arm of the bandit."""
 
@@ -55,6 +64,8 @@ class MetaThought(TypedDict):
     """0 for the first pool, else one more than the highest of its parents, and 1 without any."""
     operator: NotRequired[OperatorName]
     """What bred it; absent unless evolved."""
+    prior: NotRequired[Belief]
+    """What is believed of it from elsewhere; absent where nothing is."""
     retired: NotRequired[bool]
     """Whether it made room for another and is never pulled again; absent means no. Its samples still count."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from metascale.bandits.base import Arm, Policy, mean_rewards
+from metascale.bandits.base import Arm, Policy, Prior, mean_rewards
 from metascale.bandits.max_ucb import MaxUCB
 from metascale.bandits.round_robin import RoundRobin
 from metascale.bandits.single import Single
@@ -30,6 +30,7 @@ __all__ = [
     "Arm",
     "MaxUCB",
     "Policy",
+    "Prior",
     "RoundRobin",
     "Single",
     "Softmax",

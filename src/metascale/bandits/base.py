@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is believed of an arm before the run has pulled it.
+
+    It is relative, because how high rewards are differs from task to task, and which arms are better much less.
+
+    Attributes:
+        advantage: by how much its mean reward is believed to lie above that of the average arm, in [-1, 1].
+        weight: how many rewards that belief counts for, above 0.
+    """
+
+    advantage: float
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -18,10 +33,12 @@ class Arm:
     Attributes:
         pulls: samples drawn under it, scored or not, failures included.
         rewards: the rewards in [0, 1] of those that were scored; at most `pulls` of them.
+        prior: what is believed of it from elsewhere; None for nothing.
     """
 
     pulls: int = 0
     rewards: tuple[float, ...] = ()
+    prior: Prior | None = field(default=None, kw_only=True)
 
 
 PSEUDO_OBSERVATIONS = 3.0
@@ -64,23 +81,28 @@ class Policy(Protocol):
 
         Returns:
             `size` indices into `arms`, in the order in which they are to be pulled. An arm may appear several times.
-            Arms without a pull come first.
+            Arms without a pull come first, but a policy may let one wait that has a prior.
         """
         ...
 
 
 def mean_rewards(arms: Sequence[Arm]) -> NDArray[np.float64]:
-    """Mean reward of each arm, shape (len(arms),).
+    """Mean reward of each arm, shape (len(arms),), its prior counted as so many rewards.
 
-    An arm of which nothing is scored gets the mean over all rewards (0.5 where there are none): not being scored says
-    nothing about its answers. Ours; the paper leaves it open.
+    A prior's rewards lie by its advantage above the mean over all rewards (0.5 where there are none). That mean is also
+    what an arm gets of which nothing is known: not being scored says nothing about its answers. Ours; the paper leaves
+    it open.
     """
     sums = [sum(arm.rewards) for arm in arms]
     scored = sum(len(arm.rewards) for arm in arms)
     neutral = sum(sums) / scored if scored else 0.5
-    return np.array(
-        [total / len(arm.rewards) if arm.rewards else neutral for total, arm in zip(sums, arms, strict=True)]
-    )
+    return np.array([_mean(arm, total, neutral) for total, arm in zip(sums, arms, strict=True)])
+
+
+def _mean(arm: Arm, total: float, neutral: float) -> float:
+    weight = arm.prior.weight if arm.prior else 0.0
+    count = len(arm.rewards) + weight
+    return (total + weight * (neutral + _advantage(arm))) / count if count else neutral
 
 
 def moments(arms: Sequence[Arm], pseudo: float = PSEUDO_OBSERVATIONS) -> Moments:
@@ -121,6 +143,17 @@ def highest(scores: NDArray[np.float64], rng: np.random.Generator) -> int:
     return int(ties[rng.integers(len(ties))])
 
 
-def unpulled(arms: Sequence[Arm], size: int) -> list[int]:
-    """The first `size` arms without a pull: every arm is pulled once before any is compared."""
-    return [index for index, arm in enumerate(arms) if arm.pulls == 0][:size]
+def untried(arms: Sequence[Arm], size: int, *, but_believed: bool = False) -> list[int]:
+    """At most `size` arms that must be pulled once before any is compared, the highest prior advantage first.
+
+    Args:
+        arms: at least one.
+        size: at least 0.
+        but_believed: leave out those with a prior.
+    """
+    fresh = [i for i, arm in enumerate(arms) if arm.pulls == 0 and not (but_believed and arm.prior)]
+    return sorted(fresh, key=lambda index: -_advantage(arms[index]))[:size]
+
+
+def _advantage(arm: Arm) -> float:
+    return arm.prior.advantage if arm.prior else 0.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metascale.bandits.base import Arm, highest, unpulled
+from metascale.bandits.base import Arm, highest, untried
 
 LOW, HIGH = 0.01, 0.99
 """The range that rewards are scaled to, as the authors' code does it (github.com/amirbalef/CASH_with_Bandits)."""
@@ -48,7 +48,7 @@ class MaxUCB:
 
     def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:  # noqa: ARG002
         """Choose `size` pulls; see `Policy.plan`."""
-        plan = unpulled(arms, size)
+        plan = untried(arms, size)
         maxima = scaled_maxima(arms)
         pulls = np.array([arm.pulls for arm in arms], dtype=np.int64)
         pulls[plan] += 1

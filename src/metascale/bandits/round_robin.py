@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metascale.bandits.base import Arm, unpulled
+from metascale.bandits.base import Arm, untried
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class RoundRobin:
 
     def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:  # noqa: ARG002
         """Choose `size` pulls; see `Policy.plan`."""
-        plan = unpulled(arms, size)
+        plan = untried(arms, size)
         pulls = np.array([arm.pulls for arm in arms], dtype=np.int64)
         pulls[plan] += 1
         while len(plan) < size:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metascale.bandits.base import Arm, mean_rewards, unpulled
+from metascale.bandits.base import Arm, mean_rewards, untried
 
 
 def largest_remainder(shares: NDArray[np.float64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -44,7 +44,7 @@ class Softmax:
 
     def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:  # noqa: ARG002
         """Choose `size` pulls; see `Policy.plan`."""
-        plan = unpulled(arms, size)
+        plan = untried(arms, size)
         pulled = np.array([arm.pulls > 0 for arm in arms])
         if len(plan) < size and not pulled.any():
             pulled[:] = True

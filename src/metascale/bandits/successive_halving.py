@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metascale.bandits.base import Arm, moments, unpulled
+from metascale.bandits.base import Arm, moments, untried
 
 
 def quotas(arms: int, horizon: int) -> list[int]:
@@ -54,7 +54,7 @@ class SuccessiveHalving:
 
     def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:
         """Choose `size` pulls; see `Policy.plan`."""
-        plan = unpulled(arms, size)
+        plan = untried(arms, size)
         pulls = np.array([arm.pulls for arm in arms], dtype=np.int64)
         ends = quotas(len(arms), int(pulls.sum()) + left)
         pulls[plan] += 1

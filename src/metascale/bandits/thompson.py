@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from metascale.bandits.base import Arm, Moments, highest, moments, unpulled
+from metascale.bandits.base import Arm, Moments, highest, moments, untried
 
 PRIOR_SPREAD = 0.07
 """Standard deviation that arm means are expected to have about one another before any reward is seen. Ours."""
@@ -68,7 +68,7 @@ class Thompson:
 
     def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:
         """Choose `size` pulls; see `Policy.plan`."""
-        plan = unpulled(arms, size)
+        plan = untried(arms, size)
         known = moments(arms, PRIOR_REWARDS)
         center, between = common_normal(known)
         evidence = between * known.scored

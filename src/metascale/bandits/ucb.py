@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metascale.bandits.base import Arm, mean_rewards, unpulled
+from metascale.bandits.base import Arm, mean_rewards, untried
 
 
 def _bounds(means: NDArray[np.float64], pulls: NDArray[np.int64], beta: float) -> NDArray[np.float64]:
@@ -46,7 +46,7 @@ class UCB:
 
     def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:  # noqa: ARG002
         """Choose `size` pulls; see `Policy.plan`."""
-        plan = unpulled(arms, size)
+        plan = untried(arms, size)
         means = mean_rewards(arms)
         pulls = np.array([arm.pulls for arm in arms], dtype=np.int64)
         pulls[plan] += 1
