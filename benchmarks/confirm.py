@@ -31,7 +31,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from metascale.evals.second_looks import Answer, sample_and_confirm
+from metascale.evals.second_looks import Answer, Drawn, sample_and_confirm
 
 CALLS = (16, 32, 64, 128, 256)
 BATCH = 4
@@ -127,11 +127,11 @@ def single(stream: Stream, calls: int) -> tuple[float, float]:
 def confirm(stream: Stream, calls: int) -> tuple[float, int]:
     """The quality of the answer that is chosen after second looks, and how many looks there were."""
 
-    def draw(size: int, left: int) -> list[Answer]:  # noqa: ARG001
+    def draw(size: int, left: int) -> Drawn:  # noqa: ARG001
         answers = list(islice(stream, size))
         for answer in answers:
             answer.look()
-        return answers
+        return Drawn(answers)
 
     answer, looks = sample_and_confirm(draw, calls, BATCH)
     return answer.quality, looks

@@ -15,7 +15,6 @@ from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from benchmarks.evolution import simulate
 from metascale import MetaScaleSettings, create_metascale, prompts
 from metascale.budget import evolution_due
 from metascale.evolution import OPERATORS, by_front, by_ucb, children_pay, choose_operator, retirable, room
@@ -206,13 +205,6 @@ def test_gated_evolution_needs_four_pulls_an_arm() -> None:
     assert due(2, eight, evolution="always")
     assert not due(99, eight, evolution="off")
     assert not due(99, eight, evolve_every=0)
-
-
-def test_in_simulation_bad_children_close_the_gate_and_good_ones_do_not() -> None:
-    def children(delta: float, sigma: float) -> float:
-        return float(np.mean([simulate("gated", 64, delta, sigma, seed)[1] for seed in range(8)]))
-
-    assert children(0.05, 0.08) > 1.5 * children(-0.1, 0.03)
 
 
 # --- the cap -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType, SimpleNamespace
 
@@ -34,6 +34,7 @@ from metascale.evals.policy_bench import (
     Contest,
     LandscapeError,
     contest,
+    evolution_rows,
     mean_difference,
     mean_quality,
     mean_share,
@@ -43,8 +44,8 @@ from metascale.evals.policy_bench import (
     share,
     share_rows,
 )
-from metascale.evals.policy_entrants import ABMCTSA, ANYTIME, Bandit, Confirmed, Uniform, bandits
-from metascale.evals.second_looks import Answer, sample_and_confirm
+from metascale.evals.policy_entrants import ABMCTSA, ANYTIME, Bandit, Search, Uniform, bandits
+from metascale.evals.second_looks import Answer, Drawn, sample, sample_and_confirm
 
 BINARY = LANDSCAPES[6]
 
@@ -219,10 +220,10 @@ def test_second_looks_keep_to_their_calls_and_never_invent_answers() -> None:
         spent["looks"] += 1
         return float(rng.random())
 
-    def draw(size: int, left: int) -> list[Answer]:
+    def draw(size: int, left: int) -> Drawn:
         assert 1 <= size <= left
         spent["samples"] += size
-        return [Answer(0.5, judge, [float(rng.random())]) for _ in range(size)]
+        return Drawn([Answer(0.5, judge, [float(rng.random())]) for _ in range(size)])
 
     answer, looks = sample_and_confirm(draw, 64, 4)
     assert looks == spent["looks"] > 0
@@ -239,12 +240,62 @@ def test_a_second_look_helps_with_a_noisy_judge() -> None:
         batch_size=8,
         confirm=["round_robin"],
     )
-    assert isinstance(played.entrants["round_robin + confirm"], Confirmed)
+    assert isinstance(played.entrants["round_robin + confirm"], Search)
     rows = {row.name: row for row in quality_rows(played, run(played))}
     gain = rows["round_robin + confirm"].gain
     assert gain is not None
     assert gain[0].value > 2 * gain[0].error
     assert rows["round_robin"].gain is None
+
+
+@pytest.mark.parametrize("spend", [sample, lambda *given: sample_and_confirm(*given)[0]])
+def test_what_is_spent_beside_answers_is_not_spent_on_them(spend: Callable[..., Answer]) -> None:
+    rng, spent = np.random.default_rng(0), {"samples": 0, "beside": 0}
+
+    def draw(size: int, left: int) -> Drawn:
+        size = min(size, (2 * left - 1) // 2)
+        spent["samples"] += size
+        spent["beside"] += 1
+        return Drawn([Answer(0.5, lambda: None, [float(rng.random())]) for _ in range(size)], beside=1)
+
+    spend(draw, 65, 4)
+    assert spent["beside"] > 3
+    assert 2 * spent["samples"] + spent["beside"] <= 65
+
+
+@pytest.mark.parametrize("landscape", [LANDSCAPES[1], LANDSCAPES[6]], ids=["normal", "right or wrong"])
+def test_a_child_is_what_its_best_parent_and_chance_make_it_whoever_breeds_it(landscape: Landscape) -> None:
+    parent = task(landscape, depth=400)
+    child = parent.born([2, 5], 0.1, 0.0)
+    best = max((2, 5), key=lambda arm: parent.arms[arm, 0])
+    assert child.arms[-1, 0] == pytest.approx(min(1.0, parent.arms[best, 0] + 0.1))
+    assert np.array_equal(child.quality[:-1], parent.quality)
+    assert child.quality[-1].mean() == pytest.approx(child.arms[-1, 0], abs=0.06)
+    assert np.array_equal(parent.born([2, 5], 0.1, 0.3).arms, parent.born([5, 2], 0.1, 0.3).arms)
+    assert child.born([0], 0.0, 0.3).arms[-1, 0] != parent.born([0], 0.0, 0.3).arms[-1, 0]
+
+
+def test_the_gate_keeps_more_of_what_good_children_bring_than_of_what_bad_ones_cost() -> None:
+    played = contest(
+        budgets=[64],
+        tasks=60,
+        policies=["ucb"],
+        settings=["0.12,0.05,0.2,0.08"],
+        batch_size=4,
+        evolution=["0.05,0.08", "-0.1,0.03"],
+    )
+    good, bad = evolution_rows(played, run(played))
+    assert good.always[0].value > 2 * good.always[0].error
+    assert bad.always[0].value < -2 * bad.always[0].error
+    assert good.kept[0] is not None
+    assert bad.kept[0] is not None
+    assert good.kept[0] > 0.6 > bad.kept[0]
+
+
+@pytest.mark.parametrize("text", ["0.1", "a,b", "0,-1", "2,0.1", "nan,0", "0,0,0"])
+def test_an_evolution_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(LandscapeError, match="DELTA"):
+        contest(budgets=[4], tasks=2, evolution=[text])
 
 
 def test_treequest_chooses_the_arms(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,6 +380,16 @@ def test_the_command_at_equal_calls() -> None:
     assert [row["name"] for row in told["rows"]] == ["uniform choice", "upper_tail", "upper_tail + confirm", "oracle"]
 
 
+def test_the_command_shows_what_evolution_adds() -> None:
+    arguments = ("--calls", "64", "--tasks", "4", "--policy", "ucb", "--evolution", "0.05,0.08", "--processes", "1")
+    told = json.loads(metascale("bench", "policies", *arguments, "--json").stdout)
+    assert [row["name"] for row in told["evolution"]] == ["ucb", "upper_tail + confirm"]
+    assert told["batch_size"] == 4
+    shown = metascale("bench", "policies", *arguments).stdout
+    assert "SIMULATION: what evolution adds" in shown
+    assert "0.05,0.08" in shown
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -337,6 +398,8 @@ def test_the_command_at_equal_calls() -> None:
         ("--calls", "31"),
         ("--calls", "32", "--budget", "8"),
         ("--confirm", "ucb"),
+        ("--evolution", "0,0.1"),
+        ("--calls", "32", "--evolution", "0"),
         ("--budget", "0"),
         ("--treequest-tasks", "1"),
         ("--tasks", "1"),

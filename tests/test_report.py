@@ -17,6 +17,7 @@ from metascale.evals import figures, tables
 from metascale.evals.answers_given import AnswerGiven, Battle, Sampled, Verdict
 from metascale.evals.report import slug, write_report
 from metascale.evals.statistics import wilson
+from metascale.progress import expected_by_round
 from metascale.state import Bill, MetaThought, Origin
 
 HOSTILE = "<script>alert(1)</script>"
@@ -179,12 +180,13 @@ class Page(HTMLParser):
 
 
 def all_figures(answers: Sequence[AnswerGiven]) -> list[Any]:
-    curves, kinds, calibrations = tables.regret(answers), tables.pulls(answers), tables.calibration(answers)
+    kinds, calibrations = tables.pulls(answers), tables.calibration(answers)
     return [
         figures.quality(tables.summary(answers)),
         figures.cost(tables.summary(answers)),
         figures.arms(kinds),
-        figures.regret(curves),
+        figures.regret(tables.regret(answers)),
+        figures.progress(tables.progress(answers)),
         figures.reliability(calibrations[0] if calibrations else None),
         figures.family(tables.exemplary_run(answers)),
     ]
@@ -348,6 +350,22 @@ def test_regret_of_two_arms_by_hand() -> None:
     assert all(i.low <= m <= i.high for i, m in zip(curve.intervals, curve.mean, strict=True))
 
 
+def test_progress_is_the_mean_of_what_the_runs_expected_after_each_round() -> None:
+    rewards = [0.2, 0.4, 0.5, 0.3, 0.6, 0.4] * 3
+    drawn = [replace(sample(i, f"m{i % 2 + 1}", reward), round=i // 6 + 1) for i, reward in enumerate(rewards)]
+    run = replace(two_arms(), samples=drawn)
+    short = replace(run, question_id="q2", samples=drawn[:12])
+    perfect = replace(run, question_id="q3", samples=[replace(one, reward=1.0) for one in drawn])
+    last = expected_by_round([(one.round, one.meta_thought, one.reward) for one in drawn])[-1]
+    (curve,) = tables.progress([run, short, perfect])
+    assert curve.at[-1] == 3
+    assert curve.runs[-1] == 2
+    assert last is not None
+    assert last > 0
+    assert curve.mean[-1] == pytest.approx(last / 2)
+    assert tables.progress([replace(run, samples=drawn[:1])]) == []
+
+
 def test_an_arm_without_a_score_counts_as_average_in_regret() -> None:
     drawn = [sample(0, "m1", 0.8), sample(1, "m2", 0.4), sample(2, "m3")]
     assert tables.cumulative_regret(drawn).tolist() == pytest.approx([0.0, 0.4, 0.6])
@@ -424,7 +442,7 @@ def test_every_figure_of_a_simulation_says_so_and_no_other_does(*, simulated: bo
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
-    assert all_figures([]) == [None] * 6
+    assert all_figures([]) == [None] * 7
     assert figures.cost(tables.summary([answer(score=None)])) is None
     assert figures.family(answer(pool=POOL[:3])) is None
 
@@ -472,7 +490,7 @@ def test_the_page_and_its_files_hold_the_same_figures_and_none_is_blank(report: 
     images = sorted((report.parent / "figures").glob("*.png"))
     drawings = sorted((report.parent / "figures").glob("*.svg"))
     assert [path.stem for path in images] == [path.stem for path in drawings]
-    assert len(images) == Page(report.read_text()).tags.count("img") == 2 * 6
+    assert len(images) == Page(report.read_text()).tags.count("img") == 2 * 7
     for image, drawing in zip(images, drawings, strict=True):
         pixels = matplotlib.image.imread(image)
         assert (pixels != pixels[0, 0]).any(axis=-1).mean() > 0.01

@@ -312,7 +312,16 @@ def policies_bench(
         list[str] | None,
         typer.Option("--setting", metavar="SPREAD,LOW,HIGH,NOISE", help="Your own landscapes instead of the seven."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pulls planned at a time.")] = 1,
+    evolution: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DELTA,SIGMA",
+            help="With --calls: also evolve, to children better than their best parent by DELTA, spread SIGMA.",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Pulls planned at a time (default: 1; with --evolution 4).")
+    ] = None,
     treequest_tasks: Annotated[
         int, typer.Option(min=0, help="Tasks of each landscape for TreeQuest's AB-MCTS-A, which is slow; 0 for none.")
     ] = 300,
@@ -330,8 +339,8 @@ def policies_bench(
 
         if calls and budget:
             raise UsageError("--calls and --budget exclude each other")
-        if confirm and not calls:
-            raise UsageError("--confirm goes with --calls")
+        if (confirm or evolution) and not calls:
+            raise UsageError(f"--{'confirm' if confirm else 'evolution'} goes with --calls")
         if calls and any(number < 2 or number % 2 for number in calls):
             raise UsageError("--calls takes even numbers from 2: a sample and its score are two calls")
         played = policy_bench.contest(
@@ -339,15 +348,17 @@ def policies_bench(
             tasks=tasks or (500 if calls else 3_000),
             policies=policy or [],
             settings=landscape or [],
-            batch_size=batch_size,
+            batch_size=batch_size or (4 if evolution else 1),
             seed=seed,
             treequest_tasks=0 if calls else treequest_tasks,
             confirm=(confirm or ["upper_tail"]) if calls else [],
+            evolution=evolution or [],
         )
         with console.status("playing …"):
             results = policy_bench.run(played, processes)
         if calls:
             qualities = policy_bench.quality_rows(played, results)
+            evolved = policy_bench.evolution_rows(played, results)
         else:
             shares = policy_bench.share_rows(played, results)
     except (MetaScaleError, ValidationError) as error:
@@ -357,12 +368,16 @@ def policies_bench(
     wanted = policy_entrants.TREEQUEST if treequest_tasks and not calls else {}
     missing = {name: policy_entrants.TREEQUEST_MISSING for name in wanted if name not in played.entrants}
     if as_json:
-        found: dict[str, Any] = {"simulation": True, "tasks": played.tasks, "batch_size": batch_size, "seed": seed}
+        found: dict[str, Any] = {"simulation": True, "tasks": played.tasks, "seed": seed}
+        found["batch_size"] = played.batch_size
         found |= {"calls": sorted(set(calls))} if calls else {"budgets": list(played.budgets)}
         found |= {"rows": [asdict(row) for row in (qualities if calls else shares)], "missing": missing}
+        if evolution:
+            found["evolution"] = [asdict(row) for row in evolved]
         sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
     elif calls:
         policy_tables.show_qualities(played, qualities, Console())
+        policy_tables.show_evolution(played, evolved, Console())
     else:
         policy_tables.show_shares(played, shares, missing, Console())
 

@@ -50,19 +50,30 @@ def progress(candidates: Sequence[Candidate]) -> list[float | None]:
         candidates: the samples of a run.
 
     Returns:
+        One value a round, as `expected_by_round` gives it.
+    """
+    ordered = sorted(candidates, key=lambda c: (c["round"], c["id"]))
+    return expected_by_round([(c["round"], c["meta_thought"], c["reward"]) for c in ordered])
+
+
+def expected_by_round(samples: Sequence[tuple[int, str, float | None]]) -> list[float | None]:
+    """The expected progress after each round.
+
+    Args:
+        samples: the round, the arm and the reward of each, in order.
+
+    Returns:
         One value a round, as `expected_progress` gives it for the arms that were pulled by then; None while too little
         was known.
     """
     pulls: dict[str, int] = {}
     rewards: dict[str, list[float]] = {}
     found: list[float | None] = []
-    ordered = sorted(candidates, key=lambda c: (c["round"], c["id"]))
-    for index, candidate in enumerate(ordered):
-        arm = candidate["meta_thought"]
+    for index, (number, arm, reward) in enumerate(samples):
         pulls[arm] = pulls.get(arm, 0) + 1
-        if candidate["reward"] is not None:
-            rewards.setdefault(arm, []).append(candidate["reward"])
-        if index + 1 == len(ordered) or ordered[index + 1]["round"] != candidate["round"]:
+        if reward is not None:
+            rewards.setdefault(arm, []).append(reward)
+        if index + 1 == len(samples) or samples[index + 1][0] != number:
             expected = expected_progress([Arm(count, tuple(rewards.get(name, ()))) for name, count in pulls.items()])
             found.append(round(expected, 6) if math.isfinite(expected) else None)
     return found

@@ -26,7 +26,7 @@ from metascale.evals.tables import (
     OURS,
     ArmKind,
     Calibration,
-    RegretCurve,
+    Curve,
     Row,
     Setting,
     arm_rewards,
@@ -158,30 +158,41 @@ def arms(kinds: Sequence[ArmKind]) -> Figure | None:
     return figure
 
 
-def regret(curves: Sequence[RegretCurve]) -> Figure | None:
+def regret(curves: Sequence[Curve]) -> Figure | None:
     """Mean cumulative regret over the samples of a run, with intervals.
 
     Args:
         curves: of one task and model.
     """
+    return _along("Regret over time", curves, "Samples so far", "Cumulative regret (reward), in hindsight")
+
+
+def progress(curves: Sequence[Curve]) -> Figure | None:
+    """Mean expected progress over the rounds of a run, with intervals.
+
+    Args:
+        curves: of one task and model.
+    """
+    return _along("What one more sample may add", curves, "Rounds so far", "Expected rise of the highest reward")
+
+
+def _along(what: str, curves: Sequence[Curve], steps: str, values: str) -> Figure | None:
     if not curves:
         return None
-    figure, axes = _figure("Regret over time", curves)
+    figure, axes = _figure(what, curves)
     looks = _looks(curves)
     handles: dict[str, Artist] = {}
     for curve in curves:
         look = looks[curve.method]
-        at = np.arange(1, len(curve.mean) + 1)
         band = [interval.low for interval in curve.intervals], [interval.high for interval in curve.intervals]
-        axes.fill_between(at, *band, color=look.colour, alpha=0.2, linewidth=0)
-        (line,) = axes.plot(
-            at, curve.mean, color=look.colour, marker=look.marker, markersize=4, markevery=max(1, len(at) // 8)
-        )
+        axes.fill_between(curve.at, *band, color=look.colour, alpha=0.2, linewidth=0)
+        often = max(1, len(curve.at) // 8)
+        (line,) = axes.plot(curve.at, curve.mean, color=look.colour, marker=look.marker, markersize=4, markevery=often)
         handles[f"{curve.method} @ {curve.budget}"] = line
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_xlabel("Samples so far")
-    axes.set_ylabel("Cumulative regret (reward), in hindsight")
+    axes.set_xlabel(steps)
+    axes.set_ylabel(values)
     _legend(figure, handles)
     return figure
 
@@ -277,7 +288,7 @@ def family(run: AnswerGiven | None) -> Figure | None:
     return figure
 
 
-def _figure(what: str, rows: Sequence[Row | RegretCurve]) -> tuple[Figure, Axes]:
+def _figure(what: str, rows: Sequence[Row | Curve]) -> tuple[Figure, Axes]:
     """A titled figure with one plot and room for a legend below it."""
     legend_lines = -(-len({row.method for row in rows}) // LEGEND_COLUMNS)
     figure = Figure(figsize=(WIDTH, WIDTH * 0.52 + 0.25 * legend_lines), layout="constrained")
@@ -306,7 +317,7 @@ def _tidy(axes: Axes, grid: str | None = "y") -> None:
         axes.grid(axis="y", color="#dddddd", linewidth=0.8)
 
 
-def _looks(rows: Sequence[Row | RegretCurve]) -> dict[str, Look]:
+def _looks(rows: Sequence[Row | Curve]) -> dict[str, Look]:
     methods = sorted({row.method for row in rows}, key=method_order, reverse=True)
     return {
         method: Look(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ GRID = np.linspace(0, 1, 201)
 BELOW = np.linspace(-6, 6, 2401)
 NORMAL_CDF = np.array([NormalDist().cdf(z) for z in BELOW.tolist()])
 
-_TASK, _UNIFORM, _POLICY, _LOOKS = range(4)
+_TASK, _UNIFORM, _POLICY, _LOOKS, _BIRTH = range(5)
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,18 @@ class Landscape(ABC):
             Shape (..., len(GRID)); sums to 1.
         """
 
+    @abstractmethod
+    def child(self, parents: Numbers, change: float) -> Numbers:
+        """The parameters of a child of some arms: those of the best of them, its mean moved by `change`.
+
+        Args:
+            parents: parameters, shape (parents, parameters), at least one.
+            change: of the mean quality.
+
+        Returns:
+            Shape (parameters,).
+        """
+
     def centre(self, quality: Numbers) -> Numbers:
         """The reward without noise, by quality."""
         return quality
@@ -98,6 +110,11 @@ class Normal(Landscape):
         """Draw qualities; see `Landscape.qualities`."""
         return np.clip(arms[:, :1] + arms[:, 1:] * rng.standard_normal((len(arms), depth)), 0, 1)
 
+    def child(self, parents: Numbers, change: float) -> Numbers:
+        """Move the mean and keep the deviation; see `Landscape.child`."""
+        mean, deviation = parents[np.argmax(parents[:, 0])]
+        return np.array([mean + change, deviation])
+
     def masses(self, arms: Numbers) -> Numbers:
         """What is clipped lies at the ends; see `Landscape.masses`."""
         edges = (GRID[1:] + GRID[:-1]) / 2
@@ -124,6 +141,11 @@ class RightOrWrong(Landscape):
     def qualities(self, arms: Numbers, rng: np.random.Generator, depth: int) -> Numbers:
         """Draw right and wrong; see `Landscape.qualities`."""
         return (rng.random((len(arms), depth)) < arms).astype(np.float64)
+
+    def child(self, parents: Numbers, change: float) -> Numbers:
+        """Move the rate, within [0, 1]; see `Landscape.child`."""
+        rate: Numbers = np.clip(parents.max(axis=0) + change, 0.0, 1.0)
+        return rate
 
     def masses(self, arms: Numbers) -> Numbers:
         """Only 0 and 1 occur; see `Landscape.masses`."""
@@ -157,9 +179,9 @@ class Task:
     Attributes:
         landscape: what it was drawn from.
         seed: what it was drawn with; the same seed gives the same task at any depth.
-        arms: parameters of the arms, shape (ARMS, parameters), hidden from policies.
-        quality: of the pulls of each arm in their order, in [0, 1], shape (ARMS, depth), hidden too.
-        reward: what the judge says of each at first, in [0, 1], shape (ARMS, depth).
+        arms: parameters of the arms, hidden from policies: shape (ARMS, parameters), and more rows where arms are born.
+        quality: of the pulls of each arm in their order, in [0, 1], shape (arms, depth), hidden too.
+        reward: what the judge says of each at first, in [0, 1], shape (arms, depth).
     """
 
     landscape: Landscape
@@ -185,6 +207,22 @@ class Task:
         """Arms drawn uniformly at random with replacement."""
         arms: list[int] = np.random.default_rng([*self.seed, _UNIFORM]).integers(ARMS, size=pulls).tolist()
         return arms
+
+    def born(self, parents: Sequence[int], delta: float, sigma: float) -> Task:
+        """The task with one more arm, a child whose mean is that of its best parent plus `delta + sigma * z`.
+
+        The z of the n-th child of a task is the same whoever breeds it.
+        """
+        rng = np.random.default_rng([*self.seed, _BIRTH, len(self.arms)])
+        change = delta + sigma * float(rng.standard_normal())
+        child = self.landscape.child(self.arms[list(parents)], change)[None]
+        quality = self.landscape.qualities(child, rng, self.quality.shape[1])
+        return replace(
+            self,
+            arms=np.concatenate([self.arms, child]),
+            quality=np.concatenate([self.quality, quality]),
+            reward=np.concatenate([self.reward, self.landscape.judged(quality, rng)]),
+        )
 
     def look(self, arm: int, pull: int, number: int) -> float:
         """The `number`-th second look (from 1) of the judge at a pull, in [0, 1]: the same whoever asks."""

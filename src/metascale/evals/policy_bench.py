@@ -21,8 +21,10 @@ from metascale.evals.landscapes import LANDSCAPES, Landscape, Normal, Numbers, T
 from metascale.evals.policy_entrants import (
     TREEQUEST,
     Bandit,
-    Confirmed,
     Entrant,
+    EvolutionName,
+    Heredity,
+    Search,
     Uniform,
     bandits,
     treequest_is_installed,
@@ -32,6 +34,7 @@ CHUNK = 50
 """Tasks that a process plays at a time."""
 UNIFORM, ORACLE = "uniform choice", "oracle"
 WITH_LOOKS = " + confirm"
+EVOLVING: tuple[EvolutionName, ...] = ("always", "gated")
 
 
 class LandscapeError(MetaScaleError, ValueError):
@@ -103,6 +106,8 @@ class Contest:
         few: how many of the tasks an entrant plays, where that is not all of them.
         batch_size: pulls planned at a time.
         seed: of the tasks.
+        heredities: what children are like, by name, where entrants evolve; then every entrant also takes part under
+            the names that `evolving` gives.
     """
 
     landscapes: tuple[Landscape, ...]
@@ -112,6 +117,7 @@ class Contest:
     few: Mapping[str, int]
     batch_size: int = 1
     seed: int = 0
+    heredities: tuple[str, ...] = ()
 
     def tasks_of(self, name: str) -> int:
         """How many tasks of each landscape an entrant plays."""
@@ -137,6 +143,26 @@ def parse_landscape(text: str) -> Landscape:
     return Normal(text, noise, None, spread, low, high)
 
 
+def parse_heredity(text: str) -> Heredity:
+    """Read `DELTA,SIGMA`: by how much a child is better than its best parent, and the spread of that over children.
+
+    Raises:
+        LandscapeError: it is not two numbers, or one is out of its range.
+    """
+    try:
+        delta, sigma = (float(part) for part in text.split(","))
+    except ValueError:
+        raise LandscapeError(f"an evolution is DELTA,SIGMA, two numbers, not {text!r}") from None
+    if not (-1 <= delta <= 1 and 0 <= sigma <= 1):
+        raise LandscapeError(f"in {text!r} DELTA must lie in [-1, 1] and SIGMA in [0, 1]")
+    return Heredity(delta, sigma)
+
+
+def evolving(name: str, way: EvolutionName, heredity: str) -> str:
+    """What an entrant is called that evolves in this way to children of this kind."""
+    return f"{name}, {way} evolving to {heredity}"
+
+
 def contest(
     *,
     budgets: Sequence[int],
@@ -147,6 +173,7 @@ def contest(
     seed: int = 0,
     treequest_tasks: int = 0,
     confirm: Sequence[str] = (),
+    evolution: Sequence[str] = (),
 ) -> Contest:
     """Say what is to be played.
 
@@ -160,9 +187,11 @@ def contest(
         treequest_tasks: tasks of each landscape that AB-MCTS-A plays, at least 2, where TreeQuest is installed; 0
             leaves it out.
         confirm: policies that also take part with second looks.
+        evolution: kinds of children as `parse_heredity` reads them; every policy also takes part evolving to each, at
+            every interval and gated.
 
     Raises:
-        LandscapeError: a landscape cannot be read, or there are too few tasks.
+        LandscapeError: a landscape or an evolution cannot be read, or there are too few tasks.
         UnknownNameError: there is no such policy.
     """
     if tasks < 2 or treequest_tasks == 1:
@@ -171,7 +200,15 @@ def contest(
         raise LandscapeError("a budget is at least 1")
     entrants: dict[str, Entrant] = {name: Bandit(policy) for name, policy in bandits(policies).items()}
     if confirm:
-        entrants |= {name + WITH_LOOKS: Confirmed(policy) for name, policy in bandits(confirm).items()}
+        entrants |= {name + WITH_LOOKS: Search(policy) for name, policy in bandits(confirm).items()}
+    heredities = {text: parse_heredity(text) for text in evolution}
+    entrants |= {
+        evolving(name, way, text): Search(one.policy, isinstance(one, Search), way, heredity)
+        for name, one in entrants.items()
+        if isinstance(one, Bandit | Search)
+        for text, heredity in heredities.items()
+        for way in EVOLVING
+    }
     if treequest_tasks and treequest_is_installed():
         entrants |= TREEQUEST
     return Contest(
@@ -182,6 +219,7 @@ def contest(
         few=dict.fromkeys(TREEQUEST, treequest_tasks),
         batch_size=batch_size,
         seed=seed,
+        heredities=tuple(heredities),
     )
 
 
@@ -365,6 +403,42 @@ def quality_rows(played: Contest, results: Results) -> list[QualityRow]:
         compared = plain != name and plain in played.entrants
         gain = [mean_difference(results, name, plain, at) for at in budgets] if compared else None
         rows.append(QualityRow(name, [mean_quality(results, name, at) for at in budgets], gain))
+    return rows
+
+
+@dataclass(frozen=True)
+class EvolutionRow:
+    """What evolution is worth to one entrant with children of one kind.
+
+    Attributes:
+        name: the entrant.
+        heredity: the children.
+        always: `mean_difference` between evolving at every interval and not at all, for each number of calls.
+        gated: between gated evolution and none.
+        kept: the share of what evolving always gains or loses that gated evolution gains or loses.
+    """
+
+    name: str
+    heredity: str
+    always: list[Estimate]
+    gated: list[Estimate]
+    kept: list[float | None]
+
+
+def evolution_rows(played: Contest, results: Results) -> list[EvolutionRow]:
+    """All that evolve, beside themselves without evolution."""
+    budgets = range(len(played.budgets))
+    rows = []
+    for heredity in played.heredities:
+        for name in played.entrants:
+            always, gated = (evolving(name, way, heredity) for way in EVOLVING)
+            if always in played.entrants:
+                gains = [mean_difference(results, always, name, at) for at in budgets]
+                kept = [mean_difference(results, gated, name, at) for at in budgets]
+                ratios = [
+                    part.value / whole.value if whole.value else None for part, whole in zip(kept, gains, strict=True)
+                ]
+                rows.append(EvolutionRow(name, heredity, gains, kept, ratios))
     return rows
 
 

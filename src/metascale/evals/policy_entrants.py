@@ -7,20 +7,28 @@ import importlib.util
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from metascale.bandits import POLICIES, UCB, Arm, MaxUCB, Policy, RoundRobin, Single, Softmax
+from metascale.bandits import POLICIES, UCB, MaxUCB, Policy, RoundRobin, Single, Softmax
+from metascale.budget import evolution_due
 from metascale.confirmation import SAMPLE_CALLS
 from metascale.errors import UnknownNameError
 from metascale.evals.landscapes import ARMS, Play, Task, chosen_qualities, play
-from metascale.evals.second_looks import Answer, sample_and_confirm
+from metascale.evals.second_looks import Answer, Drawn, sample, sample_and_confirm
+from metascale.evolution import by_front, by_ucb, retirable, room
+from metascale.pool import Member
+from metascale.settings import MetaScaleSettings
 
 ANYTIME = (UCB, Softmax, RoundRobin, MaxUCB, Single)
 """Policies that do not ask how much is left: a long run of theirs begins like a short one."""
+
+EvolutionName = Literal["off", "gated", "always"]
+EVOLUTION_CALLS = 1
+"""What an evolution costs: one request."""
 
 TREEQUEST_MISSING = "it needs TreeQuest: pip install 'metascale[bench]'"
 
@@ -75,33 +83,89 @@ class Bandit:
 
 
 @dataclass(frozen=True)
-class Confirmed:
-    """A policy that keeps calls for second looks; a budget of n pulls stands for the calls that n pulls cost.
+class Heredity:
+    """What children are like: the mean of the best parent, plus `delta`, plus `sigma` times a standard normal.
+
+    Attributes:
+        delta: in units of quality.
+        sigma: at least 0.
+    """
+
+    delta: float
+    sigma: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """A policy with second looks, with evolution, or both; a budget of n pulls stands for the calls that n pulls cost.
 
     Attributes:
         policy: the policy.
+        looks: whether some calls are kept for second looks.
+        evolution: as the setting of this name: never, at every interval, or where `metascale.evolution` finds that it
+            pays. One costs one call.
+        heredity: what children are like; None where evolution is off.
     """
 
     policy: Policy
+    looks: bool = True
+    evolution: EvolutionName = "off"
+    heredity: Heredity | None = None
 
     def enter(self, task: Task, budgets: Sequence[int], batch_size: int) -> Outcome:
         """Play; see `Entrant.enter`."""
-        return Outcome([self._choose(task, SAMPLE_CALLS * budget, batch_size) for budget in budgets])
+        return Outcome([self._answer(task, SAMPLE_CALLS * budget, batch_size).quality for budget in budgets])
 
-    def _choose(self, task: Task, calls: int, batch_size: int) -> float:
-        rng, arms = task.generator(), [Arm()] * ARMS
+    def _answer(self, task: Task, calls: int, batch_size: int) -> Answer:
+        run = _Run(self, task, calls // SAMPLE_CALLS)
+        return sample_and_confirm(run.draw, calls, batch_size)[0] if self.looks else sample(run.draw, calls, batch_size)
 
-        def draw(size: int, left: int) -> list[Answer]:
-            answers = []
-            for arm in self.policy.plan(arms, size, rng, left=left):
-                pull, reward = arms[arm].pulls, float(task.reward[arm, arms[arm].pulls])
-                arms[arm] = Arm(pull + 1, (*arms[arm].rewards, reward))
-                answer = Answer(float(task.quality[arm, pull]), lambda: None, [reward])
-                answer.judge = partial(_look_again, task, arm, pull, answer)
-                answers.append(answer)
-            return answers
 
-        return sample_and_confirm(draw, calls, batch_size)[0].quality
+class _Run:
+    """One play of a search: the pool as the graph keeps it."""
+
+    def __init__(self, search: Search, task: Task, budget: int) -> None:
+        self.search, self.task, self.rng = search, task, task.generator()
+        self.settings = MetaScaleSettings(budget=budget, evolution=search.evolution, operators="combine")
+        self.pool = [Member() for _ in task.arms]
+        self.rounds = self.evolved_at = 0
+
+    def draw(self, size: int, left: int) -> Drawn:
+        """A round of answers, after an evolution where one is due."""
+        calls = SAMPLE_CALLS * left
+        samples_left = (calls - EVOLUTION_CALLS) // SAMPLE_CALLS
+        is_due = evolution_due(
+            self.settings, self.pool, rounds=self.rounds, evolved_at=self.evolved_at, samples_left=samples_left
+        )
+        if is_due and self.search.heredity:
+            self._evolve(self.search.heredity, samples_left)
+            left = samples_left
+        active = [index for index, member in enumerate(self.pool) if not member.retired]
+        plan = self.search.policy.plan([self.pool[index] for index in active], min(size, left), self.rng, left=left)
+        self.rounds += 1
+        return Drawn([self._pull(active[place]) for place in plan], EVOLUTION_CALLS if is_due else 0)
+
+    def _pull(self, arm: int) -> Answer:
+        member = self.pool[arm]
+        pull, reward = member.pulls, float(self.task.reward[arm, member.pulls])
+        self.pool[arm] = replace(member, pulls=pull + 1, rewards=(*member.rewards, reward))
+        answer = Answer(float(self.task.quality[arm, pull]), lambda: None, [reward])
+        answer.judge = partial(_look_again, self.task, arm, pull, answer)
+        return answer
+
+    def _evolve(self, heredity: Heredity, samples_left: int) -> None:
+        settings = self.settings
+        is_paper = settings.evolution == "always"
+        ranked = by_ucb(self.pool, settings.beta) if is_paper else by_front(self.pool)
+        parents = tuple(ranked[: settings.parents])
+        count = min(settings.children, samples_left, room(self.pool, settings.max_pool))
+        excess = sum(not member.retired for member in self.pool) + count - settings.max_pool
+        for index in retirable(self.pool)[: max(0, excess)]:
+            self.pool[index] = replace(self.pool[index], retired=True)
+        for _ in range(count):
+            self.task = self.task.born(parents, heredity.delta, heredity.sigma)
+            self.pool.append(Member(parents=parents, operator="combine"))
+        self.evolved_at = self.rounds
 
 
 def _look_again(task: Task, arm: int, pull: int, answer: Answer) -> float:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metascale.confirmation import SAMPLE_CALLS
-from metascale.evals.policy_bench import Contest, Estimate, QualityRow, ShareRow
+from metascale.evals.policy_bench import Contest, Estimate, EvolutionRow, QualityRow, ShareRow
 from metascale.evals.policy_replay import ALWAYS_COT, Found, Replay
 
 SIMULATION = "SIMULATION: nothing of it is a result about language models."
@@ -74,6 +74,20 @@ def show_qualities(played: Contest, rows: Sequence[QualityRow], console: Console
             table.add_row(Text(row.name), *(f"{one.value:+.4f} ({one.error:.4f})" for one in row.gain))
     if table.row_count:
         console.print(table)
+
+
+def show_evolution(played: Contest, rows: Sequence[EvolutionRow], console: Console) -> None:
+    """Print what evolution is worth at equal calls, and what its gate keeps of that."""
+    for at, budget in enumerate(played.budgets):
+        table = Table("policy", "children", "always - off (SE)", "gated - off (SE)", "gated / always", box=None)
+        table.title = f"SIMULATION: what evolution adds to the true quality, paired, {SAMPLE_CALLS * budget} calls"
+        for row in rows:
+            gains = [f"{one.value:+.4f} ({one.error:.4f})" for one in (row.always[at], row.gated[at])]
+            kept = row.kept[at]
+            table.add_row(Text(row.name), Text(row.heredity), *gains, "-" if kept is None else f"{kept:.2f}")
+        console.print(table)
+    if rows:
+        _say("children: how much better than their best parent, and the spread of that", console)
 
 
 def show_replay(found: Replay, console: Console) -> None:

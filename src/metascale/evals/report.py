@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from metascale.evals import figures, tables
 from metascale.evals.answers_given import AnswerGiven
 from metascale.evals.statistics import Interval
-from metascale.evals.tables import Arena, ArmKind, Calibration, Comparison, PaperTable, RegretCurve, Row, Setting
+from metascale.evals.tables import Arena, ArmKind, Calibration, Comparison, Curve, PaperTable, Row, Setting
 
 DOTS_PER_INCH = 150
 NOTHING = "–"
@@ -50,7 +50,8 @@ class TaskPart:
     rows: list[Row]
     comparisons: list[Comparison]
     arms: list[ArmKind]
-    curves: list[RegretCurve]
+    regret: list[Curve]
+    progress: list[Curve]
     calibration: Calibration | None
     arena: Arena | None
     pictures: list[Picture]
@@ -120,7 +121,8 @@ def _page(answers: Sequence[AnswerGiven], parts: Sequence[ModelPart]) -> str:
 
 
 def _model_parts(answers: Sequence[AnswerGiven], folder: Path) -> list[ModelPart]:
-    comparisons, arms, curves = tables.comparisons(answers), tables.pulls(answers), tables.regret(answers)
+    comparisons, arms = tables.comparisons(answers), tables.pulls(answers)
+    regret, progress = tables.regret(answers), tables.progress(answers)
     calibrations = {one.setting: one for one in tables.calibration(answers)}
     arenas = {one.setting: one for one in tables.arena(answers)}
     used: set[str] = set()
@@ -131,7 +133,8 @@ def _model_parts(answers: Sequence[AnswerGiven], folder: Path) -> list[ModelPart
             rows=rows,
             comparisons=[one for one in comparisons if one.setting == setting],
             arms=[one for one in arms if one.setting == setting],
-            curves=[one for one in curves if one.setting == setting],
+            regret=[one for one in regret if one.setting == setting],
+            progress=[one for one in progress if one.setting == setting],
             calibration=calibrations.get(setting),
             arena=arenas.get(setting),
             pictures=[],
@@ -161,7 +164,12 @@ def _drawn(part: TaskPart, run: AnswerGiven | None) -> Iterator[tuple[str, str, 
             "The run with most generations: its evolved meta-thoughts and their ancestors.",
             figures.family(run),
         ),
-        ("regret", "Mean cumulative regret, one line a method.", figures.regret(part.curves)),
+        ("regret", "Mean cumulative regret, one line a method.", figures.regret(part.regret)),
+        (
+            "progress",
+            "By how much one more sample was expected to raise the highest reward, after each round.",
+            figures.progress(part.progress),
+        ),
         ("calibration", "Rewards as probabilities of being right.", figures.reliability(part.calibration)),
     ]
     return ((name, text, figure) for name, text, figure in drawings if figure is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from metascale.confirmation import SAMPLE_CALLS, Contender, Scored, next_looks, reserve, standing
 
@@ -29,12 +30,49 @@ class Answer:
             self.scores.append(score)
 
 
-def sample_and_confirm(draw: Callable[[int, int], list[Answer]], calls: int, batch_size: int) -> tuple[Answer, int]:
+class Drawn(NamedTuple):
+    """A round of answers.
+
+    Attributes:
+        answers: each with its first score.
+        beside: calls that were spent on something else, such as an evolution.
+    """
+
+    answers: list[Answer]
+    beside: int = 0
+
+
+Draw = Callable[[int, int], Drawn]
+"""Takes how many answers to draw now, at least 1, and how many the calls still pay for, these included. Draws at most
+so many, fewer where it spends calls beside them, and none where there are no more."""
+
+
+def sample(draw: Draw, calls: int, batch_size: int) -> Answer:
+    """Spend calls on answers alone.
+
+    Args:
+        draw: draws them.
+        calls: in all, at least `SAMPLE_CALLS`: an answer and its score cost `SAMPLE_CALLS`.
+        batch_size: answers drawn at a time, at least 1.
+
+    Returns:
+        The answer of the highest score.
+    """
+    answers: list[Answer] = []
+    while left := calls // SAMPLE_CALLS:
+        drawn = draw(min(batch_size, left), left)
+        if not drawn.answers:
+            break
+        answers += drawn.answers
+        calls -= SAMPLE_CALLS * len(drawn.answers) + drawn.beside
+    return max(answers, key=lambda answer: answer.scores[0])
+
+
+def sample_and_confirm(draw: Draw, calls: int, batch_size: int) -> tuple[Answer, int]:
     """Spend calls on answers and on second looks as `metascale.confirmation` decides under a limit of calls.
 
     Args:
-        draw: takes how many answers to draw now and how many calls still pay for, these included; returns at most so
-            many answers, each with its first score; none where there are no more.
+        draw: draws answers.
         calls: in all, at least `SAMPLE_CALLS`: an answer and its first score cost `SAMPLE_CALLS`, a second look one.
         batch_size: answers drawn at a time, at least 1.
 
@@ -47,10 +85,10 @@ def sample_and_confirm(draw: Callable[[int, int], list[Answer]], calls: int, bat
     while spent < calls:
         kept = reserve(_contenders(answers), calls=allowed, spent=looks, max_calls=calls)
         left = max(0, (calls - spent - kept) // SAMPLE_CALLS)
-        fresh = draw(min(batch_size, left), left) if left else []
-        if fresh:
-            answers += fresh
-            spent += SAMPLE_CALLS * len(fresh)
+        drawn = draw(min(batch_size, left), left) if left else Drawn([])
+        if drawn.answers:
+            answers += drawn.answers
+            spent += SAMPLE_CALLS * len(drawn.answers) + drawn.beside
             continue
         chosen = next_looks(_contenders(answers), min(allowed - looks, calls - spent))
         if not chosen:

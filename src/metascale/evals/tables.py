@@ -29,7 +29,7 @@ from metascale.evals.statistics import (
     win_rate,
 )
 from metascale.evals.style import matches_of
-from metascale.progress import shortfalls
+from metascale.progress import expected_by_round, shortfalls
 from metascale.reliability import CalibrationBin, auc, expected_calibration
 from metascale.state import Bill
 
@@ -47,7 +47,7 @@ NEAR = 0.15
 SEED = 0
 """Seed of every bootstrap, so that the same logs make the same report."""
 CURVE_RESAMPLES = 500
-"""Resamples for each point of a regret curve: enough for a band, and a curve has many points."""
+"""Resamples for each point of a curve: enough for a band, and a curve has many points."""
 STYLE_FEATURES = ("length", "headers", "lists", "bold passages")
 """What `Battle.style` holds, in its order."""
 
@@ -215,21 +215,23 @@ class ArmKind:
 
 
 @dataclass(frozen=True)
-class RegretCurve:
-    """The mean cumulative regret of one method at its largest budget.
+class Curve:
+    """How something went on average over the runs of one method at its largest budget.
 
     Attributes:
         setting: the task and the model.
         method: such as `metascale`.
         budget: the sampling budget that was set.
-        runs: for each sample index, how many runs got that far.
-        mean: for each sample index, the mean over those runs, in units of reward.
+        at: the steps: samples so far, or rounds so far.
+        runs: for each step, how many runs have a value there.
+        mean: for each step, the mean over those runs, in units of reward.
         intervals: its 95 % intervals, bootstraps over runs.
     """
 
     setting: Setting
     method: str
     budget: int
+    at: tuple[int, ...]
     runs: tuple[int, ...]
     mean: tuple[float, ...]
     intervals: tuple[Interval, ...]
@@ -377,27 +379,47 @@ def cumulative_regret(samples: Sequence[Sampled]) -> NDArray[np.float64]:
     return np.cumsum([lost[sample.meta_thought] for sample in samples], dtype=np.float64)
 
 
-def regret(answers: Sequence[AnswerGiven]) -> list[RegretCurve]:
-    """The mean cumulative regret of each method that chooses among arms, at its largest budget.
+def regret(answers: Sequence[AnswerGiven]) -> list[Curve]:
+    """The mean cumulative regret, sample by sample, of each method that chooses among arms, at its largest budget.
 
     Runs without a scored sample are left out.
     """
+    return _curves(answers, lambda run: cumulative_regret(run.samples).tolist() if _rewards(run.samples) else [])
+
+
+def progress(answers: Sequence[AnswerGiven]) -> list[Curve]:
+    """The mean expected progress, round by round, of each method that chooses among arms, at its largest budget.
+
+    Rounds of a run in which too little was known for an expectation are left out of the mean.
+    """
+    return _curves(
+        answers,
+        lambda run: expected_by_round([(one.round, one.meta_thought, one.reward) for one in run.samples]),
+    )
+
+
+def _curves(answers: Sequence[AnswerGiven], steps: Callable[[AnswerGiven], Sequence[float | None]]) -> list[Curve]:
     curves = []
     for (setting, method, budget), runs in _choosing(answers):
-        each = [cumulative_regret(run.samples) for run in runs if _rewards(run.samples)]
-        if not each:
-            continue
-        at = [[float(run[index]) for run in each if len(run) > index] for index in range(max(map(len, each)))]
-        curves.append(
-            RegretCurve(
-                setting,
-                method,
-                budget,
-                tuple(map(len, at)),
-                tuple(float(np.mean(values)) for values in at),
-                tuple(mean_interval(values, seed=SEED, resamples=CURVE_RESAMPLES) for values in at),
+        each = [steps(run) for run in runs]
+        longest = max(map(len, each), default=0)
+        values = {
+            index + 1: known
+            for index in range(longest)
+            if (known := [value for run in each if len(run) > index and (value := run[index]) is not None])
+        }
+        if values:
+            curves.append(
+                Curve(
+                    setting,
+                    method,
+                    budget,
+                    tuple(values),
+                    tuple(map(len, values.values())),
+                    tuple(float(np.mean(known)) for known in values.values()),
+                    tuple(mean_interval(known, seed=SEED, resamples=CURVE_RESAMPLES) for known in values.values()),
+                )
             )
-        )
     return curves
 
 
