@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
 from langgraph.cache.base import BaseCache
@@ -41,6 +42,7 @@ def create_metascale(
     checkpointer: Checkpointer = None,
     store: BaseStore | None = None,
     cache: BaseCache[Any] | None = None,
+    embeddings: Embeddings | None = None,
 ) -> Graph:
     """Build the METASCALE graph.
 
@@ -52,8 +54,9 @@ def create_metascale(
         retriever: finds worked examples similar to the task, whose thinking then joins the pool.
         settings: defaults of every run; a run's `context=` overrides what it sets.
         checkpointer: makes runs resumable. Leave it out in a subgraph: the parent's is inherited.
-        store: handed to LangGraph.
+        store: keeps the strategy memory, where the setting `memory` names one.
         cache: handed to LangGraph.
+        embeddings: compare questions for the strategy memory; by default by hashed words, without a network.
 
     Returns:
         A compiled graph. Input: `{"messages": [...]}`, ending with the question. Output: the messages with the answer,
@@ -63,6 +66,7 @@ def create_metascale(
         MetaScaleError: the model is unknown, is not named, or cannot be set up.
     """
     components = Components(resolve_model(model), reward, policy, retriever, settings or MetaScaleSettings())
+    components.embeddings = embeddings or components.embeddings
 
     def route(state: State) -> Next:
         if components.stop_reason(state):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
@@ -16,7 +17,9 @@ from metascale.bridge import run_sync
 from metascale.budget import affordable, evolution_due, reached, stop_reason, tokens_of
 from metascale.choice import field_of
 from metascale.confirmation import reserve
+from metascale.embeddings import HashedEmbeddings
 from metascale.errors import SettingError
+from metascale.memory import StrategyMemory
 from metascale.models import MeteredModel
 from metascale.pool import arm_statistics
 from metascale.rewards import Rejudging, Reward, create_reward
@@ -47,6 +50,7 @@ class Components:
         retriever: finds similar worked examples.
         defaults: the settings of runs that bring none of their own.
         fixed: settings that the method prescribes, whatever a run brings.
+        embeddings: embed questions for the strategy memory.
     """
 
     model: BaseChatModel
@@ -55,6 +59,7 @@ class Components:
     retriever: BaseRetriever | None
     defaults: MetaScaleSettings
     fixed: MetaScaleSettings = field(default_factory=MetaScaleSettings)
+    embeddings: Embeddings = field(default_factory=HashedEmbeddings)
     thinker: MeteredModel = field(init=False)
     _rewards: dict[str, Reward] = field(init=False, default_factory=dict)
     _solvers: dict[tuple[float | None, int | None], MeteredModel] = field(init=False, default_factory=dict)
@@ -78,6 +83,21 @@ class Components:
             if getattr(chosen, name) != getattr(self.defaults, name):
                 raise SettingError(f"the setting {name!r} belongs to the graph and cannot be changed by a run")
         return chosen.overlaid_by(self.fixed)
+
+    @property
+    def memory(self) -> StrategyMemory | None:
+        """The strategy memory of the current run; None where it has none.
+
+        Raises:
+            SettingError: a memory is named, but the graph has no store.
+        """
+        name = self.settings().memory
+        if name is None:
+            return None
+        store = get_runtime(MetaScaleSettings).store
+        if store is None:
+            raise SettingError("the setting 'memory' needs a store: create_metascale(..., store=...)")
+        return StrategyMemory(store, name, self.embeddings)
 
     @property
     def judge(self) -> Reward:

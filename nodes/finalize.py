@@ -11,6 +11,7 @@ from metascale.choice import choose, rivals
 from metascale.errors import NoAnswerError
 from metascale.nodes.components import Components, Update, looks_made
 from metascale.nodes.confirm import confirm, to_look_at
+from metascale.nodes.remember import remember
 from metascale.nodes.synthesize import synthesize
 from metascale.pool import arm_statistics
 from metascale.progress import progress, regret
@@ -25,7 +26,7 @@ STEPS_TO_CONCLUDE = 2
 
 
 async def finalize(state: State, components: Components) -> Update:
-    """Look at the finalists again, round by round, then choose the answer and report how it was found.
+    """Look at the finalists again, round by round, then choose the answer, report how it was found, and remember it.
 
     Each visit does one thing, so that what it cost is saved: write the synthesis, judge some finalists once more, or
     conclude.
@@ -42,6 +43,7 @@ async def finalize(state: State, components: Components) -> Update:
         if finalists:
             return await confirm(state, components, finalists)
     result = conclude(state, reason, components.settings())
+    result["notes"] += await remember(state, result, components)
     return {"messages": [AIMessage(result["answer"])], "result": result}
 
 

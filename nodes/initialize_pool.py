@@ -13,6 +13,7 @@ from metascale.bridge import invoke
 from metascale.errors import ModelCallError, describe
 from metascale.nodes.components import Components, Update
 from metascale.nodes.fresh_run import FIXED_ARMS, fixed_arm, fresh_run, refinement_arm
+from metascale.nodes.remember import believed, recall
 from metascale.pool import Draft, Drafts, admit, interleave
 from metascale.question import check_question, question_text
 from metascale.settings import MetaScaleSettings
@@ -24,6 +25,8 @@ Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]
 
 async def initialize_pool(state: State, components: Components) -> Update:
     """Begin a fresh run: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
+
+    A strategy memory adds those that did well on similar tasks, and what is believed of all.
 
     A budget that only reaches the two fixed arms asks for no others. Where the model gives too few, built-in strategies
     fill the pool, and a note says so.
@@ -37,9 +40,12 @@ async def initialize_pool(state: State, components: Components) -> Update:
     pool = [fixed_arm(name) for name in FIXED_ARMS]
     notes: list[str] = []
     usage = no_usage()
+    task = question_text(state["messages"])
+    beliefs, remembered, troubles = await recall(task, components)
+    notes += troubles
+    pool += admit(pool, remembered, at_most=settings.pool_size - len(pool), threshold=settings.duplicate_similarity)
     free = settings.pool_size - len(pool)
     if free > 0 and settings.budget > len(pool):
-        task = question_text(state["messages"])
         found = await asyncio.gather(_compose(task, free, settings, components), _abstract(task, settings, components))
         for _, said, bill in found:
             notes += said
@@ -55,7 +61,7 @@ async def initialize_pool(state: State, components: Components) -> Update:
             )
     if settings.refine:
         pool.append(refinement_arm())
-    return fresh_run(pool, add_usage(usage, working_since(started)), notes)
+    return fresh_run(believed(pool, beliefs), add_usage(usage, working_since(started)), notes)
 
 
 def _builtin_drafts() -> list[tuple[Draft, Origin]]:

@@ -8,12 +8,14 @@ from pathlib import Path
 import metascale
 
 LAYERS = [
-    {"data", "prompts", "errors", "usage", "seeds", "bridge", "answers", "reliability"},
+    {"data", "prompts", "errors", "usage", "seeds", "bridge", "answers", "reliability", "embeddings"},
     {"settings", "state", "question"},
     {
         "bandits",
         "models",
         "pool",
+        "recollection",
+        "memory",
         "choice",
         "confirmation",
         "stopping",
@@ -32,6 +34,7 @@ PURE = {
     "answers",
     "bandits",
     "pool",
+    "recollection",
     "choice",
     "confirmation",
     "progress",

@@ -183,6 +183,22 @@ class MetaScaleSettings(BaseModel):
         "cannot plausibly win any more retires. (Ours.)",
         json_schema_extra=_on("evolve"),
     )
+    memory: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^.]+$",
+        description="Name of the strategy memory, of a user or a project: what earlier runs learned says which "
+        "meta-thoughts are tried first, and this run is remembered. It lies in the graph's store. Null: neither.",
+        json_schema_extra=_on("initialize_pool", "finalize"),
+    )
+    memory_seeds: int = Field(
+        default=2,
+        ge=0,
+        le=32,
+        description="Remembered meta-thoughts of similar tasks that may enter the pool. (Ours.)",
+        json_schema_extra=_on("initialize_pool"),
+    )
     refine: bool = Field(
         default=False,
         description="Let the bandit also choose to refine one of the best answers with its critique, as one more arm.",

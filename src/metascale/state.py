@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from metascale.usage import Usage, add_usage
 
-Origin = Literal["fixed", "self_composed", "retrieved", "builtin", "evolved", "refinement", "synthesis"]
+Origin = Literal["fixed", "self_composed", "retrieved", "builtin", "remembered", "evolved", "refinement", "synthesis"]
 OperatorName = Literal["combine", "diagnose", "contrast", "compose"]
 Status = Literal["ok", "truncated", "refused", "empty", "failed"]
 StopReason = Literal[

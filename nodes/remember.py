@@ -1,0 +1,67 @@
+"""Strategy memory around a run: what earlier runs say before it, and what this one leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metascale.errors import describe
+from metascale.memory import records_of, worth_keeping
+from metascale.nodes.components import Components
+from metascale.pool import Draft, arm_statistics
+from metascale.question import question_text
+from metascale.recollection import Beliefs, key_of
+from metascale.state import MetaThought, Origin, Result, State
+
+
+async def recall(task: str, components: Components) -> tuple[Beliefs, list[tuple[Draft, Origin]], list[str]]:
+    """What earlier runs let one believe, the meta-thoughts that did well in them, and what went wrong in asking.
+
+    A memory that fails is none.
+
+    Raises:
+        SettingError: a memory is named, but the graph has no store.
+    """
+    memory, settings = components.memory, components.settings()
+    if memory is None:
+        return Beliefs(), [], []
+    try:
+        found = await memory.recall(task, budget=settings.budget, at_most=settings.memory_seeds)
+        drafts: list[tuple[Draft, Origin]] = [
+            (Draft(mindset=kept.mindset, strategy=kept.strategy), "remembered") for kept in found.kept
+        ]
+    except Exception as error:  # noqa: BLE001  stores and embeddings are the user's code: the run goes on without
+        return Beliefs(), [], [f"nothing was recalled: {describe(error)}"]
+    return found.beliefs, drafts, []
+
+
+def believed(pool: Sequence[MetaThought], beliefs: Beliefs) -> list[MetaThought]:
+    """The pool with what is believed of its meta-thoughts."""
+    found: list[MetaThought] = []
+    for thought in pool:
+        prior = beliefs.about(thought["mindset"], thought["strategy"])
+        if prior is None:
+            found.append(thought)
+        else:
+            found.append({**thought, "prior": {"advantage": prior.advantage, "weight": prior.weight}})
+    return found
+
+
+async def remember(state: State, result: Result, components: Components) -> list[str]:
+    """Leave what this run learned to the next ones; returns what went wrong, for the notes."""
+    memory = components.memory
+    if memory is None:
+        return []
+    members = arm_statistics(state["pool"], state["candidates"])
+    records, names = records_of(state["pool"], members)
+    winner = result["meta_thought"]
+    try:
+        await memory.remember(
+            question_text(state["messages"]),
+            records,
+            names=names,
+            winner=key_of(winner["mindset"], winner["strategy"]),
+            kept=worth_keeping(state["pool"], members),
+        )
+    except Exception as error:  # noqa: BLE001  the answer is there, whatever the user's store does
+        return [f"nothing was remembered: {describe(error)}"]
+    return []

@@ -1,0 +1,288 @@
+"""Strategy memory: what it learns, what it forgets, what a wrong one costs, and that nothing can break it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import BaseStore
+from langgraph.store.memory import InMemoryStore
+from langgraph.store.sqlite import SqliteStore
+
+from metascale.bandits import Arm, UpperTail
+from metascale.embeddings import HashedEmbeddings
+from metascale.errors import SettingError
+from metascale.memory import NAMESPACE, StrategyMemory
+from metascale.recollection import (
+    HALF_LIFE,
+    MOST_WEIGHT,
+    Episode,
+    Kept,
+    Record,
+    key_of,
+    recollect,
+    worth_trying,
+)
+
+SUM = "What is 12 + 7 * 3 - 4? Work it out and give the number."
+SUMS = [f"What is {a} + {b} * {a + 3} - {b}? Work it out and give the number." for a, b in ((3, 5), (11, 2), (40, 9))]
+SONNET = "Write a Shakespearean sonnet about the sea, with the words wind, salt and home in it."
+
+
+def embedded(text: str) -> np.ndarray:
+    return np.array(HashedEmbeddings().embed_query(text))
+
+
+def episode(text: str, **means: float) -> Episode:
+    return Episode(embedded(text), {name: Record(1, mean, 0.0) for name, mean in means.items()})
+
+
+def run(coroutine: Any) -> Any:
+    return asyncio.run(coroutine)
+
+
+# --- embeddings ------------------------------------------------------------------------------------------------------
+
+
+def test_tasks_worded_alike_are_near_and_others_are_not() -> None:
+    first, second, other = embedded(SUM), embedded(SUMS[0]), embedded(SONNET)
+    assert first @ second > 0.8
+    assert first @ other < 0.3
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_has_a_place_on_the_sphere_and_always_the_same(text: str) -> None:
+    vector = embedded(text)
+    assert np.linalg.norm(vector) == pytest.approx(1)
+    assert np.array_equal(vector, embedded(text))
+
+
+def test_the_order_of_words_and_the_size_of_numbers_matter_as_they_should() -> None:
+    assert embedded("add 5 apples") @ embedded("add 7000 apples") == pytest.approx(1)
+    assert embedded("dog bites man") @ embedded("man bites dog") < 0.999
+
+
+# --- what is believed ------------------------------------------------------------------------------------------------
+
+
+def test_what_worked_on_similar_tasks_is_believed_there_and_less_elsewhere() -> None:
+    sums = [episode(text, careful=0.9, quick=0.2) for text in SUMS * 4]
+    sonnets = [episode(SONNET, careful=0.3, quick=0.8)] * 12
+    on_sums, on_sonnets = (recollect(sums + sonnets, embedded(text)).known for text in (SUM, SONNET))
+    assert on_sums["careful"].advantage > on_sums["quick"].advantage + 0.3
+    assert on_sonnets["quick"].advantage > on_sonnets["careful"].advantage + 0.3
+
+
+def test_distance_weakens_a_prior() -> None:
+    sums = [episode(text, careful=0.9, quick=0.2) for text in SUMS * 4]
+    near, far = recollect(sums, embedded(SUM)), recollect(sums, embedded(SONNET))
+    assert near.known["careful"].weight > 3 * far.known["careful"].weight
+
+
+@pytest.mark.parametrize("runs", [1, 10, 1_000])
+def test_memory_never_counts_for_more_than_a_few_rewards(runs: int) -> None:
+    beliefs = recollect([episode(SUM, careful=1.0, quick=0.0)] * runs, embedded(SUM))
+    assert all(0 < prior.weight <= MOST_WEIGHT for prior in beliefs.known.values())
+    assert beliefs.unknown is not None
+    assert beliefs.unknown.weight <= MOST_WEIGHT
+
+
+def test_old_runs_fade() -> None:
+    old = [episode(SUM, careful=0.9, quick=0.2)] * 40
+    new = [episode(SUM, other=0.5)] * (2 * HALF_LIFE)
+    assert recollect(old + new, embedded(SUM)).known["careful"].advantage < (
+        recollect(old, embedded(SUM)).known["careful"].advantage
+    )
+
+
+def test_contradicted_runs_lose_weight() -> None:
+    old, new = [episode(SUM, careful=0.9, quick=0.2)] * 60, [episode(SUM, careful=0.2, quick=0.9)] * 7
+    assert 7 * 0.9 + 60 * 0.2 < 7 * 0.2 + 60 * 0.9
+    known = recollect(old + new, embedded(SUM)).known
+    assert known["quick"].advantage > known["careful"].advantage + 0.2
+
+
+def test_what_is_little_known_is_hoped_for_most_where_samples_are_few() -> None:
+    runs = [episode(SUM, careful=0.6)] * 30 + [episode(SUM, quick=0.6)]
+    once, often = (recollect(runs, embedded(SUM), budget=budget) for budget in (1, 64))
+    assert once.known["quick"].advantage > once.known["careful"].advantage
+    assert once.unknown is not None
+    assert often.unknown is not None
+    assert once.unknown.advantage > 4 * often.unknown.advantage
+
+
+def test_nothing_remembered_is_nothing_believed() -> None:
+    assert recollect([], embedded(SUM)).about("", "") is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([SUM, SONNET, "", "?"]),
+            st.dictionaries(st.sampled_from("abc"), st.tuples(st.integers(1, 500), st.floats(0, 1)), min_size=1),
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+    st.integers(1, 10_000),
+)
+def test_beliefs_are_always_usable(runs: list[tuple[str, dict[str, tuple[int, float]]]], budget: int) -> None:
+    episodes = [
+        Episode(embedded(text), {key: Record(n, mean, 0.01) for key, (n, mean) in records.items()})
+        for text, records in runs
+    ]
+    beliefs = recollect(episodes, embedded(SUM), budget=budget)
+    for prior in [*beliefs.known.values(), beliefs.unknown]:
+        assert prior is not None
+        assert -1 <= prior.advantage <= 1
+        assert 0 < prior.weight <= MOST_WEIGHT
+
+
+def test_a_wrong_memory_costs_a_bounded_number_of_samples() -> None:
+    wrong = recollect([episode(SUM, best=0.0, worst=1.0, poor=0.9, fair=0.5)] * 500, embedded(SUM), budget=16).known
+    true = {"best": 0.9, "worst": 0.1, "poor": 0.3, "fair": 0.5}
+    rng, names = np.random.default_rng(0), list(true)
+
+    def pulls_of_best(arms: list[Arm]) -> int:
+        for left in range(24, 0, -1):
+            (k,) = UpperTail().plan(arms, 1, rng, left=left)
+            reward = float(np.clip(true[names[k]] + 0.1 * rng.standard_normal(), 0, 1))
+            arms[k] = Arm(arms[k].pulls + 1, (*arms[k].rewards, reward), prior=arms[k].prior)
+        return arms[0].pulls
+
+    assert pulls_of_best([Arm(prior=wrong[name]) for name in names]) >= pulls_of_best([Arm() for _ in names]) - 12
+    assert pulls_of_best([Arm(prior=wrong[name]) for name in names]) >= 6
+
+
+def test_the_best_kept_meta_thoughts_of_the_nearest_tasks_are_tried() -> None:
+    near, better, far = Kept("A", "near", 0.1, 4), Kept("B", "better", 0.3, 4), Kept("C", "far", 0.9, 4)
+    runs = [Episode(embedded(SUMS[0]), {}, [near, better, near]), Episode(embedded(SONNET), {}, [far])]
+    assert worth_trying(runs, embedded(SUM), 2) == [better, near]
+    assert worth_trying(runs, embedded(SUM), 0) == []
+
+
+def test_a_meta_thought_is_known_again_by_its_text() -> None:
+    assert key_of("You  are\ncareful.", "Check.") == key_of("You are careful.", " Check.")
+    assert key_of("ab", "c") != key_of("a", "bc")
+
+
+# --- the store -------------------------------------------------------------------------------------------------------
+
+
+def store_of(kind: str, path: Path) -> BaseStore:
+    if kind == "memory":
+        return InMemoryStore()
+    store = SqliteStore(sqlite3.connect(path / "memory.db", check_same_thread=False, isolation_level=None))
+    store.setup()
+    return store
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_what_is_remembered_is_recalled(kind: str, tmp_path: Path) -> None:
+    memory = StrategyMemory(store_of(kind, tmp_path), "ann")
+    kept = Kept("Careful", "Check twice.", 0.2, 3)
+    for text in SUMS:
+        run(memory.remember(text, {"a": Record(3, 0.9, 0.01), "b": Record(2, 0.4, 0.0)}, winner="a", kept=[kept]))
+    found = run(memory.recall(SUM, budget=4, at_most=3))
+    assert found.similar == 3
+    assert found.kept == [kept]
+    assert found.beliefs.known["a"].advantage > found.beliefs.known["b"].advantage
+    assert run(StrategyMemory(memory.store, "bob").recall(SUM, budget=4)).similar == 0
+
+
+def test_the_oldest_are_forgotten_and_the_same_run_is_remembered_once() -> None:
+    memory = StrategyMemory(InMemoryStore(), most=5)
+    for number in range(8):
+        for _ in range(2):
+            run(memory.remember(f"question {number}", {"a": Record(1, 0.5, 0.0)}))
+    assert [one.task for one in run(memory.runs()).values()] == [f"question {number}" for number in range(3, 8)]
+
+
+def test_one_run_or_all_can_be_forgotten() -> None:
+    memory = StrategyMemory(InMemoryStore())
+    for text in SUMS:
+        run(memory.remember(text, {"a": Record(1, 0.5, 0.0)}))
+    assert run(memory.forget(next(iter(run(memory.runs()))))) == 1
+    assert run(memory.forget("no such run")) == 0
+    assert run(memory.forget()) == 2
+    assert run(memory.runs()) == {}
+
+
+WRITER = """
+import asyncio, sqlite3, sys
+from langgraph.store.sqlite import SqliteStore
+from metascale.memory import StrategyMemory
+from metascale.recollection import Record
+store = SqliteStore(sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None, check_same_thread=False))
+store.setup()
+async def write():
+    for number in range(40):
+        memory = StrategyMemory(store)
+        await memory.remember(f"{sys.argv[2]} {number}", {"a": Record(1, 0.5, 0.0)})
+asyncio.run(write())
+"""
+
+
+def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
+    store_of("sqlite", tmp_path)
+    path = str(tmp_path / "memory.db")
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, name]) for name in ("one", "two")]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert len(run(StrategyMemory(store_of("sqlite", tmp_path)).runs())) == 80
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        {},
+        {"at": "now"},
+        {"records": {"a": {"pulls": "many"}}},
+        {"records": {"a": {"pulls": 1, "mean": 7.0, "variance": 0.0}}},
+        {"records": {}},
+        {"embedding": "not base64!"},
+        {"kept": [{"mindset": "x"}]},
+        {"embedding": ""},
+    ],
+)
+def test_what_is_no_record_is_passed_over(rubbish: dict[str, Any]) -> None:
+    store = InMemoryStore()
+    memory = StrategyMemory(store)
+    run(memory.remember(SUM, {"a": Record(1, 0.5, 0.0)}))
+    good = next(iter(run(memory.runs()).values())).model_dump(mode="json")
+    store.put((*NAMESPACE, "default"), "broken", {**good, **rubbish} if rubbish else {})
+    found = run(memory.recall(SUM, budget=1))
+    assert found.similar == 1
+
+
+class Halves(Embeddings):
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return [float(len(text) % 2), 1.0]
+
+
+def test_runs_of_another_embedder_are_not_compared() -> None:
+    store = InMemoryStore()
+    run(StrategyMemory(store).remember(SUM, {"a": Record(1, 0.9, 0.0)}))
+    other = StrategyMemory(store, embeddings=Halves())
+    assert run(other.recall(SUM, budget=1)).similar == 0
+    run(other.remember(SUM, {"a": Record(1, 0.9, 0.0)}))
+    assert run(other.recall(SUM, budget=1)).similar == 1
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "x" * 101, "new\nline"])
+def test_a_name_that_no_store_takes_is_refused(name: str) -> None:
+    with pytest.raises(SettingError, match="name"):
+        StrategyMemory(InMemoryStore(), name)
