@@ -27,7 +27,7 @@ LAYERS = [
     {"rewards"},
     {"nodes"},
     {"graphs"},
-    {"session", "live", "cli", "evals"},
+    {"session", "live", "memory_commands", "cli", "evals"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import subprocess
 import sys
@@ -14,13 +15,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.embeddings import Embeddings
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite import SqliteStore
+from typer.testing import CliRunner, Result
 
+from metascale import MetaScaleSettings, create_metascale
 from metascale.bandits import Arm, UpperTail
+from metascale.cli import app
 from metascale.embeddings import HashedEmbeddings
 from metascale.errors import SettingError
+from metascale.graphs import Graph
 from metascale.memory import NAMESPACE, StrategyMemory
 from metascale.recollection import (
     HALF_LIFE,
@@ -32,6 +40,7 @@ from metascale.recollection import (
     recollect,
     worth_trying,
 )
+from tests.scripted import ScriptedModel
 
 SUM = "What is 12 + 7 * 3 - 4? Work it out and give the number."
 SUMS = [f"What is {a} + {b} * {a + 3} - {b}? Work it out and give the number." for a, b in ((3, 5), (11, 2), (40, 9))]
@@ -286,3 +295,143 @@ def test_runs_of_another_embedder_are_not_compared() -> None:
 def test_a_name_that_no_store_takes_is_refused(name: str) -> None:
     with pytest.raises(SettingError, match="name"):
         StrategyMemory(InMemoryStore(), name)
+
+
+# --- in the graph ----------------------------------------------------------------------------------------------------
+
+
+def draft(number: int) -> dict[str, str]:
+    return {"mindset": f"Thinker number {number} of {number * 7919}.", "strategy": f"Use approach {number * 104729}."}
+
+
+def write(kind: str, number: int, messages: list[BaseMessage]) -> str | Exception:
+    """Meta-thoughts that differ from run to run; answers under the first composed one are the good ones."""
+    if kind == "compose":
+        return json.dumps({"meta_thoughts": [draft(10 * number + i) for i in range(1, 7)]})
+    if kind == "judge":
+        good = "GOOD" in messages[-1].text
+        return json.dumps({"critique": "Seen.", "score": 9 if good else 3})
+    return "GOOD: 42" if "approach 104729" in messages[0].text else "so so: 41"
+
+
+def graph_with(store: BaseStore | None, **changes: Any) -> Graph:
+    chosen = MetaScaleSettings.model_validate(
+        {"budget": 12, "memory": "ann", "seed": 1, "evolution": "off", "confirm": 0, "max_retries": 0, **changes}
+    )
+    return create_metascale(ScriptedModel(write=write), settings=chosen, store=store)
+
+
+def ask(graph: Graph, question: str = SUM) -> dict[str, Any]:
+    return graph.invoke({"messages": [{"role": "user", "content": question}]})
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_what_one_run_learns_the_next_one_uses(kind: str, how: str, tmp_path: Path) -> None:
+    graph = graph_with(store_of(kind, tmp_path))
+
+    def answer(question: str) -> dict[str, Any]:
+        given = {"messages": [{"role": "user", "content": question}]}
+        return graph.invoke(given) if how == "sync" else run(graph.ainvoke(given))
+
+    first = answer(SUMS[0])
+    assert first["result"]["answer"] == "GOOD: 42"
+    winner = first["result"]["meta_thought"]
+    assert winner["origin"] == "self_composed"
+    second = answer(SUMS[1])
+    again = second["result"]["meta_thought"]
+    assert (again["origin"], again["strategy"]) == ("remembered", winner["strategy"])
+    assert again["prior"]["advantage"] > 0
+    assert not any("nothing was" in note for note in second["result"]["notes"])
+
+
+def test_what_is_believed_best_is_pulled_first() -> None:
+    store = InMemoryStore()
+    for number in range(4):
+        ask(graph_with(store), f"{SUM} ({number})")
+    state = graph_with(store, budget=1, batch_size=1)
+    assert ask(state)["result"]["answer"] == "GOOD: 42"
+
+
+def test_another_name_remembers_nothing_of_it_and_no_name_leaves_no_trace() -> None:
+    store = InMemoryStore()
+    ask(graph_with(store))
+    assert "prior" not in ask(graph_with(store, memory="bob"))["result"]["meta_thought"]
+    before = len(store.search(NAMESPACE))
+    assert "prior" not in ask(graph_with(store, memory=None))["result"]["meta_thought"]
+    assert len(store.search(NAMESPACE)) == before == 2
+
+
+class Broken(InMemoryStore):
+    def batch(self, ops: Any) -> Any:  # noqa: ARG002
+        raise OSError("the disk is gone")
+
+    async def abatch(self, ops: Any) -> Any:  # noqa: ARG002
+        raise OSError("the disk is gone")
+
+
+def test_a_store_that_fails_costs_no_answer() -> None:
+    result = ask(graph_with(Broken()))["result"]
+    assert result["answer"] == "GOOD: 42"
+    told = [note for note in result["notes"] if "the disk is gone" in note]
+    assert [note.split(":")[0] for note in told] == ["nothing was recalled", "nothing was remembered"]
+
+
+def test_a_memory_without_a_store_is_a_clear_error() -> None:
+    with pytest.raises(SettingError, match="store"):
+        ask(graph_with(None))
+
+
+def test_a_resumed_run_is_remembered_once() -> None:
+    store, saver = InMemoryStore(), InMemorySaver()
+    chosen = MetaScaleSettings(budget=4, memory="ann", seed=1)
+    graph = create_metascale(ScriptedModel(write=write), settings=chosen, store=store, checkpointer=saver)
+    config: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    graph.invoke({"messages": [{"role": "user", "content": SUM}]}, config)
+    before = next(snapshot for snapshot in graph.get_state_history(config) if snapshot.next == ("finalize",))
+    graph.invoke(None, before.config)
+    assert len(store.search(NAMESPACE)) == 1
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+def metascale(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def test_the_command_line_remembers_shows_exports_and_forgets(tmp_path: Path) -> None:
+    path = str(tmp_path / "memory.db")
+    for question in SUMS[:2]:
+        asked = metascale("solve", question, "--model", "simulated", "--budget", "6", "--memory", path, "--json")
+        assert asked.exit_code == 0, asked.stderr
+    assert any("prior" in thought for thought in json.loads(asked.stdout)["pool"])
+    shown = metascale("memory", "show", path)
+    assert "2 runs" in shown.stdout
+    assert "chain_of_thought" in shown.stdout
+    exported = [json.loads(line) for line in metascale("memory", "export", path).stdout.splitlines()]
+    assert [run["task"] for run in exported] == SUMS[:2]
+    key = shown.stdout.split("│")[1].strip()
+    assert metascale("memory", "forget", path, "--run", key, "--yes").exit_code == 0
+    assert len(metascale("memory", "export", path).stdout.splitlines()) == 1
+    assert metascale("memory", "forget", path, "--yes").exit_code == 0
+    assert metascale("memory", "export", path).stdout == ""
+    assert "nothing is remembered" in metascale("memory", "show", path).stdout
+
+
+def test_wrong_usage_of_the_memory_commands(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("no database, but some text that is longer than a header of one " * 9)
+    for arguments in (
+        ("memory", "show", str(tmp_path / "missing.db")),
+        ("memory", "show", str(tmp_path / "text.db")),
+        ("memory", "export", str(tmp_path / "missing.db"), "--name", "a.b"),
+        ("solve", SUM, "--memory", str(tmp_path / "text.db")),
+        ("solve", SUM, "--memory", str(tmp_path / "m.db"), "--memory-name", "a.b"),
+        ("solve", SUM, "--memory", str(tmp_path / "m.db"), "--method", "direct"),
+        ("solve", SUM, "--set", "memory=ann"),
+    ):
+        done = metascale(*arguments)
+        assert done.exit_code == 2, arguments
+        assert "metascale:" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "missing.db").exists()

@@ -21,9 +21,10 @@ from rich.live import Live
 from rich.table import Table
 
 from metascale.bridge import run_sync
-from metascale.errors import MetaScaleError, ModelSetupError, QuestionError, UnknownNameError, describe
+from metascale.errors import MetaScaleError, ModelSetupError, QuestionError, SettingError, UnknownNameError, describe
 from metascale.graphs import METHODS, Method
 from metascale.live import view
+from metascale.memory_commands import DEFAULT_NAME, memory_app, open_memory
 from metascale.models import MeteredModel, resolve_model
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
 from metascale.pool import arm_statistics
@@ -91,6 +92,10 @@ def solve(
     ] = None,
     db: Annotated[Path | None, typer.Option(help="SQLite file that keeps runs; goes with --thread.")] = None,
     thread: Annotated[str | None, typer.Option(help="Name of the run in --db: an interrupted one continues.")] = None,
+    memory: Annotated[
+        Path | None, typer.Option(help="SQLite file of a strategy memory: learn from its runs, and add this one.")
+    ] = None,
+    memory_name: Annotated[str, typer.Option(help="Which memory in --memory: of a user, of a project.")] = DEFAULT_NAME,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notices.")] = False,
 ) -> None:
@@ -101,16 +106,20 @@ def solve(
     console = Console(stderr=True)
     try:
         given = {"budget": budget, "batch_size": batch_size, "policy": policy, "reward": reward, "seed": seed}
+        given["memory"] = memory_name if memory is not None else None
         settings = _settings(_preset(preset), given, setting or [])
         chosen = _method(method)
+        if settings.memory is not None and (memory is None or method != "metascale"):
+            raise UsageError("a strategy memory needs --memory FILE and the method 'metascale'")
         if chosen.one_pass:
             settings = settings.model_copy(update={"budget": 1})
         if not chosen.judged and (judge_model is not None or reward is not None):
             raise UsageError(f"method {method!r} scores nothing, so it takes no --judge-model and no --reward")
         if (db is None) != (thread is None):
             raise UsageError("--db and --thread go together")
-        if db is not None:
-            _check_database(db)
+        for file in (db, memory):
+            if file is not None:
+                _check_database(file)
         name, simulated_by_default = model_or_simulation(model)
         if simulated_by_default and not quiet:
             console.print(SIMULATION_NOTICE, style="yellow", soft_wrap=True)
@@ -121,6 +130,7 @@ def solve(
                 method=method,
                 models=(name, judge_model, base_url),
                 place=(db, thread),
+                memory=memory,
                 console=console if console.is_terminal and not quiet else None,
             )
         )
@@ -129,12 +139,14 @@ def solve(
         UnknownNameError,
         QuestionError,
         ModelSetupError,
+        SettingError,
         ThreadError,
         ValidationError,
     ) as error:
         _fail(console, error, WRONG_USAGE)
     except sqlite3.Error as error:
-        _fail(console, UsageError(f"the database {str(db)!r} cannot be used: {error}"), WRONG_USAGE)
+        names = " or ".join(repr(str(file)) for file in (db, memory) if file is not None)
+        _fail(console, UsageError(f"the database {names} cannot be used: {error}"), WRONG_USAGE)
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
         _fail(console, error, FAILED)
     else:
@@ -155,6 +167,7 @@ def draw(
     typer.echo(create("simulated").get_graph().draw_mermaid())
 
 
+app.add_typer(memory_app, name="memory")
 bench_app = typer.Typer()
 app.add_typer(bench_app, name="bench")
 
@@ -666,6 +679,7 @@ async def _solve(
     method: str,
     models: tuple[str, str | None, str | None],
     place: tuple[Path | None, str | None],
+    memory: Path | None,
     console: Console | None,
 ) -> Ended:
     name, judge_name, base_url = models
@@ -683,6 +697,8 @@ async def _solve(
             from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver  # noqa: PLC0415  only where it is used
 
             checkpointer = await stack.enter_async_context(AsyncSqliteSaver.from_conn_string(str(db)))
+        if memory is not None:
+            parts["store"] = (await stack.enter_async_context(open_memory(memory, str(settings.memory)))).store
         graph = METHODS[method].create(model, **parts, checkpointer=checkpointer)
         session = Session(graph, settings, thread or ONLY_THREAD, method=method, model=name, judge_model=judge_name)
         live = stack.enter_context(Live(console=console, refresh_per_second=8)) if console else None
