@@ -21,6 +21,7 @@ from rich.live import Live
 from rich.table import Table
 
 from metascale.bridge import run_sync
+from metascale.embeddings import EMBEDDINGS
 from metascale.errors import MetaScaleError, ModelSetupError, QuestionError, SettingError, UnknownNameError, describe
 from metascale.graphs import METHODS, Method
 from metascale.live import view
@@ -438,6 +439,54 @@ def replay_policies(
         sys.stdout.write(json.dumps({"simulated_judge": True, **asdict(found)}, ensure_ascii=False) + "\n")
     else:
         policy_tables.show_replay(found, Console())
+
+
+@bench_app.command(name="memory")
+def replay_memory(
+    record: Annotated[Path, typer.Argument(metavar="FILE", help="Recorded correctness, as JSONL.")],
+    arm: Annotated[list[str] | None, typer.Option(help="Arms that take part; repeat (default: all).")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Samples a question.")] = 1,
+    judge_accuracy: Annotated[
+        float, typer.Option(min=0.5, max=1, help="How often a right answer scores above a wrong one.")
+    ] = 1.0,
+    orders: Annotated[int, typer.Option(min=2, help="Random orders of the questions.")] = 40,
+    reversed_runs: Annotated[int, typer.Option(min=1, help="Wrong runs that the reversed memory begins with.")] = 300,
+    embeddings: Annotated[str, typer.Option(help=f"What embeds questions: {', '.join(EMBEDDINGS)}.")] = "hashed",
+    seed: Annotated[int, typer.Option(min=0, help="Of orders, samples and policies.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="Processes at work.")] = os.cpu_count() or 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure a strategy memory on recorded answers to mixed questions, asked one after another.
+
+    It is compared with no memory, with Thompson sampling that is told each question's kind, and with a memory whose
+    first runs are all reversed. The record is as for `bench replay`, with `question` where the text is known.
+    """
+    console = Console(stderr=True)
+    try:
+        from metascale.evals import memory_replay, policy_tables  # noqa: PLC0415  only where it is used
+
+        if embeddings not in EMBEDDINGS:
+            raise UnknownNameError("embeddings", embeddings, EMBEDDINGS)
+        with console.status("replaying …"):
+            found = memory_replay.replay_memory(
+                record,
+                EMBEDDINGS[embeddings](),
+                arms=arm or [],
+                samples=samples,
+                accuracy=judge_accuracy,
+                orders=orders,
+                reversed_runs=reversed_runs,
+                seed=seed,
+                processes=processes,
+            )
+    except MetaScaleError as error:
+        _fail(console, error, WRONG_USAGE)
+    except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
+        _fail(console, error, FAILED)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(found), ensure_ascii=False) + "\n")
+    else:
+        policy_tables.show_memory_replay(found, samples, judge_accuracy, orders, Console())
 
 
 @app.command()

@@ -8,6 +8,7 @@ import math
 import re
 import zlib
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -82,5 +83,5 @@ class _SentenceEmbeddings(Embeddings):
         return self.embed_documents([text])[0]
 
 
-EMBEDDINGS = {"hashed": HashedEmbeddings, "minilm": minilm}
+EMBEDDINGS: dict[str, Callable[[], Embeddings]] = {"hashed": HashedEmbeddings, "minilm": minilm}
 """Embeddings by name."""

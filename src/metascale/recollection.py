@@ -17,13 +17,16 @@ Numbers = NDArray[np.float64]
 SHARPNESS = 4
 """A remembered task counts by its cosine similarity to this power. Ours, as all below: chosen on recorded answers of
 five kinds of task, where any power from 2 to 4 served."""
-HALF_LIFE = 200
+HALF_LIFE = 500
 """Runs after which a remembered one counts for half."""
 NEWEST = 15.0
 """How much of the nearest and newest evidence is held against all that is older, in runs."""
+CONFLICT = 2.0
+"""Mean squared standardised difference between old and new evidence from which the old counts as contradicted; chance
+alone makes it about 1."""
 LOCAL_WEIGHT = 2.0
 """How many runs the arm's record over all tasks counts for, beside its record on similar ones."""
-GLOBAL_WEIGHT = 20.0
+GLOBAL_WEIGHT = 40.0
 """How many runs of no difference between arms count for, beside the record over all tasks."""
 OPTIMISM = 0.3
 """How far above its estimate an arm is believed to be, for what trying it would teach: times the standard error of the
@@ -209,8 +212,8 @@ def _trust(weight: Numbers, pulls: Numbers, means: Numbers) -> Numbers:
     """What each run still counts for, by whether newer similar runs contradict it, in (0, 1].
 
     The newest `NEWEST` runs' worth of similar evidence is held against the rest, arm by arm: the mean of the squared
-    standardised differences is about 1 where both come from one world. Above that the older evidence counts by one over
-    its square, as a power prior whose power falls with the conflict.
+    standardised differences is about 1 where both come from one world. Above `CONFLICT` the older evidence counts less,
+    by the square of the ratio, as a power prior whose power falls with the conflict.
     """
     counts = weight[:, None] * pulls
     newer = np.cumsum(counts.sum(axis=1)[::-1])[::-1] <= NEWEST
@@ -223,5 +226,5 @@ def _trust(weight: Numbers, pulls: Numbers, means: Numbers) -> Numbers:
         shared = (new[both] * new_mean + old[both] * old_mean + 1) / (new[both] + old[both] + 2)
         noise = np.maximum(SMALLEST_VARIANCE, shared * (1 - shared)) * (1 / new[both] + 1 / old[both])
         conflict = float(np.mean(np.square(new_mean - old_mean) / noise))
-        trust[~newer] = min(1.0, 1 / max(conflict, 1e-9) ** 2)
+        trust[~newer] = min(1.0, (CONFLICT / max(conflict, 1e-9)) ** 2)
     return trust

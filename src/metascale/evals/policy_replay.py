@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,7 +18,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from metascale.bandits import Arm, Policy
+from metascale.bandits import Arm, Policy, Prior
 from metascale.errors import MetaScaleError
 from metascale.evals.landscapes import Numbers
 from metascale.evals.policy_entrants import ANYTIME, bandits
@@ -134,7 +134,14 @@ def judged(marks: Numbers, noise: Numbers, accuracy: float) -> Numbers:
     return rewards
 
 
-def draw(policy: Policy, rewards: Sequence[Sequence[float]], samples: int, rng: np.random.Generator) -> list[int]:
+def draw(
+    policy: Policy,
+    rewards: Sequence[Sequence[float]],
+    samples: int,
+    rng: np.random.Generator,
+    *,
+    priors: Sequence[Prior | None] | None = None,
+) -> list[int]:
     """Let a policy draw samples one after another; an arm that has run dry is not shown to it any more.
 
     Args:
@@ -142,18 +149,19 @@ def draw(policy: Policy, rewards: Sequence[Sequence[float]], samples: int, rng: 
         rewards: of each arm's samples, in the order in which they are drawn.
         samples: how many to draw, at least 1; fewer where no more are recorded.
         rng: the policy's.
+        priors: of the arms; None for none at all.
 
     Returns:
         The arms that were drawn from, in order.
     """
-    arms, drawn = [Arm()] * len(rewards), list[int]()
+    arms, drawn = [Arm(prior=prior) for prior in priors or [None] * len(rewards)], list[int]()
     end = min(samples, sum(len(own) for own in rewards))
     while len(drawn) < end:
         filled = [index for index, arm in enumerate(arms) if arm.pulls < len(rewards[index])]
         plan = policy.plan([arms[index] for index in filled], 1, rng, left=end - len(drawn))
         chosen = filled[plan[0]]
         seen = arms[chosen]
-        arms[chosen] = Arm(seen.pulls + 1, (*seen.rewards, rewards[chosen][seen.pulls]))
+        arms[chosen] = replace(seen, pulls=seen.pulls + 1, rewards=(*seen.rewards, rewards[chosen][seen.pulls]))
         drawn.append(chosen)
     return drawn
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metascale.confirmation import SAMPLE_CALLS
+from metascale.evals.memory_replay import MemoryReplay
 from metascale.evals.policy_bench import Contest, Estimate, EvolutionRow, QualityRow, ShareRow
 from metascale.evals.policy_replay import ALWAYS_COT, Found, Replay
 
@@ -108,6 +109,30 @@ def show_replay(found: Replay, console: Console) -> None:
         limit = f"{found.most_under_cot} samples are recorded under {found.chain_of_thought}: for a larger N"
         _say(f"{limit} always CoT is the best of {found.most_under_cot}, while the others draw N.", console)
     _say("= marks a tie: the interval over questions contains 0", console)
+
+
+def show_memory_replay(found: MemoryReplay, samples: int, accuracy: float, orders: int, console: Console) -> None:
+    """Print what a memory is worth on recorded answers."""
+    if accuracy < 1:
+        _say(REPLAYED, console)
+    judge = "feedback says what was right" if accuracy == 1 else f"SIMULATED judge, right {accuracy:.0%} of pairs"
+    table = Table("", "% right (SE)", "quarters of the stream", "ahead of told (SE)", box=None)
+    table.title = f"{found.file}: {found.questions:,} questions, {samples} samples each, {orders} orders; {judge}"
+    for line in found.lines:
+        quarters = " ".join(f"{100 * one:.1f}" for one in line.quarters)
+        ahead = f"{100 * line.ahead:+.1f} ({100 * line.ahead_error:.1f})"
+        table.add_row(Text(line.name), f"{100 * line.right:.1f} ({100 * line.error:.1f})", quarters, ahead)
+    console.print(table)
+    name, best = found.best_single
+    _say(
+        f"One sample a question: an arm at random {100 * found.uniform:.1f}; the best single arm in hindsight "
+        f"({name}) {100 * best:.1f}; the best of each kind, cross-fitted, {100 * found.best_per_kind:.1f}",
+        console,
+    )
+    _say(f"A reversed memory cost {found.lost:.1f} right answers of {found.questions:,} against no memory", console)
+    if not found.has_texts:
+        _say("The record has no questions' texts: to the memory all questions look alike", console)
+    _say(f"Arms: {', '.join(found.arms)}. SE over orders, of the same questions", console)
 
 
 def _replayed(one: Found) -> str:

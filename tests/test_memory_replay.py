@@ -1,0 +1,114 @@
+"""A strategy memory on recorded answers: it learns kinds that nobody names, and a wrong one is outlived."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from metascale.cli import app
+from metascale.embeddings import HashedEmbeddings
+from metascale.evals.memory_replay import MEMORY, REVERSED, TOLD, WITHOUT, MemoryReplay, replay_memory
+from metascale.evals.policy_replay import ReplayError
+
+KINDS = {
+    "sums": "What is {0} + {1} times {0}? Give the number.",
+    "verses": "Write a verse of {0} lines on the number {1}.",
+}
+
+
+def record(path: Path, *, texts: bool = True, samples: int = 1, questions: int = 120) -> Path:
+    """Two kinds of question; of three arms each kind has a good one."""
+    rng = np.random.default_rng(0)
+    rates = {"sums": (0.9, 0.3, 0.5), "verses": (0.3, 0.9, 0.5)}
+    rows = []
+    for number in range(questions):
+        kind = list(KINDS)[number % 2]
+        marks = {f"arm{k}": (rng.random(samples) < rate).astype(int).tolist() for k, rate in enumerate(rates[kind])}
+        row = {"question_id": f"q{number}", "task": kind, "correct": marks}
+        rows.append(row | ({"question": KINDS[kind].format(number, number * 7)} if texts else {}))
+    file = path / "record.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def replayed(file: Path, **changes: object) -> MemoryReplay:
+    given: dict[str, object] = {"orders": 3, "reversed_runs": 20} | changes
+    return replay_memory(file, HashedEmbeddings(), **given)  # type: ignore[arg-type]
+
+
+def test_it_learns_the_kinds_from_the_texts_alone(tmp_path: Path) -> None:
+    found = replayed(record(tmp_path))
+    lines = {line.name: line for line in found.lines}
+    assert lines[MEMORY].right > lines[WITHOUT].right + 0.12
+    assert lines[MEMORY].quarters[-1] > 0.75
+    assert found.best_single[1] < 0.7 < found.best_per_kind
+    assert lines[TOLD].ahead == 0
+    assert found.has_texts
+
+
+def test_without_texts_it_can_only_find_the_best_single_arm(tmp_path: Path) -> None:
+    found = replayed(record(tmp_path, texts=False))
+    memory = next(line for line in found.lines if line.name == MEMORY)
+    assert memory.quarters[-1] < 0.75
+    assert not found.has_texts
+
+
+def test_a_reversed_memory_is_outlived(tmp_path: Path) -> None:
+    found = replayed(record(tmp_path, questions=240), reversed_runs=30)
+    line = next(line for line in found.lines if line.name == REVERSED)
+    assert line.quarters[0] < 0.6
+    assert line.quarters[-1] > line.quarters[0] + 0.1
+    assert found.lost < 30
+
+
+@pytest.mark.parametrize("accuracy", [0.8, 1.0])
+def test_several_samples_never_draw_one_twice_and_help(tmp_path: Path, accuracy: float) -> None:
+    one, three = (replayed(record(tmp_path, samples=2), samples=samples, accuracy=accuracy) for samples in (1, 3))
+    assert all(more.right >= less.right - 0.03 for less, more in zip(one.lines, three.lines, strict=True))
+    everything = replayed(record(tmp_path), samples=50)
+    assert len({round(line.right, 6) for line in everything.lines}) == 1
+
+
+def test_processes_change_nothing(tmp_path: Path) -> None:
+    file = record(tmp_path, questions=30)
+    assert replayed(file) == replayed(file, processes=2)
+
+
+def metascale(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["bench", "memory", *arguments])
+
+
+def test_the_command(tmp_path: Path) -> None:
+    file = str(record(tmp_path, questions=20))
+    shown = metascale(file, "--orders", "2", "--processes", "1", "--judge-accuracy", "0.8", "--samples", "2")
+    assert shown.exit_code == 0, shown.stderr
+    assert "SIMULATED judge" in shown.stdout
+    told = json.loads(metascale(file, "--orders", "2", "--processes", "1", "--arm", "arm0", "--json").stdout)
+    assert told["arms"] == ["arm0"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--arm", "arm9"),
+        ("--embeddings", "word2vec"),
+        ("--orders", "1"),
+    ],
+)
+def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = metascale(str(record(tmp_path, questions=4)), "--processes", "1", *arguments)
+    assert done.exit_code == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_question_that_no_arm_answered_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "record.jsonl"
+    file.write_text('{"question_id": "q", "task": "t", "correct": {"a": [], "b": [1]}}\n')
+    with pytest.raises(ReplayError, match="no recorded sample under a"):
+        replayed(file, arms=["a"])
+    with pytest.raises(ReplayError, match="orders"):
+        replayed(file, orders=1)
