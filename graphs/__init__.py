@@ -10,6 +10,7 @@ from metascale.graphs.best_of_n import create_best_of_n
 from metascale.graphs.chain_of_thought import create_chain_of_thought
 from metascale.graphs.cot_best_of_n import create_cot_best_of_n
 from metascale.graphs.direct import create_direct
+from metascale.graphs.meta_reasoning import create_meta_reasoning
 from metascale.graphs.metascale import create_metascale
 from metascale.graphs.self_consistency import create_self_consistency
 from metascale.graphs.self_discover_best_of_n import create_self_discover_best_of_n
@@ -36,6 +37,7 @@ METHODS = {
     "chain_of_thought": Method(create_chain_of_thought, judged=False, one_pass=True),
     "best_of_n": Method(create_best_of_n),
     "cot_best_of_n": Method(create_cot_best_of_n),
+    "mrp": Method(create_meta_reasoning, judged=False, one_pass=True),
     "self_consistency": Method(create_self_consistency, judged=False),
     "self_discover_best_of_n": Method(create_self_discover_best_of_n),
 }
@@ -48,6 +50,7 @@ __all__ = [
     "create_chain_of_thought",
     "create_cot_best_of_n",
     "create_direct",
+    "create_meta_reasoning",
     "create_metascale",
     "create_self_consistency",
     "create_self_discover_best_of_n",

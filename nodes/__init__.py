@@ -5,6 +5,7 @@ from metascale.nodes.evolve import evolve
 from metascale.nodes.finalize import finalize
 from metascale.nodes.generate import generate
 from metascale.nodes.initialize_pool import initialize_pool
+from metascale.nodes.rate_methods import apply_method, rate_methods
 from metascale.nodes.score import score
 from metascale.nodes.select_arm import select_arm
 from metascale.nodes.self_discover import adapt_modules, compose_plan, select_modules
@@ -15,12 +16,14 @@ from metascale.nodes.vote import vote
 __all__ = [
     "Components",
     "adapt_modules",
+    "apply_method",
     "as_node",
     "compose_plan",
     "evolve",
     "finalize",
     "generate",
     "initialize_pool",
+    "rate_methods",
     "score",
     "select_arm",
     "select_modules",

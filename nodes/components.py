@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
@@ -20,6 +21,7 @@ from metascale.confirmation import reserve
 from metascale.embeddings import HashedEmbeddings
 from metascale.errors import SettingError
 from metascale.memory import StrategyMemory
+from metascale.methods import ReasoningMethod, catalogue
 from metascale.models import MeteredModel
 from metascale.pool import arm_statistics
 from metascale.rewards import Rejudging, Reward, create_reward
@@ -28,8 +30,8 @@ from metascale.state import State, StopReason
 
 TARGET_LOOKS = 2
 """Second looks by which a reached target is confirmed. Ours."""
-BUILDERS_SETTINGS = ("panel", "reward_model", "verifier")
-"""Settings that load code or name servers: a run's context, which may come from anybody, cannot set them."""
+BUILDERS_SETTINGS = ("panel", "reward_model", "verifier", "methods_dir")
+"""Settings that load code, read files or name servers. A run's context, which anybody may send, cannot set them."""
 MIN_SYNTHESISED = 2
 """Answers that a synthesis needs at the least."""
 SYNTHESIS = "synthesis"
@@ -62,6 +64,7 @@ class Components:
     embeddings: Embeddings = field(default_factory=HashedEmbeddings)
     thinker: MeteredModel = field(init=False)
     _rewards: dict[str, Reward] = field(init=False, default_factory=dict)
+    _methods: dict[str, ReasoningMethod] = field(init=False, default_factory=dict)
     _solvers: dict[tuple[float | None, int | None], MeteredModel] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,6 +72,8 @@ class Components:
         self.thinker = MeteredModel(self.model)
         self.solver(self.defaults)
         self._reward_named(self.defaults)
+        folder = self.defaults.methods_dir
+        self._methods = catalogue(Path(folder) if folder is not None else None)
 
     def settings(self) -> MetaScaleSettings:
         """The settings of the current run: the defaults, overlaid by the run's context if that is of our kind.
@@ -83,6 +88,13 @@ class Components:
             if getattr(chosen, name) != getattr(self.defaults, name):
                 raise SettingError(f"the setting {name!r} belongs to the graph and cannot be changed by a run")
         return chosen.overlaid_by(self.fixed)
+
+    @property
+    def rated_methods(self) -> dict[str, ReasoningMethod]:
+        """The reasoning methods that the current run rates, by name."""
+        own = self._methods.keys() - catalogue().keys()
+        wanted = self.settings().rated_methods
+        return {name: one for name, one in self._methods.items() if wanted == "all" or one.mrp or name in own}
 
     @property
     def memory(self) -> StrategyMemory | None:

@@ -11,13 +11,15 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from metascale import prompts
 from metascale.bridge import invoke
 from metascale.errors import ModelCallError, describe
+from metascale.meta_reasoning import beliefs as beliefs_of
 from metascale.nodes.components import Components, Update
 from metascale.nodes.fresh_run import FIXED_ARMS, fixed_arm, fresh_run, refinement_arm
+from metascale.nodes.rate_methods import ask_ratings, method_arm
 from metascale.nodes.remember import believed, recall
 from metascale.pool import Draft, Drafts, admit, interleave
 from metascale.question import check_question, question_text
 from metascale.settings import MetaScaleSettings
-from metascale.state import Origin, State
+from metascale.state import Origin, Rating, State
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
 Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]
@@ -26,7 +28,8 @@ Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]
 async def initialize_pool(state: State, components: Components) -> Update:
     """Begin a fresh run: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
 
-    A strategy memory adds those that did well on similar tasks, and what is believed of all.
+    A strategy memory adds those that did well on similar tasks, and what is believed of all; so do reasoning methods
+    that the model rates, at most as many as half of the free places.
 
     A budget that only reaches the two fixed arms asks for no others. Where the model gives too few, built-in strategies
     fill the pool, and a note says so.
@@ -44,13 +47,22 @@ async def initialize_pool(state: State, components: Components) -> Update:
     beliefs, remembered, troubles = await recall(task, components)
     notes += troubles
     pool += admit(pool, remembered, at_most=settings.pool_size - len(pool), threshold=settings.duplicate_similarity)
+    ratings: list[Rating] = []
     free = settings.pool_size - len(pool)
     if free > 0 and settings.budget > len(pool):
-        found = await asyncio.gather(_compose(task, free, settings, components), _abstract(task, settings, components))
-        for _, said, bill in found:
+        *found, rated = await asyncio.gather(
+            _compose(task, free, settings, components),
+            _abstract(task, settings, components),
+            _rate(task, settings, components),
+        )
+        for _, said, bill in (*found, rated):
             notes += said
             usage = add_usage(usage, bill)
+        ratings = rated[0]
+        methods = [method_arm(components.rated_methods[rating["method"]]) for rating in ratings]
+        pool += [arm for arm in methods if arm["id"] not in FIXED_ARMS][: min(settings.seed_methods, free // 2)]
         drafts = interleave(*(drafts for drafts, _, _ in found))
+        free = settings.pool_size - len(pool)
         pool += admit(pool, drafts, at_most=free, threshold=settings.duplicate_similarity)
         missing = settings.pool_size - len(pool)
         if missing > 0:
@@ -61,7 +73,8 @@ async def initialize_pool(state: State, components: Components) -> Update:
             )
     if settings.refine:
         pool.append(refinement_arm())
-    return fresh_run(believed(pool, beliefs), add_usage(usage, working_since(started)), notes)
+    believed_pool = believed(pool, beliefs, beliefs_of(ratings, components.rated_methods))
+    return fresh_run(believed_pool, add_usage(usage, working_since(started)), notes)
 
 
 def _builtin_drafts() -> list[tuple[Draft, Origin]]:
@@ -94,6 +107,15 @@ async def _abstract(task: str, settings: MetaScaleSettings, components: Componen
     material = "\n\n".join([prompts.fence("task", task, tag), *examples])
     system = prompts.render("abstract", count=len(examples), tag=tag)
     return await _drafts(system, material, "retrieved", settings, components)
+
+
+async def _rate(
+    task: str, settings: MetaScaleSettings, components: Components
+) -> tuple[list[Rating], list[str], Usage]:
+    """The model's ratings of reasoning methods, where any of them are to enter the pool."""
+    if settings.seed_methods == 0:
+        return [], [], no_usage()
+    return await ask_ratings(task, components.rated_methods, components)
 
 
 def _worked(document: Document) -> str:

@@ -34,15 +34,18 @@ async def recall(task: str, components: Components) -> tuple[Beliefs, list[tuple
     return found.beliefs, drafts, []
 
 
-def believed(pool: Sequence[MetaThought], beliefs: Beliefs) -> list[MetaThought]:
-    """The pool with what is believed of its meta-thoughts."""
+def believed(pool: Sequence[MetaThought], *sources: Beliefs) -> list[MetaThought]:
+    """The pool with what is believed of its meta-thoughts; what several sources believe counts by its weight."""
     found: list[MetaThought] = []
     for thought in pool:
-        prior = beliefs.about(thought["mindset"], thought["strategy"])
-        if prior is None:
-            found.append(thought)
+        said = [source.about(thought["mindset"], thought["strategy"]) for source in sources]
+        priors = [prior for prior in said if prior is not None]
+        weight = sum(prior.weight for prior in priors)
+        if weight:
+            advantage = sum(prior.weight * prior.advantage for prior in priors) / weight
+            found.append({**thought, "prior": {"advantage": advantage, "weight": weight}})
         else:
-            found.append({**thought, "prior": {"advantage": prior.advantage, "weight": prior.weight}})
+            found.append(thought)
     return found
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import metascale
 
 LAYERS = [
-    {"data", "prompts", "errors", "usage", "seeds", "bridge", "answers", "reliability", "embeddings"},
+    {"data", "prompts", "errors", "usage", "seeds", "bridge", "answers", "reliability", "embeddings", "methods"},
     {"settings", "state", "question"},
     {
         "bandits",
         "models",
         "pool",
         "recollection",
+        "meta_reasoning",
         "memory",
         "choice",
         "confirmation",
@@ -35,6 +36,7 @@ PURE = {
     "bandits",
     "pool",
     "recollection",
+    "meta_reasoning",
     "choice",
     "confirmation",
     "progress",

@@ -44,7 +44,7 @@ def test_every_method_keeps_its_budget_and_an_honest_bill(start_server: ServerFa
     assert (usage["input_tokens"], usage["output_tokens"]) == (server.input_tokens, server.output_tokens)
     assert out["result"]["stop_reason"] == "budget"
     assert out["messages"][-1].content == out["result"]["answer"]
-    assert (out["result"]["reward"] is not None) == (name not in {"direct", "chain_of_thought"})
+    assert (out["result"]["reward"] is not None) == (name not in {"direct", "chain_of_thought", "mrp"})
     assert out["result"]["notes"] == []
 
 

@@ -17,6 +17,7 @@ _ORIGINS = {
     "self_composed": "self-composed",
     "retrieved": "retrieved",
     "builtin": "built-in",
+    "method": "method",
     "remembered": "remembered",
     "evolved": "evolved",
     "refinement": "refinement",

@@ -183,6 +183,25 @@ class MetaScaleSettings(BaseModel):
         "cannot plausibly win any more retires. (Ours.)",
         json_schema_extra=_on("evolve"),
     )
+    seed_methods: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Reasoning methods of the catalogue that enter the pool: those that the model rates best for the "
+        "task (Meta-Reasoning Prompting). The ratings say which are tried first. 0 asks for no ratings.",
+        json_schema_extra=_on("initialize_pool"),
+    )
+    rated_methods: Literal["mrp", "all"] = Field(
+        default="mrp",
+        description="Which methods are rated: the seven of Meta-Reasoning Prompting and those of 'methods_dir', or "
+        "'all' of the catalogue.",
+        json_schema_extra=_on("rate_methods", "initialize_pool"),
+    )
+    methods_dir: str | None = Field(
+        default=None,
+        description="Folder of reasoning methods of your own, Markdown files like those in prompts/methods.",
+        json_schema_extra=_on("rate_methods", "initialize_pool"),
+    )
     memory: str | None = Field(
         default=None,
         min_length=1,

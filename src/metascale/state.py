@@ -17,7 +17,9 @@ from typing_extensions import TypedDict
 
 from metascale.usage import Usage, add_usage
 
-Origin = Literal["fixed", "self_composed", "retrieved", "builtin", "remembered", "evolved", "refinement", "synthesis"]
+Origin = Literal[
+    "fixed", "self_composed", "retrieved", "builtin", "method", "remembered", "evolved", "refinement", "synthesis"
+]
 OperatorName = Literal["combine", "diagnose", "contrast", "compose"]
 Status = Literal["ok", "truncated", "refused", "empty", "failed"]
 StopReason = Literal[
@@ -45,6 +47,17 @@ class Belief(TypedDict):
     """By how much its mean reward is believed to lie above the average arm's, in [-1, 1]."""
     weight: float
     """How many rewards that belief counts for, above 0."""
+
+
+class Rating(TypedDict):
+    """What the model thinks of a reasoning method for the task (Meta-Reasoning Prompting)."""
+
+    method: str
+    """Its name in the catalogue."""
+    rating: int
+    """From 1 to 7."""
+    reason: str
+    """Why, in the model's words."""
 
 
 class MetaThought(TypedDict):

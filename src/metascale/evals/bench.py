@@ -170,7 +170,10 @@ def calls_of_one(method: str, settings: MetaScaleSettings) -> int:
     calls = budget + (_judgements(settings) if chosen.judged else 0)
     if method == "self_discover_best_of_n":
         calls += 3
+    if method == "mrp":
+        calls += 1
     if method == "metascale":
+        calls += int(settings.seed_methods > 0)
         calls += int(budget > 2 and settings.pool_size > 2) + _evolutions(settings)
     return calls
 

@@ -27,6 +27,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from metascale import prompts
 from metascale.answers import extract
 from metascale.data import arena_hard, choice_prompt, gsm8k, mmlu_pro, squeeze
+from metascale.methods import catalogue
 
 NOTICE = "Simulated answer: no language model was asked."
 
@@ -69,6 +70,7 @@ PROMPT_NAMES = (
     *(*JUDGES, "judge_list", "check_critique", *COMPARISONS, "arena_judge"),
     *("find_mistake", "grade_reason", "improve_rubric"),
     *SELF_DISCOVER,
+    "rate_methods",
 )
 
 _CRITIQUES = (
@@ -171,6 +173,7 @@ class SimulatedChatModel(BaseChatModel):
             "evolve_compose": lambda: _design(system, [], rng),
             "self_discover_select": lambda: json.dumps({"modules": _some_modules(rng)}),
             "self_discover_adapt": lambda: json.dumps({"modules": _some_modules(rng)}),
+            "rate_methods": lambda: _rate(material, rng),
             "self_discover_compose": lambda: json.dumps({"plan": "\n".join(_some_moves(rng))}),
         }[kind_of_request(system)]()
         read, written = (sum(len(message.text) for message in messages) + 3) // 4, (len(text) + 3) // 4
@@ -305,6 +308,18 @@ def _compare(material: dict[str, str], rng: np.random.Generator) -> str:
     ahead = first - second + rng.normal(0.0, 0.15)
     verdict = "A>>B" if ahead > 0.35 else "A>B" if ahead > 0.08 else "A=B" if ahead > -0.08 else "B>A"
     return f"Simulated judgement. [[{verdict if ahead > -0.35 else 'B>>A'}]]"
+
+
+def _rate(material: dict[str, str], rng: np.random.Generator) -> str:
+    """Ratings of the package's own methods by their hidden aptitudes for the task, seen through noise."""
+    question = squeeze(material.get("task", "").rpartition("User: ")[2])
+    rated = []
+    for method in catalogue().values():
+        thought = prompts.render("solve", mindset="", strategy=method.instructions).strip()
+        seen = 4 + 4 * aptitude(thought, question) + rng.normal(0.0, 1.0)
+        rating = int(np.clip(round(seen), 1, 7))
+        rated.append({"method": method.name, "reason": "Simulated rating.", "rating": rating})
+    return json.dumps({"ratings": rated})
 
 
 def _some_modules(rng: np.random.Generator) -> list[str]:

@@ -1,0 +1,81 @@
+"""Meta-Reasoning Prompting: the model rates reasoning methods for the task, and the best one is applied."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from langchain_core.messages import HumanMessage, SystemMessage
+
+from metascale import prompts
+from metascale.errors import ModelCallError
+from metascale.meta_reasoning import Ratings, usable
+from metascale.methods import ReasoningMethod
+from metascale.nodes.components import Components, Update
+from metascale.nodes.fresh_run import fixed_arm, fresh_run
+from metascale.question import check_question, question_text
+from metascale.state import MetaThought, Rating, State
+from metascale.usage import Usage, add_usage, working_since
+
+
+class MetaReasoningState(State):
+    """The state of a run that rates reasoning methods."""
+
+    ratings: list[Rating]
+    """Of every method, best first; empty where they could not be read."""
+
+
+async def rate_methods(state: State, components: Components) -> Update:
+    """Begin a fresh run, and rate every method for the task in one request.
+
+    Raises:
+        QuestionError: the conversation does not end with a question, or is too long.
+    """
+    started = time.time()
+    check_question(state["messages"], components.settings().max_question_chars)
+    ratings, notes, usage = await ask_ratings(question_text(state["messages"]), components.rated_methods, components)
+    if not ratings:
+        notes.append("no method could be chosen, so the answer is plain chain of thought")
+    update = fresh_run([], add_usage(usage, working_since(started)), notes)
+    return {**update, "ratings": ratings}
+
+
+async def apply_method(state: MetaReasoningState, components: Components) -> Update:
+    """Make the best-rated method the arm of this run; without ratings it is plain chain of thought."""
+    if not state["ratings"]:
+        return {"pool": [fixed_arm("chain_of_thought")]}
+    return {"pool": [method_arm(components.rated_methods[state["ratings"][0]["method"]])]}
+
+
+async def ask_ratings(
+    task: str, methods: Mapping[str, ReasoningMethod], components: Components
+) -> tuple[list[Rating], list[str], Usage]:
+    """The ratings that could be read, best first, what went wrong, and what it cost."""
+    tag = prompts.new_tag()
+    listed = "\n".join(method.listed for method in methods.values())
+    material = prompts.fence("task", task, tag)
+    messages = [SystemMessage(prompts.render("rate_methods", methods=listed, tag=tag)), HumanMessage(material)]
+    try:
+        reading = await components.thinker.ask(
+            messages, Ratings, components.settings(), place=["rate_methods"], untrusted=material
+        )
+    except ModelCallError as error:
+        return [], [f"the methods were not rated: {error}"], error.usage
+    if reading.value is None:
+        return [], [f"the methods were not rated: {reading.problem}"], reading.usage
+    ratings = usable(reading.value, methods)
+    missing = len(methods) - len(ratings)
+    notes = [f"{missing} of {len(methods)} methods were not rated"] if missing else []
+    return ratings, notes, reading.usage
+
+
+def method_arm(method: ReasoningMethod) -> MetaThought:
+    """The meta-thought that applies a method."""
+    return {
+        "id": method.name,
+        "mindset": "",
+        "strategy": method.instructions,
+        "origin": "method",
+        "parents": [],
+        "generation": 0,
+    }
