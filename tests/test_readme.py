@@ -18,6 +18,8 @@ def test_examples_run(source: str, capsys: pytest.CaptureFixture[str]) -> None:
     exec(source.replace("openai:gpt-4o-mini", "simulated"), names)
     if "verify" in names:
         assert capsys.readouterr().out == "target_reward\n"
+    elif "InMemoryStore" in names:
+        assert "advantage" in capsys.readouterr().out
     else:
         assert {
             "answer",
