@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -18,8 +19,9 @@ from metascale.nodes.rate_methods import ask_ratings, method_arm
 from metascale.nodes.remember import believed, recall
 from metascale.pool import Draft, Drafts, admit, interleave
 from metascale.question import check_question, question_text
+from metascale.recollection import key_of
 from metascale.settings import MetaScaleSettings
-from metascale.state import Origin, Rating, State
+from metascale.state import MetaThought, Origin, Rating, State
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
 Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]
@@ -59,8 +61,7 @@ async def initialize_pool(state: State, components: Components) -> Update:
             notes += said
             usage = add_usage(usage, bill)
         ratings = rated[0]
-        methods = [method_arm(components.rated_methods[rating["method"]]) for rating in ratings]
-        pool += [arm for arm in methods if arm["id"] not in FIXED_ARMS][: min(settings.seed_methods, free // 2)]
+        pool += _best_methods(ratings, pool, min(settings.seed_methods, free // 2), components)
         drafts = interleave(*(drafts for drafts, _, _ in found))
         free = settings.pool_size - len(pool)
         pool += admit(pool, drafts, at_most=free, threshold=settings.duplicate_similarity)
@@ -116,6 +117,15 @@ async def _rate(
     if settings.seed_methods == 0:
         return [], [], no_usage()
     return await ask_ratings(task, components.rated_methods, components)
+
+
+def _best_methods(
+    ratings: Sequence[Rating], pool: Sequence[MetaThought], at_most: int, components: Components
+) -> list[MetaThought]:
+    """The best-rated methods that the pool does not hold already."""
+    known = {key_of(thought["mindset"], thought["strategy"]) for thought in pool}
+    arms = [method_arm(components.rated_methods[rating["method"]]) for rating in ratings]
+    return [arm for arm in arms if key_of(arm["mindset"], arm["strategy"]) not in known][:at_most]
 
 
 def _worked(document: Document) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from metascale.errors import describe
 from metascale.memory import records_of, worth_keeping
 from metascale.nodes.components import Components
-from metascale.pool import Draft, arm_statistics
+from metascale.pool import arm_statistics
 from metascale.question import question_text
-from metascale.recollection import Beliefs, key_of
+from metascale.recollection import Beliefs, Kept, key_of
 from metascale.state import MetaThought, Origin, Result, State
 
 
-async def recall(task: str, components: Components) -> tuple[Beliefs, list[tuple[Draft, Origin]], list[str]]:
+async def recall(task: str, components: Components) -> tuple[Beliefs, list[tuple[Kept, Origin]], list[str]]:
     """What earlier runs let one believe, the meta-thoughts that did well in them, and what went wrong in asking.
 
     A memory that fails is none.
@@ -26,12 +26,9 @@ async def recall(task: str, components: Components) -> tuple[Beliefs, list[tuple
         return Beliefs(), [], []
     try:
         found = await memory.recall(task, budget=settings.budget, at_most=settings.memory_seeds)
-        drafts: list[tuple[Draft, Origin]] = [
-            (Draft(mindset=kept.mindset, strategy=kept.strategy), "remembered") for kept in found.kept
-        ]
     except Exception as error:  # noqa: BLE001  stores and embeddings are the user's code: the run goes on without
         return Beliefs(), [], [f"nothing was recalled: {describe(error)}"]
-    return found.beliefs, drafts, []
+    return found.beliefs, [(kept, "remembered") for kept in found.kept], []
 
 
 def believed(pool: Sequence[MetaThought], *sources: Beliefs) -> list[MetaThought]:

@@ -10,6 +10,7 @@ import pytest
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.store.memory import InMemoryStore
 from typer.testing import CliRunner
 
 from metascale import MetaScaleSettings, ModelSetupError, SettingError, create_metascale
@@ -243,6 +244,27 @@ def test_the_best_methods_seed_the_pool_with_their_ratings_as_priors() -> None:
     assert result["usage"]["calls"] == sum(
         len(model.requests(kind)) for kind in ("rate_methods", "compose", "solve", "judge")
     )
+
+
+def test_a_method_that_memory_brings_is_not_seeded_twice() -> None:
+    store, model = InMemoryStore(), scripted()
+    chosen = MetaScaleSettings(budget=16, seed_methods=2, memory="ann", evolution="off", confirm=0, pool_size=6)
+
+    def judge(kind: str, number: int, messages: list[BaseMessage]) -> Any:
+        if kind == "judge":
+            return json.dumps({"critique": "Seen.", "score": 9 if "BACK" in messages[-1].text else 3})
+        if kind == "solve":
+            return "BACK" if catalogue()["step_back"].instructions in messages[0].text else f"Answer {number}."
+        return model.write(kind, number, messages)
+
+    graph = create_metascale(ScriptedModel(write=judge), settings=chosen, store=store, checkpointer=InMemorySaver())
+    for number in range(2):
+        ask(graph, f"{QUESTION} ({number})", config=THREAD)
+    pool = graph.get_state(THREAD).values["pool"]
+    strategies = [thought["strategy"] for thought in pool]
+    assert catalogue()["step_back"].instructions in strategies
+    assert len(set(strategies)) == len(strategies)
+    assert "remembered" in {thought["origin"] for thought in pool}
 
 
 def test_methods_never_take_more_than_half_of_the_free_places() -> None:

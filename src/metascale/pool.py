@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from metascale.bandits import Arm, Prior
+from metascale.recollection import Kept
 from metascale.state import Candidate, MetaThought, OperatorName, Origin
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000)]
@@ -85,7 +86,7 @@ def similarity(one: str, other: str) -> float:
 
 def admit(
     pool: Sequence[MetaThought],
-    drafts: Iterable[tuple[Draft, Origin]],
+    drafts: Iterable[tuple[Draft | Kept, Origin]],
     *,
     at_most: int,
     threshold: float,

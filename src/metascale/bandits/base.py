@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 class Prior:
     """What is believed of an arm before the run has pulled it.
 
-    It is relative, because how high rewards are differs from task to task, and which arms are better much less.
+    It is relative, because how high rewards are differs from task to task, and which arms are better much less. Every
+    policy makes first pulls in the order of advantages; `upper_tail`, `ucb` and `softmax` also count it as rewards.
 
     Attributes:
         advantage: by how much its mean reward is believed to lie above that of the average arm, in [-1, 1].

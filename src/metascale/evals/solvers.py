@@ -9,7 +9,7 @@ from inspect_ai.model import ChatMessageAssistant, Model, ModelOutput, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from metascale.answers import extract
-from metascale.errors import MetaScaleError
+from metascale.errors import MetaScaleError, SettingError
 from metascale.evals.models import InspectChatModel, begin_run, to_langchain
 from metascale.graphs import METHODS
 from metascale.nodes.finalize import bill, conclude
@@ -45,10 +45,15 @@ def _solver(name: str) -> Callable[..., Solver]:
             model: an Inspect model's name; the evaluation's model if none is given.
             judge_model: an Inspect model that scores answers; the same as `model` if none is given.
             seed: makes a run repeatable; each question and epoch gets a seed of its own.
-            settings: any other of `MetaScaleSettings`.
+            settings: any other of `MetaScaleSettings`, without a memory: questions are asked independently.
+
+        Raises:
+            SettingError: a memory is named.
         """
         given = {"budget": budget, "batch_size": batch_size, "policy": policy, "seed": seed, **(settings or {})}
         chosen = MetaScaleSettings.model_validate(given)
+        if chosen.memory is not None:
+            raise SettingError("an evaluation asks every question alone, so it takes no setting 'memory'")
 
         async def solve(state: TaskState, generate: Generate) -> TaskState:  # noqa: ARG001
             begin_run()
