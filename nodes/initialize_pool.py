@@ -12,6 +12,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from metascale import prompts
 from metascale.bridge import invoke
 from metascale.errors import ModelCallError, describe
+from metascale.head_start import head_start
 from metascale.meta_reasoning import beliefs as beliefs_of
 from metascale.nodes.components import Components, Update
 from metascale.nodes.fresh_run import FIXED_ARMS, fixed_arm, fresh_run, refinement_arm
@@ -74,7 +75,8 @@ async def initialize_pool(state: State, components: Components) -> Update:
             )
     if settings.refine:
         pool.append(refinement_arm())
-    believed_pool = believed(pool, beliefs, beliefs_of(ratings, components.rated_methods))
+    rated_beliefs = beliefs_of(ratings, components.rated_methods)
+    believed_pool = believed(pool, head_start(settings.head_start), beliefs, rated_beliefs)
     return fresh_run(believed_pool, add_usage(usage, working_since(started)), notes)
 
 

@@ -40,7 +40,8 @@ def inspect(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_inspect_runs_each_task_with_a_method_on_the_offline_model(task: str, tmp_path: Path) -> None:
-    options = ["--model", "metascale/simulated", "--solver", "metascale/metascale", "-S", "budget=5", "-S", "seed=1"]
+    options = ["--model", "metascale/simulated", "--solver", "metascale/metascale"]
+    options += ["-S", "budget=5", "-S", "seed=1", "-S", "confirm=0"]
     done = inspect(f"metascale/{task}", *options, "--limit", "3", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     answers = read_logs([tmp_path / "logs"])

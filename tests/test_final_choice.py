@@ -657,7 +657,7 @@ def test_a_tight_recursion_limit_ends_with_a_result_also_while_looking_again() -
 
 
 async def test_the_same_seed_gives_the_same_choice_whether_or_not_it_was_interrupted(tmp_path: Path) -> None:
-    settings = MetaScaleSettings(budget=12, batch_size=6, evolve_every=0, confirm=40, final_choice="best", seed=9)
+    settings = MetaScaleSettings(budget=12, batch_size=6, evolve_every=0, confirm=40, final_choice="best", seed=1)
     with SqliteSaver.from_conn_string(str(tmp_path / "runs.sqlite")) as saver:
         graph = create_metascale("simulated", settings=settings, checkpointer=saver)
 

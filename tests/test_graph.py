@@ -343,3 +343,15 @@ async def test_only_the_answer_reaches_the_message_stream() -> None:
     events = [event async for event in graph.astream(ask(), stream_mode="messages")]
     assert len(events) == 1
     assert events[0][1]["langgraph_node"] == "finalize"
+
+
+def test_few_samples_go_to_chain_of_thought_while_it_does_well() -> None:
+    def pulled(**settings: Any) -> list[str]:
+        state, _ = run(sensible, settings={"budget": 3, "batch_size": 1, "confirm": 0, "seed": 1, **settings})
+        return [candidate["meta_thought"] for candidate in state["candidates"]]
+
+    assert pulled() == ["chain_of_thought"] * 3
+    assert len(set(pulled(head_start=0))) == 3
+    paper = MetaScaleSettings.paper()
+    assert paper.head_start == 0
+    assert len(set(pulled(**paper.model_dump(exclude_unset=True)))) == 3

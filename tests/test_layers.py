@@ -16,6 +16,7 @@ LAYERS = [
         "pool",
         "recollection",
         "meta_reasoning",
+        "head_start",
         "memory",
         "choice",
         "confirmation",

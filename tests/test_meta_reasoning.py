@@ -224,7 +224,9 @@ def test_the_offline_model_rates_by_hidden_aptitude() -> None:
 
 def seeded(reply: Any = None, **settings: Any) -> tuple[list[dict[str, Any]], ScriptedModel, dict[str, Any]]:
     model = scripted(reply)
-    chosen = MetaScaleSettings.model_validate({"budget": 8, "seed_methods": 2, "max_retries": 0, **settings})
+    chosen = MetaScaleSettings.model_validate(
+        {"budget": 8, "seed_methods": 2, "head_start": 0, "max_retries": 0, **settings}
+    )
     graph = create_metascale(model, settings=chosen, checkpointer=InMemorySaver())
     result = ask(graph, config=THREAD)["result"]
     return graph.get_state(THREAD).values["pool"], model, result

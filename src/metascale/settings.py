@@ -183,6 +183,14 @@ class MetaScaleSettings(BaseModel):
         "cannot plausibly win any more retires. (Ours.)",
         json_schema_extra=_on("evolve"),
     )
+    head_start: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="By how much plain chain of thought's mean reward is believed to lie above the average "
+        "meta-thought's before the first sample; it counts for two rewards, and 0 believes nothing. (Ours.)",
+        json_schema_extra=_on("initialize_pool"),
+    )
     seed_methods: int = Field(
         default=0,
         ge=0,
@@ -407,6 +415,7 @@ class MetaScaleSettings(BaseModel):
             "operators": "combine",
             "confirm": 0,
             "final_choice": "best",
+            "head_start": 0,
         }
         return cls.model_validate(preset | changes)
 

@@ -2,7 +2,8 @@
 
 The arms are the strategies that were recorded, and a pull draws one of an arm's samples without replacement. The answer
 is the sample with the highest reward; it counts whether that was right. Everybody sees the same samples in the same
-order with the same rewards, best-of-N under chain of thought too.
+order with the same rewards, best-of-N under chain of thought too. Chain of thought has the head start that it has in
+the graph.
 """
 
 from __future__ import annotations
@@ -23,13 +24,16 @@ from metascale.errors import MetaScaleError
 from metascale.evals.landscapes import Numbers
 from metascale.evals.policy_entrants import ANYTIME, bandits
 from metascale.evals.statistics import is_tie, paired_bootstrap
+from metascale.head_start import WEIGHT
 from metascale.models.matrix import CorrectnessMatrix
 from metascale.models.recorded import FIXED_ARMS
+from metascale.settings import MetaScaleSettings
 
 NOISE = 0.1
 """Standard deviation of the simulated judge's noise on [0, 1]. Ours: near what recorded judges have (0.08)."""
 CHUNK = 25
 """Questions that a process replays at a time."""
+HEAD_START: float = MetaScaleSettings.model_fields["head_start"].default
 ALWAYS_COT = "always CoT, best of N"
 
 
@@ -239,6 +243,7 @@ def _replay_chunk(plan: _Plan, job: tuple[int, list[list[Numbers]]]) -> Numbers:
     """Shares of right answers, shape (judges, 1 + entrants, budgets, questions), best-of-N under CoT first."""
     cot, budgets = plan.cot, plan.budgets
     first, questions = job
+    priors = [Prior(HEAD_START if arm == cot else 0.0, WEIGHT) for arm in range(len(questions[0]))]
     right = np.zeros((len(plan.accuracies), 1 + len(plan.entrants), len(budgets), len(questions)))
     for number, question in enumerate(questions):
         for repeat in range(plan.repeats):
@@ -251,7 +256,7 @@ def _replay_chunk(plan: _Plan, job: tuple[int, list[list[Numbers]]]) -> Numbers:
                 right[judge, 0, :, number] += _served(marks, rewards, alone, budgets)
                 for place, policy in enumerate(plan.entrants.values(), start=1):
                     own = np.random.default_rng([plan.seed, first + number, repeat, 1])
-                    right[judge, place, :, number] += _play(policy, marks, rewards, budgets, own)
+                    right[judge, place, :, number] += _play(policy, marks, rewards, budgets, rng=own, priors=priors)
     return right / plan.repeats
 
 
@@ -260,11 +265,14 @@ def _play(
     marks: Sequence[Numbers],
     rewards: Sequence[Sequence[float]],
     budgets: Sequence[int],
+    *,
     rng: np.random.Generator,
+    priors: Sequence[Prior | None],
 ) -> list[float]:
+    play = partial(draw, policy, rewards, rng=rng, priors=priors)
     if isinstance(policy, ANYTIME):
-        return _served(marks, rewards, draw(policy, rewards, budgets[-1], rng), budgets)
-    return [_served(marks, rewards, draw(policy, rewards, budget, rng), [budget])[0] for budget in budgets]
+        return _served(marks, rewards, play(samples=budgets[-1]), budgets)
+    return [_served(marks, rewards, play(samples=budget), [budget])[0] for budget in budgets]
 
 
 def _served(
