@@ -8,7 +8,10 @@ from pathlib import Path
 import metascale
 
 LAYERS = [
-    {"data", "prompts", "errors", "usage", "seeds", "bridge", "answers", "reliability", "embeddings", "methods"},
+    {
+        *{"data", "prompts", "errors", "usage", "seeds", "bridge"},
+        *{"answers", "reliability", "embeddings", "methods", "meta_rewards"},
+    },
     {"settings", "state", "question"},
     {
         "bandits",
@@ -38,6 +41,7 @@ PURE = {
     "pool",
     "recollection",
     "meta_reasoning",
+    "meta_rewards",
     "choice",
     "confirmation",
     "progress",
