@@ -1,10 +1,11 @@
 """METASCALE (Liu et al., ACL Findings 2026) as a LangGraph workflow.
 
-START → initialize_pool → select_arm ⇉ generate → score ─┬ budget left    → select_arm
-                                                         ├ time to evolve → evolve → select_arm
-                                                         └ budget spent   → finalize ─┬ look again    → finalize
-                                                                                      ├ budget left   → select_arm
-                                                                                      └ answer chosen → END
+START ─┬ straight in             → initialize_pool → select_arm ⇉ generate → score ─┬ budget left    → select_arm
+       └ foresee first → foresee → initialize_pool                                  ├ time to evolve → evolve → select_arm
+                                                                                    └ budget spent   → finalize
+finalize ─┬ look again    → finalize
+          ├ budget left   → select_arm
+          └ answer chosen → END
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from langgraph.types import Checkpointer
 from metascale.bandits import Policy
 from metascale.graphs.assembly import Graph, compiled, for_studio, new_graph
 from metascale.models import resolve_model
-from metascale.nodes import Components, as_node, evolve, finalize, generate, initialize_pool, score, select_arm
+from metascale.nodes import Components, as_node, evolve, finalize, foresee, generate, initialize_pool, score, select_arm
 from metascale.nodes.finalize import Settled, after_finalize
+from metascale.nodes.foresee import Before, before_the_pool
 from metascale.nodes.select_arm import fan_out
 from metascale.rewards import Reward
 from metascale.settings import MetaScaleSettings
@@ -68,6 +70,9 @@ def create_metascale(
     components = Components(resolve_model(model), reward, policy, retriever, settings or MetaScaleSettings())
     components.embeddings = embeddings or components.embeddings
 
+    def begin(state: State) -> Before:
+        return before_the_pool(state, components)
+
     def route(state: State) -> Next:
         if components.stop_reason(state):
             return "budget spent"
@@ -79,6 +84,7 @@ def create_metascale(
         return after_finalize(state, components)
 
     graph = new_graph()
+    graph.add_node("foresee", as_node(foresee, components))
     graph.add_node("initialize_pool", as_node(initialize_pool, components))
     graph.add_node("select_arm", as_node(select_arm, components))
     graph.add_node("generate", as_node(generate, components), input_schema=Sampling)
@@ -86,7 +92,8 @@ def create_metascale(
     graph.add_node("evolve", as_node(evolve, components))
     graph.add_node("finalize", as_node(finalize, components))
 
-    graph.add_edge(START, "initialize_pool")
+    graph.add_conditional_edges(START, begin, {"straight in": "initialize_pool", "foresee first": "foresee"})
+    graph.add_edge("foresee", "initialize_pool")
     graph.add_edge("initialize_pool", "select_arm")
     graph.add_conditional_edges("select_arm", fan_out, ["generate", "finalize"])
     graph.add_edge("generate", "score")

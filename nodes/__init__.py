@@ -3,6 +3,7 @@
 from metascale.nodes.components import Components, as_node
 from metascale.nodes.evolve import evolve
 from metascale.nodes.finalize import finalize
+from metascale.nodes.foresee import foresee
 from metascale.nodes.generate import generate
 from metascale.nodes.initialize_pool import initialize_pool
 from metascale.nodes.rate_methods import apply_method, rate_methods
@@ -21,6 +22,7 @@ __all__ = [
     "compose_plan",
     "evolve",
     "finalize",
+    "foresee",
     "generate",
     "initialize_pool",
     "rate_methods",

@@ -20,6 +20,7 @@ from metascale.choice import field_of
 from metascale.confirmation import reserve
 from metascale.embeddings import HashedEmbeddings
 from metascale.errors import SettingError
+from metascale.foresight import allowance
 from metascale.memory import StrategyMemory
 from metascale.methods import ReasoningMethod, catalogue
 from metascale.models import MeteredModel
@@ -66,6 +67,7 @@ class Components:
     _rewards: dict[str, Reward] = field(init=False, default_factory=dict)
     _methods: dict[str, ReasoningMethod] = field(init=False, default_factory=dict)
     _solvers: dict[tuple[float | None, int | None], MeteredModel] = field(init=False, default_factory=dict)
+    _foreseers: dict[float | None, MeteredModel] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Prepare what every run uses."""
@@ -123,9 +125,21 @@ class Components:
             self._rewards[settings.reward] = create_reward(settings, self.thinker)
         return self._rewards[settings.reward]
 
+    def foreseen_settings(self, state: State) -> MetaScaleSettings:
+        """The settings with what is left of the budget by what was foreseen, and what the answers make of that."""
+        settings = self.settings()
+        budget = allowance(
+            state.get("foresight"),
+            [candidate for candidate in state["candidates"] if candidate["meta_thought"] != SYNTHESIS],
+            budget=settings.budget,
+            samples=state["usage"]["samples"],
+            several_arms=len(state["pool"]) > 1,
+        )
+        return settings if budget == settings.budget else settings.model_copy(update={"budget": budget})
+
     def samples_left(self, state: State, *, beside: int = 0) -> int:
         """Samples that the limits still pay for in the search, and so many other requests beside them."""
-        settings = self.settings()
+        settings = self.foreseen_settings(state)
         judge = self._reward_named(settings)
         scored = sum(candidate["reward"] is not None for candidate in state["candidates"])
         return affordable(
@@ -141,7 +155,7 @@ class Components:
 
         A synthesis takes the last place in the budget: it ends the search, and is no evidence of how that went.
         """
-        settings = self.settings()
+        settings = self.foreseen_settings(state)
         reason = stop_reason(
             settings,
             state["usage"],
@@ -152,11 +166,15 @@ class Components:
             target_looks=min(TARGET_LOOKS, self._looks_allowed(settings)),
             remaining_steps=state["remaining_steps"],
         )
-        return reason or ("budget" if _is_synthesised(state) else None)
+        reason = reason or ("budget" if _is_synthesised(state) else None)
+        foresight = state.get("foresight")
+        if reason == "budget" and foresight is not None and settings.budget < self.settings().budget:
+            return "foreseen" if foresight["outlook"] == "easy" else "hopeless"
+        return reason
 
     def looks_left(self, state: State) -> int:
         """Second looks that the settings and limits still pay for; 0 where the reward has no second opinion to give."""
-        settings = self.settings()
+        settings = self.foreseen_settings(state)
         if not isinstance(self.judge, Rejudging) or _gave_up(state, settings) or _is_exhausted(state, settings):
             return 0
         left = self._looks_allowed(settings) - len(looks_made(state))
@@ -166,7 +184,7 @@ class Components:
 
     def synthesis_due(self, state: State) -> bool:
         """Whether the finalists are to be made into one more answer now."""
-        settings = self.settings()
+        settings = self.foreseen_settings(state)
         scored = sum(candidate["reward"] is not None for candidate in state["candidates"])
         is_wanted = self._kept_for_synthesis(state, settings) > 0
         return is_wanted and scored >= MIN_SYNTHESISED and not _is_exhausted(state, settings)
@@ -224,6 +242,17 @@ class Components:
                 self.model, sampling=True, temperature=settings.temperature, max_tokens=settings.max_tokens
             )
         return self._solvers[key]
+
+    def limited_solver(self, settings: MetaScaleSettings, limit: int | None) -> MeteredModel:
+        """The solver, with answers of at most so many tokens; the same, where it has a lower limit or takes none."""
+        solver = self.solver(settings)
+        return solver if limit is None else solver.capped_at(limit)
+
+    def foreseer(self, settings: MetaScaleSettings) -> MeteredModel:
+        """The model as it foresees its own answers: at their temperature, for predictions must differ as they do."""
+        if settings.temperature not in self._foreseers:
+            self._foreseers[settings.temperature] = self.thinker.sampling_at(settings.temperature)
+        return self._foreseers[settings.temperature]
 
     def chosen_policy(self, settings: MetaScaleSettings) -> Policy:
         """The policy that plans rounds."""

@@ -9,14 +9,16 @@ from langchain_core.messages import AIMessage
 
 from metascale.choice import choose, rivals
 from metascale.errors import NoAnswerError
+from metascale.foresight import consistency
 from metascale.nodes.components import Components, Update, looks_made
 from metascale.nodes.confirm import confirm, to_look_at
 from metascale.nodes.remember import remember
 from metascale.nodes.synthesize import synthesize
 from metascale.pool import arm_statistics
 from metascale.progress import progress, regret
+from metascale.question import question_text
 from metascale.settings import MetaScaleSettings
-from metascale.state import Bill, Candidate, Result, State, StopReason
+from metascale.state import Bill, Candidate, ForesightReport, Result, State, StopReason
 from metascale.usage import Usage
 
 Settled = Literal["look again", "budget left", "answer chosen"]
@@ -79,8 +81,23 @@ def conclude(state: State, reason: StopReason, settings: MetaScaleSettings) -> R
         "confidence": choice.confidence,
         "regret": round(regret(arm_statistics(state["pool"], state["candidates"])), 6),
         "progress": progress(state["candidates"]),
-        "notes": [*state["notes"], *_troubles(state, winner)],
+        "foresight": _what_was_foreseen(state, winner),
+        "notes": [*state["notes"], *_hopeless(reason), *_troubles(state, winner)],
     }
+
+
+def _what_was_foreseen(state: State, winner: Candidate) -> ForesightReport | None:
+    foresight = state.get("foresight")
+    if foresight is None:
+        return None
+    fit = consistency(foresight, question_text(state["messages"]), state["candidates"], winner)
+    return {"foresight": foresight, "alignment": fit}
+
+
+def _hopeless(reason: StopReason) -> list[str]:
+    if reason != "hopeless":
+        return []
+    return ["the model expects to fail at this task, and nothing in its first answers speaks against that"]
 
 
 def _troubles(state: State, winner: Candidate) -> list[str]:

@@ -9,15 +9,18 @@ from langgraph.types import Overwrite
 from metascale import prompts
 from metascale.nodes.components import Update
 from metascale.refinement import REFINEMENT
-from metascale.state import MetaThought
+from metascale.state import Foresight, MetaThought
 from metascale.usage import Usage
 
 FIXED_ARMS = ("chain_of_thought", "no_strategy")
 
 
-def fresh_run(pool: Sequence[MetaThought], usage: Usage, notes: Sequence[str] = ()) -> Update:
-    """The update that starts a run on `pool`, with what was spent to make it."""
+def fresh_run(
+    pool: Sequence[MetaThought], usage: Usage, notes: Sequence[str] = (), foresight: Foresight | None = None
+) -> Update:
+    """The update that starts a run on `pool`, with what was spent to make it, and what was foreseen of it."""
     return {
+        "foresight": foresight,
         "pool": Overwrite(list(pool)),
         "candidates": Overwrite([]),
         "plan": [],
@@ -26,6 +29,18 @@ def fresh_run(pool: Sequence[MetaThought], usage: Usage, notes: Sequence[str] = 
         "usage": Overwrite(usage),
         "notes": Overwrite(list(dict.fromkeys(notes))),
         "result": None,
+    }
+
+
+def hint_arm(notions: str) -> MetaThought:
+    """The arm that is told which notions the task is foreseen to need."""
+    return {
+        "id": "hint",
+        "mindset": "",
+        "strategy": prompts.render("foresee_hint", notions=notions),
+        "origin": "foreseen",
+        "parents": [],
+        "generation": 0,
     }
 
 

@@ -9,7 +9,9 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 
 from metascale import prompts
 from metascale.errors import ModelCallError
+from metascale.models import MeteredModel
 from metascale.nodes.components import Components, Update
+from metascale.settings import MetaScaleSettings
 from metascale.state import Candidate, MetaThought, Sampling, Status
 from metascale.usage import Usage, add_usage, working_since
 
@@ -40,14 +42,36 @@ def _asked(state: Sampling) -> list[AnyMessage]:
 
 
 async def draw(state: Sampling, messages: Sequence[AnyMessage], components: Components) -> tuple[Candidate, Usage]:
-    """One sample in reply to `messages`, and its bill."""
+    """One sample in reply to `messages`, and its bill.
+
+    Where the foreseen length cuts it short, or the server refuses that limit, it is drawn once more without.
+    """
     settings = components.settings()
+    unlimited = components.solver(settings)
+    solver = components.limited_solver(settings, state.get("limit"))
+    candidate, usage, is_limited = await _attempt(state, messages, solver, settings)
+    if solver is unlimited or not is_limited:
+        return candidate, usage
+    again, bill, _ = await _attempt(state, messages, unlimited, settings, "unlimited")
+    best = candidate if again["status"] == "failed" else again
+    return {**best, "unlimited": True}, {**add_usage(usage, bill), "samples": int(best["status"] != "failed")}
+
+
+async def _attempt(
+    state: Sampling,
+    messages: Sequence[AnyMessage],
+    solver: MeteredModel,
+    settings: MetaScaleSettings,
+    *place: str,
+) -> tuple[Candidate, Usage, bool]:
+    """One request for the sample, its bill, and whether a limit on its length may be what is wrong with it."""
     try:
-        reply = await components.solver(settings).chat(messages, settings, place=["sample", state["id"]])
+        reply = await solver.chat(messages, settings, place=["sample", state["id"], *place])
     except ModelCallError as failure:
-        return _candidate(state, ("failed", "", str(failure)), failure.usage), failure.usage
+        return _candidate(state, ("failed", "", str(failure)), failure.usage), failure.usage, failure.rejected
     usage: Usage = {**reply.usage, "samples": 1}
-    return _candidate(state, _outcome(reply.message), usage), usage
+    candidate = _candidate(state, _outcome(reply.message), usage)
+    return candidate, usage, candidate["status"] == "truncated"
 
 
 def under(thought: MetaThought, messages: Sequence[AnyMessage]) -> list[AnyMessage]:

@@ -12,10 +12,11 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from metascale import prompts
 from metascale.bridge import invoke
 from metascale.errors import ModelCallError, describe
+from metascale.foresight import hint
 from metascale.head_start import head_start
 from metascale.meta_reasoning import beliefs as beliefs_of
 from metascale.nodes.components import Components, Update
-from metascale.nodes.fresh_run import FIXED_ARMS, fixed_arm, fresh_run, refinement_arm
+from metascale.nodes.fresh_run import FIXED_ARMS, fixed_arm, fresh_run, hint_arm, refinement_arm
 from metascale.nodes.rate_methods import ask_ratings, method_arm
 from metascale.nodes.remember import believed, recall
 from metascale.pool import Draft, Drafts, admit, interleave
@@ -29,10 +30,10 @@ Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]
 
 
 async def initialize_pool(state: State, components: Components) -> Update:
-    """Begin a fresh run: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
+    """Begin a fresh run, unless `foresee` has: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
 
     A strategy memory adds those that did well on similar tasks, and what is believed of all; so do reasoning methods
-    that the model rates, at most as many as half of the free places.
+    that the model rates, at most as many as half of the free places. Notions that were foreseen make one more.
 
     A budget that only reaches the two fixed arms asks for no others. Where the model gives too few, built-in strategies
     fill the pool, and a note says so.
@@ -44,9 +45,12 @@ async def initialize_pool(state: State, components: Components) -> Update:
     settings = components.settings()
     check_question(state["messages"], settings.max_question_chars)
     pool = [fixed_arm(name) for name in FIXED_ARMS]
-    notes: list[str] = []
-    usage = no_usage()
+    foresight = state.get("foresight") if settings.foresee else None
+    notes: list[str] = list(state["notes"]) if settings.foresee else []
+    usage = state["usage"] if settings.foresee else no_usage()
     task = question_text(state["messages"])
+    if hint(foresight) and min(settings.pool_size, settings.budget) > len(pool):
+        pool.append(hint_arm(hint(foresight)))
     beliefs, remembered, troubles = await recall(task, components)
     notes += troubles
     pool += admit(pool, remembered, at_most=settings.pool_size - len(pool), threshold=settings.duplicate_similarity)
@@ -77,7 +81,7 @@ async def initialize_pool(state: State, components: Components) -> Update:
         pool.append(refinement_arm())
     rated_beliefs = beliefs_of(ratings, components.rated_methods)
     believed_pool = believed(pool, head_start(settings.head_start), beliefs, rated_beliefs)
-    return fresh_run(believed_pool, add_usage(usage, working_since(started)), notes)
+    return fresh_run(believed_pool, add_usage(usage, working_since(started)), notes, foresight)
 
 
 def _builtin_drafts() -> list[tuple[Draft, Origin]]:

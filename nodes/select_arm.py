@@ -7,6 +7,7 @@ from typing import Literal
 
 from langgraph.types import Send
 
+from metascale.foresight import length_limit, round_size
 from metascale.nodes.components import Components, Update
 from metascale.pool import arm_statistics
 from metascale.refinement import REFINEMENT, to_refine
@@ -27,7 +28,8 @@ async def select_arm(state: State, components: Components) -> Update:
     left = components.samples_left(state)
     policy = components.chosen_policy(settings)
     arms = [members[index] for index in active]
-    plan = policy.plan(arms, min(settings.batch_size, left), round_generator(settings.seed, number), left=left)
+    size = round_size(state.get("foresight"), min(settings.batch_size, left), samples=state["usage"]["samples"])
+    plan = policy.plan(arms, size, round_generator(settings.seed, number), left=left)
     chosen = [state["pool"][active[arm]]["id"] for arm in plan]
     answers = iter(to_refine(state["candidates"], chosen.count(REFINEMENT)))
     first = len(state["candidates"])
@@ -54,6 +56,7 @@ def fan_out(state: State) -> Sequence[Send] | Literal["finalize"]:
         thought = thoughts[origin["meta_thought"]]
         return {"id": number, "meta_thought": thought, "text": answer["text"], "critique": answer["critique"]}
 
+    limit = length_limit(state.get("foresight"), state["candidates"])
     return [
         Send(
             "generate",
@@ -63,6 +66,7 @@ def fan_out(state: State) -> Sequence[Send] | Literal["finalize"]:
                 round=state["round"],
                 meta_thought=thoughts[pull["meta_thought"]],
                 refined=refined(pull["refines"]),
+                limit=limit,
             ),
         )
         for pull in state["plan"]

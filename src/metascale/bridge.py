@@ -8,12 +8,15 @@ loop, may stand inside one (a notebook), and never shares an asynchronous HTTP c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from typing import Any, ParamSpec, TypeVar
 
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGeneration
+from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -47,6 +50,16 @@ def run_sync(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 async def invoke(runnable: Runnable[In, Out], value: In, config: RunnableConfig | None = None, **options: Any) -> Out:
     """Invoke a model or retriever: asynchronously, or in a thread where the graph itself was called synchronously."""
     return await either(runnable.invoke, runnable.ainvoke, value, config, **options)
+
+
+async def generate(
+    model: BaseChatModel, messages: Sequence[BaseMessage], config: RunnableConfig, **options: Any
+) -> list[BaseMessage]:
+    """All replies of a model to one request, of which `invoke` returns the first alone."""
+    merged = ensure_config(config)
+    about: dict[str, Any] = {name: merged.get(name) for name in ("callbacks", "tags", "metadata")}
+    result = await either(model.generate, model.agenerate, [list(messages)], **about, **options)
+    return [reply.message for reply in result.generations[0] if isinstance(reply, ChatGeneration)]
 
 
 async def either(

@@ -19,6 +19,7 @@ _ORIGINS = {
     "builtin": "built-in",
     "method": "method",
     "remembered": "remembered",
+    "foreseen": "foreseen",
     "evolved": "evolved",
     "refinement": "refinement",
     "synthesis": "synthesis",

@@ -50,6 +50,7 @@ def empty_state() -> State:
     """The state of a run that has not begun."""
     return {
         "messages": [],
+        "foresight": None,
         "pool": [],
         "candidates": [],
         "plan": [],
@@ -162,7 +163,8 @@ class Session:
 
     def _changes(self, snapshot: StateSnapshot) -> list[str]:
         """In what the thread's run differs from the one asked for."""
-        before = json.loads(str((snapshot.metadata or {}).get(_FINGERPRINT, "{}")))
+        known = json.loads(str((snapshot.metadata or {}).get(_FINGERPRINT, "{}")))
+        before = MetaScaleSettings().model_dump(mode="json") | known if known else known
         return [
             f"{name} was {before.get(name)!r} and is now {self.fingerprint.get(name)!r}"
             for name in dict.fromkeys([*before, *self.fingerprint])

@@ -190,6 +190,20 @@ class MetaScaleSettings(BaseModel):
         description="By how much plain chain of thought's mean reward is believed to lie above the average "
         "meta-thought's before the first sample; it counts for two rewards, and 0 believes nothing. (Ours.)",
         json_schema_extra=_on("initialize_pool"),
+    foresee: bool = Field(
+        default=False,
+        description="First let the model predict its pass rate, the length of its answers and the notions they need. "
+        "Tasks foreseen to be easy end once their first answers confirm it, hopeless ones are capped unless those "
+        "refute it; the length limits samples, and one more meta-thought hints at the notions.",
+        json_schema_extra=_on("foresee", "initialize_pool", "select_arm", "generate"),
+    )
+    predictions: int = Field(
+        default=4,
+        ge=2,
+        le=32,
+        description="Predictions that are asked for: in one request where the server gives several replies. (Ours; 16 "
+        "in MASA's training.)",
+        json_schema_extra=_on("foresee"),
     )
     seed_methods: int = Field(
         default=0,

@@ -18,15 +18,27 @@ from typing_extensions import TypedDict
 from metascale.usage import Usage, add_usage
 
 Origin = Literal[
-    "fixed", "self_composed", "retrieved", "builtin", "method", "remembered", "evolved", "refinement", "synthesis"
+    "fixed",
+    "self_composed",
+    "retrieved",
+    "builtin",
+    "method",
+    "remembered",
+    "foreseen",
+    "evolved",
+    "refinement",
+    "synthesis",
 ]
 OperatorName = Literal["combine", "diagnose", "contrast", "compose"]
 Status = Literal["ok", "truncated", "refused", "empty", "failed"]
+Outlook = Literal["easy", "hopeless", "open"]
 StopReason = Literal[
     "budget",
     "target_reward",
     "agreement",
     "no_progress",
+    "foreseen",
+    "hopeless",
     "max_calls",
     "max_tokens_total",
     "max_seconds",
@@ -58,6 +70,60 @@ class Rating(TypedDict):
     """From 1 to 7."""
     reason: str
     """Why, in the model's words."""
+
+
+class Prediction(TypedDict):
+    """What the model foresees of its own answers to a task (MASA, arXiv 2510.03259)."""
+
+    pass_rate: float
+    """The share of them that will be right, in [0, 1]."""
+    length: int
+    """Of a good one, in tokens, at least 1."""
+    notions: list[str]
+    """What a good one needs and the task does not name, each notion once."""
+
+
+class Foresight(TypedDict):
+    """What several predictions say together."""
+
+    predictions: list[Prediction]
+    """At least one."""
+    pass_rate: float
+    """Their mean, in [0, 1]."""
+    spread: float
+    """The standard deviation of their pass rates, in [0, 0.5]."""
+    length: int
+    """Their median, in tokens."""
+    notions: list[str]
+    """Those that recur, the most frequent first."""
+    outlook: Outlook
+    """What follows for the budget; `open` where the predictions are not sure."""
+
+
+class Alignment(TypedDict):
+    """How well predictions fitted what came."""
+
+    measure: Literal["consistency", "accuracy"]
+    """`accuracy` where gold answers say which answers are good; `consistency` where the run's own agreement and rewards
+    do."""
+    pass_rate: float
+    """The observed share of good answers, in [0, 1]."""
+    difficulty: float
+    """`0.01 ** |predicted - observed pass rate|`, in [0.01, 1]."""
+    length: float
+    """1 where the predicted length lies between the shortest and the longest good answer's, else 0."""
+    notions: float
+    """The share of predicted notions that more good answers than bad ones use, in [0, 1]."""
+    mean: float
+    """Of the three."""
+
+
+class ForesightReport(TypedDict):
+    """What was foreseen, and what became of it."""
+
+    foresight: Foresight
+    alignment: Alignment | None
+    """Null where nothing tells good answers from bad ones."""
 
 
 class MetaThought(TypedDict):
@@ -123,6 +189,9 @@ class Candidate(TypedDict):
     """The final answer in canonical form; null where none is marked."""
     input_tokens: int
     output_tokens: int
+    """Of the answer itself; a request that it was drawn again for stands in the bill alone."""
+    unlimited: NotRequired[bool]
+    """Whether it was drawn again because the foreseen length was too short; absent means no."""
 
 
 class Pull(TypedDict):
@@ -193,6 +262,8 @@ class Result(TypedDict):
     progress: list[float | None]
     """After each round, by how much one more sample was expected to raise the highest reward; null while too little
     was known."""
+    foresight: ForesightReport | None
+    """Null where nothing was foreseen."""
     notes: list[str]
     """What went wrong or was replaced on the way, one line each."""
 
@@ -232,6 +303,8 @@ class State(TypedDict):
 
     messages: Annotated[list[AnyMessage], add_messages]
     """The conversation. The only key shared with a parent graph."""
+    foresight: Foresight | None
+    """What the model foresees of its answers; null where it was not asked, or had nothing to say."""
     pool: Annotated[list[MetaThought], DeltaChannel(merge_by_id, snapshot_frequency=SNAPSHOT_EVERY)]
     """The meta-thoughts, in order of birth."""
     candidates: Annotated[list[Candidate], DeltaChannel(merge_by_id, snapshot_frequency=SNAPSHOT_EVERY)]
@@ -268,3 +341,5 @@ class Sampling(TypedDict):
     round: int
     meta_thought: MetaThought
     refined: Refined | None
+    limit: NotRequired[int | None]
+    """The longest answer by what was foreseen, in tokens; null or absent for none."""

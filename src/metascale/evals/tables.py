@@ -603,7 +603,10 @@ def _kind(thought: Mapping[str, object]) -> str:
 
 
 def _kind_order(kind: str) -> tuple[int, str]:
-    order = ("self_composed", "retrieved", "builtin", "method", "remembered", "evolved", "refinement", "synthesis")
+    order = (
+        *("self_composed", "retrieved", "builtin", "method", "remembered", "foreseen"),
+        *("evolved", "refinement", "synthesis"),
+    )
     return (order.index(kind) if kind in order else -1), kind
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from tenacity.wait import wait_random_exponential
 
 from metascale import prompts
-from metascale.bridge import invoke
+from metascale.bridge import generate, invoke
 from metascale.errors import ModelCallError, ModelSetupError, describe
 from metascale.models.json_reply import Schema, UnreadableReplyError, read_objects, read_reply
 from metascale.seeds import derive_seed
@@ -57,6 +58,34 @@ class Reading(Generic[Schema]):
     usage: Usage
 
 
+@dataclass(frozen=True)
+class Readings(Generic[Schema]):
+    """What was read from several replies to one question.
+
+    Attributes:
+        values: the objects.
+        problems: why there are no more of them, one line for each that is missing.
+        usage: the bill of all.
+    """
+
+    values: list[Schema]
+    problems: list[str]
+    usage: Usage
+
+
+@dataclass
+class _Server:
+    """What is known of the server behind a model.
+
+    Attributes:
+        form: in which it gave an object.
+        one_by_one: whether it gives only one reply to a request.
+    """
+
+    form: Form | None = None
+    one_by_one: bool = False
+
+
 def _status(error: BaseException) -> int | None:
     for holder in (error, getattr(error, "response", None)):
         status = getattr(holder, "status_code", None)
@@ -94,6 +123,11 @@ def _has_field(model: BaseChatModel, name: str) -> bool:
     return name in type(model).model_fields
 
 
+def _limit_field(model: BaseChatModel) -> str | None:
+    """The model's field for the longest reply; None where it has none."""
+    return next((name for name in _MAX_TOKENS_FIELDS if _has_field(model, name)), None)
+
+
 class MeteredModel:
     """A chat model whose every request is counted.
 
@@ -126,20 +160,31 @@ class MeteredModel:
         if temperature is not None and _has_field(model, "temperature"):
             changes["temperature"] = temperature
         if max_tokens is not None:
-            field = next((name for name in _MAX_TOKENS_FIELDS if _has_field(model, name)), None)
+            field = _limit_field(model)
             if field is None:
                 raise ModelSetupError(f"max_tokens is set, but {type(model).__name__} takes no such limit")
             changes[field] = max_tokens
         self.model = model.model_copy(update=changes)
         self._retries_itself = getattr(model, "max_retries", 0) != 0
         self._options: dict[tuple[Form, type], dict[str, Any] | None] = {}
-        self._form: Form | None = None
+        self._server = _Server(one_by_one=not _has_field(model, "n"))
 
-    def sampling_at(self, temperature: float) -> MeteredModel:
+    def sampling_at(self, temperature: float | None) -> MeteredModel:
         """The same model, asked so that repeated requests can give different answers."""
         fresh = MeteredModel(self.model, sampling=True, temperature=temperature)
-        fresh._form = self._form
+        fresh._server = self._server
         return fresh
+
+    def capped_at(self, max_tokens: int) -> MeteredModel:
+        """The same model with replies of at most so many tokens.
+
+        Itself, where it has a lower limit already or takes none.
+        """
+        field = _limit_field(self.model)
+        own = getattr(self.model, field) if field is not None else None
+        if field is None or (own is not None and own <= max_tokens):
+            return self
+        return MeteredModel(self.model, max_tokens=max_tokens)
 
     @property
     def name(self) -> str:
@@ -167,19 +212,37 @@ class MeteredModel:
         Raises:
             ModelCallError: the request failed for good; the error holds the bill.
         """
+        (message,), usage = await self._replies(messages, settings, place, options or {}, 1)
+        return Reply(message, usage)
+
+    async def _replies(
+        self,
+        messages: Sequence[BaseMessage],
+        settings: MetaScaleSettings,
+        place: Sequence[int | str],
+        options: dict[str, Any],
+        count: int,
+    ) -> tuple[list[AIMessage], Usage]:
+        """The replies to one request, of which `count` are wanted, and its bill."""
         usage = no_usage()
         model = self._seeded(settings, place)
         config: RunnableConfig = {"tags": [TAG_NOSTREAM]}
+        if count > 1:
+            model = model.model_copy(update={"n": count})
         try:
             async for attempt in attempts(1 if self._retries_itself else 1 + settings.max_retries):
                 with attempt:
                     usage["calls"] += 1
-                    message = await invoke(model, list(messages), config, **(options or {}))
+                    if count > 1:
+                        said = await generate(model, messages, config, **options)
+                    else:
+                        said = [await invoke(model, list(messages), config, **options)]
         except Exception as error:
             usage["cost_usd"] = None
             raise ModelCallError(describe(error), usage=usage, rejected=_status(error) in _REJECTED) from error
-        assert isinstance(message, AIMessage)  # noqa: S101
-        return Reply(message, add_usage(usage, self._bill(message, settings)))
+        replies = [message for message in said if isinstance(message, AIMessage)]
+        assert replies  # noqa: S101
+        return replies, add_usage(usage, self._bill(replies, settings))
 
     async def ask(
         self,
@@ -205,24 +268,88 @@ class MeteredModel:
         Raises:
             ModelCallError: the first request failed for good.
         """
-        form, reply, usage = await self._ask_in_some_form(messages, schema, settings, place)
+        form, (said,), usage = await self._ask_in_some_form(messages, schema, settings, place, 1)
+        reading = await self._read(said, form, messages, schema, settings, place=place, untrusted=untrusted)
+        return Reading(reading.value, reading.problem, add_usage(usage, reading.usage))
+
+    async def ask_several(
+        self,
+        messages: Sequence[BaseMessage],
+        schema: type[Schema],
+        settings: MetaScaleSettings,
+        count: int,
+        *,
+        place: Sequence[int | str],
+        untrusted: str = "",
+    ) -> Readings[Schema]:
+        """Ask the same `count` times: in one request where the server gives several replies, else in as many.
+
+        What a server without several replies leaves out is asked for in further requests, all at once; that it is one
+        is remembered. Replies that cannot be read are asked for once more, as in `ask`.
+
+        Args:
+            messages: as for `ask`, and so are the others.
+            schema: what each reply must be.
+            settings: as for `chat`.
+            count: replies that are wanted, at least 1.
+            place: as for `chat`.
+            untrusted: as for `ask`.
+        """
         try:
-            return Reading(_read(reply.message, schema, untrusted), None, usage)
+            form, said, usage = await self._ask_in_some_form(messages, schema, settings, place, count)
+        except ModelCallError as error:
+            return Readings([], [str(error)] * count, error.usage)
+
+        async def one_more(number: int) -> Reading[Schema]:
+            here = [*place, number]
+            try:
+                return await self.ask(messages, schema, settings, place=here, untrusted=untrusted)
+            except ModelCallError as error:
+                return Reading(None, str(error), error.usage)
+
+        readings = await asyncio.gather(
+            *(
+                self._read(reply, form, messages, schema, settings, place=[*place, number], untrusted=untrusted)
+                for number, reply in enumerate(said[:count])
+            ),
+            *(one_more(number) for number in range(len(said), count)),
+        )
+        for reading in readings:
+            usage = add_usage(usage, reading.usage)
+        return Readings(
+            [reading.value for reading in readings if reading.value is not None],
+            [reading.problem or "" for reading in readings if reading.value is None],
+            usage,
+        )
+
+    async def _read(
+        self,
+        said: AIMessage,
+        form: Form,
+        messages: Sequence[BaseMessage],
+        schema: type[Schema],
+        settings: MetaScaleSettings,
+        *,
+        place: Sequence[int | str],
+        untrusted: str,
+    ) -> Reading[Schema]:
+        """The object in a reply, or in its repair; the bill is that of the repair."""
+        try:
+            return Reading(_read(said, schema, untrusted), None, no_usage())
         except UnreadableReplyError as error:
             problem = str(error)
         repair = prompts.render("repair", problem=problem, schema=json.dumps(schema.model_json_schema()))
-        conversation = [*messages, AIMessage(_said(reply.message)), HumanMessage(repair)]
+        conversation = [*messages, AIMessage(_said(said)), HumanMessage(repair)]
         try:
             reply = await self.chat(
                 conversation, settings, place=[*place, "repair"], options=self._options_for(form, schema)
             )
         except ModelCallError as error:
-            return Reading(None, f"{problem}; repair: {error}", add_usage(usage, error.usage))
-        usage = add_usage(usage, reply.usage)
+            return Reading(None, f"{problem}; repair: {error}", error.usage)
         try:
-            return Reading(_read(reply.message, schema, untrusted), None, usage)
+            return Reading(_read(reply.message, schema, untrusted), None, reply.usage)
         except UnreadableReplyError as error:
-            return Reading(None, str(error), usage)
+            return Reading(None, str(error), reply.usage)
 
     async def _ask_in_some_form(
         self,
@@ -230,23 +357,29 @@ class MeteredModel:
         schema: type[Schema],
         settings: MetaScaleSettings,
         place: Sequence[int | str],
-    ) -> tuple[Form, Reply, Usage]:
+        count: int,
+    ) -> tuple[Form, list[AIMessage], Usage]:
+        """The replies to one request, at most `count` of them; in the first form, and number, that is not rejected."""
         usage = no_usage()
-        forms: list[Form] = [self._form] if self._form else ["json_schema", "function_calling", "prompt"]
-        for form in forms:
-            options = self._options_for(form, schema)
-            if options is None:
-                continue
+        server = self._server
+        forms: list[Form] = [server.form] if server.form else ["json_schema", "function_calling", "prompt"]
+        counts = [1] if count == 1 or server.one_by_one else [count, 1]
+        ways = [(form, wanted) for form in forms for wanted in counts if self._options_for(form, schema) is not None]
+        is_refusal = False
+        for form, wanted in ways:
             asked = with_schema(messages, schema) if form == "prompt" else messages
+            options = self._options_for(form, schema) or {}
             try:
-                reply = await self.chat(asked, settings, place=place, options=options)
+                replies, bill = await self._replies(asked, settings, place, options, wanted)
             except ModelCallError as error:
                 usage = add_usage(usage, error.usage)
-                if error.rejected and form != forms[-1]:
+                if (error.rejected or wanted > 1) and (form, wanted) != ways[-1]:
+                    is_refusal = _status(error.__cause__ or error) not in {None, *_PASSING}
                     continue
                 raise ModelCallError(str(error), usage=usage) from error
-            self._form = form
-            return form, reply, add_usage(usage, reply.usage)
+            server.form = form
+            server.one_by_one |= count > 1 and len(replies) == 1 and (wanted > 1 or is_refusal)
+            return form, replies, add_usage(usage, bill)
         raise AssertionError("the prompt form is always there")
 
     def _options_for(self, form: Form, schema: type[Schema]) -> dict[str, Any] | None:
@@ -289,8 +422,9 @@ class MeteredModel:
         seed = derive_seed(base, *place)
         return self.model if seed is None else self.model.model_copy(update={"seed": seed})
 
-    def _bill(self, message: AIMessage, settings: MetaScaleSettings) -> Usage:
-        reported = message.usage_metadata
+    def _bill(self, replies: Sequence[AIMessage], settings: MetaScaleSettings) -> Usage:
+        """The bill of one request, which LangChain writes on each of its replies."""
+        reported = next((message.usage_metadata for message in replies if message.usage_metadata), None)
         tokens = (reported["input_tokens"], reported["output_tokens"]) if reported else (0, 0)
         price = settings.prices.get(self.name)
         cost = (tokens[0] * price.input + tokens[1] * price.output) / 1e6 if price and reported else None

@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 
 from metascale.errors import ModelSetupError, UnknownNameError, describe
 from metascale.models.recorded import RecordedChatModel
-from metascale.models.simulated import SimulatedChatModel
+from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
 
 ENVIRONMENT_VARIABLE = "METASCALE_MODEL"
 SIMULATION_NOTICE = (
@@ -27,7 +27,8 @@ def resolve_model(model: BaseChatModel | str | None, *, base_url: str | None = N
     """The chat model for a name.
 
     Args:
-        model: a chat model, which is returned as it is; `"simulated"`; `"openai:NAME"`; `"recorded:FILE"`; whatever
+        model: a chat model, which is returned as it is; `"simulated"`, or `"simulated-overconfident"`, which overrates itself where
+            it foresees its answers; `"openai:NAME"`; `"recorded:FILE"`; whatever
             `init_chat_model` takes, where `langchain` is installed; or None for the name in the environment variable
             `METASCALE_MODEL`.
         base_url: the OpenAI-compatible server that serves `"openai:NAME"`; such servers need no key.
@@ -49,8 +50,8 @@ def resolve_model(model: BaseChatModel | str | None, *, base_url: str | None = N
         return _openai(rest, base_url)
     if base_url is not None:
         raise ModelSetupError(f"a base URL goes with 'openai:NAME' models, not with {name!r}")
-    if name == "simulated":
-        return SimulatedChatModel()
+    if name in OVERCONFIDENCE:
+        return SimulatedChatModel(overconfidence=OVERCONFIDENCE[name])
     if provider == "recorded" and rest:
         return RecordedChatModel(path=Path(rest))
     return _from_langchain(name)

@@ -23,6 +23,7 @@ from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import Field
 
 from metascale import prompts
 from metascale.answers import extract
@@ -55,6 +56,21 @@ STRATEGIES = (
     "Name the tempting mistake, and show why it is one.",
     "Put the numbers back into the story and see whether it holds.",
 )
+NOTIONS = {
+    "table": 3,
+    "quantity": 0,
+    "equation": 1,
+    "working backwards": 2,
+    "estimate of the size": 4,
+    "smaller case": 5,
+    "unit of every number": 6,
+    "independent way": 7,
+    "order of operations": 9,
+    "tempting mistake": 10,
+}
+"""Notions that a strategy stands for."""
+OVERCONFIDENCE = {"simulated": 0.0, "simulated-overconfident": 0.9}
+"""The offline model by its names: by what share of what it may fail at it overrates itself."""
 KEPT = 0.9
 """Share of right answers that refining leaves right; a wrong one is simply tried again."""
 KINDS = 5
@@ -70,7 +86,7 @@ PROMPT_NAMES = (
     *(*JUDGES, "judge_list", "check_critique", *COMPARISONS, "arena_judge"),
     *("find_mistake", "grade_reason", "improve_rubric"),
     *SELF_DISCOVER,
-    "rate_methods",
+    *("rate_methods", "foresee"),
 )
 
 _CRITIQUES = (
@@ -128,6 +144,13 @@ def chance(thought: str, question: str) -> float:
     return 1.0 / (1.0 + math.exp(difficulty - aptitude(thought, question)))
 
 
+def plain_chance(question: str) -> float:
+    """Probability that a sample is right under the arms that every pool has, in (0, 1)."""
+    plain = [prompts.BUILT_IN_META_THOUGHTS[name] for name in ("no_strategy", "chain_of_thought")]
+    thoughts = [prompts.render("solve", mindset=m, strategy=s).strip() if m or s else "" for m, s in plain]
+    return float(np.mean([chance(thought, question) for thought in thoughts]))
+
+
 class SimulatedChatModel(BaseChatModel):
     """A chat model that works offline and plays every part of METASCALE, by simulation.
 
@@ -135,9 +158,16 @@ class SimulatedChatModel(BaseChatModel):
     Arena-Hard it replies with a mark of how good the reply pretends to be, which is all that its judge looks at. To
     anything else it says that it cannot answer. The same seed and the same messages give the same reply; without a seed
     each reply is drawn afresh.
+
+    Attributes:
+        seed: makes it repeat itself.
+        n: replies to one request.
+        overconfidence: what it foresees of itself: 0 for the truth, seen through some noise, 1 for never failing.
     """
 
     seed: int | None = None
+    n: int | None = None
+    overconfidence: float = Field(default=0.0, ge=0, le=1)
 
     @property
     def _llm_type(self) -> str:
@@ -152,9 +182,22 @@ class SimulatedChatModel(BaseChatModel):
     ) -> ChatResult:
         system = "\n\n".join(message.text for message in messages if message.type == "system")
         asked = next((message.text for message in reversed(messages) if message.type == "human"), "")
-        rng = np.random.default_rng(None if self.seed is None else [self.seed, *self._content(system, asked)])
+        place = None if self.seed is None else [self.seed, *self._content(system, asked)]
+        replies = []
+        for number in range(self.n or 1):
+            rng = np.random.default_rng(place if place is None or number == 0 else [*place, number])
+            replies.append(self._say(system, asked, messages, rng))
+        read = (sum(len(message.text) for message in messages) + 3) // 4
+        written = sum((len(text) + 3) // 4 for text in replies)
+        usage: Any = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+        about = {"finish_reason": "stop"}
+        said = [AIMessage(text, usage_metadata=usage, response_metadata=about) for text in replies]
+        return ChatResult(generations=[ChatGeneration(message=message) for message in said])
+
+    def _say(self, system: str, asked: str, messages: list[BaseMessage], rng: np.random.Generator) -> str:
+        """One reply."""
         material = dict(prompts.fenced(asked))
-        text = {
+        return {
             "solve": lambda: _answer(prompts.without_task(system), messages, rng),
             "judge": lambda: json.dumps(_judge(material, rng)),
             "judge_list": lambda: _judge_list(material, rng),
@@ -174,12 +217,9 @@ class SimulatedChatModel(BaseChatModel):
             "self_discover_select": lambda: json.dumps({"modules": _some_modules(rng)}),
             "self_discover_adapt": lambda: json.dumps({"modules": _some_modules(rng)}),
             "rate_methods": lambda: _rate(material, rng),
+            "foresee": lambda: _foresee(material, rng, self.overconfidence),
             "self_discover_compose": lambda: json.dumps({"plan": "\n".join(_some_moves(rng))}),
         }[kind_of_request(system)]()
-        read, written = (sum(len(message.text) for message in messages) + 3) // 4, (len(text) + 3) // 4
-        usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
-        message = AIMessage(text, usage_metadata=usage, response_metadata={"finish_reason": "stop"})
-        return ChatResult(generations=[ChatGeneration(message=message)])
 
     @staticmethod
     def _content(system: str, asked: str) -> list[int]:
@@ -320,6 +360,25 @@ def _rate(material: dict[str, str], rng: np.random.Generator) -> str:
         rating = int(np.clip(round(seen), 1, 7))
         rated.append({"method": method.name, "reason": "Simulated rating.", "rating": rating})
     return json.dumps({"ratings": rated})
+
+
+def _foresee(material: dict[str, str], rng: np.random.Generator, overconfidence: float) -> str:
+    """Its hidden chance to be right, seen through noise or overrated; the notions of strategies that seem to fit."""
+    question = squeeze(material.get("task", "").rpartition("User: ")[2])
+    is_known = question in _answers() or question in _open_questions()
+    truth = plain_chance(question) if is_known else 0.0
+    seen = truth + overconfidence * (1 - truth) + rng.normal(0.0, 0.05)
+    kind = _hash("kind", question) % KINDS
+    seeming = {name: _aptitudes()[STRATEGIES[at]][kind] + rng.normal(0.0, 0.5) for name, at in NOTIONS.items()}
+    best = sorted(NOTIONS, key=lambda name: -seeming[name])[:3]
+    return json.dumps(
+        {
+            "analysis": "Simulated foresight.",
+            "pass_rate": round(float(np.clip(seen, 0.0, 1.0)), 2),
+            "length": int(rng.integers(25, 60)),
+            "notions": best,
+        }
+    )
 
 
 def _some_modules(rng: np.random.Generator) -> list[str]:

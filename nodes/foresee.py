@@ -1,0 +1,67 @@
+"""Before the search: the model foresees how its own answers will turn out (MASA, arXiv 2510.03259, without training)."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from langchain_core.messages import HumanMessage, SystemMessage
+
+from metascale import prompts
+from metascale.foresight import Predicted, foresight_of, prediction_of
+from metascale.nodes.components import Components, Update
+from metascale.nodes.fresh_run import fresh_run
+from metascale.question import check_question, question_text
+from metascale.settings import MetaScaleSettings
+from metascale.state import State
+from metascale.usage import add_usage, no_usage, working_since
+
+Before = Literal["foresee first", "straight in"]
+
+SHARE_OF_CALLS = 4
+"""At most one in so many of `max_calls` goes to predictions. Ours."""
+
+
+def before_the_pool(state: State, components: Components) -> Before:
+    """Whether the run begins with predictions."""
+    return "foresee first" if components.settings().foresee else "straight in"
+
+
+async def foresee(state: State, components: Components) -> Update:
+    """Begin a fresh run with predictions of pass rate, length and needed notions.
+
+    Predictions that fail are left out, and a note says so; without any the run goes on as if nobody had asked.
+
+    Raises:
+        QuestionError: the conversation does not end with a question, or is too long.
+    """
+    started = time.time()
+    settings = components.settings()
+    check_question(state["messages"], settings.max_question_chars)
+    wanted = _affordable(settings)
+    if wanted == 0:
+        return fresh_run([], no_usage(), ["nothing was foreseen: max_calls leaves no requests for it"])
+    task = question_text(state["messages"])
+    tag = prompts.new_tag()
+    material = prompts.fence("task", task, tag)
+    messages = [SystemMessage(prompts.render("foresee", tag=tag)), HumanMessage(material)]
+    found = await components.foreseer(settings).ask_several(
+        messages, Predicted, settings, wanted, place=["foresee"], untrusted=material
+    )
+    predictions = [prediction_of(said, task) for said in found.values]
+    notes = []
+    if found.problems:
+        what = f"{len(found.problems)} of {wanted} predictions failed" if predictions else "nothing was foreseen"
+        notes.append(f"{what}: {found.problems[0]}")
+    return fresh_run(
+        [],
+        add_usage(found.usage, working_since(started)),
+        notes,
+        foresight_of(predictions) if predictions else None,
+    )
+
+
+def _affordable(settings: MetaScaleSettings) -> int:
+    if settings.max_calls is None:
+        return settings.predictions
+    return min(settings.predictions, settings.max_calls // SHARE_OF_CALLS)
