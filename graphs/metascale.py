@@ -1,11 +1,12 @@
 """METASCALE (Liu et al., ACL Findings 2026) as a LangGraph workflow.
 
-START ─┬ straight in             → initialize_pool → select_arm ⇉ generate → score ─┬ budget left    → select_arm
-       └ foresee first → foresee → initialize_pool                                  ├ time to evolve → evolve → select_arm
-                                                                                    └ budget spent   → finalize
-finalize ─┬ look again    → finalize
-          ├ budget left   → select_arm
-          └ answer chosen → END
+START ─┬ straight in             → initialize_pool
+       └ foresee first → foresee → initialize_pool
+initialize_pool → select_arm ⇉ generate → score ─┬ budget left    → select_arm
+                                                 ├ time to evolve → evolve → select_arm
+                                                 └ budget spent   → finalize ─┬ look again    → finalize
+                                                                              ├ budget left   → select_arm
+                                                                              └ answer chosen → END
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ def create_metascale(
     components = Components(resolve_model(model), reward, policy, retriever, settings or MetaScaleSettings())
     components.embeddings = embeddings or components.embeddings
 
-    def begin(state: State) -> Before:
-        return before_the_pool(state, components)
+    def begin(_: State) -> Before:
+        return before_the_pool(components)
 
     def route(state: State) -> Next:
         if components.stop_reason(state):

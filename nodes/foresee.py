@@ -1,4 +1,4 @@
-"""Before the search: the model foresees how its own answers will turn out (MASA, arXiv 2510.03259, without training)."""
+"""Before the search: the model foresees how its own answers will turn out (MASA, arXiv 2510.03259, untrained)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from metascale.settings import MetaScaleSettings
 from metascale.state import State
 from metascale.usage import add_usage, no_usage, working_since
 
-Before = Literal["foresee first", "straight in"]
+Before = Literal["straight in", "foresee first"]
 
 SHARE_OF_CALLS = 4
 """At most one in so many of `max_calls` goes to predictions. Ours."""
 
 
-def before_the_pool(state: State, components: Components) -> Before:
+def before_the_pool(components: Components) -> Before:
     """Whether the run begins with predictions."""
     return "foresee first" if components.settings().foresee else "straight in"
 

@@ -30,10 +30,11 @@ Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]
 
 
 async def initialize_pool(state: State, components: Components) -> Update:
-    """Begin a fresh run, unless `foresee` has: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
+    """Begin a fresh run: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
 
     A strategy memory adds those that did well on similar tasks, and what is believed of all; so do reasoning methods
-    that the model rates, at most as many as half of the free places. Notions that were foreseen make one more.
+    that the model rates, at most as many as half of the free places. Notions that were foreseen make one more, the
+    last to be tried: nobody knows what an untrained model's hints are worth.
 
     A budget that only reaches the two fixed arms asks for no others. Where the model gives too few, built-in strategies
     fill the pool, and a note says so.
@@ -49,8 +50,6 @@ async def initialize_pool(state: State, components: Components) -> Update:
     notes: list[str] = list(state["notes"]) if settings.foresee else []
     usage = state["usage"] if settings.foresee else no_usage()
     task = question_text(state["messages"])
-    if hint(foresight) and min(settings.pool_size, settings.budget) > len(pool):
-        pool.append(hint_arm(hint(foresight)))
     beliefs, remembered, troubles = await recall(task, components)
     notes += troubles
     pool += admit(pool, remembered, at_most=settings.pool_size - len(pool), threshold=settings.duplicate_similarity)
@@ -77,6 +76,8 @@ async def initialize_pool(state: State, components: Components) -> Update:
             notes.append(
                 f"the model gave {free - missing} of {free} meta-thoughts; {len(builtin)} built-in ones fill the pool"
             )
+    if hint(foresight) and settings.budget > len(pool):
+        pool.append(hint_arm(hint(foresight)))
     if settings.refine:
         pool.append(refinement_arm())
     rated_beliefs = beliefs_of(ratings, components.rated_methods)

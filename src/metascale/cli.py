@@ -85,6 +85,9 @@ def solve(
     batch_size: Annotated[int | None, typer.Option(help="Answers generated in parallel.")] = None,
     policy: Annotated[str | None, typer.Option(help=f"How to search: {', '.join(get_args(PolicyName))}.")] = None,
     reward: Annotated[str | None, typer.Option(help=f"What scores answers: {', '.join(get_args(RewardName))}.")] = None,
+    foresee: Annotated[
+        bool, typer.Option("--foresee", help="First predict pass rate, length and needed notions, and budget by them.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Makes the run repeatable, as far as the model allows.")] = None,
     preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     setting: Annotated[
@@ -107,11 +110,10 @@ def solve(
     console = Console(stderr=True)
     try:
         given = {"budget": budget, "batch_size": batch_size, "policy": policy, "reward": reward, "seed": seed}
-        given["memory"] = memory_name if memory is not None else None
+        given |= {"memory": memory_name if memory is not None else None, "foresee": foresee or None}
         settings = _settings(_preset(preset), given, setting or [])
         chosen = _method(method)
-        if settings.memory is not None and (memory is None or method != "metascale"):
-            raise UsageError("a strategy memory needs --memory FILE and the method 'metascale'")
+        _check_method(method, settings, memory)
         if chosen.one_pass:
             settings = settings.model_copy(update={"budget": 1})
         if not chosen.judged and (judge_model is not None or reward is not None):
@@ -671,6 +673,14 @@ def _preset(name: str | None) -> dict[str, Any]:
     if name not in PRESETS:
         raise UnknownNameError("preset", name, PRESETS)
     return PRESETS[name]().model_dump(exclude_unset=True)
+
+
+def _check_method(method: str, settings: MetaScaleSettings, memory: Path | None) -> None:
+    """Make sure that the method can do what the settings ask for."""
+    if settings.memory is not None and (memory is None or method != "metascale"):
+        raise UsageError("a strategy memory needs --memory FILE and the method 'metascale'")
+    if settings.foresee and method != "metascale":
+        raise UsageError(f"method {method!r} foresees nothing: --foresee goes with the method 'metascale'")
 
 
 def _settings(preset: dict[str, Any], given: dict[str, Any], others: list[str]) -> MetaScaleSettings:

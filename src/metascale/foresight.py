@@ -1,9 +1,9 @@
-"""Meta-awareness without training (after MASA, arXiv 2510.03259): what a model's predictions about its own answers mean.
+"""Meta-awareness without training (after MASA, arXiv 2510.03259): what predictions about one's own answers mean.
 
 MASA trains a model to foresee its pass rate, the length of its answers and the notions that they need; an untrained one
-is often wrong about itself, and mostly too sure. So nothing here rests on a prediction alone: it says what to try first,
-and the first answers must bear it out. All constants are ours: the paper gives neither its bound on the spread nor its
-factor for the length, and both were chosen for a trained model.
+is often wrong about itself, and mostly too sure. So nothing here rests on a prediction alone: it says what to try
+first, and the first answers must bear it out. All constants are ours: the paper gives neither its bound on the spread
+nor its factor for the length, and chose both for a trained model.
 """
 
 from __future__ import annotations
@@ -22,22 +22,25 @@ from metascale.stopping import agreement
 
 SURE = 0.1
 """Standard deviation of the predicted pass rates up to which they agree."""
-EASY, HOPELESS = 0.8, 0.1
-"""Mean predicted pass rate from which a task is easy, and up to which it is hopeless."""
+EASY, HOPELESS = 0.7, 0.1
+"""Mean predicted pass rate from which a task is easy, and up to which it is hopeless. How low the former is costs no
+quality, for an easy task must be confirmed; further down four answers seldom agree."""
 FIRST_LOOK = 4
 """Samples of the small first round: the fewest that can agree well enough to be `CONFIRMED`."""
 CONFIRMED = 0.95
-"""How sure the most frequent final answer must be for an easy task to end (as `metascale.stopping.agreement` has it)."""
+"""How sure the most frequent final answer must be for an easy task to end; see `metascale.stopping.agreement`."""
 WELL = 0.6
-"""Mean reward that the agreeing answers must have earned as well, so that a shared mistake must also deceive the judge;
-and the reward from which a single answer says that a task was not hopeless. In the judge's words: right in substance."""
+"""Mean reward that the agreeing answers must have earned as well, so that a shared mistake must deceive the judge too;
+and the reward from which a single answer shows that a task was not hopeless."""
 EXCELLENT = 0.9
 """Reward that every one of the first answers must have earned where no final answers are marked: then all that further
 samples may add is 0.1."""
-CAPPED_TO = 4
-"""A hopeless task gets one in so many samples of the budget, and never fewer than the first look."""
+CAPPED_TO = 2
+"""A hopeless task gets one in so many samples of the budget, and never fewer than the first look. A quarter cost three
+points where every task was foreseen to be hopeless and was not (`benchmarks/foresight.py`), for four samples can all
+look bad."""
 GENEROUS = 4
-"""A sample may be so many times as long as foreseen: the limit is there for answers that run away, not for long ones."""
+"""A sample may be so many times as long as foreseen: the limit is for answers that run away, not for long ones."""
 SHORTEST_LIMIT = 1_024
 """Tokens that every sample may have, whatever was foreseen: a limit that bites costs a whole sample."""
 LONGEST = 1_000_000
@@ -182,17 +185,14 @@ def consistency(
         good = [(c["reward"] or 0.0) >= WELL for c in answers]
     if not answers:
         return None
-    return alignment(
-        foresight, task, [c["text"] for c in answers], [c["output_tokens"] for c in answers], good, "consistency"
-    )
+    judged = [(c["text"], c["output_tokens"], is_good) for c, is_good in zip(answers, good, strict=True)]
+    return alignment(foresight, task, judged, "consistency")
 
 
 def alignment(
     foresight: Foresight,
     task: str,
-    texts: Sequence[str],
-    lengths: Sequence[int],
-    good: Sequence[bool],
+    answers: Sequence[tuple[str, int, bool]],
     measure: Literal["consistency", "accuracy"],
 ) -> Alignment:
     """How well predictions fit, by the three meta-rewards.
@@ -200,21 +200,16 @@ def alignment(
     Args:
         foresight: the predictions.
         task: notions that it names do not count.
-        texts: the answers, at least one; or of each only the notions that it uses.
-        lengths: theirs in tokens.
-        good: whether each is.
+        answers: of each its text (or only the notions that it uses), its tokens, and whether it is good; at least one.
         measure: `"accuracy"` only where `good` rests on gold answers.
     """
-    observed = sum(good) / len(good)
+    good = [(text, tokens) for text, tokens, is_good in answers if is_good]
+    bad = [text for text, _, is_good in answers if not is_good]
+    observed = len(good) / len(answers)
     parts = (
         meta_rewards.difficulty(foresight["pass_rate"], observed),
-        meta_rewards.length(foresight["length"], [n for n, is_good in zip(lengths, good, strict=True) if is_good]),
-        meta_rewards.notions(
-            foresight["notions"],
-            task,
-            [text for text, is_good in zip(texts, good, strict=True) if is_good],
-            [text for text, is_good in zip(texts, good, strict=True) if not is_good],
-        ),
+        meta_rewards.length(foresight["length"], [tokens for _, tokens in good]),
+        meta_rewards.notions(foresight["notions"], task, [text for text, _ in good], bad),
     )
     difficulty, length, notions = (round(part, 6) for part in parts)
     return {

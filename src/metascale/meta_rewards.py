@@ -59,6 +59,12 @@ def notions(predicted: Sequence[str], problem: str, correct: Sequence[str], wron
     return useful / len(fresh)
 
 
+def used(notions: Sequence[str], text: str) -> list[str]:
+    """Those of some notions that a text uses."""
+    words = in_singular(text)
+    return [notion for notion in notions if _uses(words, in_singular(notion))]
+
+
 def in_singular(text: str) -> str:
     """The words of a text in lower case and the singular, one space between them."""
     return " ".join(_singular(word) for word in _WORD.findall(text.casefold()))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from metascale.state import Bill, MetaThought
+from metascale.state import Alignment, Bill, MetaThought, Outlook
 
 Verdict = Literal["A>>B", "A>B", "A=B", "B>A", "B>>A"]
 
@@ -55,6 +55,21 @@ class Battle:
 
 
 @dataclass(frozen=True)
+class Foreseen:
+    """What a run predicted of its own answers.
+
+    Attributes:
+        pass_rate: in [0, 1].
+        outlook: what followed from it for the budget.
+        accuracy: how right the predictions were, by the gold answer; None where there is none.
+    """
+
+    pass_rate: float
+    outlook: Outlook
+    accuracy: Alignment | None
+
+
+@dataclass(frozen=True)
 class AnswerGiven:
     """One question, answered once by one method.
 
@@ -73,6 +88,9 @@ class AnswerGiven:
         pool: the meta-thoughts of the run, with their parents.
         samples: every sample, in order.
         battles: Arena-Hard's judgements.
+        foreseen: what the run predicted of itself, or None.
+        full_budget: the name of the same method without foresight, whose budget is always the full one; None where
+            this is it.
     """
 
     task: str
@@ -89,3 +107,5 @@ class AnswerGiven:
     pool: Sequence[MetaThought] = field(default_factory=tuple)
     samples: Sequence[Sampled] = field(default_factory=tuple)
     battles: Sequence[Battle] = field(default_factory=tuple)
+    foreseen: Foreseen | None = None
+    full_budget: str | None = None

@@ -15,12 +15,12 @@ from inspect_ai.model import get_model
 
 from metascale.budget import PULLS_AN_ARM
 from metascale.errors import ModelSetupError, UnknownNameError
-from metascale.evals.models import RECORDED, SIMULATED
+from metascale.evals.models import RECORDED
 from metascale.evals.solvers import SOLVERS
 from metascale.evals.tasks import arena_hard, gsm8k, mmlu_pro, recorded
 from metascale.graphs import METHODS
 from metascale.models.resolve import NO_KEY
-from metascale.models.simulated import SimulatedChatModel
+from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
 from metascale.rewards import Rejudging, create_reward
 from metascale.settings import MetaScaleSettings, Price
 
@@ -147,8 +147,8 @@ def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str
     Raises:
         ModelSetupError: there is no name.
     """
-    if name == SIMULATED:
-        return f"metascale/{SIMULATED}", {}
+    if name in OVERCONFIDENCE:
+        return f"metascale/{name}", {}
     provider, colon, rest = name.partition(":")
     if provider == RECORDED and rest:
         return f"metascale/{RECORDED}", {"path": rest}
@@ -173,7 +173,7 @@ def calls_of_one(method: str, settings: MetaScaleSettings) -> int:
     if method == "mrp":
         calls += 1
     if method == "metascale":
-        calls += int(settings.seed_methods > 0)
+        calls += int(settings.seed_methods > 0) + (settings.predictions if settings.foresee else 0)
         calls += int(budget > 2 and settings.pool_size > 2) + _evolutions(settings)
     return calls
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
-from inspect_ai.scorer import CORRECT
+from inspect_ai.scorer import CORRECT, Score
 
 from metascale.answers import extract
 from metascale.errors import MetaScaleError
-from metascale.evals.answers_given import AnswerGiven, Battle, Sampled
-from metascale.evals.models import SIMULATED
+from metascale.evals.answers_given import AnswerGiven, Battle, Foreseen, Sampled
 from metascale.evals.solvers import RECORD, SOLVERS
+from metascale.models.simulated import OVERCONFIDENCE
 from metascale.settings import MetaScaleSettings
 
 
@@ -49,7 +49,7 @@ def answers_of(log: EvalLog) -> list[AnswerGiven]:
     if method is None:
         return []
     name, arguments = method
-    simulated = SIMULATED in log.eval.model.split("/")
+    simulated = not OVERCONFIDENCE.keys().isdisjoint(log.eval.model.split("/"))
     return [_answer(log, sample, name, arguments, simulated=simulated) for sample in log.samples or []]
 
 
@@ -84,6 +84,23 @@ def _label(method: str, arguments: Mapping[str, Any]) -> str:
     return f"{method} ({', '.join(f'{name}={value}' for name, value in sorted(changes.items()))})"
 
 
+def _full_budget(method: str, arguments: Mapping[str, Any]) -> str | None:
+    """The label of the same method without foresight; None where it has none."""
+    changes = {**(arguments.get("settings") or {})}
+    if not changes.pop("foresee", False):
+        return None
+    changes.pop("predictions", None)
+    return _label(method, {**arguments, "settings": changes})
+
+
+def _foreseen(record: Mapping[str, Any], score: Score | None) -> Foreseen | None:
+    report = record.get("foresight")
+    if report is None:
+        return None
+    known = ((score.metadata or {}) if score else {}).get("foresight")
+    return Foreseen(report["foresight"]["pass_rate"], report["foresight"]["outlook"], known)
+
+
 def _answer(
     log: EvalLog, sample: EvalSample, method: str, arguments: dict[str, Any], *, simulated: bool
 ) -> AnswerGiven:
@@ -110,6 +127,8 @@ def _answer(
         pool=record.get("pool", []),
         samples=_samples(record.get("candidates", []), gold),
         battles=battles,
+        foreseen=_foreseen(record, score),
+        full_budget=_full_budget(method, arguments),
     )
 
 

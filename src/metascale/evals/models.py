@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from inspect_ai.model import (
+    ChatCompletionChoice,
     ChatMessage,
     ChatMessageAssistant,
     ChatMessageSystem,
@@ -26,10 +27,12 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict, PrivateAttr
 
+from metascale.bridge import generate
 from metascale.errors import UnknownNameError
 from metascale.models import RecordedChatModel, SimulatedChatModel
+from metascale.models.simulated import OVERCONFIDENCE
 
-SIMULATED, RECORDED = "simulated", "recorded"
+RECORDED = "recorded"
 MOST_CONNECTIONS = 64
 """Requests to a model of ours at a time; they cost processor time alone."""
 
@@ -51,6 +54,8 @@ class InspectChatModel(BaseChatModel):
         max_tokens: likewise.
         seed: likewise.
         max_retries: None: Inspect retries, so nobody else does.
+        n: replies to one request; None is one.
+        hides_limits: True: an evaluation's own `max_tokens` cannot be seen from here, so it might be raised unawares.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -60,6 +65,8 @@ class InspectChatModel(BaseChatModel):
     max_tokens: int | None = None
     seed: int | None = None
     max_retries: int | None = None
+    n: int | None = None
+    hides_limits: ClassVar[bool] = True
     _exceeded: list[LimitExceededError] = PrivateAttr(default_factory=list)
 
     @property
@@ -93,17 +100,22 @@ class InspectChatModel(BaseChatModel):
         **kwargs: Any,  # noqa: ARG002
     ) -> ChatResult:
         config = GenerateConfig(
-            temperature=self.temperature, max_tokens=self.max_tokens, seed=self.seed, stop_seqs=stop
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            seed=self.seed,
+            stop_seqs=stop,
+            num_choices=self.n,
         )
         try:
             output = await self.inner.generate([to_inspect(message) for message in messages], config=config)
         except LimitExceededError as error:
             self._exceeded.append(error)
             raise
-        return ChatResult(generations=[ChatGeneration(message=_to_langchain_output(output))])
+        return ChatResult(generations=[ChatGeneration(message=reply) for reply in _to_langchain_output(output)])
 
 
-def _to_langchain_output(output: ModelOutput) -> AIMessage:
+def _to_langchain_output(output: ModelOutput) -> list[AIMessage]:
+    """The replies to one request, each with the bill of all."""
     if output.error is not None:
         raise RuntimeError(output.error)
     usage = output.usage
@@ -113,13 +125,17 @@ def _to_langchain_output(output: ModelOutput) -> AIMessage:
         else 0
     )
     written = usage.output_tokens if usage else 0
-    return AIMessage(
-        output.completion,
-        response_metadata={"finish_reason": output.stop_reason},
-        usage_metadata={"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
-        if usage
-        else None,
-    )
+    replies = [(choice.message.text, choice.stop_reason) for choice in output.choices]
+    return [
+        AIMessage(
+            text,
+            response_metadata={"finish_reason": reason},
+            usage_metadata={"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+            if usage
+            else None,
+        )
+        for text, reason in replies or [(output.completion, output.stop_reason)]
+    ]
 
 
 def to_inspect(message: BaseMessage) -> ChatMessage:
@@ -142,7 +158,7 @@ def to_langchain(message: ChatMessage) -> AnyMessage:
 
 @modelapi(name="metascale")
 class MetaScaleModels(ModelAPI):
-    """`metascale/simulated`, the offline model, and `metascale/recorded` (`-M path=FILE`)."""
+    """The offline model under its names, such as `metascale/simulated`, and `metascale/recorded` (`-M path=FILE`)."""
 
     def __init__(
         self,
@@ -156,16 +172,17 @@ class MetaScaleModels(ModelAPI):
         """Build the model.
 
         Raises:
-            UnknownNameError: the name is neither `simulated` nor `recorded`.
+            UnknownNameError: the name is neither the offline model's nor `recorded`.
             ModelSetupError: the record cannot be read.
         """
         super().__init__(model_name, base_url, api_key, [], config)
-        if model_name not in {SIMULATED, RECORDED}:
-            raise UnknownNameError(
-                "model", f"metascale/{model_name}", [f"metascale/{SIMULATED}", f"metascale/{RECORDED}"]
-            )
+        known = (*OVERCONFIDENCE, RECORDED)
+        if model_name not in known:
+            raise UnknownNameError("model", f"metascale/{model_name}", [f"metascale/{name}" for name in known])
         self.chat: BaseChatModel = (
-            SimulatedChatModel() if model_name == SIMULATED else RecordedChatModel(path=Path(path or ""))
+            RecordedChatModel(path=Path(path or ""))
+            if model_name == RECORDED
+            else SimulatedChatModel(overconfidence=OVERCONFIDENCE[model_name])
         )
 
     def max_connections(self) -> int:
@@ -183,11 +200,18 @@ class MetaScaleModels(ModelAPI):
         chat, begun = self.chat, _records.get()
         if isinstance(chat, RecordedChatModel) and begun is not None:
             chat = begun.setdefault(id(self), chat.begin_again())
-        if isinstance(chat, SimulatedChatModel) and config.seed is not None:
-            chat = chat.model_copy(update={"seed": config.seed})
-        reply = await chat.ainvoke([to_langchain(message) for message in input])
-        output = ModelOutput.from_content(f"metascale/{self.model_name}", reply.text)
-        if reply.usage_metadata:
+        if isinstance(chat, SimulatedChatModel):
+            chat = chat.model_copy(update={"seed": config.seed, "n": config.num_choices})
+        replies = await generate(chat, [to_langchain(message) for message in input], {})
+        reply = replies[0]
+        output = ModelOutput(
+            model=f"metascale/{self.model_name}",
+            choices=[
+                ChatCompletionChoice(message=ChatMessageAssistant(content=one.text, source="generate"))
+                for one in replies
+            ],
+        )
+        if isinstance(reply, AIMessage) and reply.usage_metadata:
             output.usage = ModelUsage(
                 input_tokens=reply.usage_metadata["input_tokens"],
                 output_tokens=reply.usage_metadata["output_tokens"],

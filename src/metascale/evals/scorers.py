@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser, Model, get_model
 from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accuracy, mean, scorer, stderr
@@ -13,7 +14,10 @@ from inspect_ai.solver import TaskState
 from metascale import prompts
 from metascale.answers import Kind, extract
 from metascale.evals.answers_given import Verdict
+from metascale.evals.solvers import RECORD
 from metascale.evals.style import style_difference, style_of, verdict_outcome
+from metascale.foresight import alignment
+from metascale.state import Alignment, ForesightReport
 
 _VERDICT = re.compile(r"\[\[(A>>B|A>B|A=B|B>A|B>>A)\]\]")
 _SWAPPED: dict[str, Verdict] = {"A>>B": "B>>A", "A>B": "B>A", "A=B": "A=B", "B>A": "A>B", "B>>A": "A>>B"}
@@ -28,9 +32,26 @@ def final_answer(kind: Kind = "auto") -> Scorer:
         found = extract(state.output.completion, kind, choices=choices)
         gold = extract(target.text, kind, choices=choices)
         right = found is not None and found == gold
-        return Score(value=CORRECT if right else INCORRECT, answer=found, explanation=f"gold: {gold}")
+        known = {"foresight": accuracy_of_foresight(state.store.get(RECORD, {}), extract(target.text))}
+        return Score(
+            value=CORRECT if right else INCORRECT,
+            answer=found,
+            explanation=f"gold: {gold}",
+            metadata=known if known["foresight"] else None,
+        )
 
     return score
+
+
+def accuracy_of_foresight(record: Mapping[str, Any], gold: str | None) -> Alignment | None:
+    """How right the predictions of a run were, by the gold answer; None where nothing was foreseen or answered."""
+    report: ForesightReport | None = record.get("foresight")
+    answers = [
+        ("; ".join(c["notions"]), c["output_tokens"], c["extracted"] is not None and c["extracted"] == gold)
+        for c in record.get("candidates", [])
+        if c["status"] != "failed"
+    ]
+    return alignment(report["foresight"], "", answers, "accuracy") if report and answers else None
 
 
 @scorer(metrics=[accuracy(), stderr()])

@@ -12,6 +12,7 @@ from metascale.answers import extract
 from metascale.errors import MetaScaleError, SettingError
 from metascale.evals.models import InspectChatModel, begin_run, to_langchain
 from metascale.graphs import METHODS
+from metascale.meta_rewards import used
 from metascale.nodes.finalize import bill, conclude
 from metascale.rewards import create_reward
 from metascale.seeds import derive_seed
@@ -97,6 +98,7 @@ def _record(state: TaskState, run: State, problem: str | None, settings: MetaSca
         except MetaScaleError:
             result = None
     text = result["answer"] if result else ""
+    notions = run["foresight"]["notions"] if run["foresight"] else []
     state.output = ModelOutput.from_content(model, text)
     state.messages.append(ChatMessageAssistant(content=text, model=model, source="generate"))
     state.store.set(
@@ -108,12 +110,13 @@ def _record(state: TaskState, run: State, problem: str | None, settings: MetaSca
             "stop_reason": result["stop_reason"] if result else None,
             "finalists": result["finalists"] if result else [],
             "confidence": result["confidence"] if result else None,
+            "foresight": result["foresight"] if result else None,
             "notes": result["notes"] if result else run["notes"],
             "problem": problem,
             "pool": run["pool"],
             "candidates": [
                 {key: value for key, value in c.items() if key not in {"text", "critique"}}
-                | {"extracted": extract(c["text"])}
+                | {"extracted": extract(c["text"]), "notions": used(notions, c["text"])}
                 for c in sorted(run["candidates"], key=lambda c: c["id"])
             ],
         },

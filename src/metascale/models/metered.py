@@ -178,9 +178,9 @@ class MeteredModel:
     def capped_at(self, max_tokens: int) -> MeteredModel:
         """The same model with replies of at most so many tokens.
 
-        Itself, where it has a lower limit already or takes none.
+        Itself, where it has a lower limit already, takes none, or hides what its limit is.
         """
-        field = _limit_field(self.model)
+        field = None if getattr(self.model, "hides_limits", False) else _limit_field(self.model)
         own = getattr(self.model, field) if field is not None else None
         if field is None or (own is not None and own <= max_tokens):
             return self

@@ -27,8 +27,8 @@ def resolve_model(model: BaseChatModel | str | None, *, base_url: str | None = N
     """The chat model for a name.
 
     Args:
-        model: a chat model, which is returned as it is; `"simulated"`, or `"simulated-overconfident"`, which overrates itself where
-            it foresees its answers; `"openai:NAME"`; `"recorded:FILE"`; whatever
+        model: a chat model, which is returned as it is; `"simulated"`, or `"simulated-overconfident"`, which overrates
+            itself where it foresees its answers; `"openai:NAME"`; `"recorded:FILE"`; whatever
             `init_chat_model` takes, where `langchain` is installed; or None for the name in the environment variable
             `METASCALE_MODEL`.
         base_url: the OpenAI-compatible server that serves `"openai:NAME"`; such servers need no key.

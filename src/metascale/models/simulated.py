@@ -162,12 +162,13 @@ class SimulatedChatModel(BaseChatModel):
     Attributes:
         seed: makes it repeat itself.
         n: replies to one request.
-        overconfidence: what it foresees of itself: 0 for the truth, seen through some noise, 1 for never failing.
+        overconfidence: how it foresees its pass rate: 0 for the truth, seen through some noise, 1 for never failing,
+            -1 for always.
     """
 
     seed: int | None = None
     n: int | None = None
-    overconfidence: float = Field(default=0.0, ge=0, le=1)
+    overconfidence: float = Field(default=0.0, ge=-1, le=1)
 
     @property
     def _llm_type(self) -> str:
@@ -367,7 +368,8 @@ def _foresee(material: dict[str, str], rng: np.random.Generator, overconfidence:
     question = squeeze(material.get("task", "").rpartition("User: ")[2])
     is_known = question in _answers() or question in _open_questions()
     truth = plain_chance(question) if is_known else 0.0
-    seen = truth + overconfidence * (1 - truth) + rng.normal(0.0, 0.05)
+    bias = overconfidence * (1 - truth if overconfidence > 0 else truth)
+    seen = truth + bias + rng.normal(0.0, 0.05)
     kind = _hash("kind", question) % KINDS
     seeming = {name: _aptitudes()[STRATEGIES[at]][kind] + rng.normal(0.0, 0.5) for name, at in NOTIONS.items()}
     best = sorted(NOTIONS, key=lambda name: -seeming[name])[:3]
