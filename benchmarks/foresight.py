@@ -87,10 +87,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print("SIMULATION: not a result about language models")
-    print(
-        f"{options.questions} questions of GSM8K, budget {options.budget}, reward {options.reward}, seed {options.seed}; means a question, and "
-        "the paired difference from the full budget with its 95 % interval"
-    )
+    print(f"{options.questions} questions of GSM8K, budget {options.budget}, reward {options.reward}")
+    print(f"seed {options.seed}; means a question, and paired differences from the full budget with 95 % intervals")
     runs: dict[str, list[Outcome]] = {}
     for variant in VARIANTS:
         limits = {"budget": options.budget, "batch_size": options.batch_size, "reward": options.reward}

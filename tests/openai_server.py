@@ -56,8 +56,18 @@ Script = Callable[[str, int, dict[str, Any]], Fault | None]
 class OpenAIServer:
     """The server; `script(kind, number, body)` may put a fault in place of an answer."""
 
-    def __init__(self, *, latency: float = 0.0, forms: Forms = EVERY_FORM, script: Script | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        latency: float = 0.0,
+        forms: Forms = EVERY_FORM,
+        script: Script | None = None,
+        several: bool = True,
+        overconfidence: float = 0.0,
+    ) -> None:
         self.latency = latency
+        self.several = several
+        self.overconfidence = overconfidence
         self.forms = forms
         self.script = script
         self.served: list[Served] = []
@@ -109,26 +119,36 @@ class OpenAIServer:
             fault = Fault(400, json.dumps({"error": {"message": "tools are not supported"}}))
         if fault.status != 200 or fault.body is not None:
             return fault.status, fault.headers, (fault.body or "").encode()
-        simulated = SimulatedChatModel(seed=body.get("seed")).invoke(messages)
-        text = simulated.text if fault.text is None else fault.text
-        tokens = simulated.usage_metadata
+        wanted = body.get("n") if self.several else None
+        model = SimulatedChatModel(seed=body.get("seed"), n=wanted, overconfidence=self.overconfidence)
+        simulated = [reply.message for reply in model.generate([messages]).generations[0]]  # type: ignore[union-attr]
+        texts = [reply.text if fault.text is None else fault.text for reply in simulated]
+        assert isinstance(simulated[0], AIMessage)
+        tokens = simulated[0].usage_metadata
         assert tokens is not None
         counts = (tokens["input_tokens"], tokens["output_tokens"])
-        self.served.append(Served(kind, text, body, started, time.time(), *counts))
-        return 200, {}, json.dumps(_completion(body, text, fault, counts)).encode()
+        self.served.append(Served(kind, texts[0], body, started, time.time(), *counts))
+        return 200, {}, json.dumps(_completion(body, texts, fault, counts)).encode()
 
 
-def _completion(body: dict[str, Any], text: str, fault: Fault, tokens: tuple[int, int]) -> dict[str, Any]:
+def _said(body: dict[str, Any], text: str, fault: Fault) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": fault.refusal}
     if "tools" in body:
         function = {"name": body["tools"][0]["function"]["name"], "arguments": fault.tool_arguments or text}
         message |= {"content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
+    return message
+
+
+def _completion(body: dict[str, Any], texts: list[str], fault: Fault, tokens: tuple[int, int]) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": body["model"],
-        "choices": [{"index": 0, "message": message, "finish_reason": fault.finish_reason}],
+        "choices": [
+            {"index": index, "message": _said(body, text, fault), "finish_reason": fault.finish_reason}
+            for index, text in enumerate(texts)
+        ],
         "usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)},
     }
 

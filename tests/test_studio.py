@@ -66,6 +66,7 @@ def test_the_graph_is_drawn_with_its_nodes_and_labels(client: SyncLangGraphClien
     nodes = {node["id"] for node in graph["nodes"]}
     assert nodes == {
         "__start__",
+        "foresee",
         "initialize_pool",
         "select_arm",
         "generate",

@@ -77,13 +77,13 @@ class CalibrationBin:
 
 
 def expected_calibration(
-    confidences: Sequence[float], right: Sequence[bool], bins: int = 10
+    confidences: Sequence[float], right: Sequence[float], bins: int = 10
 ) -> tuple[float, list[CalibrationBin]]:
     """The expected calibration error (Naeini et al. 2015) over bins of equal width, and the bins that hold answers.
 
     Args:
         confidences: in [0, 1], at least one; 1 belongs to the last bin.
-        right: whether each answer is right, of the same length.
+        right: whether each answer is right, or the share of several that is, in [0, 1]; of the same length.
         bins: at least 1.
 
     Returns:
@@ -92,7 +92,7 @@ def expected_calibration(
     Raises:
         ValueError: the lengths differ, or an argument is out of its range.
     """
-    stated, truth = _numbers(confidences), np.asarray(right, dtype=np.bool_)
+    stated, truth = _numbers(confidences), np.asarray(right, dtype=np.float64)
     if stated.shape != truth.shape:
         raise ValueError(f"{len(stated)} confidences for {truth.size} answers")
     if bins < 1 or stated.min() < 0 or stated.max() > 1:

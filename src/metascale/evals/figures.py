@@ -27,6 +27,7 @@ from metascale.evals.tables import (
     ArmKind,
     Calibration,
     Curve,
+    Foretold,
     Row,
     Setting,
     arm_rewards,
@@ -34,6 +35,7 @@ from metascale.evals.tables import (
     method_order,
     setting_of,
 )
+from metascale.reliability import CalibrationBin
 from metascale.state import MetaThought
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -221,21 +223,54 @@ def reliability(calibration: Calibration | None) -> Figure | None:
     upper.set_ylim(-0.03, 1.03)
     upper.set_ylabel("Share of right samples")
     upper.legend(loc="upper left", bbox_to_anchor=(0, 1.14), ncols=2, frameon=False, borderaxespad=0)
-    lower.bar(
-        [one.low for one in filled],
-        [one.count for one in filled],
-        width=[one.high - one.low for one in filled],
-        align="edge",
-        color=COLOURS[1],
-        edgecolor="white",
-    )
-    lower.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
-    lower.set_xlim(-0.03, 1.03)
+    _counts(lower, filled, COLOURS[1])
     lower.set_xlabel("Reward")
     lower.set_ylabel("Samples")
     for axes in (upper, lower):
         _tidy(axes)
     return figure
+
+
+def foresight(foretold: Foretold) -> Figure:
+    """Predicted pass rates: the share of right samples in each bin, and how many runs it holds."""
+    figure = Figure(figsize=(WIDTH * 0.72, WIDTH * 0.72), layout="constrained")
+    what = f"Calibration of foreseen pass rates (ECE {foretold.error:.2f})"
+    _entitle(figure, f"{what}: {shortened(foretold.method, 30)} at budget {foretold.budget}", foretold.setting)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    shares = [one.accuracy for one in foretold.bins]
+    upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect calibration")
+    upper.errorbar(
+        [one.mean_confidence for one in foretold.bins],
+        shares,
+        yerr=_errors(shares, foretold.intervals),
+        color=COLOURS[0],
+        marker="o",
+        capsize=3,
+        label="runs, with 95 % interval",
+    )
+    upper.set_ylim(-0.03, 1.03)
+    upper.set_ylabel("Share of right samples")
+    upper.legend(loc="upper left", bbox_to_anchor=(0, 1.14), ncols=2, frameon=False, borderaxespad=0)
+    _counts(lower, foretold.bins, COLOURS[0])
+    lower.set_xlabel("Predicted pass rate")
+    lower.set_ylabel("Runs")
+    for axes in (upper, lower):
+        _tidy(axes)
+    return figure
+
+
+def _counts(axes: Axes, bins: Sequence[CalibrationBin], colour: str) -> None:
+    """How many each bin of [0, 1] holds, as bars."""
+    axes.bar(
+        [one.low for one in bins],
+        [one.count for one in bins],
+        width=[one.high - one.low for one in bins],
+        align="edge",
+        color=colour,
+        edgecolor="white",
+    )
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
+    axes.set_xlim(-0.03, 1.03)
 
 
 def family(run: AnswerGiven | None) -> Figure | None:

@@ -18,7 +18,18 @@ from matplotlib.figure import Figure
 from metascale.evals import figures, tables
 from metascale.evals.answers_given import AnswerGiven
 from metascale.evals.statistics import Interval
-from metascale.evals.tables import Arena, ArmKind, Calibration, Comparison, Curve, PaperTable, Row, Setting
+from metascale.evals.tables import (
+    Arena,
+    ArmKind,
+    Calibration,
+    Comparison,
+    Curve,
+    Foretold,
+    PaperTable,
+    Row,
+    Savings,
+    Setting,
+)
 
 DOTS_PER_INCH = 150
 NOTHING = "–"
@@ -53,6 +64,8 @@ class TaskPart:
     regret: list[Curve]
     progress: list[Curve]
     calibration: Calibration | None
+    foretold: list[Foretold]
+    savings: list[Savings]
     arena: Arena | None
     pictures: list[Picture]
 
@@ -103,6 +116,7 @@ def _page(answers: Sequence[AnswerGiven], parts: Sequence[ModelPart]) -> str:
         "points": _points,
         "span": _span,
         "points_span": _points_span,
+        "numbers_span": _numbers_span,
         "number": _number,
         "hundredths": _hundredths,
         "dollars": _dollars,
@@ -123,6 +137,7 @@ def _page(answers: Sequence[AnswerGiven], parts: Sequence[ModelPart]) -> str:
 def _model_parts(answers: Sequence[AnswerGiven], folder: Path) -> list[ModelPart]:
     comparisons, arms = tables.comparisons(answers), tables.pulls(answers)
     regret, progress = tables.regret(answers), tables.progress(answers)
+    foretold, savings = tables.foretold(answers), tables.savings(answers)
     calibrations = {one.setting: one for one in tables.calibration(answers)}
     arenas = {one.setting: one for one in tables.arena(answers)}
     used: set[str] = set()
@@ -136,6 +151,8 @@ def _model_parts(answers: Sequence[AnswerGiven], folder: Path) -> list[ModelPart
             regret=[one for one in regret if one.setting == setting],
             progress=[one for one in progress if one.setting == setting],
             calibration=calibrations.get(setting),
+            foretold=[one for one in foretold if one.setting == setting],
+            savings=[one for one in savings if one.setting == setting],
             arena=arenas.get(setting),
             pictures=[],
         )
@@ -171,6 +188,10 @@ def _drawn(part: TaskPart, run: AnswerGiven | None) -> Iterator[tuple[str, str, 
             figures.progress(part.progress),
         ),
         ("calibration", "Rewards as probabilities of being right.", figures.reliability(part.calibration)),
+    ]
+    drawings += [
+        (f"foresight-{slug(one.method)}", f"What {one.method} foresaw, and what came.", figures.foresight(one))
+        for one in part.foretold
     ]
     return ((name, text, figure) for name, text, figure in drawings if figure is not None)
 
@@ -219,6 +240,10 @@ def _span(interval: Interval | None) -> str:
 
 def _points_span(interval: Interval) -> str:
     return f"[{_points(interval.low)}, {_points(interval.high)}]"
+
+
+def _numbers_span(interval: Interval) -> str:
+    return f"[{_number(interval.low)}, {_number(interval.high)}]"
 
 
 def _number(value: float | None) -> str:

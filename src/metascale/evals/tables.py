@@ -188,6 +188,68 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Foretold:
+    """How far predicted pass rates came true, over the questions that one method foresaw and that have gold answers.
+
+    Attributes:
+        setting: the task and the model.
+        method: such as `metascale (foresee=True)`.
+        budget: the largest of that method.
+        questions: how many runs foresaw something, at least 1.
+        error: expected calibration error of the predicted pass rates, in [0, 1].
+        bins: of the predicted pass rate; `accuracy` is the mean share of right samples.
+        intervals: 95 % intervals of those shares, Wilson's: rather too wide, for a share is less than a coin.
+        accuracy: the means of the three meta-rewards (`difficulty`, `length`, `notions`) against gold answers.
+    """
+
+    setting: Setting
+    method: str
+    budget: int
+    questions: int
+    error: float
+    bins: tuple[CalibrationBin, ...]
+    intervals: tuple[Interval, ...]
+    accuracy: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Savings:
+    """A method that foresees against the same method without, over the questions that both were asked.
+
+    Attributes:
+        setting: the task and the model.
+        method: such as `metascale (foresee=True)`.
+        full: the same without foresight, such as `metascale`.
+        budget: of both.
+        questions: how many questions both were asked.
+        easy: the share of the runs that foresaw success, in [0, 1].
+        hopeless: the share of the runs that foresaw failure, in [0, 1].
+        samples: fewer samples a question, on average; below 0 where they were more.
+        samples_interval: its 95 % interval, a bootstrap over questions, as all here.
+        calls: fewer model requests a question, those of the predictions counted.
+        calls_interval: its interval.
+        share: of the requests of the full budget that were not made, at most 1.
+        lost: the score with the full budget minus that with foresight, in [-1, 1].
+        lost_interval: its interval.
+    """
+
+    setting: Setting
+    method: str
+    full: str
+    budget: int
+    questions: int
+    easy: float
+    hopeless: float
+    samples: float
+    samples_interval: Interval
+    calls: float
+    calls_interval: Interval
+    share: float
+    lost: float
+    lost_interval: Interval
+
+
+@dataclass(frozen=True)
 class ArmKind:
     """The arms of one kind, over the runs of one method that had a choice of arms.
 
@@ -356,6 +418,90 @@ def calibration(answers: Sequence[AnswerGiven]) -> list[Calibration]:
             error, bins = expected_calibration(rewards, right)
             found.append(Calibration(setting, len(known), error, tuple(bins), auc(rewards, right)))
     return found
+
+
+def foretold(answers: Sequence[AnswerGiven]) -> list[Foretold]:
+    """For each method that foresees, at its largest budget: predicted pass rates against the right samples' share."""
+    found = []
+    cells = _cells([answer for answer in answers if answer.foreseen is not None])
+    for (setting, method, budget), cell in (list(same)[-1] for _, same in groupby(cells, key=lambda item: item[0][:2])):
+        known = [(one.foreseen.pass_rate, one.foreseen.accuracy) for one in cell if one.foreseen]
+        pairs = [(predicted, accuracy) for predicted, accuracy in known if accuracy is not None]
+        if pairs:
+            predicted, shares = [rate for rate, _ in pairs], [accuracy["pass_rate"] for _, accuracy in pairs]
+            error, bins = expected_calibration(predicted, shares)
+            found.append(
+                Foretold(
+                    setting,
+                    method,
+                    budget,
+                    len(pairs),
+                    error,
+                    tuple(bins),
+                    tuple(wilson(one.accuracy * one.count, one.count) for one in bins),
+                    {
+                        "difficulty": float(np.mean([accuracy["difficulty"] for _, accuracy in pairs])),
+                        "length": float(np.mean([accuracy["length"] for _, accuracy in pairs])),
+                        "notions": float(np.mean([accuracy["notions"] for _, accuracy in pairs])),
+                    },
+                )
+            )
+    return found
+
+
+def savings(answers: Sequence[AnswerGiven]) -> list[Savings]:
+    """What foresight saved and lost, for each method and budget with a run of the same without it in these logs."""
+    cells = {(setting, method, budget): cell for (setting, method, budget), cell in _cells(answers)}
+    found = []
+    for (setting, method, budget), cell in cells.items():
+        full = cell[0].full_budget
+        other = cells.get((setting, full, budget)) if full is not None else None
+        if full is None or other is None or not any(answer.foreseen for answer in cell):
+            continue
+        ours, theirs = _question_means(cell), _question_means(other)
+        common = [question for question in ours if question in theirs]
+        billed = [_question_bills(one) for one in (cell, other)]
+        paid = [question for question in common if all(question in bills for bills in billed)]
+        if not paid:
+            continue
+        samples, calls = (
+            [[bills[question][place] for question in paid] for bills in (billed[1], billed[0])] for place in (0, 1)
+        )
+        scores = [[means[question] for question in common] for means in (theirs, ours)]
+        outlooks = [answer.foreseen.outlook for answer in cell if answer.foreseen]
+        found.append(
+            Savings(
+                setting=setting,
+                method=method,
+                full=full,
+                budget=budget,
+                questions=len(common),
+                easy=outlooks.count("easy") / len(cell),
+                hopeless=outlooks.count("hopeless") / len(cell),
+                samples=_fewer(samples),
+                samples_interval=paired_bootstrap(*samples, seed=SEED),
+                calls=_fewer(calls),
+                calls_interval=paired_bootstrap(*calls, seed=SEED),
+                share=_fewer(calls) / float(np.mean(calls[0])),
+                lost=_fewer(scores),
+                lost_interval=paired_bootstrap(*scores, seed=SEED),
+            )
+        )
+    return found
+
+
+def _fewer(pair: Sequence[Sequence[float]]) -> float:
+    return float(np.mean(pair[0]) - np.mean(pair[1]))
+
+
+def _question_bills(answers: Iterable[AnswerGiven]) -> dict[str, tuple[float, float]]:
+    """Mean samples and calls of each question, over the runs that have a bill."""
+    by_question = grouped((answer for answer in answers if answer.usage), lambda answer: answer.question_id)
+    bills = {question: [run.usage for run in runs if run.usage] for question, runs in by_question.items()}
+    return {
+        question: (float(np.mean([one["samples"] for one in known])), float(np.mean([one["calls"] for one in known])))
+        for question, known in bills.items()
+    }
 
 
 def pulls(answers: Sequence[AnswerGiven]) -> list[ArmKind]:
