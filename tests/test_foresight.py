@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,11 +35,11 @@ from metascale.foresight import (
 )
 from metascale.models import SimulatedChatModel, resolve_model
 from metascale.models.simulated import plain_chance
+from metascale.session import Session
 from metascale.state import Foresight, Prediction
 from tests.conftest import QUESTION, ServerFactory, ask, chat_model
 from tests.openai_server import Fault
 from tests.scripted import ScriptedModel, sensible, verdict
-from tests.test_command_line import metascale
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 FORESEE = MetaScaleSettings(foresee=True)
@@ -346,6 +349,15 @@ def test_a_checkpoint_without_the_field_still_loads() -> None:
     assert (result["foresight"], result["usage"]["samples"]) == (None, 16)
 
 
+def test_a_thread_from_before_the_setting_is_not_taken_for_another_run() -> None:
+    graph = create_metascale(scripted(lambda _: said(0.95)), checkpointer=InMemorySaver())
+    now = Session(graph, MetaScaleSettings(seed=1), "t", model="m")
+    older = {name: value for name, value in now.fingerprint.items() if name not in {"foresee", "predictions"}}
+    with_older: Any = SimpleNamespace(metadata={"metascale": json.dumps(older)})
+    assert now._changes(with_older) == []
+    assert len(Session(graph, MetaScaleSettings(seed=1, foresee=True), "t", model="m")._changes(with_older)) == 1
+
+
 # --- on a server -----------------------------------------------------------------------------------------------------
 
 
@@ -452,8 +464,9 @@ def test_evaluations_carry_foresight_to_the_report(tmp_path: Path) -> None:
     assert planned[1] - planned[0] == 8 * 4
     options = ["--model", "simulated-overconfident", "--method", "metascale", "--budget", "8", "--limit", "8"]
     for further in ([], ["--set", "foresee=true"]):
-        done = metascale("bench", *options, "--seed", "1", "--yes", "--log-dir", str(tmp_path / "logs"), *further)
-        assert done.returncode == 0, done.stderr
+        command = [sys.executable, "-m", "metascale.cli", "bench", *options, "--seed", "1", "--yes", *further]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
     answers = read_logs([tmp_path / "logs"])
     assert all(answer.simulated for answer in answers)
     foreseen = [answer for answer in answers if answer.full_budget == "metascale"]

@@ -42,7 +42,8 @@ look bad."""
 GENEROUS = 4
 """A sample may be so many times as long as foreseen: the limit is for answers that run away, not for long ones."""
 SHORTEST_LIMIT = 1_024
-"""Tokens that every sample may have, whatever was foreseen: a limit that bites costs a whole sample."""
+"""Tokens that every sample may have, whatever was foreseen: a limit that bites costs a whole sample, and hidden
+reasoning counts against it."""
 LONGEST = 1_000_000
 NOTIONS_HINTED = 8
 

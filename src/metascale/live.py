@@ -33,7 +33,15 @@ def label(thought: MetaThought) -> str:
 
 def view(state: State, settings: MetaScaleSettings) -> Group:
     """The arms, the bill and the best answer so far."""
-    return Group(_arms(state), _spent(state, settings), *_best(state))
+    return Group(*_foreseen(state), _arms(state), _spent(state, settings), *_best(state))
+
+
+def _foreseen(state: State) -> list[Text]:
+    foresight = state.get("foresight")
+    if foresight is None:
+        return []
+    rate, spread = f"{foresight['pass_rate']:.0%}", f"{foresight['spread']:.0%}"
+    return [Text(f"foreseen: right {rate} ± {spread} of the time, so {foresight['outlook']}")]
 
 
 def _arms(state: State) -> Table:
