@@ -33,8 +33,7 @@ async def initialize_pool(state: State, components: Components) -> Update:
     """Begin a fresh run: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
 
     A strategy memory adds those that did well on similar tasks, and what is believed of all; so do reasoning methods
-    that the model rates, at most as many as half of the free places. Notions that were foreseen make one more, the
-    last to be tried: nobody knows what an untrained model's hints are worth.
+    that the model rates, at most as many as half of the free places. Notions that were foreseen take the last place.
 
     A budget that only reaches the two fixed arms asks for no others. Where the model gives too few, built-in strategies
     fill the pool, and a note says so.
@@ -49,12 +48,14 @@ async def initialize_pool(state: State, components: Components) -> Update:
     foresight = state.get("foresight") if settings.foresee else None
     notes: list[str] = list(state["notes"]) if settings.foresee else []
     usage = state["usage"] if settings.foresee else no_usage()
+    has_hint = bool(hint(foresight)) and min(settings.budget, settings.pool_size) > len(pool)
+    size = settings.pool_size - has_hint
     task = question_text(state["messages"])
     beliefs, remembered, troubles = await recall(task, components)
     notes += troubles
-    pool += admit(pool, remembered, at_most=settings.pool_size - len(pool), threshold=settings.duplicate_similarity)
+    pool += admit(pool, remembered, at_most=size - len(pool), threshold=settings.duplicate_similarity)
     ratings: list[Rating] = []
-    free = settings.pool_size - len(pool)
+    free = size - len(pool)
     if free > 0 and settings.budget > len(pool):
         *found, rated = await asyncio.gather(
             _compose(task, free, settings, components),
@@ -67,16 +68,16 @@ async def initialize_pool(state: State, components: Components) -> Update:
         ratings = rated[0]
         pool += _best_methods(ratings, pool, min(settings.seed_methods, free // 2), components)
         drafts = interleave(*(drafts for drafts, _, _ in found))
-        free = settings.pool_size - len(pool)
+        free = size - len(pool)
         pool += admit(pool, drafts, at_most=free, threshold=settings.duplicate_similarity)
-        missing = settings.pool_size - len(pool)
+        missing = size - len(pool)
         if missing > 0:
             builtin = admit(pool, _builtin_drafts(), at_most=missing, threshold=settings.duplicate_similarity)
             pool += builtin
             notes.append(
                 f"the model gave {free - missing} of {free} meta-thoughts; {len(builtin)} built-in ones fill the pool"
             )
-    if hint(foresight) and settings.budget > len(pool):
+    if has_hint:
         pool.append(hint_arm(hint(foresight)))
     if settings.refine:
         pool.append(refinement_arm())

@@ -7,7 +7,8 @@ from typing import Literal
 
 from langgraph.types import Send
 
-from metascale.foresight import length_limit, round_size
+from metascale.bandits.base import untried
+from metascale.foresight import first_look, length_limit
 from metascale.nodes.components import Components, Update
 from metascale.pool import arm_statistics
 from metascale.refinement import REFINEMENT, to_refine
@@ -16,7 +17,10 @@ from metascale.state import Pull, Refined, Sampling, State
 
 
 async def select_arm(state: State, components: Components) -> Update:
-    """Plan the next round: `batch_size` pulls, never more than the budget leaves, and none of a retired arm."""
+    """Plan the next round: `batch_size` pulls, never more than the budget leaves, and none of a retired arm.
+
+    A task that is foreseen to be easy gets a first look instead: few pulls, each of another arm.
+    """
     settings = components.settings()
     members = arm_statistics(state["pool"], state["candidates"])
     active = [
@@ -28,8 +32,10 @@ async def select_arm(state: State, components: Components) -> Update:
     left = components.samples_left(state)
     policy = components.chosen_policy(settings)
     arms = [members[index] for index in active]
-    size = round_size(state.get("foresight"), min(settings.batch_size, left), samples=state["usage"]["samples"])
-    plan = policy.plan(arms, size, round_generator(settings.seed, number), left=left)
+    size = min(settings.batch_size, left)
+    look = min(size, first_look(state.get("foresight"), state["usage"]["samples"]))
+    plan = policy.plan(arms, look or size, round_generator(settings.seed, number), left=left)
+    plan = [*untried(arms, look), *plan][: len(plan)]
     chosen = [state["pool"][active[arm]]["id"] for arm in plan]
     answers = iter(to_refine(state["candidates"], chosen.count(REFINEMENT)))
     first = len(state["candidates"])

@@ -28,10 +28,10 @@ from metascale.foresight import (
     Predicted,
     alignment,
     allowance,
+    first_look,
     foresight_of,
     length_limit,
     prediction_of,
-    round_size,
 )
 from metascale.models import SimulatedChatModel, resolve_model
 from metascale.models.simulated import plain_chance
@@ -114,7 +114,6 @@ def test_notions_that_the_task_names_are_dropped() -> None:
 def test_without_a_sure_prediction_the_budget_is_the_full_one() -> None:
     for what in (None, OPEN):
         assert allowed(what, *four("7", "7", "7", "7")) == 16
-        assert round_size(what, 8, samples=0) == 8
 
 
 def test_an_easy_task_ends_once_its_answers_confirm_it() -> None:
@@ -160,10 +159,9 @@ def test_a_hopeless_task_is_capped_until_its_answers_refute_it() -> None:
     assert [allowed(HOPELESS, budget=budget) for budget in (1, 4, 6, 9, 100)] == [1, 4, 4, 5, 50]
 
 
-def test_the_first_round_of_an_easy_task_is_small() -> None:
-    assert [round_size(EASY, 16, samples=done) for done in (0, 1, FIRST_LOOK)] == [FIRST_LOOK, FIRST_LOOK - 1, 16]
-    assert round_size(EASY, 2, samples=0) == 2
-    assert round_size(HOPELESS, 16, samples=0) == 16
+def test_only_an_easy_task_gets_a_first_look() -> None:
+    assert [first_look(EASY, done) for done in (0, 1, FIRST_LOOK, 9)] == [FIRST_LOOK, FIRST_LOOK - 1, 0, 0]
+    assert [first_look(what, 0) for what in (HOPELESS, OPEN, None)] == [0, 0, 0]
 
 
 def test_the_limit_on_length_is_generous_and_falls_with_the_first_proof_against_it() -> None:
@@ -228,6 +226,7 @@ async def test_an_easy_run_stops_after_the_first_look_and_says_so() -> None:
     assert result["stop_reason"] == "foreseen"
     assert len(model.requests("foresee")) == 4
     assert result["usage"]["samples"] == FIRST_LOOK
+    assert len({messages[0].text for messages in model.requests("solve")}) == FIRST_LOOK
     assert result["usage"]["calls"] == len(model._requests)
     report = result["foresight"]
     assert report["foresight"]["pass_rate"] == pytest.approx(0.915)
@@ -255,14 +254,11 @@ def test_a_hopeless_run_that_does_well_gets_the_full_budget() -> None:
 
 def test_one_arm_carries_the_hint_and_comes_last() -> None:
     model = scripted(lambda _: said(0.5))
-    graph = create_metascale(model, settings=FORESEE, checkpointer=InMemorySaver())
+    settings = MetaScaleSettings(foresee=True, head_start=0)
+    graph = create_metascale(model, settings=settings, checkpointer=InMemorySaver())
     graph.invoke(ask(), THREAD)
     pool = graph.get_state(THREAD).values["pool"]
-    plain = create_metascale(model, checkpointer=InMemorySaver())
-    plain.invoke(ask(), THREAD)
-    assert [thought["id"] for thought in pool[:-1]] == [
-        thought["id"] for thought in plain.get_state(THREAD).values["pool"]
-    ]
+    assert len(pool) == FORESEE.pool_size
     assert pool[-1]["origin"] == "foreseen"
     assert "the ratio of ages, equation" in pool[-1]["strategy"]
     assert sum("the ratio of ages" in messages[0].text for messages in model.requests("solve")) >= 1

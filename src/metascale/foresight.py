@@ -151,11 +151,11 @@ def _is_refuted(answers: Sequence[Candidate]) -> bool:
     return (len(marked) > 1 and 2 * most > len(marked)) or any((c["reward"] or 0.0) >= WELL for c in answers)
 
 
-def round_size(foresight: Foresight | None, size: int, *, samples: int) -> int:
-    """Samples of the next round, of at most `size`: few at first where a task is foreseen to be easy."""
-    if foresight is None or foresight["outlook"] != "easy" or samples >= FIRST_LOOK:
-        return size
-    return min(size, FIRST_LOOK - samples)
+def first_look(foresight: Foresight | None, samples: int) -> int:
+    """Samples that an easy task's first look still needs, each of another meta-thought; 0 for all other tasks."""
+    if foresight is None or foresight["outlook"] != "easy":
+        return 0
+    return max(0, FIRST_LOOK - samples)
 
 
 def length_limit(foresight: Foresight | None, candidates: Sequence[Candidate]) -> int | None:

@@ -190,11 +190,12 @@ class MetaScaleSettings(BaseModel):
         description="By how much plain chain of thought's mean reward is believed to lie above the average "
         "meta-thought's before the first sample; it counts for two rewards, and 0 believes nothing. (Ours.)",
         json_schema_extra=_on("initialize_pool"),
+    )
     foresee: bool = Field(
         default=False,
         description="First let the model predict its pass rate, the length of its answers and the notions they need. "
         "Tasks foreseen to be easy end once their first answers confirm it, hopeless ones are capped unless those "
-        "refute it; the length limits samples, and one more meta-thought hints at the notions.",
+        "refute it; the length limits samples, and one meta-thought hints at the notions.",
         json_schema_extra=_on("foresee", "initialize_pool", "select_arm", "generate"),
     )
     predictions: int = Field(
