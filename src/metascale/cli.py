@@ -34,6 +34,7 @@ from metascale.rewards.rubric import Rubric, RubricError
 from metascale.session import Ended, Session, ThreadError, empty_state
 from metascale.settings import MetaScaleSettings, PolicyName, RewardName
 from metascale.state import State
+from metascale.training.command import export_command
 
 if TYPE_CHECKING:
     from metascale.data import Chain, JudgedPair
@@ -171,6 +172,7 @@ def draw(
 
 
 app.add_typer(memory_app, name="memory")
+app.command(name="export")(export_command)
 bench_app = typer.Typer()
 app.add_typer(bench_app, name="bench")
 

@@ -58,6 +58,7 @@ def empty_state() -> State:
         "evolved_at": 0,
         "usage": no_usage(),
         "notes": [],
+        "foresight": None,
         "result": None,
         "remaining_steps": 0,
     }
@@ -120,7 +121,7 @@ class Session:
         begin: HumanMessage | None = HumanMessage(question)
         snapshot = await self.graph.aget_state(self._config)
         if snapshot.values:
-            values = _state(snapshot)
+            values = state_of(snapshot)
             asked = next((message for message in reversed(values["messages"]) if message.type == "human"), None)
             same_question = asked is not None and asked.text == question
             if not snapshot.tasks:
@@ -131,7 +132,7 @@ class Session:
                 if snapshot.tasks[0].name == "finalize" and not ranking(values["candidates"]):
                     begin = HumanMessage(question, id=asked.id if asked else None)
                 else:
-                    state, begin = _state(await self.graph.aget_state(snapshot.config)), None
+                    state, begin = state_of(await self.graph.aget_state(snapshot.config)), None
         work = asyncio.ensure_future(self._run(state, begin, watch))
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self._interrupt, work)
@@ -151,19 +152,19 @@ class Session:
                 state = fold(state, cast("dict[str, Any]", updates))
                 watch(state)
         except asyncio.CancelledError:
-            state = _state(await self.graph.aget_state(self._config))
+            state = state_of(await self.graph.aget_state(self._config))
             try:
                 return Ended(state, conclude(state, "interrupted", self._settings))
             except NoAnswerError as error:
                 raise NoAnswerError("interrupted before the first answer") from error
-        final = _state(await self.graph.aget_state(self._config))
+        final = state_of(await self.graph.aget_state(self._config))
         if final["result"] is None:
             raise NoAnswerError("the run ended without a result")
         return Ended(final, final["result"])
 
     def _changes(self, snapshot: StateSnapshot) -> list[str]:
         """In what the thread's run differs from the one asked for."""
-        known = json.loads(str((snapshot.metadata or {}).get(_FINGERPRINT, "{}")))
+        known = fingerprint_of(snapshot)
         before = MetaScaleSettings().model_dump(mode="json") | known if known else known
         return [
             f"{name} was {before.get(name)!r} and is now {self.fingerprint.get(name)!r}"
@@ -185,5 +186,11 @@ class Session:
             )
 
 
-def _state(snapshot: StateSnapshot) -> State:
+def fingerprint_of(snapshot: StateSnapshot) -> dict[str, Any]:
+    """What a thread's run was made of: its method, models and settings; empty where no session began it."""
+    return cast("dict[str, Any]", json.loads(str((snapshot.metadata or {}).get(_FINGERPRINT, "{}"))))
+
+
+def state_of(snapshot: StateSnapshot) -> State:
+    """The state that a checkpoint holds."""
     return cast("State", empty_state() | snapshot.values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +31,38 @@ def read_logs(paths: Iterable[Path]) -> list[AnswerGiven]:
     Raises:
         LogError: a path does not exist, is no log, or nothing in the logs was answered by a method of metascale.
     """
-    answers: list[AnswerGiven] = []
-    for path in _files(paths):
-        try:
-            log = read_eval_log(str(path), exclude_fields={"events", "messages", "attachments"})
-        except Exception as error:
-            raise LogError(f"{path} is no Inspect log that can be read: {error}") from error
-        answers += answers_of(log)
+    answers = [answer for log in logs_in(paths) for answer in answers_of(log)]
     if not answers:
         raise LogError("no log holds answers of a method of metascale")
     return answers
 
 
+def logs_in(paths: Iterable[Path]) -> Iterator[EvalLog]:
+    """All logs, files or folders of them, without what was said between requests.
+
+    Raises:
+        LogError: a path does not exist, or is no log.
+    """
+    for path in _files(paths):
+        try:
+            log = read_eval_log(str(path), exclude_fields={"events", "messages", "attachments"})
+        except Exception as error:
+            raise LogError(f"{path} is no Inspect log that can be read: {error}") from error
+        yield log
+
+
 def answers_of(log: EvalLog) -> list[AnswerGiven]:
     """The answers in one log; none if another solver gave them."""
-    method = _method(log)
+    method = method_of(log)
     if method is None:
         return []
     name, arguments = method
-    simulated = not OVERCONFIDENCE.keys().isdisjoint(log.eval.model.split("/"))
-    return [_answer(log, sample, name, arguments, simulated=simulated) for sample in log.samples or []]
+    return [_answer(log, sample, name, arguments, simulated=is_simulated(log)) for sample in log.samples or []]
+
+
+def is_simulated(log: EvalLog) -> bool:
+    """Whether the offline model answered."""
+    return not OVERCONFIDENCE.keys().isdisjoint(log.eval.model.split("/"))
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
@@ -65,8 +77,8 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
-def _method(log: EvalLog) -> tuple[str, dict[str, Any]] | None:
-    """The method that answered, and its arguments."""
+def method_of(log: EvalLog) -> tuple[str, dict[str, Any]] | None:
+    """The method of metascale that answered, and its arguments; None if another solver did."""
     for step in log.plan.steps:
         package, _, name = step.solver.rpartition("/")
         if package in {"", "metascale"} and name in SOLVERS:

@@ -115,7 +115,7 @@ def _record(state: TaskState, run: State, problem: str | None, settings: MetaSca
             "problem": problem,
             "pool": run["pool"],
             "candidates": [
-                {key: value for key, value in c.items() if key not in {"text", "critique"}}
+                {key: value for key, value in c.items() if key != "critique"}
                 | {"extracted": extract(c["text"]), "notions": used(notions, c["text"])}
                 for c in sorted(run["candidates"], key=lambda c: c["id"])
             ],

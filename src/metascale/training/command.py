@@ -1,0 +1,200 @@
+"""`metascale export`: recorded runs as rows for TRL's trainers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, get_args
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from metascale.errors import MetaScaleError, SettingError, UnknownNameError, describe
+from metascale.training.rollouts import gathered
+from metascale.training.rows import Row, export
+from metascale.training.selection import Form, Gate, Selection, What
+from metascale.training.sources import Sources
+
+FAILED, WRONG_USAGE = 1, 2
+NO_GATE = "none"
+
+REASONS = {
+    "zero_variance": "all answers earned the same (--gate zero_variance)",
+    "predictive": "foreseen as easy or as hopeless (--gate predictive)",
+    "not_measured": "neither gold nor --good-reward says which answers are good",
+    "no_predictions": "nothing was predicted (a run with --foresee does)",
+    "no_completion": "no completion was left",
+    "no_pair": "no two completions differ by the margin (--margin)",
+    "not_whole": "cut, refused or empty",
+    "max_length": "longer than --max-length",
+    "cutoff": "longer than --cutoff allows",
+    "wrong": "wrong, by the gold answer",
+    "unscored": "unscored",
+    "min_reward": "below --min-reward",
+    "unfinished": "unfinished",
+    "failed": "without any answer",
+    "no_texts": "logged without texts by an older version",
+    "not_text": "asked with more than text",
+}
+"""Why something was left out, in words."""
+
+
+def export_command(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE",
+            help="SQLite files of `metascale solve --db`, logs of `metascale bench`, or folders of logs.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the rows go, as JSONL; a new file.")],
+    form: Annotated[str, typer.Option("--format", help=f"The trainer that reads them: {', '.join(get_args(Form))}.")],
+    what: Annotated[
+        str, typer.Option(help="answers: to questions; predictions: of a model about its own answers.")
+    ] = "answers",
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Leave prompts out. zero_variance: all their answers earned the same; predictive: the model was sure"
+            " beforehand that they are easy or hopeless; none. Repeat for both (default: zero_variance for grpo)."
+        ),
+    ] = None,
+    sigma: Annotated[
+        float | None, typer.Option(help="Predictive gate: sure is a standard deviation below it (0.1).")
+    ] = None,
+    near: Annotated[
+        float | None, typer.Option(help="Predictive gate: easy is so near to 1, hopeless to 0 (0.1).")
+    ] = None,
+    good_reward: Annotated[
+        float | None, typer.Option(help="Where no gold answer is known, an answer of this reward counts as good.")
+    ] = None,
+    min_reward: Annotated[
+        float | None,
+        typer.Option(help="sft: the lowest reward of an answer, or notion score of a prediction (0.2)."),
+    ] = None,
+    max_length: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None,
+    cutoff: Annotated[float | None, typer.Option(help="Longest answer, as a multiple of the predicted length.")] = None,
+    margin: Annotated[float | None, typer.Option(help="dpo: how much better the chosen completion is (0.2).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+) -> None:
+    """Write recorded runs as JSONL that TRL's trainers read: GRPO, SFT or DPO, in the conversational form.
+
+    All runs of one model on one question become one prompt. Whether an answer is correct is known from gold answers
+    alone, which logs have; what a reward said is exported as a reward, and --good-reward lets it take gold's place.
+
+    grpo: the prompt, and the columns that the reward functions of metascale.training need (for answers also `solution`,
+    as TRL's accuracy_reward reads it). sft: the best answer; of predictions the one of the best notions, with the pass
+    rate and length that were measured. dpo: the best with the worst, the second best with the second worst, …
+
+    The summary goes to standard output. Exit codes: 0 written, 1 nothing was left to write, 2 wrong usage.
+    """
+    try:
+        selection = _selection(
+            form,
+            what,
+            gate,
+            {
+                "sigma": sigma,
+                "near": near,
+                "good_reward": good_reward,
+                "min_reward": min_reward,
+                "max_length": max_length,
+                "cutoff": cutoff,
+                "margin": margin,
+            },
+        )
+        if out.exists() or not out.parent.is_dir():
+            raise SettingError(f"{str(out)!r} {'is there already' if out.exists() else 'is in no folder that exists'}")
+        read = Sources(sources)
+        runs = list(read.runs())
+        prompts = gathered(runs)
+        done = export(prompts, selection)
+        if done.rows:
+            _write(done.rows, out)
+    except ImportError as error:
+        _fail(SettingError(f"logs need more packages ({error.name}): pip install 'metascale[evals]'"))
+    except (MetaScaleError, ValidationError, OSError) as error:
+        _fail(error)
+    summary = {
+        "format": form,
+        "what": what,
+        "out": str(out) if done.rows else None,
+        "rows": len(done.rows),
+        "prompts": done.prompts,
+        "prompts_read": len(prompts),
+        "runs_read": len(runs),
+        "runs_skipped": dict(read.skipped),
+        "prompts_removed": dict(done.removed_prompts),
+        "completions_removed": {reason: n for reason, n in done.removed_completions.items() if n},
+        "simulated_prompts": sum(prompt.simulated for prompt in prompts),
+    }
+    if as_json:
+        sys.stdout.write(json.dumps(summary, ensure_ascii=False) + "\n")
+    else:
+        _say(summary)
+    if not done.rows:
+        _fail(MetaScaleError(f"nothing to export: {_why_nothing(summary)}"), FAILED)
+
+
+def _selection(form: str, what: str, gates: Sequence[str] | None, given: Mapping[str, Any]) -> Selection:
+    """What the command line asks for.
+
+    Raises:
+        MetaScaleError: it makes no sense.
+        ValidationError: a number is out of its range.
+    """
+    known = {"format": (form, get_args(Form)), "kind of completion": (what, get_args(What))}
+    for kind, (name, names) in known.items():
+        if name not in names:
+            raise UnknownNameError(kind, name, names)
+    for name in gates or []:
+        if name not in (*get_args(Gate), NO_GATE):
+            raise UnknownNameError("gate", name, (*get_args(Gate), NO_GATE))
+    if gates is None:
+        gates = ["zero_variance"] if form == "grpo" else []
+    if NO_GATE in gates and len(set(gates)) > 1:
+        raise SettingError("--gate none goes with no other gate")
+    named = {name: value for name, value in given.items() if value is not None}
+    return Selection.model_validate({"format": form, "what": what, "gates": set(gates) - {NO_GATE}, **named})
+
+
+def _write(rows: Sequence[Row], out: Path) -> None:
+    """All rows or nothing: the file gets its name when it is whole."""
+    part = out.with_name(f".{out.name}.part")
+    try:
+        with part.open("wb") as file:
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _say(summary: Mapping[str, Any]) -> None:
+    """The summary in words."""
+    lines = [
+        f"{summary['rows']:,} rows of {summary['prompts']:,} prompts"
+        + (f" in {summary['out']}" if summary["out"] else "")
+        + f"; {summary['runs_read']:,} runs read, of {summary['prompts_read']:,} prompts"
+    ]
+    for key in ("runs_skipped", "prompts_removed", "completions_removed"):
+        things = key.partition("_")[0]
+        lines += [f"left out: {count:,} {things}, {REASONS[reason]}" for reason, count in summary[key].items()]
+    if summary["simulated_prompts"]:
+        lines.append(f"{summary['simulated_prompts']:,} prompts were answered by the offline model: a SIMULATION")
+    typer.echo("\n".join(lines))
+
+
+def _why_nothing(summary: Mapping[str, Any]) -> str:
+    left_out = summary["runs_skipped"] | summary["prompts_removed"]
+    counts = [f"{count:,} {REASONS[reason]}" for reason, count in left_out.items()]
+    return "; ".join(counts) or "the sources hold no run of metascale"
+
+
+def _fail(error: BaseException, code: int = WRONG_USAGE) -> NoReturn:
+    said = f"metascale: {describe(error)}"
+    Console(stderr=True).print(said, style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(code)

@@ -1,0 +1,136 @@
+"""What runs saw of a prompt, and what can be measured on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from metascale.state import Prediction, Status
+
+
+class Message(TypedDict):
+    """One message of a conversation, as TRL reads it."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer to a prompt.
+
+    Attributes:
+        run: which run drew it; rewards of different runs are not compared.
+        text: the answer.
+        status: as in `metascale.state.Candidate`, but never `failed`: that is no answer.
+        reward: in [0, 1]; None where it was not scored.
+        correct: by the gold answer; None where there is none.
+        length: in tokens; None where the server did not say.
+    """
+
+    run: int
+    text: str
+    status: Status
+    reward: float | None
+    correct: bool | None
+    length: int | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One question, answered once.
+
+    Attributes:
+        model: the model's name; empty where it is not known.
+        simulated: whether the offline model answered, so that what is made of it says *simulation*.
+        prompt: the conversation that ends with the question.
+        gold: the gold answer, or None.
+        answers: all answers, in order.
+        predictions: what the model foresaw.
+    """
+
+    model: str
+    simulated: bool
+    prompt: Sequence[Message]
+    gold: str | None
+    answers: Sequence[Answer]
+    predictions: Sequence[Prediction]
+
+    @property
+    def question(self) -> str:
+        """What was asked last."""
+        return self.prompt[-1]["content"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Which answers to a prompt are good.
+
+    Attributes:
+        by: `gold`, or `reward` where a reward had to reach a threshold, which is not the same as being correct.
+        good: the good answers.
+        bad: the others.
+    """
+
+    by: Literal["gold", "reward"]
+    good: Sequence[Answer]
+    bad: Sequence[Answer]
+
+    @property
+    def pass_rate(self) -> float:
+        """The share of good answers, in [0, 1]."""
+        return len(self.good) / (len(self.good) + len(self.bad))
+
+    @property
+    def good_lengths(self) -> list[int] | None:
+        """Of the good answers, in tokens; None where there are good answers and none of their lengths is known."""
+        known = [answer.length for answer in self.good if answer.length is not None]
+        return known if known or not self.good else None
+
+    @property
+    def mean_length(self) -> float | None:
+        """Of the good answers, in tokens; None where it is not known."""
+        return fmean(self.good_lengths) if self.good_lengths else None
+
+
+def gathered(runs: Iterable[Run]) -> list[Run]:
+    """All runs of one model on one prompt together, in order of appearance."""
+    groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Run]] = {}
+    for run in runs:
+        prompt = tuple((message["role"], message["content"]) for message in run.prompt)
+        groups.setdefault((run.model, prompt), []).append(run)
+    return [
+        Run(
+            model=same[0].model,
+            simulated=any(run.simulated for run in same),
+            prompt=same[0].prompt,
+            gold=next((run.gold for run in same if run.gold is not None), None),
+            answers=[answer for run in same for answer in run.answers],
+            predictions=[prediction for run in same for prediction in run.predictions],
+        )
+        for same in groups.values()
+    ]
+
+
+def measured(answers: Sequence[Answer], good_reward: float | None) -> Measured | None:
+    """Which answers are good: by gold where it is known of all, else by a threshold on rewards.
+
+    Args:
+        answers: to one prompt.
+        good_reward: the reward from which an answer counts as good where gold is not known; None: nothing does.
+
+    Returns:
+        None where neither is known. Unscored answers count for nothing where rewards decide.
+    """
+    if answers and all(answer.correct is not None for answer in answers):
+        good, bad = ([a for a in answers if a.correct is right] for right in (True, False))
+        return Measured("gold", good, bad)
+    scored = [(answer, answer.reward) for answer in answers if answer.reward is not None]
+    if good_reward is None or not scored:
+        return None
+    good, bad = ([a for a, reward in scored if (reward >= good_reward) is right] for right in (True, False))
+    return Measured("reward", good, bad)

@@ -1,0 +1,100 @@
+"""Which prompts and completions are exported: MASA's gates and cut-off, and plain limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, pstdev
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from metascale.errors import SettingError
+from metascale.training.rollouts import Answer, Measured, Run
+
+Form = Literal["grpo", "sft", "dpo"]
+What = Literal["answers", "predictions"]
+Gate = Literal["zero_variance", "predictive"]
+
+
+class Selection(BaseModel):
+    """What is exported, and which filters it passes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Form
+    """The trainer that reads the rows."""
+    what: What = "answers"
+    """What the trainer's model writes: answers to questions, or predictions about its own answers."""
+    gates: frozenset[Gate] = frozenset()
+    """Prompts that are left out: `zero_variance`, those whose answers all earned the same; `predictive`, those that the
+    model was sure to be easy or hopeless before it tried."""
+    sigma: float = Field(0.1, ge=0, le=1)
+    """Predictive gate: predicted pass rates that deviate by less are sure. Ours: the paper's value is not published."""
+    near: float = Field(0.1, ge=0, le=0.5)
+    """Predictive gate: a mean within so much of 0 or 1 is near it. Ours: the paper's value is not published."""
+    good_reward: float | None = Field(None, ge=0, le=1)
+    """Where gold is not known: the reward from which an answer counts as good. None: nothing counts as good."""
+    min_reward: float | None = Field(None, ge=0, le=1)
+    """SFT: the lowest reward of an answer, and the lowest notion score of a prediction (0.2 in MASA's code)."""
+    max_length: int | None = Field(None, ge=1)
+    """The longest answer, in tokens."""
+    cutoff: float | None = Field(None, gt=0)
+    """MASA's cut-off: the longest answer, in predicted lengths; a prompt without predictions has none."""
+    margin: float = Field(0.2, gt=0, le=1)
+    """DPO: how much better a chosen completion is than the rejected one. Ours."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.min_reward is not None and self.format != "sft":
+            raise SettingError("a least reward (--min-reward) goes with the format 'sft'")
+        if self.what == "predictions" and (self.max_length is not None or self.cutoff is not None):
+            raise SettingError("limits on lengths (--max-length, --cutoff) go with answers, not with predictions")
+        return self
+
+    def gate(self, run: Run, found: Measured | None) -> Gate | None:
+        """The gate that stops a prompt, or None."""
+        if "zero_variance" in self.gates and is_settled(run.answers, found):
+            return "zero_variance"
+        if "predictive" in self.gates and is_foreseen([p["pass_rate"] for p in run.predictions], self.sigma, self.near):
+            return "predictive"
+        return None
+
+    def flaw(self, answer: Answer, run: Run) -> str | None:
+        """Why an answer is no completion to learn from, or None."""
+        if answer.status != "ok":
+            return "not_whole"
+        length = answer.length or 0
+        if self.max_length is not None and length > self.max_length:
+            return "max_length"
+        predicted = [prediction["length"] for prediction in run.predictions]
+        if self.cutoff is not None and predicted and length > self.cutoff * fmean(predicted):
+            return "cutoff"
+        return None
+
+
+def is_settled(answers: Sequence[Answer], found: Measured | None) -> bool:
+    """Whether all answers earned the same, so that none is better than the others of its group (GRPO's advantage is 0).
+
+    What they earned is being good or not where that is known, else their rewards, each run's by themselves.
+    """
+    if found is not None:
+        return not found.good or not found.bad
+    rewards: dict[int, set[float]] = {}
+    for answer in answers:
+        if answer.reward is not None:
+            rewards.setdefault(answer.run, set()).add(answer.reward)
+    return all(len(earned) == 1 for earned in rewards.values())
+
+
+def is_foreseen(pass_rates: Sequence[float], sigma: float, near: float) -> bool:
+    """MASA's predictive gate: whether the predictions agree that all answers are right, or none.
+
+    Args:
+        pass_rates: predicted, each in [0, 1]; fewer than two never agree.
+        sigma: their standard deviation (of the population) must be below it.
+        near: their mean must be so near to 0 or 1.
+    """
+    if len(pass_rates) < 2:
+        return False
+    mean = fmean(pass_rates)
+    return pstdev(pass_rates) < sigma and min(mean, 1 - mean) <= near
