@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from metascale import meta_rewards
+from metascale.state import Prediction
 from metascale.training.prediction_prompt import prediction_prompt
 from metascale.training.rollouts import Answer, Measured, Message, Run, measured
 from metascale.training.selection import Selection
@@ -128,8 +129,8 @@ def _expert(
     if not kept:
         return [], "no_completion"
     rewards, best = max(kept, key=lambda one: one[0]["notion_reward"])
-    text = to_text(found.pass_rate, found.mean_length, best["notions"])
-    row = {"completion": _said(text), "notion_reward": rewards["notion_reward"]}
+    expert: Prediction = {**best, "pass_rate": found.pass_rate, "length": round(found.mean_length)}
+    row = {"completion": _said(to_text(expert)), "notion_reward": rewards["notion_reward"]}
     return [{**_about(run, found, selection), **row}], None
 
 
@@ -169,7 +170,7 @@ def _ranked(run: Run, found: Measured | None, selection: Selection, removed: Cou
     """What may stand in a pair: ranked by correctness where gold is known, else by reward; predictions by theirs."""
     if selection.what == "predictions":
         scored = [(_meta_rewards(prediction, run, found), prediction) for prediction in run.predictions]
-        return [_Completion(to_text(**p), rewards["meta_reward"], 0, rewards) for rewards, p in scored]
+        return [_Completion(to_text(p), rewards["meta_reward"], 0, rewards) for rewards, p in scored]
     whole = _whole(run, run.answers, selection, removed)
     if found is not None and found.by == "gold":
         return [_Completion(a.text, float(a.correct is True), 0, _of(a)) for a in whole]
@@ -205,7 +206,7 @@ def _said(text: str) -> list[Message]:
     return [{"role": "assistant", "content": text}]
 
 
-def _meta_rewards(prediction: Any, run: Run, found: Measured | None) -> dict[str, Any]:
+def _meta_rewards(prediction: Prediction, run: Run, found: Measured | None) -> dict[str, Any]:
     """The three meta-rewards of a prediction and their mean; null where what they need was not measured."""
     lengths = found.good_lengths if found else None
     three = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean, pstdev
+from statistics import fmean, median, pstdev
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -39,7 +39,7 @@ class Selection(BaseModel):
     max_length: int | None = Field(None, ge=1)
     """The longest answer, in tokens."""
     cutoff: float | None = Field(None, gt=0)
-    """MASA's cut-off: the longest answer, in predicted lengths; a prompt without predictions has none."""
+    """MASA's cut-off: longest answer, in predicted lengths (their median); without predictions there is none."""
     margin: float = Field(0.2, gt=0, le=1)
     """DPO: how much better a chosen completion is than the rejected one. Ours."""
 
@@ -67,7 +67,7 @@ class Selection(BaseModel):
         if self.max_length is not None and length > self.max_length:
             return "max_length"
         predicted = [prediction["length"] for prediction in run.predictions]
-        if self.cutoff is not None and predicted and length > self.cutoff * fmean(predicted):
+        if self.cutoff is not None and predicted and length > self.cutoff * median(predicted):
             return "cutoff"
         return None
 

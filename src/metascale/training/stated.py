@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from metascale.models.json_reply import objects_in
+from metascale.state import Prediction
 
 PAPER_STEPS = 8
 """MASA's prompt asks for the pass rate as a number of right answers out of so many."""
@@ -53,10 +54,9 @@ def read_stated(completion: str) -> Stated | None:
     return _read(found[0])
 
 
-def to_text(pass_rate: float, length: float, notions: Sequence[str]) -> str:
+def to_text(prediction: Prediction) -> str:
     """A prediction as metascale's prompt asks for it."""
-    stated = {"pass_rate": round(pass_rate, 2), "length": round(length), "notions": list(notions)}
-    return json.dumps(stated, ensure_ascii=False)
+    return json.dumps({**prediction, "pass_rate": round(prediction["pass_rate"], 2)}, ensure_ascii=False)
 
 
 def _read(stated: Mapping[str, Any]) -> Stated:
