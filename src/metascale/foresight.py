@@ -68,7 +68,12 @@ def prediction_of(said: Predicted, task: str) -> Prediction:
     named = f" {in_singular(task)} "
     fresh = {in_singular(notion): notion for notion in reversed(said.notions)}
     kept = [notion for key, notion in fresh.items() if key and f" {key} " not in named]
-    return {"pass_rate": said.pass_rate, "length": said.length, "notions": kept[::-1]}
+    return {
+        "analysis": said.analysis,
+        "pass_rate": said.pass_rate,
+        "length": said.length,
+        "notions": kept[::-1],
+    }
 
 
 def foresight_of(predictions: Sequence[Prediction]) -> Foresight:

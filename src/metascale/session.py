@@ -58,7 +58,6 @@ def empty_state() -> State:
         "evolved_at": 0,
         "usage": no_usage(),
         "notes": [],
-        "foresight": None,
         "result": None,
         "remaining_steps": 0,
     }

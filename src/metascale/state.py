@@ -75,6 +75,8 @@ class Rating(TypedDict):
 class Prediction(TypedDict):
     """What the model foresees of its own answers to a task (MASA, arXiv 2510.03259)."""
 
+    analysis: NotRequired[str]
+    """Why; absent where nobody recorded it."""
     pass_rate: float
     """The share of them that will be right, in [0, 1]."""
     length: int

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from typing import cast
 
+from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
+from langchain_core.messages.utils import convert_to_messages
+
+from metascale import prompts
+from metascale.foresight import Predicted
+from metascale.models.metered import with_schema
+from metascale.question import question_text
 from metascale.training.rollouts import Message
 
 
 def prediction_prompt(prompt: Sequence[Message]) -> list[Message]:
-    """To be replaced by the prompt of the node `foresee`."""
-    return [{"role": "system", "content": "Predict."}, *prompt]
+    """What the node `foresee` asks where a server knows no structured output: the schema stands in the system message.
+
+    The fence's tag is made of the task, so that exporting the same runs again gives the same rows.
+    """
+    messages = convert_to_messages([dict(message) for message in prompt])
+    task = question_text(cast("list[AnyMessage]", messages))
+    tag = hashlib.sha256(task.encode()).hexdigest()[:16]
+    request = [SystemMessage(prompts.render("foresee", tag=tag)), HumanMessage(prompts.fence("task", task, tag))]
+    system, asked = with_schema(request, Predicted)
+    return [{"role": "system", "content": system.text}, {"role": "user", "content": asked.text}]

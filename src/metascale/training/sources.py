@@ -17,6 +17,7 @@ from langgraph.types import StateSnapshot
 from metascale.answers import Kind, extract
 from metascale.errors import MetaScaleError, describe
 from metascale.graphs import METHODS
+from metascale.models.simulated import OVERCONFIDENCE
 from metascale.session import AnyGraph, fingerprint_of, state_of
 from metascale.training.rollouts import Answer, Message, Run
 
@@ -97,7 +98,7 @@ class Sources:
         candidates = sorted(state["candidates"], key=lambda candidate: candidate["id"])
         return Run(
             model=str(made_of.get("model") or ""),
-            simulated=made_of.get("model") == "simulated",
+            simulated=made_of.get("model") in OVERCONFIDENCE,
             prompt=[_message(message) for message in asked],
             gold=None,
             answers=[_answer(number, c, None) for c in candidates if c["status"] != "failed"],

@@ -55,8 +55,10 @@ def read_stated(completion: str) -> Stated | None:
 
 
 def to_text(prediction: Prediction) -> str:
-    """A prediction as metascale's prompt asks for it."""
-    return json.dumps({**prediction, "pass_rate": round(prediction["pass_rate"], 2)}, ensure_ascii=False)
+    """A prediction as metascale's prompt asks for it; without its analysis where nobody recorded it."""
+    said = {"pass_rate": round(prediction["pass_rate"], 2), "length": prediction["length"]}
+    why = {"analysis": prediction["analysis"]} if "analysis" in prediction else {}
+    return json.dumps({**why, **said, "notions": prediction["notions"]}, ensure_ascii=False)
 
 
 def _read(stated: Mapping[str, Any]) -> Stated:
