@@ -19,6 +19,7 @@ from metascale.errors import MetaScaleError, describe
 from metascale.graphs import METHODS
 from metascale.models.simulated import OVERCONFIDENCE
 from metascale.session import AnyGraph, fingerprint_of, state_of
+from metascale.state import Foresight, Prediction
 from metascale.training.rollouts import Answer, Message, Run
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Sources:
                 prompt=prompt,
                 gold=gold.answer,
                 answers=[_answer(number, c, gold.right(c, record.get("winner"))) for c in candidates],
-                predictions=_predictions(record.get("foresight")),
+                predictions=_predictions((record.get("foresight") or {}).get("foresight")),
             )
         return None
 
@@ -232,5 +233,5 @@ def _answer(run: int, candidate: Mapping[str, Any], correct: bool | None) -> Ans
     )
 
 
-def _predictions(foresight: Mapping[str, Any] | None) -> Sequence[Any]:
+def _predictions(foresight: Foresight | None) -> Sequence[Prediction]:
     return foresight["predictions"] if foresight else []
