@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, Literal, cast
 
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT
 from langgraph.cache.base import BaseCache
 from langgraph.graph import END, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -30,6 +33,42 @@ Builder = StateGraph[State, MetaScaleSettings, Input, Output]
 
 MAX_CONCURRENCY = 1_024
 """Parallel samples unless the caller's `max_concurrency` says fewer: the batch size is the limit, not the machine."""
+STEP_LIMIT = 10_000_000
+"""Supersteps that a run may take unless its caller says fewer: more than any settings reach, for the budget ends it."""
+
+
+class _Embeddable(CompiledStateGraph[State, MetaScaleSettings, Any, Any]):
+    """A graph that a parent's recursion limit does not cut short; `invoke` and `ainvoke` run through these two."""
+
+    def stream(
+        self,
+        input: Any,  # noqa: A002
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> Iterator[Any]:
+        return super().stream(input, _with_own_limit(config), **options)
+
+    def astream(
+        self,
+        input: Any,  # noqa: A002
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        return super().astream(input, _with_own_limit(config), **options)
+
+
+def _with_own_limit(config: RunnableConfig | None) -> RunnableConfig:
+    """The config with `STEP_LIMIT`, unless whoever started this very run chose a limit.
+
+    A limit that a parent hands down with its callbacks is the parent's own; and 25 beside the other keys of a config is
+    what LangChain fills in, in `batch` for one.
+    """
+    given = config or {}
+    is_handed_down = isinstance(given.get("callbacks"), BaseCallbackManager)
+    is_filled_in = "callbacks" in given and given.get("recursion_limit") == DEFAULT_RECURSION_LIMIT
+    if "recursion_limit" in given and not is_handed_down and not is_filled_in:
+        return given
+    return cast("RunnableConfig", {**given, "recursion_limit": STEP_LIMIT})
 
 
 class Unjudged(TypedDict, total=False):
@@ -115,7 +154,7 @@ def compiled(graph: Builder, name: str, parts: Unjudged | Judged) -> Graph:
     ready = graph.compile(
         checkpointer=parts.get("checkpointer"), store=parts.get("store"), cache=parts.get("cache"), name=name
     )
-    return ready.with_config(max_concurrency=MAX_CONCURRENCY)
+    return _Embeddable(**vars(ready)).with_config(max_concurrency=MAX_CONCURRENCY)
 
 
 def for_studio(create: Callable[[str], Graph]) -> Callable[[], Graph]:

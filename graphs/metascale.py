@@ -23,7 +23,7 @@ from langgraph.types import Checkpointer
 
 from metascale.bandits import Policy
 from metascale.graphs.assembly import Graph, compiled, for_studio, new_graph
-from metascale.models import resolve_model
+from metascale.models import Sampler, resolve_model
 from metascale.nodes import Components, as_node, evolve, finalize, foresee, generate, initialize_pool, score, select_arm
 from metascale.nodes.finalize import Settled, after_finalize
 from metascale.nodes.foresee import Before, before_the_pool
@@ -46,6 +46,7 @@ def create_metascale(
     store: BaseStore | None = None,
     cache: BaseCache[Any] | None = None,
     embeddings: Embeddings | None = None,
+    sampler: Sampler | None = None,
 ) -> Graph:
     """Build the METASCALE graph.
 
@@ -60,6 +61,7 @@ def create_metascale(
         store: keeps the strategy memory, where the setting `memory` names one.
         cache: handed to LangGraph.
         embeddings: compare questions for the strategy memory; by default by hashed words, without a network.
+        sampler: makes of the model, ready for one request, what an answer is drawn through; by default the model.
 
     Returns:
         A compiled graph. Input: `{"messages": [...]}`, ending with the question. Output: the messages with the answer,
@@ -68,7 +70,9 @@ def create_metascale(
     Raises:
         MetaScaleError: the model is unknown, is not named, or cannot be set up.
     """
-    components = Components(resolve_model(model), reward, policy, retriever, settings or MetaScaleSettings())
+    components = Components(
+        resolve_model(model), reward, policy, retriever, settings or MetaScaleSettings(), sampler=sampler
+    )
     components.embeddings = embeddings or components.embeddings
 
     def begin(_: State) -> Before:

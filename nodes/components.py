@@ -13,7 +13,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langgraph.runtime import get_runtime
 
-from metascale.bandits import POLICIES, UCB, Policy, Softmax
+from metascale.bandits import Policy, create_policy
 from metascale.bridge import run_sync
 from metascale.budget import affordable, evolution_due, reached, stop_reason, tokens_of
 from metascale.choice import field_of
@@ -23,7 +23,7 @@ from metascale.errors import SettingError
 from metascale.foresight import allowance
 from metascale.memory import StrategyMemory
 from metascale.methods import ReasoningMethod, catalogue
-from metascale.models import MeteredModel
+from metascale.models import MeteredModel, Sampler
 from metascale.pool import arm_statistics
 from metascale.rewards import Rejudging, Reward, create_reward
 from metascale.settings import MetaScaleSettings
@@ -54,6 +54,7 @@ class Components:
         defaults: the settings of runs that bring none of their own.
         fixed: settings that the method prescribes, whatever a run brings.
         embeddings: embed questions for the strategy memory.
+        sampler: what answers are drawn through; the model itself if none is given.
     """
 
     model: BaseChatModel
@@ -63,6 +64,7 @@ class Components:
     defaults: MetaScaleSettings
     fixed: MetaScaleSettings = field(default_factory=MetaScaleSettings)
     embeddings: Embeddings = field(default_factory=HashedEmbeddings)
+    sampler: Sampler | None = None
     thinker: MeteredModel = field(init=False)
     _rewards: dict[str, Reward] = field(init=False, default_factory=dict)
     _methods: dict[str, ReasoningMethod] = field(init=False, default_factory=dict)
@@ -239,7 +241,11 @@ class Components:
         key = (settings.temperature, settings.max_tokens)
         if key not in self._solvers:
             self._solvers[key] = MeteredModel(
-                self.model, sampling=True, temperature=settings.temperature, max_tokens=settings.max_tokens
+                self.model,
+                sampling=True,
+                temperature=settings.temperature,
+                max_tokens=settings.max_tokens,
+                sampler=self.sampler,
             )
         return self._solvers[key]
 
@@ -256,13 +262,7 @@ class Components:
 
     def chosen_policy(self, settings: MetaScaleSettings) -> Policy:
         """The policy that plans rounds."""
-        if self.policy is not None:
-            return self.policy
-        if settings.policy == "ucb":
-            return UCB(settings.beta)
-        if settings.policy == "softmax":
-            return Softmax(settings.softmax_temperature)
-        return POLICIES[settings.policy]()
+        return self.policy or create_policy(settings)
 
 
 def looks_made(state: State) -> list[float | None]:

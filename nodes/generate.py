@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.models import MeteredModel
+from metascale.models.metered import WHY_EMPTY
 from metascale.nodes.components import Components, Update
 from metascale.settings import MetaScaleSettings
 from metascale.state import Candidate, MetaThought, Sampling, Status
@@ -94,7 +95,7 @@ def _outcome(message: AIMessage) -> Outcome:
     if reason in _CUT:
         return "truncated", text, "the answer was cut at its longest length"
     if not text:
-        return "empty", "", "the answer is empty"
+        return "empty", "", str(about.get(WHY_EMPTY) or "the answer is empty")
     return "ok", text, None
 
 

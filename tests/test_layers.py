@@ -33,7 +33,7 @@ LAYERS = [
     {"rewards"},
     {"nodes"},
     {"graphs"},
-    {"session", "live", "memory_commands", "cli", "evals", "training"},
+    {"session", "live", "memory_commands", "integrations", "cli", "evals", "training"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = {

@@ -9,12 +9,14 @@ from metascale.errors import (
     UnknownNameError,
 )
 from metascale.graphs import create_metascale
+from metascale.integrations import ChatMetaScale, as_node, as_tool
 from metascale.rewards import JudgeReward, Reward, Score, VerifierReward
 from metascale.settings import MetaScaleSettings, Price
 from metascale.state import Candidate, MetaThought, Result
 
 __all__ = [
     "Candidate",
+    "ChatMetaScale",
     "JudgeReward",
     "MetaScaleError",
     "MetaScaleSettings",
@@ -29,5 +31,7 @@ __all__ = [
     "SettingError",
     "UnknownNameError",
     "VerifierReward",
+    "as_node",
+    "as_tool",
     "create_metascale",
 ]

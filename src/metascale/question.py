@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
-from langchain_core.messages import AnyMessage, BaseMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
 
+from metascale import prompts
 from metascale.errors import QuestionError
 
 _SPEAKERS = {"human": "User", "ai": "Assistant", "system": "System", "tool": "Tool"}
@@ -19,7 +21,8 @@ def check_question(messages: Sequence[AnyMessage], longest: int) -> None:
         longest: characters that the whole conversation may have.
 
     Raises:
-        QuestionError: it is empty, does not end with the user or a tool speaking, says nothing, or is too long.
+        QuestionError: it is empty, does not end with the user or a tool speaking, the user says nothing, or it is too
+            long.
     """
     if not messages:
         raise QuestionError("there is no question: the conversation is empty")
@@ -28,7 +31,7 @@ def check_question(messages: Sequence[AnyMessage], longest: int) -> None:
         raise QuestionError(
             f"there is no question: the conversation ends with a message of type {last.type!r}, not with the user's"
         )
-    if not last.text.strip() and not _shows_something(last):
+    if last.type == "human" and not last.text.strip() and not _shows_something(last):
         raise QuestionError("the question is empty")
     length = sum(len(message.text) for message in messages)
     if length > longest:
@@ -52,6 +55,16 @@ def question_text(messages: Sequence[AnyMessage]) -> str:
     return "\n\n".join(f"{_SPEAKERS.get(message.type, message.type)}: {_as_text(message)}" for message in messages)
 
 
+def said(message: BaseMessage) -> str:
+    """A message as text: what it says, then the tools that it calls."""
+    calls = message.tool_calls if isinstance(message, AIMessage) else []
+    shown = [
+        prompts.render("tool_call", tool=call["name"], arguments=json.dumps(call["args"], ensure_ascii=False))
+        for call in calls
+    ]
+    return "\n\n".join(part for part in (message.text.strip(), "\n".join(shown)) if part)
+
+
 def _as_text(message: BaseMessage) -> str:
-    text = message.text.strip()
+    text = said(message)
     return f"{text}\n(with attached material that is not text)".strip() if _shows_something(message) else text

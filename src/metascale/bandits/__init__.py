@@ -11,6 +11,7 @@ from metascale.bandits.successive_halving import SuccessiveHalving
 from metascale.bandits.thompson import Thompson
 from metascale.bandits.ucb import UCB, ucb_scores
 from metascale.bandits.upper_tail import UpperTail
+from metascale.settings import MetaScaleSettings
 
 POLICIES: dict[str, Callable[..., Policy]] = {
     "upper_tail": UpperTail,
@@ -23,6 +24,16 @@ POLICIES: dict[str, Callable[..., Policy]] = {
     "successive_halving": SuccessiveHalving,
 }
 """Every policy by name. Each is a frozen dataclass whose fields all have defaults."""
+
+
+def create_policy(settings: MetaScaleSettings) -> Policy:
+    """The policy that the settings name."""
+    if settings.policy == "ucb":
+        return UCB(settings.beta)
+    if settings.policy == "softmax":
+        return Softmax(settings.softmax_temperature)
+    return POLICIES[settings.policy]()
+
 
 __all__ = [
     "POLICIES",
@@ -37,6 +48,7 @@ __all__ = [
     "SuccessiveHalving",
     "Thompson",
     "UpperTail",
+    "create_policy",
     "mean_rewards",
     "ucb_scores",
 ]

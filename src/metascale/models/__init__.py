@@ -1,7 +1,7 @@
 """Chat models: how a name becomes one, the offline one, and the meter that every request passes."""
 
 from metascale.models.matrix import CorrectnessMatrix
-from metascale.models.metered import MeteredModel, Reading, Reply
+from metascale.models.metered import MeteredModel, Reading, Reply, Sampler
 from metascale.models.recorded import RecordDryError, RecordedChatModel, RecordError
 from metascale.models.resolve import resolve_model
 from metascale.models.simulated import SimulatedChatModel
@@ -14,6 +14,7 @@ __all__ = [
     "RecordError",
     "RecordedChatModel",
     "Reply",
+    "Sampler",
     "SimulatedChatModel",
     "resolve_model",
 ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.runnables import RunnableBinding, RunnableConfig, RunnableSequence
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
 from langgraph.constants import TAG_NOSTREAM
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
@@ -25,6 +25,11 @@ from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, add_usage, no_usage
 
 Form = Literal["json_schema", "function_calling", "prompt"]
+Sampler = Callable[[BaseChatModel], Runnable[Any, AIMessage]]
+"""What a request goes through: given the model as this request needs it (its seed, its temperature), whatever takes the
+messages and gives a message; `lambda model: model.bind(stop=["END"])`, say."""
+WHY_EMPTY = "why_empty"
+"""Key of a message's `response_metadata` by which a sampler says why an empty message is no answer."""
 
 _PASSING = frozenset({408, 409, 425, 429})
 _REJECTED = frozenset({400, 422, 501})
@@ -142,6 +147,7 @@ class MeteredModel:
         sampling: bool = False,
         temperature: float | None = None,
         max_tokens: int | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
         """Wrap `model`, which itself stays as it is.
 
@@ -150,6 +156,7 @@ class MeteredModel:
             sampling: repeated requests must be able to give different answers, so no cache may answer them.
             temperature: sampling temperature, for models that have one; None leaves the model's own.
             max_tokens: longest reply in tokens; None leaves the model's own limit.
+            sampler: what `chat` sends its requests through; None sends them to the model itself.
 
         Raises:
             ModelSetupError: `max_tokens` is given and the model takes no such limit.
@@ -166,6 +173,7 @@ class MeteredModel:
             changes[field] = max_tokens
         self.model = model.model_copy(update=changes)
         self._retries_itself = getattr(model, "max_retries", 0) != 0
+        self._sampler = sampler
         self._options: dict[tuple[Form, type], dict[str, Any] | None] = {}
         self._server = _Server(one_by_one=not _has_field(model, "n"))
 
@@ -184,7 +192,7 @@ class MeteredModel:
         own = getattr(self.model, field) if field is not None else None
         if field is None or (own is not None and own <= max_tokens):
             return self
-        return MeteredModel(self.model, max_tokens=max_tokens)
+        return MeteredModel(self.model, max_tokens=max_tokens, sampler=self._sampler)
 
     @property
     def name(self) -> str:
@@ -226,6 +234,7 @@ class MeteredModel:
         """The replies to one request, of which `count` are wanted, and its bill."""
         usage = no_usage()
         model = self._seeded(settings, place)
+        asked = self._sampler(model) if self._sampler else model
         config: RunnableConfig = {"tags": [TAG_NOSTREAM]}
         if count > 1:
             model = model.model_copy(update={"n": count})
@@ -236,7 +245,7 @@ class MeteredModel:
                     if count > 1:
                         said = await generate(model, messages, config, **options)
                     else:
-                        said = [await invoke(model, list(messages), config, **options)]
+                        said = [await invoke(asked, list(messages), config, **options)]
         except Exception as error:
             usage["cost_usd"] = None
             raise ModelCallError(describe(error), usage=usage, rejected=_status(error) in _REJECTED) from error

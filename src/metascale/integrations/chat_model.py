@@ -1,0 +1,234 @@
+"""A chat model that deliberates: it goes wherever a chat model goes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+from langchain_core.callbacks import (
+    AsyncCallbackManager,
+    AsyncCallbackManagerForLLMRun,
+    CallbackManager,
+    CallbackManagerForLLMRun,
+)
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableLambda
+from langchain_core.tools import BaseTool
+from langgraph.store.base import BaseStore
+from pydantic import Field, PrivateAttr, SkipValidation, model_validator
+
+from metascale.bandits import Policy
+from metascale.errors import ModelSetupError, UnknownNameError
+from metascale.graphs import create_metascale
+from metascale.integrations.tool_calls import CallRules
+from metascale.integrations.whole_messages import WholeMessages, billed, in_chunks, unusable
+from metascale.models import MeteredModel, resolve_model
+from metascale.rewards import Reward
+from metascale.rewards.create import create_reward
+from metascale.settings import MetaScaleSettings
+
+
+class ChatMetaScale(BaseChatModel):
+    """METASCALE as a chat model: every call is a search, and its reply is the best message of the search.
+
+    With bound tools whole messages are sampled and judged, tool calls included; a message whose calls do not fit their
+    schemas, or that calls no tool where it must, is no answer. `usage_metadata` counts every request of the search, and
+    `response_metadata["metascale"]` says the rest of what a graph's `result` says. The requests are traced as children
+    of the call. A stream begins when the search has ended.
+
+    Settings may be given by their names: `ChatMetaScale(model="openai:gpt-4o-mini", budget=8, temperature=0.7)`.
+    """
+
+    model: SkipValidation[BaseChatModel | str | None] = None
+    """Answers, judges and designs meta-thoughts; as in `create_metascale`."""
+    settings: MetaScaleSettings = Field(default_factory=MetaScaleSettings)
+    """How every call searches."""
+    reward: SkipValidation[Reward | None] = None
+    """As in `create_metascale`, like all that follow."""
+    policy: SkipValidation[Policy | None] = None
+    retriever: SkipValidation[BaseRetriever | None] = None
+    store: SkipValidation[BaseStore | None] = None
+    embeddings: SkipValidation[Embeddings | None] = None
+    stop: list[str] | None = None
+    """Texts at which answers end; what a call says of it comes first."""
+    streaming: bool = False
+    """Whether `invoke` gives its answer to callbacks in chunks, too."""
+
+    _model: BaseChatModel = PrivateAttr()
+    _reward: Reward = PrivateAttr()
+    _rules: CallRules = PrivateAttr(default_factory=CallRules)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settings_by_name(cls, values: dict[str, Any]) -> dict[str, Any]:
+        own = {name: value for name, value in values.items() if name in cls.model_fields}
+        named = {name: value for name, value in values.items() if name not in own}
+        for name in named:
+            if name not in MetaScaleSettings.model_fields:
+                raise UnknownNameError("parameter", name, [*cls.model_fields, *MetaScaleSettings.model_fields])
+        settings = MetaScaleSettings.model_validate(own.get("settings") or {})
+        return {**own, "settings": settings.overlaid_by(MetaScaleSettings.model_validate(named))}
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Set up the model and the reward, once for all calls."""
+        super().model_post_init(context)
+        self._model = resolve_model(self.model)
+        self._reward = self.reward or create_reward(self.settings, self._model)
+
+    @property
+    def _llm_type(self) -> str:
+        return "metascale"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model": MeteredModel(self._model).name, "settings": self.settings.model_dump(mode="json")}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
+        return {**params, "ls_provider": "metascale", "ls_model_name": kwargs.get("model") or self._name}
+
+    @property
+    def _name(self) -> str:
+        """What the search goes by: a name that no price list knows, for its requests are billed under their own."""
+        return f"metascale/{MeteredModel(self._model).name}"
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind tools in the form of the model inside, which must take tools; they are for answers alone.
+
+        Raises:
+            NotImplementedError: the model inside takes no tools.
+            ModelSetupError: how it takes them cannot be told.
+        """
+        bound = self._model.bind_tools(tools, tool_choice=tool_choice, **kwargs)
+        if not isinstance(bound, RunnableBinding):
+            raise ModelSetupError(f"{type(self._model).__name__} does not say how it binds tools")
+        ruled = self.model_copy()
+        ruled._rules = CallRules.of(tools, tool_choice)
+        return ruled.bind(**bound.kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        kept: WholeMessages[AIMessage] = WholeMessages()
+        out = self._search(kept, stop, kwargs).invoke({"messages": messages}, _traced_under(run_manager))
+        return self._reply(kept, out)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        kept: WholeMessages[AIMessage] = WholeMessages()
+        out = await self._search(kept, stop, kwargs).ainvoke({"messages": messages}, _traced_under(run_manager))
+        return self._reply(kept, out)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        for chunk in in_chunks(_message(self._generate(messages, stop, run_manager, **kwargs))):
+            yield ChatGenerationChunk(message=chunk)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in in_chunks(_message(await self._agenerate(messages, stop, run_manager, **kwargs))):
+            yield ChatGenerationChunk(message=chunk)
+
+    def _search(
+        self, kept: WholeMessages[AIMessage], stop: list[str] | None, options: dict[str, Any]
+    ) -> Runnable[dict[str, Any], dict[str, Any]]:
+        """The search of one call, whose samples take the call's options.
+
+        It is no subgraph that a parent could resume: a call of a model is over or it is not.
+        """
+        stop = stop or self.stop
+        options = {**options, "stop": stop} if stop else options
+
+        def shown(message: AIMessage) -> AIMessage:
+            flaw = self._rules.flaw(message)
+            return unusable(message, flaw) if flaw else kept.show(message, message)
+
+        def sampler(model: BaseChatModel) -> Runnable[Any, AIMessage]:
+            def draw(asked: list[BaseMessage]) -> AIMessage:
+                return shown(model.invoke(asked, **options))
+
+            async def adraw(asked: list[BaseMessage]) -> AIMessage:
+                return shown(await model.ainvoke(asked, **options))
+
+            return RunnableLambda(draw, afunc=adraw, name="sample")
+
+        graph = create_metascale(
+            self._model,
+            reward=self._reward,
+            policy=self.policy,
+            retriever=self.retriever,
+            settings=self.settings,
+            store=self.store,
+            embeddings=self.embeddings,
+            checkpointer=False,
+            sampler=sampler,
+        )
+
+        def call(given: dict[str, Any]) -> dict[str, Any]:
+            return graph.invoke(given)
+
+        async def acall(given: dict[str, Any]) -> dict[str, Any]:
+            return await graph.ainvoke(given)
+
+        return RunnableLambda(call, afunc=acall, name="deliberate")
+
+    def _reply(self, kept: WholeMessages[AIMessage], out: dict[str, Any]) -> ChatResult:
+        result = out["result"]
+        message = billed(kept.find(result["answer"]) or AIMessage(result["answer"]), result)
+        served = message.response_metadata.get("model_name")
+        message.response_metadata["model_name"] = f"metascale/{served}" if served else self._name
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def _traced_under(call: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None) -> RunnableConfig:
+    """The config of what runs as a child of a model's call; LangChain's managers of such calls make none themselves."""
+    if call is None:
+        return {}
+    kind = AsyncCallbackManager if isinstance(call, AsyncCallbackManagerForLLMRun) else CallbackManager
+    return {
+        "callbacks": kind(
+            handlers=list(call.inheritable_handlers),
+            inheritable_handlers=list(call.inheritable_handlers),
+            parent_run_id=call.run_id,
+            tags=list(call.inheritable_tags),
+            inheritable_tags=list(call.inheritable_tags),
+            metadata=dict(call.inheritable_metadata),
+            inheritable_metadata=dict(call.inheritable_metadata),
+        )
+    }
+
+
+def _message(result: ChatResult) -> AIMessage:
+    message = result.generations[0].message
+    assert isinstance(message, AIMessage)  # noqa: S101
+    return message

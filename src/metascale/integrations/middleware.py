@@ -1,0 +1,241 @@
+"""Middleware for LangChain's agents: their final answers are deliberated."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable, RunnableLambda
+from langgraph.constants import TAG_NOSTREAM
+from langgraph.store.base import BaseStore
+
+from metascale.bandits import Arm, Policy, create_policy
+from metascale.errors import MetaScaleError, describe
+from metascale.graphs import Graph, create_metascale
+from metascale.integrations.whole_messages import WholeMessages, billed, unusable
+from metascale.nodes.fresh_run import FIXED_ARMS
+from metascale.rewards import Reward
+from metascale.rewards.create import create_reward
+from metascale.settings import MetaScaleSettings
+
+try:
+    from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+except ImportError as missing:
+    raise ImportError("MetaScaleMiddleware needs langchain: pip install 'metascale[agents]'") from missing
+
+Handler = Callable[[ModelRequest[Any]], ModelResponse[Any]]
+AsyncHandler = Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+
+
+class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Deliberates an agent's final answers, and lets the turns that call tools pass as they are.
+
+    The agent's model is asked as always. If it calls tools, that is that. If it answers, a search begins whose first
+    sample is this answer, whose other samples are drawn through the agent (its tools, its settings, the middleware
+    further in), and whose winner takes the answer's place. A sample that calls tools instead of answering is no answer.
+    Structured responses are deliberated as well.
+
+    The reply's `usage_metadata` is the bill of the whole search, and `response_metadata["metascale"]` what else is
+    known of it. Nothing but whole replies reaches the message stream: what is being said is not known before it is
+    chosen.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: MetaScaleSettings | None = None,
+        reward: Reward | None = None,
+        policy: Policy | None = None,
+        retriever: BaseRetriever | None = None,
+        store: BaseStore | None = None,
+        embeddings: Embeddings | None = None,
+    ) -> None:
+        """Deliberate with the agent's own model; the arguments are those of `create_metascale`.
+
+        A budget of 1 leaves the agent's answers as they are.
+        """
+        super().__init__()
+        self.settings = settings or MetaScaleSettings()
+        self.reward = reward
+        self.policy = _GivenFirst(policy or create_policy(self.settings))
+        self.retriever = retriever
+        self.store = store
+        self.embeddings = embeddings
+        self._judging: tuple[BaseChatModel, Reward] | None = None
+
+    def wrap_model_call(self, request: ModelRequest[Any], handler: Handler) -> ModelResponse[Any]:
+        """Ask the model once, and search for a better answer if it answers."""
+        first: ModelResponse[Any] = RunnableLambda(handler, name="first_answer").invoke(
+            _unstreamed(request), {"tags": [TAG_NOSTREAM]}
+        )
+        if not self._deliberates(first):
+            return first
+        deliberation = _Deliberation(request, first, handler)
+        try:
+            out = self._graph(request, deliberation).invoke({"messages": deliberation.messages})
+        except MetaScaleError as error:
+            return deliberation.kept_first(error)
+        return deliberation.chosen(out)
+
+    async def awrap_model_call(self, request: ModelRequest[Any], handler: AsyncHandler) -> ModelResponse[Any]:
+        """As `wrap_model_call`."""
+
+        async def ask(asked: ModelRequest[Any]) -> ModelResponse[Any]:
+            return await handler(asked)
+
+        first: ModelResponse[Any] = await RunnableLambda(ask, name="first_answer").ainvoke(
+            _unstreamed(request), {"tags": [TAG_NOSTREAM]}
+        )
+        if not self._deliberates(first):
+            return first
+        deliberation = _Deliberation(request, first, handler)
+        try:
+            out = await self._graph(request, deliberation).ainvoke({"messages": deliberation.messages})
+        except MetaScaleError as error:
+            return deliberation.kept_first(error)
+        return deliberation.chosen(out)
+
+    def _deliberates(self, first: ModelResponse[Any]) -> bool:
+        return self.settings.budget > 1 and _is_answer(first)
+
+    def _graph(self, request: ModelRequest[Any], deliberation: _Deliberation) -> Graph:
+        return create_metascale(
+            request.model,
+            reward=self.reward or self._reward_by(request.model),
+            policy=self.policy,
+            retriever=self.retriever,
+            settings=self.settings,
+            store=self.store,
+            embeddings=self.embeddings,
+            checkpointer=False,
+            sampler=deliberation.sampler,
+        )
+
+    def _reward_by(self, model: BaseChatModel) -> Reward:
+        """The reward that the settings name; made once for each model, as it may load one of its own."""
+        if self._judging is None or self._judging[0] is not model:
+            self._judging = (model, create_reward(self.settings, model))
+        return self._judging[1]
+
+
+@dataclass
+class _Deliberation:
+    """The search for one final answer.
+
+    Attributes:
+        request: what the agent asks.
+        first: the answer that is there.
+        handler: answers requests; a coroutine function where the agent runs asynchronously.
+    """
+
+    request: ModelRequest[Any]
+    first: ModelResponse[Any]
+    handler: Callable[[ModelRequest[Any]], Any]
+    _kept: WholeMessages[ModelResponse[Any]] = field(default_factory=WholeMessages)
+    _given: list[ModelResponse[Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The first answer is to be drawn once."""
+        self._given = [self.first]
+
+    @property
+    def messages(self) -> list[AnyMessage]:
+        """The conversation as the model sees it."""
+        system = self.request.system_message
+        return [*([system] if system else []), *self.request.messages]
+
+    def sampler(self, model: BaseChatModel) -> Runnable[Any, AIMessage]:
+        """Draws answers through the agent."""
+
+        def draw(messages: list[BaseMessage]) -> AIMessage:
+            return self._shown(self._drawn(messages) or self.handler(self._asked(model, messages)))
+
+        async def adraw(messages: list[BaseMessage]) -> AIMessage:
+            return self._shown(self._drawn(messages) or await self.handler(self._asked(model, messages)))
+
+        return RunnableLambda(draw, afunc=adraw, name="sample")
+
+    def chosen(self, out: dict[str, Any]) -> ModelResponse[Any]:
+        """The response that won, with the bill."""
+        result = out["result"]
+        winner = self._kept.find(result["answer"]) or ModelResponse([AIMessage(result["answer"])])
+        return _with_answer(winner, billed(_answer(winner), result))
+
+    def kept_first(self, error: MetaScaleError) -> ModelResponse[Any]:
+        """The first answer, because no search could begin; it says why."""
+        message = _answer(self.first)
+        about = {**message.response_metadata, "metascale": {"notes": [describe(error)]}}
+        return _with_answer(self.first, message.model_copy(update={"response_metadata": about}))
+
+    def _drawn(self, messages: Sequence[BaseMessage]) -> ModelResponse[Any] | None:
+        """The first answer, if this is the very request that it answered and nobody has drawn it yet."""
+        is_same = [m.content for m in messages] == [m.content for m in self.messages]
+        try:
+            return self._given.pop() if is_same else None
+        except IndexError:
+            return None
+
+    def _asked(self, model: BaseChatModel, messages: Sequence[BaseMessage]) -> ModelRequest[Any]:
+        system = messages[0] if isinstance(messages[0], SystemMessage) else None
+        rest: list[Any] = list(messages[1:] if system else messages)
+        return self.request.override(model=model, system_message=system, messages=rest)
+
+    def _shown(self, response: ModelResponse[Any]) -> AIMessage:
+        message = _answer(response)
+        if not _is_answer(response):
+            return unusable(message, "it calls tools instead of answering")
+        if self.first.structured_response is not None and response.structured_response is None:
+            return unusable(message, "it gives no structured response")
+        return self._kept.show(message, response)
+
+
+@dataclass(frozen=True)
+class _GivenFirst:
+    """A policy whose first pull is of the arm without a strategy: under that the first answer was given.
+
+    Attributes:
+        policy: plans the rest.
+    """
+
+    policy: Policy
+
+    def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:
+        """As in `Policy`."""
+        planned = self.policy.plan(arms, size, rng, left=left)
+        if any(arm.pulls for arm in arms):
+            return planned
+        given = FIXED_ARMS.index("no_strategy")
+        others = [arm for arm in planned if arm != given]
+        return [given, *others, *[given] * size][:size]
+
+
+def _unstreamed(request: ModelRequest[Any]) -> ModelRequest[Any]:
+    """The request to a model that answers in one piece: servers report usage with that, and nobody sees chunks."""
+    return request.override(model=request.model.model_copy(update={"disable_streaming": True}))
+
+
+def _place(response: ModelResponse[Any]) -> int:
+    return max(i for i, message in enumerate(response.result) if isinstance(message, AIMessage))
+
+
+def _answer(response: ModelResponse[Any]) -> AIMessage:
+    message = response.result[_place(response)]
+    assert isinstance(message, AIMessage)  # noqa: S101
+    return message
+
+
+def _with_answer(response: ModelResponse[Any], message: AIMessage) -> ModelResponse[Any]:
+    result = list(response.result)
+    result[_place(response)] = message
+    return replace(response, result=result)
+
+
+def _is_answer(response: ModelResponse[Any]) -> bool:
+    """Whether the agent would end with it."""
+    return response.structured_response is not None or not _answer(response).tool_calls

@@ -1,0 +1,69 @@
+"""What bound tools demand of a message: that it calls one where it must, and that its calls fit their schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+from langchain_core.messages import AIMessage
+from langchain_core.tools import BaseTool, tool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BaseModel
+
+from metascale.errors import describe
+
+Check = Callable[[dict[str, Any]], object]
+
+
+@dataclass(frozen=True)
+class CallRules:
+    """The rules for the tool calls of one message.
+
+    Attributes:
+        checks: for each bound tool what raises on arguments that it does not take.
+        forced: whether the message must call a tool.
+    """
+
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    forced: bool = False
+
+    @classmethod
+    def of(cls, tools: Sequence[Any], tool_choice: Any) -> CallRules:
+        """The rules of tools as `bind_tools` takes them."""
+        checks = dict(entry for entry in map(_check, tools) if entry is not None)
+        return cls(checks, tool_choice not in (None, False, "auto", "none"))
+
+    def flaw(self, message: AIMessage) -> str | None:
+        """Why the message is no answer, in one line; None if it is one."""
+        if message.invalid_tool_calls:
+            return f"the arguments of {message.invalid_tool_calls[0]['name']} are no JSON"
+        if self.forced and not message.tool_calls:
+            return "it calls no tool"
+        for call in message.tool_calls:
+            if call["name"] not in self.checks:
+                continue
+            try:
+                self.checks[call["name"]](call["args"])
+            except ValidationError as error:
+                return f"the arguments of {call['name']} do not fit: {error.message}"
+            except ValueError as error:
+                return f"the arguments of {call['name']} do not fit: {describe(error)}"
+        return None
+
+
+def _check(given: Any) -> tuple[str, Check] | None:
+    """A tool's name and what its arguments must pass; None for tools that the provider runs itself."""
+    described = convert_to_openai_tool(given)
+    if "function" not in described:
+        return None
+    name = described["function"]["name"]
+    if callable(given) and not isinstance(given, type | BaseTool):
+        given = tool(given)
+    schema = given.tool_call_schema if isinstance(given, BaseTool) else given
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return name, schema.model_validate
+    if hasattr(schema, "parse_obj"):
+        return name, schema.parse_obj
+    return name, Draft202012Validator(described["function"].get("parameters") or {}).validate
