@@ -1,4 +1,9 @@
-"""A loopback server that speaks OpenAI's chat completions and counts what it serves. The offline model answers."""
+"""A loopback server that speaks OpenAI's chat completions and counts what it serves.
+
+The offline model answers. Where a question comes with tools, simple rules decide: a tool is called if it must be or if
+the user mentions it, once for every quoted text in the question, with arguments that fit its schema; a tool's result is
+answered in words.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import re
 import threading
 import time
 import uuid
@@ -14,14 +20,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from metascale.models import SimulatedChatModel
 from metascale.models.simulated import kind_of_request
 
 Forms = frozenset[str]
 EVERY_FORM: Forms = frozenset({"json_schema", "tools"})
-MESSAGES = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
 
 @dataclass
@@ -93,8 +98,8 @@ class OpenAIServer:
                 headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 status, extra, reply = await self.respond(method, path, body)
-                lines = [f"HTTP/1.1 {status} X", "content-type: application/json", f"content-length: {len(reply)}"]
-                lines += [f"{name}: {value}" for name, value in extra.items()]
+                extra = {"content-type": "application/json", **extra, "content-length": str(len(reply))}
+                lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in extra.items())]
                 writer.write("\r\n".join([*lines, "", ""]).encode() + reply)
                 await writer.drain()
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
@@ -107,7 +112,7 @@ class OpenAIServer:
             return 200, {}, json.dumps([vars(served) for served in self.served]).encode()
         body = json.loads(raw)
         started = time.time()
-        messages = [MESSAGES[m["role"]](m["content"]) for m in body["messages"]]
+        messages = [_read(message) for message in body["messages"]]
         kind = kind_of_request(messages[0].text if body["messages"][0]["role"] == "system" else "")
         number = self.requests[kind]
         self.requests[kind] += 1
@@ -128,29 +133,108 @@ class OpenAIServer:
         assert tokens is not None
         counts = (tokens["input_tokens"], tokens["output_tokens"])
         self.served.append(Served(kind, texts[0], body, started, time.time(), *counts))
-        return 200, {}, json.dumps(_completion(body, texts, fault, counts)).encode()
+        completion = _completion(body, kind, texts, fault, counts)
+        if body.get("stream"):
+            return 200, {"content-type": "text/event-stream"}, _as_stream(body, completion)
+        return 200, {}, json.dumps(completion).encode()
 
 
-def _said(body: dict[str, Any], text: str, fault: Fault) -> dict[str, Any]:
+def _read(message: dict[str, Any]) -> BaseMessage:
+    content = message.get("content") or ""
+    if message["role"] == "tool":
+        return ToolMessage(content, tool_call_id=message["tool_call_id"])
+    kinds: dict[str, Callable[[Any], BaseMessage]] = {
+        "system": SystemMessage,
+        "user": HumanMessage,
+        "assistant": AIMessage,
+    }
+    return kinds[message["role"]](content)
+
+
+def _said(body: dict[str, Any], kind: str, text: str, fault: Fault) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": fault.refusal}
-    if "tools" in body:
-        function = {"name": body["tools"][0]["function"]["name"], "arguments": fault.tool_arguments or text}
-        message |= {"content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
+    functions = _functions(body, kind, text, fault)
+    if functions:
+        calls = [{"id": f"call_{uuid.uuid4().hex}", "type": "function", "function": f} for f in functions]
+        message |= {"content": None, "tool_calls": calls}
+    elif kind == "solve" and "response_format" in body and fault.text is None:
+        schema = body["response_format"]["json_schema"]["schema"]
+        message["content"] = json.dumps(_arguments(schema, _read(body["messages"][-1]).text))
     return message
 
 
-def _completion(body: dict[str, Any], texts: list[str], fault: Fault, tokens: tuple[int, int]) -> dict[str, Any]:
+def _completion(
+    body: dict[str, Any], kind: str, texts: list[str], fault: Fault, tokens: tuple[int, int]
+) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": body["model"],
         "choices": [
-            {"index": index, "message": _said(body, text, fault), "finish_reason": fault.finish_reason}
+            {"index": index, "message": _said(body, kind, text, fault), "finish_reason": fault.finish_reason}
             for index, text in enumerate(texts)
         ],
         "usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)},
     }
+
+
+def _functions(body: dict[str, Any], kind: str, text: str, fault: Fault) -> list[dict[str, str]]:
+    """The function calls of a reply: none, or with arguments that fit."""
+    tools = {tool["function"]["name"]: tool["function"] for tool in body.get("tools", [])}
+    if not tools or (fault.text is not None and fault.tool_arguments is None and kind == "solve"):
+        return []
+    if kind != "solve":
+        return [{"name": next(iter(tools)), "arguments": fault.tool_arguments or text}]
+    asked = _read(body["messages"][-1])
+    choice = body.get("tool_choice", "auto")
+    named = [name for name in tools if asked.type == "human" and _is_mentioned(name, asked.text)]
+    if isinstance(choice, dict):
+        named = [choice["function"]["name"]]
+    elif choice == "required":
+        named = named or list(tools)
+    elif choice == "none":
+        named = []
+    if not named:
+        return []
+    if fault.tool_arguments is not None:
+        return [{"name": named[0], "arguments": fault.tool_arguments}]
+    said = re.findall(r"'([^']+)'", asked.text) or [asked.text]
+    return [{"name": named[0], "arguments": json.dumps(_arguments(tools[named[0]]["parameters"], s))} for s in said]
+
+
+def _is_mentioned(name: str, text: str) -> bool:
+    """Whether a text has a word of a tool's name."""
+    words = set(re.findall(r"[a-z]+", text.lower()))
+    return any(word in words for word in name.lower().split("_") if len(word) > 3)
+
+
+def _arguments(schema: dict[str, Any], text: str) -> dict[str, Any]:
+    """An object that fits a JSON Schema, made of what a text says."""
+    numbers = iter(re.findall(r"\d+", text))
+
+    def value(kind: str | None) -> Any:
+        if kind in {"integer", "number"}:
+            return int(next(numbers, 3))
+        return {"boolean": True, "array": [], "object": {}}.get(kind or "", text)
+
+    return {name: value(one.get("type")) for name, one in schema.get("properties", {}).items()}
+
+
+def _as_stream(body: dict[str, Any], completion: dict[str, Any]) -> bytes:
+    """A completion as server-sent events, word by word; usage only where it is asked for, as OpenAI has it."""
+    choice = completion["choices"][0]
+    message = choice["message"]
+    calls = [{"index": index, **call} for index, call in enumerate(message.get("tool_calls", []))]
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": word} for word in re.findall(r"\s*\S+", message["content"] or "")]
+    deltas += [{"tool_calls": calls}] if calls else []
+    about = {**{key: completion[key] for key in ("id", "created", "model")}, "object": "chat.completion.chunk"}
+    events = [{**about, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    events.append({**about, "choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]})
+    if (body.get("stream_options") or {}).get("include_usage"):
+        events.append({**about, "choices": [], "usage": completion["usage"]})
+    return "".join(f"data: {line}\n\n" for line in [*map(json.dumps, events), "[DONE]"]).encode()
 
 
 @contextlib.contextmanager
