@@ -14,7 +14,7 @@ from langchain_core.callbacks import (
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableLambda
@@ -117,6 +117,33 @@ class ChatMetaScale(BaseChatModel):
         ruled._rules = CallRules.of(tools, tool_choice)
         return ruled.bind(**bound.kwargs)
 
+    def stream(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        """The reply in pieces, once the search has ended."""
+        yield from in_chunks(self.invoke(input, config, stop=stop, **{**kwargs, "stream": True}))
+
+    async def astream(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """As `stream`."""
+        for chunk in in_chunks(await self.ainvoke(input, config, stop=stop, **{**kwargs, "stream": True})):
+            yield chunk
+
+    def _should_stream(self, **_: Any) -> bool:
+        """Never: `_generate` alone is told of the run that a search's requests belong to, and gives chunks itself."""
+        return False
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -124,9 +151,11 @@ class ChatMetaScale(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        kept: WholeMessages[AIMessage] = WholeMessages()
-        out = self._search(kept, stop, kwargs).invoke({"messages": messages}, _traced_under(run_manager))
-        return self._reply(kept, out)
+        message = self._reply(messages, stop, run_manager, **kwargs)
+        if run_manager and super()._should_stream(async_api=False, run_manager=run_manager, **kwargs):
+            for chunk in in_chunks(message):
+                run_manager.on_llm_new_token(chunk.text, chunk=ChatGenerationChunk(message=chunk))
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
     async def _agenerate(
         self,
@@ -135,9 +164,11 @@ class ChatMetaScale(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        kept: WholeMessages[AIMessage] = WholeMessages()
-        out = await self._search(kept, stop, kwargs).ainvoke({"messages": messages}, _traced_under(run_manager))
-        return self._reply(kept, out)
+        message = await self._areply(messages, stop, run_manager, **kwargs)
+        if run_manager and super()._should_stream(async_api=True, run_manager=run_manager, **kwargs):
+            for chunk in in_chunks(message):
+                await run_manager.on_llm_new_token(chunk.text, chunk=ChatGenerationChunk(message=chunk))
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _stream(
         self,
@@ -146,7 +177,7 @@ class ChatMetaScale(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        for chunk in in_chunks(_message(self._generate(messages, stop, run_manager, **kwargs))):
+        for chunk in in_chunks(self._reply(messages, stop, run_manager, **kwargs)):
             yield ChatGenerationChunk(message=chunk)
 
     async def _astream(
@@ -156,8 +187,30 @@ class ChatMetaScale(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in in_chunks(_message(await self._agenerate(messages, stop, run_manager, **kwargs))):
+        for chunk in in_chunks(await self._areply(messages, stop, run_manager, **kwargs)):
             yield ChatGenerationChunk(message=chunk)
+
+    def _reply(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        run_manager: CallbackManagerForLLMRun | None,
+        **options: Any,
+    ) -> AIMessage:
+        kept: WholeMessages[AIMessage] = WholeMessages()
+        search = self._search(kept, stop, options)
+        return self._chosen(kept, search.invoke({"messages": messages}, _traced_under(run_manager)))
+
+    async def _areply(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        run_manager: AsyncCallbackManagerForLLMRun | None,
+        **options: Any,
+    ) -> AIMessage:
+        kept: WholeMessages[AIMessage] = WholeMessages()
+        search = self._search(kept, stop, options)
+        return self._chosen(kept, await search.ainvoke({"messages": messages}, _traced_under(run_manager)))
 
     def _search(
         self, kept: WholeMessages[AIMessage], stop: list[str] | None, options: dict[str, Any]
@@ -167,6 +220,7 @@ class ChatMetaScale(BaseChatModel):
         It is no subgraph that a parent could resume: a call of a model is over or it is not.
         """
         stop = stop or self.stop
+        options = {name: value for name, value in options.items() if name != "stream"}
         options = {**options, "stop": stop} if stop else options
 
         def shown(message: AIMessage) -> AIMessage:
@@ -202,12 +256,12 @@ class ChatMetaScale(BaseChatModel):
 
         return RunnableLambda(call, afunc=acall, name="deliberate")
 
-    def _reply(self, kept: WholeMessages[AIMessage], out: dict[str, Any]) -> ChatResult:
+    def _chosen(self, kept: WholeMessages[AIMessage], out: dict[str, Any]) -> AIMessage:
         result = out["result"]
-        message = billed(kept.find(result["answer"]) or AIMessage(result["answer"]), result)
+        message = billed(kept.find(result["answer"]) or out["messages"][-1], result)
         served = message.response_metadata.get("model_name")
         message.response_metadata["model_name"] = f"metascale/{served}" if served else self._name
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return message
 
 
 def _traced_under(call: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None) -> RunnableConfig:
@@ -226,9 +280,3 @@ def _traced_under(call: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
             inheritable_metadata=dict(call.inheritable_metadata),
         )
     }
-
-
-def _message(result: ChatResult) -> AIMessage:
-    message = result.generations[0].message
-    assert isinstance(message, AIMessage)  # noqa: S101
-    return message

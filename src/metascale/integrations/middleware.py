@@ -164,7 +164,7 @@ class _Deliberation:
     def chosen(self, out: dict[str, Any]) -> ModelResponse[Any]:
         """The response that won, with the bill."""
         result = out["result"]
-        winner = self._kept.find(result["answer"]) or ModelResponse([AIMessage(result["answer"])])
+        winner = self._kept.find(result["answer"]) or ModelResponse([out["messages"][-1]])
         return _with_answer(winner, billed(_answer(winner), result))
 
     def kept_first(self, error: MetaScaleError) -> ModelResponse[Any]:

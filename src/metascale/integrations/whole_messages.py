@@ -61,7 +61,7 @@ def billed(message: AIMessage, result: Result) -> AIMessage:
 
 
 def in_chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
-    """A whole message as a stream: its text word by word, then all the rest."""
+    """A whole message as a stream: its text word by word, then all the rest; content in blocks comes in one piece."""
     text = message.content if isinstance(message.content, str) else None
     for word in re.findall(r"\s*\S+|\s+$", text or ""):
         yield AIMessageChunk(content=word, id=message.id)
