@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
@@ -213,6 +214,7 @@ async def test_in_somebody_elses_node_only_the_answer_is_streamed_and_saved() ->
     events = [e async for e in graph.astream({"messages": [HumanMessage("Why?")]}, thread, stream_mode="messages")]
     assert {about["langgraph_node"] for _, about in events} == {"chat"}
     assert len({message.id for message, _ in events}) == 1
+    assert len(events) > 1, "in pieces"
     text = "".join(message.text for message, _ in events)
     state = (await graph.aget_state(thread)).values
     assert set(state) == {"messages"}
@@ -351,6 +353,25 @@ async def test_whole_messages_are_sampled_and_their_tool_calls_come_back(start_s
     judged = server.served[-1].body["messages"][1]["content"]
     assert "Assistant: (calls the tool get_weather with" in judged
     assert "Tool: Sunny in Bern." in judged
+
+
+async def test_an_agent_may_be_built_on_it(start_server: ServerFactory) -> None:
+    server = start_server()
+    agent: Any = create_agent(deliberating(server), [get_weather])
+    question = {"messages": [HumanMessage("What is the weather in 'Ulm'?")]}
+    for out in (agent.invoke(question), await agent.ainvoke(question)):
+        assert set(out) == {"messages"}
+        assert [m.type for m in out["messages"]] == ["human", "ai", "tool", "ai"]
+        assert [m.text for m in out["messages"] if m.type == "tool"] == ["Sunny in Ulm."]
+    assert server.count("solve") == 4 * BUDGET
+
+
+async def test_events_of_a_chain_hold_the_reply_of_the_call_itself() -> None:
+    chain = ChatPromptTemplate.from_template("{question}") | scripted(sensible) | StrOutputParser()
+    events = [e async for e in chain.astream_events({"question": "Why?"}, version="v2")]
+    streams = [e for e in events if e["event"] == "on_chat_model_stream" and e["name"] == "ChatMetaScale"]
+    (end,) = [e for e in events if e["event"] == "on_chat_model_end" and e["name"] == "ChatMetaScale"]
+    assert "".join(e["data"]["chunk"].text for e in streams) == end["data"]["output"].text
 
 
 def test_the_judge_chooses_between_calling_and_answering() -> None:

@@ -122,6 +122,13 @@ async def test_the_parents_stream_reaches_into_the_search(parent: Parent, given:
     assert any(mode == "custom" and namespace[0].startswith("think:") for namespace, mode, _ in events if namespace)
 
 
+@both_forms
+def test_the_parents_drawing_reaches_into_the_search(parent: Parent, given: Any) -> None:  # noqa: ARG001
+    drawn = parent(graph_on(ScriptedModel(write=sensible))).get_graph(xray=True).draw_mermaid()
+    assert "select_arm" in drawn
+    assert "budget left" in drawn
+
+
 def test_runs_inside_chains_lambdas_and_batches_are_not_cut_short() -> None:
     graph = graph_on(ScriptedModel(write=sensible))
     inside = RunnableLambda(graph.invoke)
