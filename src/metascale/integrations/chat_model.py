@@ -44,16 +44,16 @@ class ChatMetaScale(BaseChatModel):
     Settings may be given by their names: `ChatMetaScale(model="openai:gpt-4o-mini", budget=8, temperature=0.7)`.
     """
 
-    model: SkipValidation[BaseChatModel | str | None] = None
+    model: BaseChatModel | str | None = None
     """Answers, judges and designs meta-thoughts; as in `create_metascale`."""
     settings: MetaScaleSettings = Field(default_factory=MetaScaleSettings)
     """How every call searches."""
     reward: SkipValidation[Reward | None] = None
     """As in `create_metascale`, like all that follow."""
     policy: SkipValidation[Policy | None] = None
-    retriever: SkipValidation[BaseRetriever | None] = None
-    store: SkipValidation[BaseStore | None] = None
-    embeddings: SkipValidation[Embeddings | None] = None
+    retriever: BaseRetriever | None = None
+    store: BaseStore | None = None
+    embeddings: Embeddings | None = None
     stop: list[str] | None = None
     """Texts at which answers end; what a call says of it comes first."""
     streaming: bool = False
