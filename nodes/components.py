@@ -11,6 +11,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
+from langgraph.config import get_config
 from langgraph.runtime import get_runtime
 
 from metascale.bandits import Policy, create_policy
@@ -37,6 +38,8 @@ MIN_SYNTHESISED = 2
 """Answers that a synthesis needs at the least."""
 SYNTHESIS = "synthesis"
 """Id of the meta-thought under which the synthesis is written."""
+_CHECKPOINTER = "__pregel_checkpointer"
+"""Where LangGraph keeps a task's checkpointer; it has no public way to ask."""
 
 Update = dict[str, Any]
 Node = Callable[[Any, "Components"], Coroutine[Any, Any, Update]]
@@ -93,6 +96,36 @@ class Components:
                 raise SettingError(f"the setting {name!r} belongs to the graph and cannot be changed by a run")
         return chosen.overlaid_by(self.fixed)
 
+    def check_resumable(self) -> None:
+        """Make sure that a run that is to ask people can be resumed with their answers.
+
+        Raises:
+            SettingError: there is no checkpointer, neither the graph's own nor a parent's.
+        """
+        settings = self.settings()
+        wanted = [name for name in ("review_pool", "ask_for_budget") if getattr(settings, name)]
+        if wanted and not get_config()["configurable"].get(_CHECKPOINTER):
+            raise SettingError(
+                f"the setting {wanted[0]!r} needs a checkpointer: create_metascale(..., checkpointer=...)"
+            )
+
+    def limits(self, state: State) -> MetaScaleSettings:
+        """The settings of the current run, with the budget that it has by now.
+
+        That is more by what was granted; or else less by what was foreseen, as far as the answers bear that out.
+        """
+        settings = self.settings()
+        if state["granted"]:
+            return settings.model_copy(update={"budget": settings.budget + state["granted"]})
+        budget = allowance(
+            state.get("foresight"),
+            [candidate for candidate in state["candidates"] if candidate["meta_thought"] != SYNTHESIS],
+            budget=settings.budget,
+            samples=state["usage"]["samples"],
+            several_arms=len(state["pool"]) > 1,
+        )
+        return settings if budget == settings.budget else settings.model_copy(update={"budget": budget})
+
     @property
     def rated_methods(self) -> dict[str, ReasoningMethod]:
         """The reasoning methods that the current run rates, by name."""
@@ -127,21 +160,9 @@ class Components:
             self._rewards[settings.reward] = create_reward(settings, self.thinker)
         return self._rewards[settings.reward]
 
-    def foreseen_settings(self, state: State) -> MetaScaleSettings:
-        """The settings with what is left of the budget by what was foreseen, and what the answers make of that."""
-        settings = self.settings()
-        budget = allowance(
-            state.get("foresight"),
-            [candidate for candidate in state["candidates"] if candidate["meta_thought"] != SYNTHESIS],
-            budget=settings.budget,
-            samples=state["usage"]["samples"],
-            several_arms=len(state["pool"]) > 1,
-        )
-        return settings if budget == settings.budget else settings.model_copy(update={"budget": budget})
-
     def samples_left(self, state: State, *, beside: int = 0) -> int:
         """Samples that the limits still pay for in the search, and so many other requests beside them."""
-        settings = self.foreseen_settings(state)
+        settings = self.limits(state)
         judge = self._reward_named(settings)
         scored = sum(candidate["reward"] is not None for candidate in state["candidates"])
         return affordable(
@@ -157,7 +178,7 @@ class Components:
 
         A synthesis takes the last place in the budget: it ends the search, and is no evidence of how that went.
         """
-        settings = self.foreseen_settings(state)
+        settings = self.limits(state)
         reason = stop_reason(
             settings,
             state["usage"],
@@ -174,9 +195,14 @@ class Components:
             return "foreseen" if foresight["outlook"] == "easy" else "hopeless"
         return reason
 
+    def is_budget_all_that_ends_it(self, state: State) -> bool:
+        """Whether the search would go on if it were granted one more sample."""
+        is_spent = self.stop_reason(state) == "budget"
+        return is_spent and self.stop_reason({**state, "granted": state["granted"] + 1}) is None
+
     def looks_left(self, state: State) -> int:
         """Second looks that the settings and limits still pay for; 0 where the reward has no second opinion to give."""
-        settings = self.foreseen_settings(state)
+        settings = self.limits(state)
         if not isinstance(self.judge, Rejudging) or _gave_up(state, settings) or _is_exhausted(state, settings):
             return 0
         left = self._looks_allowed(settings) - len(looks_made(state))
@@ -186,7 +212,7 @@ class Components:
 
     def synthesis_due(self, state: State) -> bool:
         """Whether the finalists are to be made into one more answer now."""
-        settings = self.foreseen_settings(state)
+        settings = self.limits(state)
         scored = sum(candidate["reward"] is not None for candidate in state["candidates"])
         is_wanted = self._kept_for_synthesis(state, settings) > 0
         return is_wanted and scored >= MIN_SYNTHESISED and not _is_exhausted(state, settings)
@@ -229,7 +255,7 @@ class Components:
     def evolution_due(self, state: State) -> bool:
         """Whether the pool evolves before the next round, which must still be paid for."""
         return evolution_due(
-            self.settings(),
+            self.limits(state),
             arm_statistics(state["pool"], state["candidates"]),
             rounds=state["round"],
             evolved_at=state["evolved_at"],
@@ -283,7 +309,7 @@ def _is_exhausted(state: State, settings: MetaScaleSettings) -> bool:
 
 
 def _is_synthesised(state: State) -> bool:
-    return any(thought["id"] == SYNTHESIS for thought in state["pool"])
+    return any(c["meta_thought"] == SYNTHESIS for c in state["candidates"] if c["id"] >= state["reopened_at"])
 
 
 def as_node(node: Node, components: Components) -> RunnableLambda[Any, Update]:

@@ -6,13 +6,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from langgraph.config import get_stream_writer
+
 from metascale.choice import field_of
 from metascale.confirmation import next_looks
+from metascale.events import Looked, verdicts
 from metascale.nodes.components import Components, Update, looks_made
 from metascale.question import question_text
 from metascale.rewards import Rejudging
 from metascale.rewards.base import guarded, in_range
-from metascale.state import Candidate, Look, State
+from metascale.state import Candidate, Look, State, merge_by_id
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
 
@@ -30,7 +33,10 @@ async def confirm(state: State, components: Components, finalists: Sequence[Cand
     """Judge finalists once more, all at once."""
     started = time.time()
     updates, usage = await look_again(finalists, state, components)
-    return {"candidates": updates, "usage": add_usage(usage, working_since(started))}
+    usage = add_usage(usage, working_since(started))
+    seen = verdicts(merge_by_id(state["candidates"], [updates]), [update["id"] for update in updates])
+    get_stream_writer()(Looked(event="looked", verdicts=seen, usage=usage))
+    return {"candidates": updates, "usage": usage}
 
 
 async def look_again(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 
 from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.config import get_stream_writer
 
 from metascale import prompts
 from metascale.errors import ModelCallError
+from metascale.events import Evolved
 from metascale.evolution import OPERATORS, by_front, by_ucb, choose_operator, retirable, room
 from metascale.nodes.components import Components, Update
 from metascale.pool import Draft, Drafts, admit, arm_statistics
@@ -60,9 +62,13 @@ async def evolve(state: State, components: Components) -> Update:
             note = "an evolution gave only near-duplicates"
     excess = sum(not member.retired for member in members) + len(children) - settings.max_pool
     leaving: list[MetaThought] = [{**pool[index], "retired": True} for index in retirable(members)[: max(0, excess)]]
+    usage = add_usage(usage, working_since(started))
+    get_stream_writer()(
+        Evolved(event="evolved", children=children, retired=[thought["id"] for thought in leaving], usage=usage)
+    )
     return {
         "pool": [*leaving, *children],
         "evolved_at": state["round"],
-        "usage": add_usage(usage, working_since(started)),
+        "usage": usage,
         "notes": [] if children else [note],
     }

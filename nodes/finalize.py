@@ -6,9 +6,11 @@ from collections import Counter
 from typing import Literal
 
 from langchain_core.messages import AIMessage
+from langgraph.config import get_stream_writer
 
 from metascale.choice import choose, rivals
 from metascale.errors import NoAnswerError
+from metascale.events import Chosen
 from metascale.foresight import consistency
 from metascale.nodes.components import Components, Update, looks_made
 from metascale.nodes.confirm import confirm, to_look_at
@@ -46,6 +48,7 @@ async def finalize(state: State, components: Components) -> Update:
             return await confirm(state, components, finalists)
     result = conclude(state, reason, components.settings())
     result["notes"] += await remember(state, result, components)
+    get_stream_writer()(Chosen(event="chosen", result=result))
     return {"messages": [AIMessage(result["answer"])], "result": result}
 
 

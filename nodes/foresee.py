@@ -6,8 +6,10 @@ import time
 from typing import Literal
 
 from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.config import get_stream_writer
 
 from metascale import prompts
+from metascale.events import Foreseen
 from metascale.foresight import Predicted, foresight_of, prediction_of
 from metascale.nodes.components import Components, Update
 from metascale.nodes.fresh_run import fresh_run
@@ -37,6 +39,7 @@ async def foresee(state: State, components: Components) -> Update:
     """
     started = time.time()
     settings = components.settings()
+    components.check_resumable()
     check_question(state["messages"], settings.max_question_chars)
     wanted = _affordable(settings)
     if wanted == 0:
@@ -53,12 +56,10 @@ async def foresee(state: State, components: Components) -> Update:
     if found.problems:
         what = f"{len(found.problems)} of {wanted} predictions failed" if predictions else "nothing was foreseen"
         notes.append(f"{what}: {found.problems[0]}")
-    return fresh_run(
-        [],
-        add_usage(found.usage, working_since(started)),
-        notes,
-        foresight_of(predictions) if predictions else None,
-    )
+    foresight = foresight_of(predictions) if predictions else None
+    update = fresh_run([], add_usage(found.usage, working_since(started)), notes, foresight)
+    get_stream_writer()(Foreseen(event="foreseen", foresight=foresight))
+    return update
 
 
 def _affordable(settings: MetaScaleSettings) -> int:

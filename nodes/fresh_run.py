@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from langgraph.config import get_stream_writer
 from langgraph.types import Overwrite
 
 from metascale import prompts
+from metascale.events import PoolMade
 from metascale.nodes.components import Update
 from metascale.refinement import REFINEMENT
 from metascale.state import Foresight, MetaThought
@@ -18,7 +20,8 @@ FIXED_ARMS = ("chain_of_thought", "no_strategy")
 def fresh_run(
     pool: Sequence[MetaThought], usage: Usage, notes: Sequence[str] = (), foresight: Foresight | None = None
 ) -> Update:
-    """The update that starts a run on `pool`, with what was spent to make it, and what was foreseen of it."""
+    """The update that starts a run on `pool`, with what was spent to make it and what was foreseen; told as it starts."""
+    tell_pool(pool, usage)
     return {
         "foresight": foresight,
         "pool": Overwrite(list(pool)),
@@ -27,9 +30,16 @@ def fresh_run(
         "round": 0,
         "evolved_at": 0,
         "usage": Overwrite(usage),
+        "granted": Overwrite(0),
+        "reopened_at": 0,
         "notes": Overwrite(list(dict.fromkeys(notes))),
         "result": None,
     }
+
+
+def tell_pool(pool: Sequence[MetaThought], usage: Usage) -> None:
+    """Stream the pool, and what was spent to make it."""
+    get_stream_writer()(PoolMade(event="pool", pool=list(pool), usage=usage))
 
 
 def hint_arm(notions: str) -> MetaThought:

@@ -6,9 +6,11 @@ import time
 from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
+from langgraph.config import get_stream_writer
 
 from metascale import prompts
 from metascale.errors import ModelCallError
+from metascale.events import Sampled
 from metascale.models import MeteredModel
 from metascale.models.metered import WHY_EMPTY
 from metascale.nodes.components import Components, Update
@@ -28,7 +30,9 @@ async def generate(state: Sampling, components: Components) -> Update:
     """Draw one sample. A request that fails becomes a failed candidate with its error, and costs no budget."""
     started = time.time()
     candidate, usage = await draw(state, _asked(state), components)
-    return {"candidates": [candidate], "usage": add_usage(usage, working_since(started))}
+    usage = add_usage(usage, working_since(started))
+    get_stream_writer()(Sampled(event="sampled", candidate=candidate, usage=usage))
+    return {"candidates": [candidate], "usage": usage}
 
 
 def _asked(state: Sampling) -> list[AnyMessage]:

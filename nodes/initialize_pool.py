@@ -16,7 +16,7 @@ from metascale.foresight import hint
 from metascale.head_start import head_start
 from metascale.meta_reasoning import beliefs as beliefs_of
 from metascale.nodes.components import Components, Update
-from metascale.nodes.fresh_run import FIXED_ARMS, fixed_arm, fresh_run, hint_arm, refinement_arm
+from metascale.nodes.fresh_run import FIXED_ARMS, fixed_arm, fresh_run, hint_arm, refinement_arm, tell_pool
 from metascale.nodes.rate_methods import ask_ratings, method_arm
 from metascale.nodes.remember import believed, recall
 from metascale.pool import Draft, Drafts, admit, interleave
@@ -30,7 +30,7 @@ Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]
 
 
 async def initialize_pool(state: State, components: Components) -> Update:
-    """Begin a fresh run: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
+    """Begin a fresh run, unless `foresee` has: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
 
     A strategy memory adds those that did well on similar tasks, and what is believed of all; so do reasoning methods
     that the model rates, at most as many as half of the free places. Notions that were foreseen take the last place.
@@ -40,14 +40,16 @@ async def initialize_pool(state: State, components: Components) -> Update:
 
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
+        SettingError: the run is to ask people, and has no checkpointer.
     """
     started = time.time()
     settings = components.settings()
+    components.check_resumable()
     check_question(state["messages"], settings.max_question_chars)
     pool = [fixed_arm(name) for name in FIXED_ARMS]
     foresight = state.get("foresight") if settings.foresee else None
-    notes: list[str] = list(state["notes"]) if settings.foresee else []
-    usage = state["usage"] if settings.foresee else no_usage()
+    notes: list[str] = []
+    usage = no_usage()
     has_hint = bool(hint(foresight)) and min(settings.budget, settings.pool_size) > len(pool)
     size = settings.pool_size - has_hint
     task = question_text(state["messages"])
@@ -83,7 +85,11 @@ async def initialize_pool(state: State, components: Components) -> Update:
         pool.append(refinement_arm())
     rated_beliefs = beliefs_of(ratings, components.rated_methods)
     believed_pool = believed(pool, head_start(settings.head_start), beliefs, rated_beliefs)
-    return fresh_run(believed_pool, add_usage(usage, working_since(started)), notes, foresight)
+    usage = add_usage(usage, working_since(started))
+    if not settings.foresee:
+        return fresh_run(believed_pool, usage, notes)
+    tell_pool(believed_pool, usage)
+    return {"pool": believed_pool, "usage": usage, "notes": notes}
 
 
 def _builtin_drafts() -> list[tuple[Draft, Origin]]:

@@ -12,10 +12,10 @@ from metascale.errors import ModelCallError
 from metascale.meta_reasoning import Ratings, usable
 from metascale.methods import ReasoningMethod
 from metascale.nodes.components import Components, Update
-from metascale.nodes.fresh_run import fixed_arm, fresh_run
+from metascale.nodes.fresh_run import fixed_arm, fresh_run, tell_pool
 from metascale.question import check_question, question_text
 from metascale.state import MetaThought, Rating, State
-from metascale.usage import Usage, add_usage, working_since
+from metascale.usage import Usage, add_usage, no_usage, working_since
 
 
 class MetaReasoningState(State):
@@ -42,9 +42,10 @@ async def rate_methods(state: State, components: Components) -> Update:
 
 async def apply_method(state: MetaReasoningState, components: Components) -> Update:
     """Make the best-rated method the arm of this run; without ratings it is plain chain of thought."""
-    if not state["ratings"]:
-        return {"pool": [fixed_arm("chain_of_thought")]}
-    return {"pool": [method_arm(components.rated_methods[state["ratings"][0]["method"]])]}
+    best = state["ratings"][0]["method"] if state["ratings"] else None
+    arm = method_arm(components.rated_methods[best]) if best else fixed_arm("chain_of_thought")
+    tell_pool([arm], no_usage())
+    return {"pool": [arm]}
 
 
 async def ask_ratings(

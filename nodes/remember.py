@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metascale.errors import describe
-from metascale.memory import records_of, worth_keeping
+from metascale.memory import key_of_run, records_of, worth_keeping
 from metascale.nodes.components import Components
 from metascale.pool import arm_statistics
 from metascale.question import question_text
@@ -53,15 +53,26 @@ async def remember(state: State, result: Result, components: Components) -> list
         return []
     members = arm_statistics(state["pool"], state["candidates"])
     records, names = records_of(state["pool"], members)
-    winner = result["meta_thought"]
+    kept = worth_keeping(state["pool"], members)
     try:
-        await memory.remember(
-            question_text(state["messages"]),
-            records,
-            names=names,
-            winner=key_of(winner["mindset"], winner["strategy"]),
-            kept=worth_keeping(state["pool"], members),
-        )
+        await memory.remember(question_text(state["messages"]), records, names=names, winner=_winner(result), kept=kept)
     except Exception as error:  # noqa: BLE001  the answer is there, whatever the user's store does
         return [f"nothing was remembered: {describe(error)}"]
     return []
+
+
+async def unremember(state: State, result: Result, components: Components) -> list[str]:
+    """Take back what a finished run left that now goes on; returns what went wrong, for the notes."""
+    memory = components.memory
+    if memory is None:
+        return []
+    records, _ = records_of(state["pool"], arm_statistics(state["pool"], state["candidates"]))
+    try:
+        await memory.forget(key_of_run(question_text(state["messages"]), records, _winner(result)))
+    except Exception as error:  # noqa: BLE001  as above
+        return [f"the run is remembered twice: {describe(error)}"]
+    return []
+
+
+def _winner(result: Result) -> str:
+    return key_of(result["meta_thought"]["mindset"], result["meta_thought"]["strategy"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langgraph.config import get_stream_writer
@@ -12,6 +12,7 @@ from langgraph.config import get_stream_writer
 from metascale.answers import extract
 from metascale.budget import has_reached
 from metascale.errors import describe
+from metascale.events import Scored, verdicts
 from metascale.nodes.components import TARGET_LOOKS, Components, Update
 from metascale.nodes.confirm import look_again
 from metascale.pool import arm_statistics
@@ -44,23 +45,27 @@ async def score(state: State, components: Components) -> Update:
     if reached is not None and looks:
         confirmed, bill = await look_again([reached] * looks, after, components)
         updates, usage = [*updates, *confirmed], add_usage(usage, bill)
-    _tell(merge_by_id(state["candidates"], [updates]), state)
-    return {"candidates": updates, "usage": add_usage(usage, working_since(started))}
+    usage = add_usage(usage, working_since(started))
+    tell(updates, usage, state)
+    return {"candidates": updates, "usage": usage}
 
 
-def _tell(candidates: Sequence[Candidate], state: State) -> None:
-    """Report the round to whoever streams custom events."""
+def tell(updates: Sequence[Mapping[str, Any]], usage: Usage, state: State) -> None:
+    """Stream what the scores of a round are and what they let one expect."""
+    candidates = merge_by_id(state["candidates"], [updates])
     rewards = [c["reward"] for c in candidates if c["reward"] is not None]
     arms = arm_statistics(state["pool"], candidates)
     expected = expected_progress(arms)
     get_stream_writer()(
-        {
-            "event": "progress",
-            "round": state["round"],
-            "best_reward": max(rewards, default=None),
-            "expected": expected if math.isfinite(expected) else None,
-            "regret": regret(arms),
-        }
+        Scored(
+            event="scored",
+            round=state["round"],
+            verdicts=verdicts(candidates, [update["id"] for update in updates]),
+            best_reward=max(rewards, default=None),
+            expected=expected if math.isfinite(expected) else None,
+            regret=regret(arms),
+            usage=usage,
+        )
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from langgraph.config import get_stream_writer
 from langgraph.types import Send
 
 from metascale.bandits.base import untried
+from metascale.events import Pulled
 from metascale.foresight import first_look, length_limit
 from metascale.nodes.components import Components, Update
 from metascale.pool import arm_statistics
@@ -43,6 +45,7 @@ async def select_arm(state: State, components: Components) -> Update:
         {"id": first + i, "meta_thought": name, "refines": next(answers) if name == REFINEMENT else None}
         for i, name in enumerate(chosen)
     ]
+    get_stream_writer()(Pulled(event="pulled", round=number, pulls=pulls, left=left - len(pulls)))
     return {"round": number, "plan": pulls}
 
 

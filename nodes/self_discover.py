@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.nodes.components import Components, Update
-from metascale.nodes.fresh_run import fixed_arm, fresh_run
+from metascale.nodes.fresh_run import fixed_arm, fresh_run, tell_pool
 from metascale.question import check_question, question_text
 from metascale.state import MetaThought, State
-from metascale.usage import Usage, add_usage, working_since
+from metascale.usage import Usage, add_usage, no_usage, working_since
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -65,17 +65,16 @@ async def adapt_modules(state: SelfDiscoverState, components: Components) -> Upd
     if not state["modules"]:
         return {"modules": []}
     found, usage, notes = await _ask(state, components, "adapt", Modules)
-    return {
-        "modules": found.modules if found else [],
-        "usage": add_usage(usage, working_since(started)),
-        "notes": notes,
-    }
+    usage = add_usage(usage, working_since(started))
+    tell_pool([], usage)
+    return {"modules": found.modules if found else [], "usage": usage, "notes": notes}
 
 
 async def compose_plan(state: SelfDiscoverState, components: Components) -> Update:
     """Make one plan of the modules: the arm of this run. Where a step failed, it is plain chain of thought."""
     started = time.time()
     if not state["modules"]:
+        tell_pool([fixed_arm("chain_of_thought")], no_usage())
         return {"pool": [fixed_arm("chain_of_thought")]}
     found, usage, notes = await _ask(state, components, "compose", Plan)
     discovered: MetaThought = {
@@ -86,11 +85,10 @@ async def compose_plan(state: SelfDiscoverState, components: Components) -> Upda
         "parents": [],
         "generation": 0,
     }
-    return {
-        "pool": [discovered if found else fixed_arm("chain_of_thought")],
-        "usage": add_usage(usage, working_since(started)),
-        "notes": notes,
-    }
+    pool = [discovered if found else fixed_arm("chain_of_thought")]
+    usage = add_usage(usage, working_since(started))
+    tell_pool(pool, usage)
+    return {"pool": pool, "usage": usage, "notes": notes}
 
 
 async def _ask(

@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 
 from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.config import get_stream_writer
 
 from metascale import prompts
 from metascale.choice import choose, field_of
+from metascale.events import Sampled
 from metascale.nodes.components import SYNTHESIS, Components, Update
+from metascale.nodes.fresh_run import tell_pool
 from metascale.nodes.generate import draw
-from metascale.nodes.score import scored
+from metascale.nodes.score import scored, tell
 from metascale.question import question_text
 from metascale.state import MetaThought, Sampling, State, merge_by_id
-from metascale.usage import add_usage, working_since
+from metascale.usage import add_usage, no_usage, working_since
 
 SHOWN = 3
 """Finalists that are synthesised. Ours."""
@@ -49,11 +52,16 @@ async def synthesize(state: State, components: Components) -> Update:
         "refined": None,
     }
     candidate, usage = await draw(sampling, sampling["messages"], components)
+    after: State = {**state, "pool": merge_by_id(state["pool"], [[thought]]), "round": number}
+    tell_pool(after["pool"], no_usage())
+    get_stream_writer()(Sampled(event="sampled", candidate=candidate, usage=usage))
     answered = [candidate] if candidate["status"] != "failed" else []
     updates, judged = await scored(answered, state, components)
+    judged = add_usage(judged, working_since(started))
+    tell(updates, judged, {**after, "candidates": merge_by_id(state["candidates"], [[candidate]])})
     return {
         "pool": [thought],
         "round": number,
         "candidates": merge_by_id([candidate], [updates]),
-        "usage": add_usage(add_usage(usage, judged), working_since(started)),
+        "usage": add_usage(usage, judged),
     }

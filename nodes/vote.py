@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from langchain_core.messages import AIMessage
+from langgraph.config import get_stream_writer
 
+from metascale.events import Chosen
 from metascale.nodes.components import Components, Update
 from metascale.nodes.finalize import conclude
 from metascale.state import Candidate, State
@@ -30,6 +32,7 @@ async def vote(state: State, components: Components) -> Update:
     ended: State = {**state, "candidates": voted, "notes": [*state["notes"], *notes]}
     settings = components.settings().model_copy(update={"confirm": 0})
     result = conclude(ended, components.stop_reason(state) or "step_limit", settings)
+    get_stream_writer()(Chosen(event="chosen", result=result))
     return {
         "messages": [AIMessage(result["answer"])],
         "candidates": [{"id": c["id"], "reward": c["reward"]} for c in voted if c["reward"] is not None],

@@ -12,7 +12,7 @@ LAYERS = [
         *{"data", "prompts", "errors", "usage", "seeds", "bridge"},
         *{"answers", "reliability", "embeddings", "methods", "meta_rewards"},
     },
-    {"settings", "state", "question"},
+    {"settings", "state", "question", "events"},
     {
         "bandits",
         "models",
@@ -21,6 +21,7 @@ LAYERS = [
         "meta_reasoning",
         "head_start",
         "memory",
+        "interrupts",
         "choice",
         "confirmation",
         "stopping",
@@ -33,7 +34,7 @@ LAYERS = [
     {"rewards"},
     {"nodes"},
     {"graphs"},
-    {"session", "live", "memory_commands", "integrations", "cli", "evals", "training"},
+    {"session", "live", "dialogue", "memory_commands", "integrations", "cli", "evals", "training"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = {

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from metascale import MetaScaleSettings, create_metascale
+from metascale.events import Event, follow
 from metascale.session import empty_state, fold
 from tests.conftest import QUESTION, ServerFactory, ask
 from tests.openai_server import Fault, OpenAIServer
@@ -99,6 +100,28 @@ def test_state_is_plain_data(tmp_path: Path) -> None:
         values = graph.get_state(THREAD).values
     del values["messages"]
     assert json.loads(json.dumps(values, allow_nan=False)) == values
+
+
+def test_followed_events_equal_the_state() -> None:
+    graph = create_metascale(
+        "simulated",
+        settings=MetaScaleSettings(budget=32, evolution="always", max_pool=12, synthesize=True, seed=3),
+        checkpointer=InMemorySaver(),
+    )
+    state = empty_state()
+    for event in graph.stream(ask(), THREAD, stream_mode="custom"):
+        state = follow(state, cast("Event", event))
+    values = graph.get_state(THREAD).values
+    state["candidates"].sort(key=lambda candidate: candidate["id"])
+    assert any(candidate["looks"] for candidate in values["candidates"])
+    assert any(thought.get("retired") for thought in values["pool"])
+    unseen = ("memo", "wording")
+    for seen, held in zip(state["candidates"], values["candidates"], strict=True):
+        assert {k: v for k, v in seen.items() if k not in unseen} == {k: v for k, v in held.items() if k not in unseen}
+    for key in ("samples", "calls", "input_tokens", "output_tokens"):
+        assert state["usage"][key] == values["usage"][key]  # type: ignore[literal-required]
+    for key in ("pool", "result"):
+        assert state[key] == values[key]  # type: ignore[literal-required]
 
 
 def test_folded_updates_equal_the_state() -> None:

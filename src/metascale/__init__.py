@@ -6,32 +6,41 @@ from metascale.errors import (
     NoAnswerError,
     QuestionError,
     SettingError,
+    ThreadError,
     UnknownNameError,
 )
+from metascale.events import Event
 from metascale.graphs import create_metascale
 from metascale.integrations import ChatMetaScale, as_node, as_tool
+from metascale.interrupts import BudgetQuestion, PoolEdits, PoolQuestion, grant
 from metascale.rewards import JudgeReward, Reward, Score, VerifierReward
 from metascale.settings import MetaScaleSettings, Price
 from metascale.state import Candidate, MetaThought, Result
 
 __all__ = [
+    "BudgetQuestion",
     "Candidate",
     "ChatMetaScale",
+    "Event",
     "JudgeReward",
     "MetaScaleError",
     "MetaScaleSettings",
     "MetaThought",
     "ModelSetupError",
     "NoAnswerError",
+    "PoolEdits",
+    "PoolQuestion",
     "Price",
     "QuestionError",
     "Result",
     "Reward",
     "Score",
     "SettingError",
+    "ThreadError",
     "UnknownNameError",
     "VerifierReward",
     "as_node",
     "as_tool",
     "create_metascale",
+    "grant",
 ]

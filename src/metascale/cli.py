@@ -21,17 +21,27 @@ from rich.live import Live
 from rich.table import Table
 
 from metascale.bridge import run_sync
+from metascale.dialogue import Dialogue, pool_table
 from metascale.embeddings import EMBEDDINGS
-from metascale.errors import MetaScaleError, ModelSetupError, QuestionError, SettingError, UnknownNameError, describe
+from metascale.errors import (
+    MetaScaleError,
+    ModelSetupError,
+    QuestionError,
+    SettingError,
+    ThreadError,
+    UnknownNameError,
+    describe,
+)
 from metascale.graphs import METHODS, Method
-from metascale.live import view
+from metascale.interrupts import AnswerError
+from metascale.live import view, write_svg
 from metascale.memory_commands import DEFAULT_NAME, memory_app, open_memory
 from metascale.models import MeteredModel, resolve_model
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
 from metascale.pool import arm_statistics
 from metascale.rewards import JudgeReward, Reward, create_reward
 from metascale.rewards.rubric import Rubric, RubricError
-from metascale.session import Ended, Session, ThreadError, empty_state
+from metascale.session import Ended, Question, Session, WaitingError
 from metascale.settings import MetaScaleSettings, PolicyName, RewardName
 from metascale.state import State
 from metascale.training.command import export_command
@@ -42,7 +52,7 @@ if TYPE_CHECKING:
     from metascale.evals.judge_rubric import Improvement
     from metascale.evals.judge_trial import Trial
 
-FAILED, WRONG_USAGE = 1, 2
+FAILED, WRONG_USAGE, WAITING = 1, 2, 3
 ONLY_THREAD = "run"
 PRESETS = {"paper": MetaScaleSettings.paper}
 PRESET_HELP = "paper: its pool, UCB, evolution and choice by single scores."
@@ -101,29 +111,42 @@ def solve(
         Path | None, typer.Option(help="SQLite file of a strategy memory: learn from its runs, and add this one.")
     ] = None,
     memory_name: Annotated[str, typer.Option(help="Which memory in --memory: of a user, of a project.")] = DEFAULT_NAME,
+    review_pool: Annotated[
+        bool, typer.Option("--review-pool", help="Look at the meta-thoughts, and edit them, before any sample.")
+    ] = False,
+    pool: Annotated[
+        Path | None, typer.Option(help='The review, as JSON: "accept", or what to drop, change and add.')
+    ] = None,
+    ask_for_budget: Annotated[
+        bool, typer.Option("--ask-for-budget", help="Ask for more samples once the budget is spent.")
+    ] = False,
+    more: Annotated[
+        int | None, typer.Option(help="Grant so many more samples to the run in --db, finished or asking for them.")
+    ] = None,
+    svg: Annotated[Path | None, typer.Option(help="Draw the final view of the search into this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notices.")] = False,
 ) -> None:
     """Answer one question. The answer goes to standard output, everything else to standard error.
 
-    Exit codes: 0 answered, 1 the run failed, 2 wrong usage. Ctrl-C ends a run with the best answer so far.
+    Exit codes: 0 answered, 1 the run failed, 2 wrong usage, 3 the run waits in --db for an answer. Ctrl-C ends a run
+    with the best answer so far.
     """
     console = Console(stderr=True)
     try:
         given = {"budget": budget, "batch_size": batch_size, "policy": policy, "reward": reward, "seed": seed}
         given |= {"memory": memory_name if memory is not None else None, "foresee": foresee or None}
+        given |= {"review_pool": review_pool or pool is not None or None, "ask_for_budget": ask_for_budget or None}
         settings = _settings(_preset(preset), given, setting or [])
-        chosen = _method(method)
-        _check_method(method, settings, memory)
-        if chosen.one_pass:
+        if _method(method).one_pass:
             settings = settings.model_copy(update={"budget": 1})
-        if not chosen.judged and (judge_model is not None or reward is not None):
-            raise UsageError(f"method {method!r} scores nothing, so it takes no --judge-model and no --reward")
+        _check_method(method, settings, judged=judge_model is not None or reward is not None, memory=memory, more=more)
         if (db is None) != (thread is None):
             raise UsageError("--db and --thread go together")
-        for file in (db, memory):
-            if file is not None:
-                _check_database(file)
+        at_terminal = console.is_terminal and sys.stdin.isatty() and question != "-"
+        _check_answers(settings, db, pool, more, at_terminal=at_terminal)
+        dialogue = Dialogue(settings, console if at_terminal else None, pool=_review(pool), more=more)
+        _check_databases(db, memory)
         name, simulated_by_default = model_or_simulation(model)
         if simulated_by_default and not quiet:
             console.print(SIMULATION_NOTICE, style="yellow", soft_wrap=True)
@@ -136,8 +159,11 @@ def solve(
                 place=(db, thread),
                 memory=memory,
                 console=console if console.is_terminal and not quiet else None,
+                dialogue=dialogue,
+                more=more,
             )
         )
+        _draw_view(ended.state, settings, name, svg)
     except (
         UsageError,
         UnknownNameError,
@@ -145,12 +171,16 @@ def solve(
         ModelSetupError,
         SettingError,
         ThreadError,
+        AnswerError,
         ValidationError,
     ) as error:
         _fail(console, error, WRONG_USAGE)
     except sqlite3.Error as error:
         names = " or ".join(repr(str(file)) for file in (db, memory) if file is not None)
         _fail(console, UsageError(f"the database {names} cannot be used: {error}"), WRONG_USAGE)
+    except WaitingError as error:
+        _report_question(error.question, console, as_json=as_json, quiet=quiet)
+        _fail(console, error, WAITING)
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
         _fail(console, error, FAILED)
     else:
@@ -677,14 +707,6 @@ def _preset(name: str | None) -> dict[str, Any]:
     return PRESETS[name]().model_dump(exclude_unset=True)
 
 
-def _check_method(method: str, settings: MetaScaleSettings, memory: Path | None) -> None:
-    """Make sure that the method can do what the settings ask for."""
-    if settings.memory is not None and (memory is None or method != "metascale"):
-        raise UsageError("a strategy memory needs --memory FILE and the method 'metascale'")
-    if settings.foresee and method != "metascale":
-        raise UsageError(f"method {method!r} foresees nothing: --foresee goes with the method 'metascale'")
-
-
 def _settings(preset: dict[str, Any], given: dict[str, Any], others: list[str]) -> MetaScaleSettings:
     """The settings that the command line names, over those of the preset."""
     named = {name: value for name, value in given.items() if value is not None}
@@ -711,15 +733,55 @@ def _named_values(given: list[str]) -> dict[str, Any]:
     return values
 
 
-def _check_database(path: Path) -> None:
-    """Make sure that a database can be opened and written.
+def _check_method(
+    method: str, settings: MetaScaleSettings, *, judged: bool, memory: Path | None, more: int | None
+) -> None:
+    """Make sure that the method knows what it is asked for."""
+    if settings.memory is not None and (memory is None or method != "metascale"):
+        raise UsageError("a strategy memory needs --memory FILE and the method 'metascale'")
+    if settings.foresee and method != "metascale":
+        raise UsageError(f"method {method!r} foresees nothing: --foresee goes with the method 'metascale'")
+    if judged and not METHODS[method].judged:
+        raise UsageError(f"method {method!r} scores nothing, so it takes no --judge-model and no --reward")
+    if method != "metascale" and (settings.review_pool or settings.ask_for_budget or more is not None):
+        raise UsageError("only the method 'metascale' has its pool reviewed and its budget extended")
+
+
+def _check_answers(
+    settings: MetaScaleSettings, db: Path | None, pool: Path | None, more: int | None, *, at_terminal: bool
+) -> None:
+    """Make sure that whatever the run will ask can be answered, now or later."""
+    if db is not None:
+        return
+    if more is not None:
+        raise UsageError("--more goes with --db and --thread, where the run is that it continues")
+    waits = {"--review-pool": settings.review_pool and pool is None, "--ask-for-budget": settings.ask_for_budget}
+    for name, is_wanted in waits.items():
+        if is_wanted and not at_terminal:
+            raise UsageError(f"{name} needs a terminal to ask at, or --db and --thread to wait in")
+
+
+def _review(file: Path | None) -> Any:
+    """The answer about the pool that a file holds; None without a file."""
+    if file is None:
+        return None
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--pool: the file cannot be read: {describe(error)}") from error
+
+
+def _check_databases(*paths: Path | None) -> None:
+    """Make sure that databases can be opened and written.
 
     Raises:
-        sqlite3.Error: it cannot.
+        sqlite3.Error: one cannot.
     """
-    with closing(sqlite3.connect(path, isolation_level=None)) as database:
-        database.execute("begin immediate")
-        database.execute("rollback")
+    for path in paths:
+        if path is not None:
+            with closing(sqlite3.connect(path, isolation_level=None)) as database:
+                database.execute("begin immediate")
+                database.execute("rollback")
 
 
 def _question(text: str) -> str:
@@ -742,6 +804,8 @@ async def _solve(
     place: tuple[Path | None, str | None],
     memory: Path | None,
     console: Console | None,
+    dialogue: Dialogue,
+    more: int | None,
 ) -> Ended:
     name, judge_name, base_url = models
     db, thread = place
@@ -763,13 +827,13 @@ async def _solve(
         graph = METHODS[method].create(model, **parts, checkpointer=checkpointer)
         session = Session(graph, settings, thread or ONLY_THREAD, method=method, model=name, judge_model=judge_name)
         live = stack.enter_context(Live(console=console, refresh_per_second=8)) if console else None
+        dialogue.live = live
 
         def watch(state: State) -> None:
             if live is not None:
                 live.update(view(state, settings))
 
-        watch(empty_state())
-        return await session.solve(question, watch)
+        return await session.solve(question, watch, dialogue, more=more)
 
 
 def _report(ended: Ended, console: Console, *, as_json: bool, quiet: bool) -> None:
@@ -783,6 +847,20 @@ def _report(ended: Ended, console: Console, *, as_json: bool, quiet: bool) -> No
         sys.stdout.write(json.dumps(_as_json(ended), ensure_ascii=False) + "\n")
     else:
         typer.echo(result["answer"])
+
+
+def _report_question(question: Question, console: Console, *, as_json: bool, quiet: bool) -> None:
+    """Show what a run asks that nobody is there to answer."""
+    if as_json:
+        sys.stdout.write(json.dumps({"waits_for": question}, ensure_ascii=False) + "\n")
+    elif question["asks"] == "review_pool" and not quiet:
+        console.print(pool_table(question["pool"]))
+
+
+def _draw_view(state: State, settings: MetaScaleSettings, model: str, file: Path | None) -> None:
+    if file is not None:
+        what = "SIMULATION: no language model was asked" if model == "simulated" else model
+        write_svg(state, settings, f"metascale solve ({what})", file)
 
 
 def _as_json(ended: Ended) -> dict[str, Any]:

@@ -34,6 +34,10 @@ class SettingError(MetaScaleError, ValueError):
     """A setting cannot be changed here."""
 
 
+class ThreadError(MetaScaleError, ValueError):
+    """A thread cannot be continued as asked."""
+
+
 class ModelSetupError(MetaScaleError):
     """A model cannot be built: no key, a missing package, no model named."""
 

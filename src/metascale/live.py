@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Group
+import io
+from pathlib import Path
+
+from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -10,9 +13,9 @@ from rich.text import Text
 from metascale.choice import ranking
 from metascale.pool import arm_statistics
 from metascale.settings import MetaScaleSettings
-from metascale.state import MetaThought, State
+from metascale.state import MetaThought, Origin, State
 
-_ORIGINS = {
+ORIGINS: dict[Origin, str] = {
     "fixed": "fixed",
     "self_composed": "self-composed",
     "retrieved": "retrieved",
@@ -20,6 +23,7 @@ _ORIGINS = {
     "method": "method",
     "remembered": "remembered",
     "foreseen": "foreseen",
+    "human": "yours",
     "evolved": "evolved",
     "refinement": "refinement",
     "synthesis": "synthesis",
@@ -60,7 +64,7 @@ def _arms(state: State) -> Table:
         table.add_row(
             thought["id"],
             Text(label(thought)),
-            _ORIGINS[thought["origin"]],
+            ORIGINS[thought["origin"]],
             str(thought["generation"]),
             str(arm.pulls),
             f"{sum(rewards) / len(rewards):.2f}" if rewards else "-",
@@ -76,7 +80,7 @@ def _spent(state: State, settings: MetaScaleSettings) -> Text:
     failed = sum(c["status"] == "failed" for c in state["candidates"])
     trouble = f" · {failed} failed" if failed else ""
     return Text(
-        f"samples {usage['samples']}/{settings.budget} · calls {usage['calls']} · "
+        f"samples {usage['samples']}/{settings.budget + state['granted']} · calls {usage['calls']} · "
         f"tokens {usage['input_tokens']:,} in, {usage['output_tokens']:,} out · "
         f"{usage['seconds']:.1f} s{cost}{trouble}"
     )
@@ -87,7 +91,22 @@ def _best(state: State) -> list[Panel]:
     if not ranked:
         return []
     best = ranked[0]
-    lines = best["text"].splitlines()
-    shown = "\n".join(lines[-6:])
-    reward = "not scored" if best["reward"] is None else f"reward {best['reward']:.2f}"
-    return [Panel(Text(shown), title=f"best so far: {reward}, under {best['meta_thought']}", title_align="left")]
+    return [best_panel(best["text"], best["reward"], best["meta_thought"])]
+
+
+def best_panel(text: str, reward: float | None, meta_thought: str) -> Panel:
+    """The end of the best answer so far."""
+    shown = "\n".join(text.splitlines()[-6:])
+    worth = "not scored" if reward is None else f"reward {reward:.2f}"
+    return Panel(Text(shown), title=f"best so far: {worth}, under {meta_thought}", title_align="left")
+
+
+def write_svg(state: State, settings: MetaScaleSettings, title: str, file: Path) -> None:
+    """Draw the view as an SVG image, 110 columns wide.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
+    console.print(view(state, settings))
+    console.save_svg(str(file), title=title)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from statistics import fmean, pvariance
 from typing import Any, ParamSpec, TypeVar
@@ -176,10 +176,8 @@ class StrategyMemory:
             winner=winner,
             kept=list(kept),
         )
-        value = run.model_dump(mode="json")
-        content = json.dumps([question, value["records"], winner], sort_keys=True)
-        key = hashlib.sha256(content.encode()).hexdigest()[:32]
-        await _either(self.store.put, self.store.aput, self.namespace, key, value)
+        key = key_of_run(question, records, winner)
+        await _either(self.store.put, self.store.aput, self.namespace, key, run.model_dump(mode="json"))
         for old in list(await self.runs())[: -self.most]:
             await self.forget(old)
 
@@ -252,6 +250,12 @@ def worth_keeping(pool: Sequence[MetaThought], members: Sequence[Member]) -> lis
             if advantage > 0:
                 kept.append(Kept(thought["mindset"], thought["strategy"], advantage, count))
     return sorted(kept, key=lambda one: -one.advantage)[:MOST_KEPT]
+
+
+def key_of_run(question: str, records: Mapping[str, Record], winner: str | None) -> str:
+    """The key of a run in a memory, by what it found."""
+    earned = {key: asdict(record) for key, record in records.items()}
+    return hashlib.sha256(json.dumps([question, earned, winner], sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _read(value: Mapping[str, Any]) -> Remembered | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -105,7 +106,7 @@ def admit(
         operator: what bred them; None for the first pool.
     """
     texts = [f"{thought['mindset']}\n{thought['strategy']}" for thought in pool]
-    born = sum(thought["origin"] != "fixed" for thought in pool)
+    born = max(sum(thought["origin"] != "fixed" for thought in pool), highest_number(pool))
     admitted: list[MetaThought] = []
     for draft, origin in drafts:
         if len(admitted) == at_most:
@@ -126,6 +127,11 @@ def admit(
             thought["operator"] = operator
         admitted.append(thought)
     return admitted
+
+
+def highest_number(pool: Sequence[MetaThought]) -> int:
+    """The highest k among the ids `mk` of the pool; 0 where there is none."""
+    return max((int(t["id"][1:]) for t in pool if re.fullmatch(r"m\d+", t["id"])), default=0)
 
 
 def interleave(*sources: Sequence[tuple[Draft, Origin]]) -> list[tuple[Draft, Origin]]:

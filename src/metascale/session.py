@@ -12,10 +12,12 @@ from typing import Any, cast
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Overwrite, StateSnapshot
+from langgraph.types import Command, Overwrite, StateSnapshot
 
 from metascale.choice import ranking
-from metascale.errors import MetaScaleError, NoAnswerError
+from metascale.errors import MetaScaleError, NoAnswerError, ThreadError
+from metascale.events import Event, follow
+from metascale.interrupts import BudgetQuestion, PoolQuestion, grant
 from metascale.nodes.finalize import conclude
 from metascale.settings import MetaScaleSettings
 from metascale.state import Result, State, add_notes, merge_by_id
@@ -23,12 +25,29 @@ from metascale.usage import add_usage, no_usage
 
 AnyGraph = CompiledStateGraph[Any, Any, Any, Any]
 Watcher = Callable[[State], None]
+Question = PoolQuestion | BudgetQuestion
+Answerer = Callable[[Question], Any]
+"""Answers a run's question with JSON; raises `WaitingError` where nobody is there to ask."""
 
 _FINGERPRINT = "metascale"
 
 
-class ThreadError(MetaScaleError, ValueError):
-    """A thread holds an unfinished run that is not the one asked for."""
+class WaitingError(MetaScaleError):
+    """The run waits for an answer, and its thread keeps it until there is one.
+
+    Attributes:
+        question: what it asks.
+    """
+
+    def __init__(self, message: str, question: Question) -> None:
+        """Keep the question beside the message."""
+        super().__init__(message)
+        self.question = question
+
+
+def nobody(question: Question) -> Any:
+    """Answers no question."""
+    raise WaitingError("the run waits for an answer", question)
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,8 @@ def empty_state() -> State:
         "round": 0,
         "evolved_at": 0,
         "usage": no_usage(),
+        "granted": 0,
+        "reopened_at": 0,
         "notes": [],
         "result": None,
         "remaining_steps": 0,
@@ -76,11 +97,22 @@ def fold(state: State, updates: dict[str, Any]) -> State:
                 merged[key] = merge_by_id(merged[key], [value])
             elif key == "usage":
                 merged[key] = add_usage(merged[key], value)
+            elif key == "granted":
+                merged[key] += value
             elif key == "notes":
                 merged[key] = add_notes(merged[key], value)
             elif key != "messages":
                 merged[key] = value
     return cast("State", merged)
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """Where a stretch of a run stopped: at its end, at a question, or because somebody interrupted it."""
+
+    state: State
+    question: Question | None = None
+    interrupted: bool = False
 
 
 class Session:
@@ -103,36 +135,56 @@ class Session:
             "metadata": {_FINGERPRINT: json.dumps(self.fingerprint)},
         }
 
-    async def solve(self, question: str, watch: Watcher) -> Ended:
-        """Answer the question, or continue to answer it where an interrupted run stopped.
+    async def solve(
+        self, question: str, watch: Watcher, answer: Answerer = nobody, *, more: int | None = None
+    ) -> Ended:
+        """Answer the question, or continue to answer it where the thread's run stopped.
 
-        The first Ctrl-C ends the run with the best answer so far.
+        The first Ctrl-C ends the run with the best answer so far; so it does while a question is open.
 
         Args:
             question: what is asked.
             watch: called with the state after every change.
+            answer: answers what the run asks of people.
+            more: samples to grant to the thread's finished run. A run that goes on with earlier ones gets no others.
 
         Raises:
-            ThreadError: the thread's unfinished run asks something else, or was started with other settings.
+            ThreadError: the thread's unfinished run asks something else, or was started with other settings; or there
+                is no run that could be granted samples.
+            WaitingError: the run asked something, and nobody answered.
             NoAnswerError: no sample succeeded.
         """
         state = empty_state()
-        begin: HumanMessage | None = HumanMessage(question)
+        given: Any = {"messages": [HumanMessage(question)]}
         snapshot = await self.graph.aget_state(self._config)
-        if snapshot.values:
-            values = state_of(snapshot)
-            asked = next((message for message in reversed(values["messages"]) if message.type == "human"), None)
-            same_question = asked is not None and asked.text == question
-            if not snapshot.tasks:
-                if same_question and values["result"] is not None and not self._changes(snapshot):
-                    return Ended(values, values["result"], stored=True)
+        values = state_of(snapshot)
+        asked = next((message for message in reversed(values["messages"]) if message.type == "human"), None)
+        same_question = asked is not None and asked.text == question
+        if snapshot.tasks:
+            self._check(snapshot, same_question=same_question)
+            if more is not None and not values["granted"] and not self._settings.ask_for_budget:
+                raise ThreadError(f"thread {self.thread!r} has not finished; continue it before it is granted more")
+            if snapshot.tasks[0].name == "finalize" and not ranking(values["candidates"]):
+                given = {"messages": [HumanMessage(question, id=asked.id if asked else None)]}
             else:
-                self._check(snapshot, same_question=same_question)
-                if snapshot.tasks[0].name == "finalize" and not ranking(values["candidates"]):
-                    begin = HumanMessage(question, id=asked.id if asked else None)
-                else:
-                    state, begin = state_of(await self.graph.aget_state(snapshot.config)), None
-        work = asyncio.ensure_future(self._run(state, begin, watch))
+                state, given = state_of(await self.graph.agetstate_of(snapshot.config)), None
+        elif more is not None and (values["result"] is not None or not self._settings.ask_for_budget):
+            self._check_finished(snapshot, same_question=same_question)
+            state, given = values, grant(more)
+        elif same_question and values["result"] is not None and not self._changes(snapshot):
+            return Ended(values, values["result"], stored=True)
+        while True:
+            stop = await self._until_it_stops(state, given, watch)
+            state = stop.state
+            if stop.question is None:
+                return self._ended(state, interrupted=stop.interrupted)
+            try:
+                given = Command(resume=answer(stop.question))
+            except KeyboardInterrupt:
+                return self._ended(state, interrupted=True)
+
+    async def _until_it_stops(self, state: State, given: Any, watch: Watcher) -> _Stop:
+        work = asyncio.ensure_future(self._run(state, given, watch))
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self._interrupt, work)
         try:
@@ -140,26 +192,30 @@ class Session:
         finally:
             loop.remove_signal_handler(signal.SIGINT)
 
-    def _interrupt(self, work: asyncio.Future[Ended]) -> None:
+    def _interrupt(self, work: asyncio.Future[_Stop]) -> None:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         work.cancel()
 
-    async def _run(self, state: State, begin: HumanMessage | None, watch: Watcher) -> Ended:
-        given = None if begin is None else {"messages": [begin]}
+    async def _run(self, state: State, given: Any, watch: Watcher) -> _Stop:
         try:
-            async for updates in self.graph.astream(given, self._config, stream_mode="updates", durability="sync"):
-                state = fold(state, cast("dict[str, Any]", updates))
+            watch(state)
+            async for event in self.graph.astream(given, self._config, stream_mode="custom", durability="sync"):
+                state = follow(state, cast("Event", event))
                 watch(state)
         except asyncio.CancelledError:
-            state = state_of(await self.graph.aget_state(self._config))
-            try:
-                return Ended(state, conclude(state, "interrupted", self._settings))
-            except NoAnswerError as error:
-                raise NoAnswerError("interrupted before the first answer") from error
-        final = state_of(await self.graph.aget_state(self._config))
-        if final["result"] is None:
-            raise NoAnswerError("the run ended without a result")
-        return Ended(final, final["result"])
+            return _Stop(state_of(await self.graph.agetstate_of(self._config)), interrupted=True)
+        snapshot = await self.graph.agetstate_of(self._config)
+        return _Stop(state_of(snapshot), snapshot.interrupts[0].value if snapshot.interrupts else None)
+
+    def _ended(self, state: State, *, interrupted: bool) -> Ended:
+        if not interrupted:
+            if state["result"] is None:
+                raise NoAnswerError("the run ended without a result")
+            return Ended(state, state["result"])
+        try:
+            return Ended(state, conclude(state, "interrupted", self._settings))
+        except NoAnswerError as error:
+            raise NoAnswerError("interrupted before the first answer") from error
 
     def _changes(self, snapshot: StateSnapshot) -> list[str]:
         """In what the thread's run differs from the one asked for."""
@@ -171,18 +227,28 @@ class Session:
             if before.get(name) != self.fingerprint.get(name)
         ]
 
+    def _check_finished(self, snapshot: StateSnapshot, *, same_question: bool) -> None:
+        """Make sure that the thread holds a finished run of what is asked for."""
+        if state_of(snapshot)["result"] is None:
+            raise ThreadError(f"thread {self.thread!r} holds no finished run that could be granted more samples")
+        if not same_question:
+            raise ThreadError(f"thread {self.thread!r} answered another question; ask that one to grant it more")
+        self._check_changes(snapshot, "answered with other settings")
+
+    def _check_changes(self, snapshot: StateSnapshot, what: str) -> None:
+        changes = self._changes(snapshot)
+        if changes:
+            raise ThreadError(
+                f"thread {self.thread!r} {what}: {'; '.join(changes)}. Repeat them to continue, or use another --thread"
+            )
+
     def _check(self, snapshot: StateSnapshot, *, same_question: bool) -> None:
         """Make sure that the thread's unfinished run is the one asked for."""
         if not same_question:
             raise ThreadError(
                 f"thread {self.thread!r} has not finished another question; ask that one again, or use another --thread"
             )
-        changes = self._changes(snapshot)
-        if changes:
-            raise ThreadError(
-                f"thread {self.thread!r} has not finished, and its settings changed: {'; '.join(changes)}. "
-                "Repeat them to continue, or use another --thread"
-            )
+        self._check_changes(snapshot, "has not finished, and its settings changed")
 
 
 def fingerprint_of(snapshot: StateSnapshot) -> dict[str, Any]:

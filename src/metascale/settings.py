@@ -241,6 +241,17 @@ class MetaScaleSettings(BaseModel):
         description="Remembered meta-thoughts of similar tasks that may enter the pool. (Ours.)",
         json_schema_extra=_on("initialize_pool"),
     )
+    review_pool: bool = Field(
+        default=False,
+        description="Stop once the pool is made, before any sample is drawn, for somebody to look at it and edit it. "
+        "Needs a checkpointer.",
+        json_schema_extra=_on("review_pool"),
+    )
+    ask_for_budget: bool = Field(
+        default=False,
+        description="Stop once the budget is spent, for somebody to grant more samples or none. Needs a checkpointer.",
+        json_schema_extra=_on("grant_budget"),
+    )
     refine: bool = Field(
         default=False,
         description="Let the bandit also choose to refine one of the best answers with its critique, as one more arm.",

@@ -6,6 +6,7 @@ bytes that a run writes grow linearly with its budget.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -25,6 +26,7 @@ Origin = Literal[
     "method",
     "remembered",
     "foreseen",
+    "human",
     "evolved",
     "refinement",
     "synthesis",
@@ -319,6 +321,10 @@ class State(TypedDict):
     """The round after which the pool last evolved; 0 before the first evolution."""
     usage: Annotated[Usage, add_usage]
     """What was spent so far."""
+    granted: Annotated[int, operator.add]
+    """Samples that were granted on top of the budget."""
+    reopened_at: int
+    """Samples that there were when the finished run was last continued; 0 if it never was."""
     notes: Annotated[list[str], add_notes]
     """What went wrong or was replaced on the way."""
     result: Result | None

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from metascale.evals.statistics import (
 from metascale.evals.style import matches_of
 from metascale.progress import expected_by_round, shortfalls
 from metascale.reliability import CalibrationBin, auc, expected_calibration
-from metascale.state import Bill
+from metascale.state import Bill, Origin
 
 VOTED = "self_consistency"
 """The method whose rewards are shares of votes."""
@@ -749,10 +749,7 @@ def _kind(thought: Mapping[str, object]) -> str:
 
 
 def _kind_order(kind: str) -> tuple[int, str]:
-    order = (
-        *("self_composed", "retrieved", "builtin", "method", "remembered", "foreseen"),
-        *("evolved", "refinement", "synthesis"),
-    )
+    order = [origin for origin in get_args(Origin) if origin != "fixed"]
     return (order.index(kind) if kind in order else -1), kind
 
 

@@ -1,0 +1,83 @@
+"""Once the budget is spent, where it is wanted: somebody grants more samples; or a finished run goes on with more."""
+
+from __future__ import annotations
+
+from langchain_core.messages import RemoveMessage
+from langgraph.config import get_stream_writer
+from langgraph.types import interrupt
+
+from metascale.choice import ranking
+from metascale.errors import ThreadError
+from metascale.events import Granted
+from metascale.interrupts import AnswerError, BudgetQuestion, granted_samples
+from metascale.nodes.components import SYNTHESIS, Components, Update
+from metascale.nodes.finalize import bill
+from metascale.nodes.remember import unremember
+from metascale.question import question_text
+from metascale.state import State
+
+
+async def grant_budget(state: State, components: Components) -> Update:
+    """Ask how many more samples there may be; or take up a finished run that was granted some.
+
+    Raises:
+        ThreadError: samples were granted to a thread without a finished run.
+    """
+    if not state.get("pool"):
+        raise ThreadError("samples were granted, but this thread holds no run that could go on with them")
+    if state["result"] is not None:
+        return await _reopened(state, components)
+    more = _asked(state, components) if components.is_budget_all_that_ends_it(state) else 0
+    get_stream_writer()(Granted(event="granted", samples=state["granted"] + more))
+    return {"granted": more}
+
+
+def _asked(state: State, components: Components) -> int:
+    best = next(iter(ranking(state["candidates"])), None)
+    asked: BudgetQuestion = {
+        "asks": "grant_budget",
+        "question": question_text(state["messages"]),
+        "answer": best and best["text"],
+        "reward": best and best["reward"],
+        "meta_thought": best and best["meta_thought"],
+        "stop_reason": "budget",
+        "budget": components.limits(state).budget,
+        "usage": bill(state["usage"]),
+        "problem": None,
+    }
+    while True:
+        answer = interrupt(asked)
+        try:
+            return granted_samples(answer)
+        except AnswerError as error:
+            asked = {**asked, "problem": str(error)}
+
+
+async def _reopened(state: State, components: Components) -> Update:
+    """The run as it was before its answer was chosen: that is withdrawn, and chosen anew in the end.
+
+    Raises:
+        ThreadError: the conversation went on after the run's answer.
+    """
+    last, result = state["messages"][-1], state["result"]
+    if result is None or last.type != "ai" or last.text != result["answer"]:
+        raise ThreadError("samples were granted, but the conversation does not end with the answer of a run")
+    messages = state["messages"][:-1]
+    reopened: State = {
+        **state,
+        "messages": messages,
+        "result": None,
+        "reopened_at": len(state["candidates"]),
+    }
+    notes = await unremember(reopened, result, components)
+    reason = components.stop_reason(reopened)
+    if reason is not None:
+        notes.append(f"more samples were granted, but {reason!r} ends the search")
+    get_stream_writer()(Granted(event="granted", samples=state["granted"]))
+    return {
+        "messages": [RemoveMessage(id=str(last.id))],
+        "result": None,
+        "reopened_at": len(state["candidates"]),
+        "pool": [{"id": t["id"], "retired": True} for t in state["pool"] if t["id"] == SYNTHESIS],
+        "notes": notes,
+    }

@@ -1,0 +1,206 @@
+"""What a run asks people, how their answers are read, and how a finished run is granted more samples.
+
+Questions and answers are JSON: they travel through LangGraph's interrupts, its server, and files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from langgraph.types import Command
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from typing_extensions import TypedDict
+
+from metascale.errors import MetaScaleError, describe
+from metascale.pool import highest_number, similarity
+from metascale.settings import MetaScaleSettings
+from metascale.state import Bill, MetaThought, Origin
+
+ACCEPT = "accept"
+"""The answer that takes the pool as it is; `true` does too."""
+MOST_SAMPLES = 100_000
+"""Samples that one grant may add; what the setting `budget` allows."""
+_UNTOUCHABLE = {"fixed", "refinement"}
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4_000)]
+
+
+class AnswerError(MetaScaleError, ValueError):
+    """The answer to a run's question makes no sense; the message says why."""
+
+
+class Reviewed(TypedDict):
+    """A meta-thought as it is shown for review."""
+
+    id: str
+    mindset: str
+    strategy: str
+    origin: Origin
+
+
+class PoolQuestion(TypedDict):
+    """Asks to look at the pool before the budget is spent. Answers: `"accept"` (or true), or `PoolEdits` as JSON."""
+
+    asks: Literal["review_pool"]
+    question: str
+    """The task."""
+    pool: list[Reviewed]
+    problem: str | None
+    """What was wrong with the last answer; null at first."""
+
+
+class BudgetQuestion(TypedDict):
+    """Asks for more samples once the budget is spent. Answers: how many; 0 or null for none."""
+
+    asks: Literal["grant_budget"]
+    question: str
+    """The task."""
+    answer: str | None
+    """The best one so far; null where there is none."""
+    reward: float | None
+    """Its reward in [0, 1]."""
+    meta_thought: str | None
+    """The id of what it was sampled under."""
+    stop_reason: Literal["budget"]
+    budget: int
+    """Samples allowed so far, earlier grants included."""
+    usage: Bill
+    problem: str | None
+    """What was wrong with the last answer; null at first."""
+
+
+class _Edit(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Change(_Edit):
+    """New words for a meta-thought; what is left out stays."""
+
+    id: str
+    mindset: Line | None = None
+    strategy: Line | None = None
+
+
+class Addition(_Edit):
+    """A meta-thought of one's own, with at least one of the two."""
+
+    mindset: Line = ""
+    strategy: Line = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Addition:
+        if not self.mindset and not self.strategy:
+            raise ValueError("a meta-thought needs a mindset or a strategy")
+        return self
+
+
+class PoolEdits(_Edit):
+    """What is to become of the pool."""
+
+    drop: list[str] = Field(default_factory=list, description="Ids of meta-thoughts to leave out.")
+    change: list[Change] = Field(default_factory=list, description="Meta-thoughts to reword.")
+    add: list[Addition] = Field(default_factory=list, description="Meta-thoughts to add.")
+
+
+def edited_pool(pool: Sequence[MetaThought], answer: Any, settings: MetaScaleSettings) -> list[MetaThought]:
+    """The pool after an answer to `PoolQuestion`.
+
+    Fixed meta-thoughts can be dropped, not reworded: their ids say what they are. Whatever a person wrote is of origin
+    `human`, and nothing is believed of it beforehand.
+
+    Args:
+        pool: as it was shown.
+        answer: `"accept"`, true, or `PoolEdits` as JSON.
+        settings: say how large the pool may be and what counts as a near-duplicate.
+
+    Raises:
+        AnswerError: the answer makes no sense.
+    """
+    if answer is True or answer == ACCEPT:
+        return list(pool)
+    try:
+        edits = PoolEdits.model_validate(answer)
+    except ValidationError as error:
+        raise AnswerError(describe(error)) from error
+    known = {thought["id"]: thought for thought in pool}
+    named = [*edits.drop, *(change.id for change in edits.change)]
+    for name in named:
+        if name not in known:
+            raise AnswerError(f"there is no meta-thought {name!r}; there are {', '.join(known)}")
+        if named.count(name) > 1:
+            raise AnswerError(f"{name!r} is dropped or changed more than once")
+    for change in edits.change:
+        known[change.id] = _reworded(known[change.id], change)
+    kept = [thought for name, thought in known.items() if name not in edits.drop]
+    added = [_own(one, f"m{highest_number(pool) + place}") for place, one in enumerate(edits.add, 1)]
+    edited = [*kept, *added]
+    if all(thought["origin"] == "refinement" for thought in edited):
+        raise AnswerError("nothing would be left to sample under")
+    if len(edited) > max(len(pool), settings.max_pool):
+        raise AnswerError(f"{len(edited)} meta-thoughts are more than max_pool allows, which is {settings.max_pool}")
+    _check_differences(edited, settings.duplicate_similarity)
+    return edited
+
+
+def _reworded(thought: MetaThought, change: Change) -> MetaThought:
+    if thought["origin"] in _UNTOUCHABLE:
+        raise AnswerError(f"{thought['id']!r} cannot be changed; drop it, and add a meta-thought of your own")
+    mindset = thought["mindset"] if change.mindset is None else change.mindset
+    strategy = thought["strategy"] if change.strategy is None else change.strategy
+    if not mindset and not strategy:
+        raise AnswerError(f"{thought['id']!r} needs a mindset or a strategy")
+    return _own(Addition(mindset=mindset, strategy=strategy), thought["id"])
+
+
+def _own(addition: Addition, name: str) -> MetaThought:
+    return {
+        "id": name,
+        "mindset": addition.mindset,
+        "strategy": addition.strategy,
+        "origin": "human",
+        "parents": [],
+        "generation": 0,
+    }
+
+
+def _check_differences(pool: Sequence[MetaThought], threshold: float) -> None:
+    """Make sure that what a person wrote is no near-duplicate of anything else."""
+    for place, thought in enumerate(pool):
+        for other in [*pool[:place], *pool[place + 1 :]] if thought["origin"] == "human" else []:
+            if similarity(_text(thought), _text(other)) >= threshold:
+                raise AnswerError(f"{thought['id']!r} says nearly the same as {other['id']!r}")
+
+
+def _text(thought: MetaThought) -> str:
+    return f"{thought['mindset']}\n{thought['strategy']}"
+
+
+def granted_samples(answer: Any, *, least: int = 0) -> int:
+    """The samples that an answer to `BudgetQuestion` grants; null grants none.
+
+    Raises:
+        AnswerError: it is no number of samples.
+    """
+    bounded = TypeAdapter(Annotated[int, Field(ge=least, le=MOST_SAMPLES)])
+    try:
+        if not isinstance(answer, bool):
+            return bounded.validate_python(0 if answer is None else answer)
+    except ValidationError:
+        pass
+    raise AnswerError(f"how many more samples: a number from {least} to {MOST_SAMPLES:,}, not {answer!r:.60}")
+
+
+def grant(samples: int) -> Command[Any]:
+    """What a finished thread is invoked with to go on with more samples: same pool, same candidates, same bill.
+
+    `graph.invoke(grant(8), config)`, with the thread's `config` and the run's `context`. It also answers a run that
+    asks for its budget.
+
+    Args:
+        samples: how many to add to the budget, from 1.
+
+    Raises:
+        AnswerError: it is no such number.
+    """
+    return Command(update={"granted": granted_samples(samples, least=1)}, goto="grant_budget")
