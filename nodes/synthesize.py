@@ -9,13 +9,13 @@ from langgraph.config import get_stream_writer
 
 from metascale import prompts
 from metascale.choice import choose, field_of
-from metascale.events import Sampled
+from metascale.events import Pulled, Sampled
 from metascale.nodes.components import SYNTHESIS, Components, Update
 from metascale.nodes.fresh_run import tell_pool
 from metascale.nodes.generate import draw
 from metascale.nodes.score import scored, tell
 from metascale.question import question_text
-from metascale.state import MetaThought, Sampling, State, merge_by_id
+from metascale.state import MetaThought, Pull, Sampling, State, merge_by_id
 from metascale.usage import add_usage, no_usage, working_since
 
 SHOWN = 3
@@ -51,9 +51,11 @@ async def synthesize(state: State, components: Components) -> Update:
         "meta_thought": thought,
         "refined": None,
     }
-    candidate, usage = await draw(sampling, sampling["messages"], components)
     after: State = {**state, "pool": merge_by_id(state["pool"], [[thought]]), "round": number}
     tell_pool(after["pool"], no_usage())
+    pull: Pull = {"id": sampling["id"], "meta_thought": SYNTHESIS, "refines": None}
+    get_stream_writer()(Pulled(event="pulled", round=number, pulls=[pull], left=components.samples_left(state)))
+    candidate, usage = await draw(sampling, sampling["messages"], components)
     get_stream_writer()(Sampled(event="sampled", candidate=candidate, usage=usage))
     answered = [candidate] if candidate["status"] != "failed" else []
     updates, judged = await scored(answered, state, components)

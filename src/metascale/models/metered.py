@@ -162,6 +162,8 @@ class MeteredModel:
             ModelSetupError: `max_tokens` is given and the model takes no such limit.
         """
         changes: dict[str, Any] = {"disable_streaming": True}
+        if _has_field(model, "streaming"):
+            changes["streaming"] = False
         if sampling:
             changes["cache"] = False
         if temperature is not None and _has_field(model, "temperature"):
