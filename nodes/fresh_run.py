@@ -20,7 +20,7 @@ FIXED_ARMS = ("chain_of_thought", "no_strategy")
 def fresh_run(
     pool: Sequence[MetaThought], usage: Usage, notes: Sequence[str] = (), foresight: Foresight | None = None
 ) -> Update:
-    """The update that starts a run on `pool`, with what was spent to make it and what was foreseen; told as it starts."""
+    """The update that starts a run on `pool`, told as it starts; with what was spent on it, and what was foreseen."""
     tell_pool(pool, usage)
     return {
         "foresight": foresight,

@@ -30,13 +30,13 @@ Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]
 
 
 async def initialize_pool(state: State, components: Components) -> Update:
-    """Begin a fresh run, unless `foresee` has: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
+    """Begin a fresh run: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
 
     A strategy memory adds those that did well on similar tasks, and what is believed of all; so do reasoning methods
     that the model rates, at most as many as half of the free places. Notions that were foreseen take the last place.
 
-    A budget that only reaches the two fixed arms asks for no others. Where the model gives too few, built-in strategies
-    fill the pool, and a note says so.
+    Where `foresee` began the run, this goes on with it. A budget that only reaches the two fixed arms asks for no
+    others. Where the model gives too few, built-in strategies fill the pool, and a note says so.
 
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -68,15 +69,17 @@ def test_the_graph_is_drawn_with_its_nodes_and_labels(client: SyncLangGraphClien
         "__start__",
         "foresee",
         "initialize_pool",
+        "review_pool",
         "select_arm",
         "generate",
         "score",
         "evolve",
+        "grant_budget",
         "finalize",
         "__end__",
     }
     labels = {edge.get("data") for edge in graph["edges"] if edge["source"] == "score"}
-    assert labels == {"budget left", "time to evolve", "budget spent"}
+    assert labels == {"budget left", "time to evolve", "ask for more", "budget spent"}
 
 
 def test_chat_mode_and_the_settings_form(client: SyncLangGraphClient) -> None:
@@ -114,6 +117,43 @@ def test_a_streamed_run_on_a_thread_with_its_own_budget(client: SyncLangGraphCli
     assert values["result"]["usage"]["samples"] == 12
     assert [message["type"] for message in values["messages"]] == ["human", "ai"]
     assert client.threads.get_history(thread)
+
+
+def test_the_pool_is_edited_and_more_budget_granted_through_the_sdk(client: SyncLangGraphClient) -> None:
+    thread = client.threads.create()["thread_id"]
+    question = {"messages": [{"role": "user", "content": QUESTION}]}
+    run: dict[str, Any] = {"context": {"budget": 4, "seed": 1, "review_pool": True, "ask_for_budget": True}}
+    graph = assistant(client)
+
+    def asked() -> dict[str, Any]:
+        state = client.threads.get_state(thread)
+        (interrupt,) = state["interrupts"]
+        return dict(interrupt["value"])
+
+    client.runs.wait(thread, graph, input=question, **run)
+    assert asked()["asks"] == "review_pool"
+    assert client.threads.get(thread)["status"] == "interrupted"
+    client.runs.wait(thread, graph, command={"resume": {"drop": ["m77"]}}, **run)
+    assert "there is no meta-thought 'm77'" in asked()["problem"]
+    edits = {"drop": ["m1", "m2"], "add": [{"mindset": "You are a mule.", "strategy": "Refuse the first answer."}]}
+    client.runs.wait(thread, graph, command={"resume": edits}, **run)
+    assert (asked()["asks"], asked()["usage"]["samples"]) == ("grant_budget", 4)
+    parts = list(client.runs.stream(thread, graph, command={"resume": 3}, stream_mode="custom", **run))
+    events = [part.data["event"] for part in parts if part.event == "custom"]
+    assert events.count("sampled") == 3
+    assert asked()["budget"] == 7
+    out = client.runs.wait(thread, graph, command={"resume": 0}, **run)
+    assert out["result"]["usage"]["samples"] == 7
+
+    run["context"] = {**run["context"], "ask_for_budget": False}
+    command = {"update": {"granted": 2}, "goto": "grant_budget"}
+    out = client.runs.wait(thread, graph, command=command, **run)
+    assert out["result"]["usage"]["samples"] == 9
+    assert [message["type"] for message in out["messages"]] == ["human", "ai"]
+    values = client.threads.get_state(thread)["values"]
+    assert [t["id"] for t in values["pool"]][-1] == "m7"
+    assert len(values["pool"]) == 7
+    assert len(values["candidates"]) == 9
 
 
 def test_bad_settings_are_refused(client: SyncLangGraphClient) -> None:

@@ -163,7 +163,6 @@ def solve(
                 more=more,
             )
         )
-        _draw_view(ended.state, settings, name, svg)
     except (
         UsageError,
         UnknownNameError,
@@ -187,6 +186,7 @@ def solve(
         if ended.result["stop_reason"] == "interrupted" and db is not None and not quiet:
             console.print("Interrupted; the same command continues the run.", style="yellow")
         _report(ended, console, as_json=as_json, quiet=quiet)
+        _draw_view(ended.state, settings, name, svg, console)
 
 
 @app.command(name="graph")
@@ -857,10 +857,13 @@ def _report_question(question: Question, console: Console, *, as_json: bool, qui
         console.print(pool_table(question["pool"]))
 
 
-def _draw_view(state: State, settings: MetaScaleSettings, model: str, file: Path | None) -> None:
+def _draw_view(state: State, settings: MetaScaleSettings, model: str, file: Path | None, console: Console) -> None:
     if file is not None:
         what = "SIMULATION: no language model was asked" if model == "simulated" else model
-        write_svg(state, settings, f"metascale solve ({what})", file)
+        try:
+            write_svg(state, settings, f"metascale solve ({what})", file)
+        except OSError as error:
+            _fail(console, error, FAILED)
 
 
 def _as_json(ended: Ended) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def verdicts(candidates: Sequence[Candidate], changed: Sequence[int]) -> list[Ve
 
 
 def follow(state: State, event: Event) -> State:
-    """The state after an event, as far as events tell it: foresight, pool, candidates, rounds, bill, grants and result."""
+    """The state after an event, as far as events tell it: all but the conversation and the notes."""
     seen: State = {**state}
     match event["event"]:
         case "foreseen":
