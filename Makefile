@@ -31,4 +31,7 @@ studio: install  ## start LangGraph's development server for Studio
 notebooks: install  ## execute the notebooks
 	.venv/bin/pytest tests/test_notebooks.py
 
-.PHONY: help install run test lint types studio notebooks
+picture: install  ## draw the README's picture of the live view
+	.venv/bin/metascale solve --model simulated --seed 7 --budget 24 --set evolution=always --svg docs/images/live.svg "A robe takes 2 bolts of blue fiber and half that much white fiber.  How many bolts in total does it take?"
+
+.PHONY: help install run test lint types studio notebooks picture

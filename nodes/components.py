@@ -309,7 +309,7 @@ def _is_exhausted(state: State, settings: MetaScaleSettings) -> bool:
 
 
 def _is_synthesised(state: State) -> bool:
-    return any(c["meta_thought"] == SYNTHESIS for c in state["candidates"] if c["id"] >= state["reopened_at"])
+    return any(c["meta_thought"] == SYNTHESIS for c in state["candidates"] if c["id"] >= state.get("reopened_at", 0))
 
 
 def as_node(node: Node, components: Components) -> RunnableLambda[Any, Update]:

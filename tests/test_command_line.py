@@ -141,11 +141,18 @@ def test_a_wrong_key_gets_one_line(start_server: ServerFactory) -> None:
 def test_the_graph_is_printed_as_mermaid() -> None:
     done = metascale("graph")
     assert done.returncode == 0
-    for node in ("initialize_pool", "select_arm", "generate", "score", "evolve", "finalize"):
+    for node in ("initialize_pool", "review_pool", "select_arm", "generate", "score", "evolve", "finalize"):
         assert node in done.stdout
-    for label in ("budget left", "time to evolve", "budget spent"):
+    for label in ("budget left", "time to evolve", "budget spent", "to be reviewed", "ask for more"):
         assert label in done.stdout
     assert metascale("graph", "metascal").stderr == "metascale: unknown method 'metascal'; did you mean 'metascale'?\n"
+
+
+def test_a_view_that_cannot_be_drawn_costs_no_answer(tmp_path: Path) -> None:
+    done = metascale("solve", QUESTION, *SIMULATED, "--budget", "2", "--svg", str(tmp_path / "no" / "such.svg"))
+    assert done.returncode == 1
+    assert NOTICE in done.stdout
+    assert (done.stderr.count("\n"), "No such file" in done.stderr) == (1, True)
 
 
 def test_it_runs_from_any_folder(tmp_path: Path) -> None:

@@ -19,14 +19,17 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
+from typer.testing import CliRunner, Result
 
 from metascale import MetaScaleSettings, SettingError, ThreadError, create_metascale, grant
+from metascale.cli import app
 from metascale.interrupts import AnswerError, edited_pool, granted_samples
 from metascale.memory import StrategyMemory
 from metascale.state import MetaThought
-from tests.conftest import QUESTION, ask
+from tests.conftest import QUESTION, ServerFactory, ask
 from tests.scripted import ScriptedModel, sensible
-from tests.test_command_line import metascale
+from tests.test_persistence import solve as on_server
+from tests.test_persistence import wait_for
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 EDITS = {
@@ -289,25 +292,30 @@ def test_interrupts_reach_a_parent_synchronously() -> None:
     assert parent.invoke(Command(resume=True), THREAD)["messages"][-1].type == "ai"
 
 
-def solve(tmp_path: Path, *options: str) -> Any:
-    command = ("solve", QUESTION, "--model", "simulated", "--seed", "3", "--budget", "4")
-    return metascale(*command, "--db", str(tmp_path / "runs.sqlite"), "--thread", "t", *options)
+def metascale(*options: str) -> Result:
+    """The command line without a terminal, in this process: a dozen of them start sooner."""
+    return CliRunner().invoke(app, ["solve", QUESTION, "--model", "simulated", *options])
+
+
+def solve(tmp_path: Path, *options: str) -> Result:
+    place = ("--db", str(tmp_path / "runs.sqlite"), "--thread", "t")
+    return metascale("--seed", "3", "--budget", "4", *place, *options)
 
 
 def test_the_command_line_waits_for_a_review_and_takes_it_from_a_file(tmp_path: Path) -> None:
     waits = solve(tmp_path, "--review-pool", "--json")
-    assert waits.returncode == 3
+    assert waits.exit_code == 3
     asked = json.loads(waits.stdout)["waits_for"]
     assert (asked["asks"], len(asked["pool"])) == ("review_pool", 8)
     assert "the same command with --pool FILE goes on" in waits.stderr
     review = tmp_path / "review.json"
     review.write_text('{"drop": ["m77"]}')
     refused = solve(tmp_path, "--review-pool", "--pool", str(review))
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert "--pool: there is no meta-thought 'm77'" in refused.stderr
     review.write_text(json.dumps({"drop": [t["id"] for t in asked["pool"][2:]], "add": [{"strategy": "Ask a mule."}]}))
     done = solve(tmp_path, "--review-pool", "--pool", str(review), "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
     assert [arm["id"] for arm in found["pool"]] == ["chain_of_thought", "no_strategy", "m7"]
     assert found["pool"][2]["origin"] == "human"
@@ -316,7 +324,7 @@ def test_the_command_line_waits_for_a_review_and_takes_it_from_a_file(tmp_path: 
 
 def test_the_command_line_grants_more_to_a_finished_thread(tmp_path: Path) -> None:
     missing = solve(tmp_path, "--more", "4")
-    assert (missing.returncode, "no finished run" in missing.stderr) == (2, True)
+    assert (missing.exit_code, "no finished run" in missing.stderr) == (2, True)
     first = json.loads(solve(tmp_path, "--json").stdout)
     then = json.loads(solve(tmp_path, "--json", "--more", "4").stdout)
     assert then["usage"]["samples"] == 8
@@ -325,14 +333,34 @@ def test_the_command_line_grants_more_to_a_finished_thread(tmp_path: Path) -> No
     again = solve(tmp_path, "--json")
     assert json.loads(again.stdout)["usage"] == then["usage"]
     changed = solve(tmp_path, "--more", "4", "--set", "beta=2")
-    assert changed.returncode == 2
+    assert changed.exit_code == 2
     assert "beta was 0.3 and is now 2.0" in changed.stderr
+
+
+def test_a_grant_that_is_killed_goes_on_and_is_not_given_twice(tmp_path: Path, start_server: ServerFactory) -> None:
+    server = start_server(latency=0.05)
+    place = ("--seed", "3", "--budget", "4", "--db", str(tmp_path / "runs.sqlite"), "--thread", "t")
+    here = (*place, "--model", "openai:loopback", "--base-url", server.url, "--json")
+    assert metascale(*here).exit_code == 0
+    process = on_server(server, *place, "--more", "8")
+    wait_for(server, "solve", 4 + 5, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    found = json.loads(metascale(*here, "--more", "8").stdout)
+    assert found["usage"]["samples"] == len(found["candidates"]) == 12
+
+
+def test_a_run_is_finished_before_it_is_granted_more(tmp_path: Path) -> None:
+    assert solve(tmp_path, "--review-pool").exit_code == 3
+    early = solve(tmp_path, "--review-pool", "--more", "4")
+    assert (early.exit_code, early.stderr.count("\n")) == (2, 1)
+    assert "continue it before it is granted more" in early.stderr
 
 
 def test_the_command_line_waits_for_more_budget(tmp_path: Path) -> None:
     for option, code in ((), 3), (("--more", "3"), 3), (("--more", "0", "--json"), 0):
         done = solve(tmp_path, "--ask-for-budget", *option)
-        assert done.returncode == code, done.stderr
+        assert done.exit_code == code, done.stderr
     assert json.loads(done.stdout)["usage"]["samples"] == 7
 
 
@@ -347,8 +375,8 @@ def test_the_command_line_waits_for_more_budget(tmp_path: Path) -> None:
     ],
 )
 def test_questions_that_nobody_could_answer_are_refused(options: tuple[str, ...], says: str) -> None:
-    done = metascale("solve", QUESTION, "--model", "simulated", *options)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    done = metascale(*options)
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert says in done.stderr
 
 
@@ -430,7 +458,7 @@ def test_ctrl_c_at_a_question_leaves_the_thread_to_go_on(tmp_path: Path) -> None
     terminal.read("How many more samples?")
     terminal.type("")
     assert terminal.end() == 0
-    done = metascale("solve", QUESTION, "--model", "simulated", *options, "--json")
+    done = metascale(*options, "--json")
     found = json.loads(done.stdout)
     assert found["usage"]["samples"] == 4
     assert found["pool"][-1]["mindset"] == "You are a mule."

@@ -71,7 +71,7 @@ def test_the_pictured_view_is_todays_and_says_that_it_simulates(tmp_path: Path) 
     options = ["--model", "simulated", "--seed", "7", "--budget", "24", "--set", "evolution=always"]
     assert metascale("solve", question[1].strip('"'), *options, "--svg", str(fresh)).returncode == 0
     pictured = shown(TOP / "docs/images/live.svg")
-    assert pictured == shown(fresh)
+    assert pictured == shown(fresh), "draw it anew: make picture"
     assert any("SIMULATION" in text for text in pictured)
 
 

@@ -165,8 +165,8 @@ def _own(addition: Addition, name: str) -> MetaThought:
 
 
 def _check_differences(pool: Sequence[MetaThought], threshold: float) -> None:
-    """Make sure that what a person wrote is no near-duplicate of anything else."""
-    for place, thought in enumerate(pool):
+    """Make sure that what a person wrote is no near-duplicate of anything else; the latest is named first."""
+    for place, thought in reversed(list(enumerate(pool))):
         for other in [*pool[:place], *pool[place + 1 :]] if thought["origin"] == "human" else []:
             if similarity(_text(thought), _text(other)) >= threshold:
                 raise AnswerError(f"{thought['id']!r} says nearly the same as {other['id']!r}")
