@@ -340,13 +340,12 @@ def test_the_command_line_grants_more_to_a_finished_thread(tmp_path: Path) -> No
 def test_a_grant_that_is_killed_goes_on_and_is_not_given_twice(tmp_path: Path, start_server: ServerFactory) -> None:
     server = start_server(latency=0.05)
     place = ("--seed", "3", "--budget", "4", "--db", str(tmp_path / "runs.sqlite"), "--thread", "t")
-    here = (*place, "--model", "openai:loopback", "--base-url", server.url, "--json")
-    assert metascale(*here).exit_code == 0
+    assert metascale(*place, "--model", "openai:loopback", "--base-url", server.url).exit_code == 0
     process = on_server(server, *place, "--more", "8")
     wait_for(server, "solve", 4 + 5, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    found = json.loads(metascale(*here, "--more", "8").stdout)
+    found = json.loads(on_server(server, *place, "--more", "8").communicate(timeout=60)[0])
     assert found["usage"]["samples"] == len(found["candidates"]) == 12
 
 
