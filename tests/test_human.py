@@ -21,7 +21,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 from typer.testing import CliRunner, Result
 
-from metascale import MetaScaleSettings, SettingError, ThreadError, create_metascale, grant
+from metascale import MetaScaleError, MetaScaleSettings, SettingError, ThreadError, create_metascale, grant
 from metascale.cli import app
 from metascale.interrupts import AnswerError, edited_pool, granted_samples
 from metascale.memory import StrategyMemory
@@ -231,6 +231,8 @@ def test_a_grant_that_cannot_help_or_has_no_run_says_so() -> None:
     graph.update_state(THREAD, {"messages": [{"role": "user", "content": "And then?"}]}, as_node="finalize")
     with pytest.raises(ThreadError, match="does not end with the answer"):
         graph.invoke(grant(4), THREAD)
+    with pytest.raises(MetaScaleError):
+        graph.invoke(grant(4), {"configurable": {"thread_id": "empty"}})
     for useless in (0, -3, "x"):
         with pytest.raises(AnswerError):
             grant(useless)  # type: ignore[arg-type]
@@ -361,6 +363,10 @@ def test_the_command_line_waits_for_more_budget(tmp_path: Path) -> None:
         done = solve(tmp_path, "--ask-for-budget", *option)
         assert done.exit_code == code, done.stderr
     assert json.loads(done.stdout)["usage"]["samples"] == 7
+    assert solve(tmp_path, "--ask-for-budget", "--more", "2").exit_code == 3
+    done = solve(tmp_path, "--ask-for-budget", "--more", "0", "--json")
+    assert json.loads(done.stdout)["usage"]["samples"] == 9
+    assert solve(tmp_path, "--ask-for-budget", "--more", "0").exit_code == 2
 
 
 @pytest.mark.parametrize(

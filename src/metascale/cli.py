@@ -145,7 +145,7 @@ def solve(
             raise UsageError("--db and --thread go together")
         at_terminal = console.is_terminal and sys.stdin.isatty() and question != "-"
         _check_answers(settings, db, pool, more, at_terminal=at_terminal)
-        dialogue = Dialogue(settings, console if at_terminal else None, pool=_review(pool), more=more)
+        dialogue = Dialogue(settings, console if at_terminal else None, _review(pool))
         _check_databases(db, memory)
         name, simulated_by_default = model_or_simulation(model)
         if simulated_by_default and not quiet:

@@ -24,22 +24,19 @@ SECTIONS = re.compile(r"\s*# mindset\n(.*)# strategy\n(.*)", re.DOTALL)
 
 
 class Dialogue:
-    """Answers a run's questions: with what was given beforehand, or else by asking at a terminal.
+    """Answers a run's questions: with a review that was given beforehand, or else by asking at a terminal.
 
     Attributes:
         console: where people are asked; None where nobody is there.
         live: the view that makes room for a question.
     """
 
-    def __init__(
-        self, settings: MetaScaleSettings, console: Console | None, *, pool: Any = None, more: int | None = None
-    ) -> None:
-        """Take what was given beforehand: an answer about the pool, and samples for the first time the run asks."""
+    def __init__(self, settings: MetaScaleSettings, console: Console | None, pool: Any = None) -> None:
+        """Take the answer about the pool that was given beforehand, if there is one."""
         self.console = console
         self.live: Live | None = None
         self._settings = settings
         self._pool = pool
-        self._more = more
 
     def __call__(self, question: Question) -> Any:
         """The answer as JSON.
@@ -64,9 +61,6 @@ class Dialogue:
             if self.console is None:
                 raise WaitingError("the pool waits for review; the same command with --pool FILE goes on", question)
             return review(question, self._settings, self.console)
-        if self._more is not None:
-            more, self._more = granted_samples(self._more), None
-            return more
         if self.console is None:
             raise WaitingError(
                 f"the budget of {question['budget']} samples is spent; the same command with --more N goes on, and "

@@ -17,7 +17,7 @@ from langgraph.types import Command, Overwrite, StateSnapshot
 from metascale.choice import ranking
 from metascale.errors import MetaScaleError, NoAnswerError, ThreadError
 from metascale.events import Event, follow
-from metascale.interrupts import BudgetQuestion, PoolQuestion, grant
+from metascale.interrupts import BudgetQuestion, PoolQuestion, grant, granted_samples
 from metascale.nodes.finalize import conclude
 from metascale.settings import MetaScaleSettings
 from metascale.state import Result, State, add_notes, merge_by_id
@@ -146,7 +146,8 @@ class Session:
             question: what is asked.
             watch: called with the state after every change.
             answer: answers what the run asks of people.
-            more: samples to grant to the thread's finished run. A run that goes on with earlier ones gets no others.
+            more: samples to grant to the thread's run, which is finished or asks for them. One that is under way with
+                earlier grants gets no others, so that the same command continues what it began.
 
         Raises:
             ThreadError: the thread's unfinished run asks something else, or was started with other settings; or there
@@ -162,13 +163,16 @@ class Session:
         same_question = asked is not None and asked.text == question
         if snapshot.tasks:
             self._check(snapshot, same_question=same_question)
-            if more is not None and not values["granted"] and not self._settings.ask_for_budget:
+            is_asked_for = any(pending.value["asks"] == "grant_budget" for pending in snapshot.interrupts)
+            if more is not None and not is_asked_for and not values["granted"]:
                 raise ThreadError(f"thread {self.thread!r} has not finished; continue it before it is granted more")
             if snapshot.tasks[0].name == "finalize" and not ranking(values["candidates"]):
                 given = {"messages": [HumanMessage(question, id=asked.id if asked else None)]}
             else:
-                state, given = state_of(await self.graph.agetstate_of(snapshot.config)), None
-        elif more is not None and (values["result"] is not None or not self._settings.ask_for_budget):
+                state, given = state_of(await self.graph.aget_state(snapshot.config)), None
+            if more is not None and is_asked_for:
+                given = Command(resume=granted_samples(more))
+        elif more is not None:
             self._check_finished(snapshot, same_question=same_question)
             state, given = values, grant(more)
         elif same_question and values["result"] is not None and not self._changes(snapshot):
@@ -203,8 +207,8 @@ class Session:
                 state = follow(state, cast("Event", event))
                 watch(state)
         except asyncio.CancelledError:
-            return _Stop(state_of(await self.graph.agetstate_of(self._config)), interrupted=True)
-        snapshot = await self.graph.agetstate_of(self._config)
+            return _Stop(state_of(await self.graph.aget_state(self._config)), interrupted=True)
+        snapshot = await self.graph.aget_state(self._config)
         return _Stop(state_of(snapshot), snapshot.interrupts[0].value if snapshot.interrupts else None)
 
     def _ended(self, state: State, *, interrupted: bool) -> Ended:
