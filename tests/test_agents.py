@@ -16,9 +16,10 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from langgraph.types import Command
 from pydantic import BaseModel
 
-from metascale import MetaScaleSettings, as_tool, create_metascale
+from metascale import MetaScaleSettings, SettingError, as_tool, create_metascale
 from metascale.bandits import RoundRobin, Single
 from metascale.integrations import MetaScaleMiddleware
 from tests.conftest import QUESTION, ServerFactory, ask, chat_model
@@ -104,6 +105,23 @@ async def test_the_tool_by_itself_and_in_a_tool_node() -> None:
     out = parent.compile().invoke({"messages": [AIMessage("", tool_calls=[call])]}, {"recursion_limit": 25})
     assert out["messages"][-1].artifact["stop_reason"] == "budget"
     assert len(model.requests("solve")) == 3 * 24
+
+
+async def test_people_are_asked_through_the_tool(start_server: ServerFactory) -> None:
+    graph, model = thinking(review_pool=True, ask_for_budget=True)
+    agent: Any = create_agent(chat_model(start_server()), [as_tool(graph)], checkpointer=InMemorySaver())
+    for thread in ("sync", "async"):
+        config: Any = {"configurable": {"thread_id": thread}}
+        asked = []
+        given: Any = HARD
+        for answer in ("accept", 2, 0, None):
+            out = agent.invoke(given, config) if thread == "sync" else await agent.ainvoke(given, config)
+            asked += [one.value["asks"] for one in out.get("__interrupt__", ())]
+            given = Command(resume=answer)
+        assert asked == ["review_pool", "grant_budget", "grant_budget"]
+        assert [m.type for m in out["messages"]] == ["human", "ai", "tool", "ai"]
+        assert out["messages"][2].artifact["usage"]["samples"] == BUDGET + 2
+    assert len(model.requests("solve")) == 2 * (BUDGET + 2)
 
 
 @tool
@@ -224,6 +242,12 @@ def test_the_first_answer_is_a_sample_whatever_the_policy(policy: Any, budget: i
     agent: Any = create_agent(model, middleware=[deliberating(policy=policy, settings=settings)])
     reply = agent.invoke(ask("Why?"))["messages"][-1]
     assert len(model.requests("solve")) == reply.response_metadata["metascale"]["usage"]["samples"] == budget
+
+
+@pytest.mark.parametrize("setting", ["review_pool", "ask_for_budget"])
+def test_a_deliberation_asks_nobody(setting: str) -> None:
+    with pytest.raises(SettingError, match=f"the setting '{setting}' asks people, which a node or a tool can"):
+        MetaScaleMiddleware(settings=MetaScaleSettings.model_validate({setting: True}))
 
 
 def test_a_budget_of_one_leaves_the_answer_alone() -> None:

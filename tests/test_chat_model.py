@@ -131,6 +131,7 @@ def test_stop_and_temperature_are_for_the_samples(start_server: ServerFactory) -
     [
         ({"budjet": 3}, "unknown parameter 'budjet'; did you mean 'budget'"),
         ({"timeout": 3}, "unknown parameter 'timeout'"),
+        ({"review_pool": True}, "'review_pool' asks people"),
         ({"budget": 0}, "greater than or equal to 1"),
         ({"model": "simulate"}, "unknown model 'simulate'; did you mean 'simulated'"),
     ],

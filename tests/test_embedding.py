@@ -14,6 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.types import Command
 from typing_extensions import TypedDict
 
 from metascale import MetaScaleSettings, QuestionError, as_node, create_metascale
@@ -168,6 +169,23 @@ async def test_the_parents_interrupts_before_and_after_the_node(parent: Parent, 
     assert_only_the_answer(graph.invoke(None, THREAD))
     assert len(model.requests("solve")) == BUDGET
     assert graph.get_state(THREAD).next == ()
+
+
+@both_forms
+async def test_the_searchs_own_questions_to_people_reach_the_parent(parent: Parent, given: Any) -> None:
+    model = ScriptedModel(write=sensible)
+    graph = parent(
+        create_metascale(model, settings=SETTINGS.model_copy(update={"review_pool": True})),
+        checkpointer=InMemorySaver(),
+    )
+    (question,) = graph.invoke(given, THREAD)["__interrupt__"]
+    assert question.value["asks"] == "review_pool"
+    (task,) = graph.get_state(THREAD, subgraphs=True).tasks
+    assert len(task.state.values["pool"]) == 8
+    assert not model.requests("solve")
+    assert_only_the_answer(await graph.ainvoke(Command(resume="accept"), THREAD))
+    assert len(model.requests("solve")) == BUDGET
+    assert len(model.requests("compose")) == 1
 
 
 class Breaks(RoundRobin):

@@ -26,7 +26,7 @@ from metascale.bandits import Policy
 from metascale.errors import ModelSetupError, UnknownNameError
 from metascale.graphs import create_metascale
 from metascale.integrations.tool_calls import CallRules
-from metascale.integrations.whole_messages import WholeMessages, billed, in_chunks, unusable
+from metascale.integrations.whole_messages import WholeMessages, billed, check_uninterrupted, in_chunks, unusable
 from metascale.models import MeteredModel, resolve_model
 from metascale.rewards import Reward
 from metascale.rewards.create import create_reward
@@ -77,6 +77,7 @@ class ChatMetaScale(BaseChatModel):
     def model_post_init(self, context: Any, /) -> None:
         """Set up the model and the reward, once for all calls."""
         super().model_post_init(context)
+        check_uninterrupted(self.settings)
         self._model = resolve_model(self.model)
         self._reward = self.reward or create_reward(self.settings, self._model)
 

@@ -18,7 +18,7 @@ from langgraph.store.base import BaseStore
 from metascale.bandits import Arm, Policy, create_policy
 from metascale.errors import MetaScaleError, describe
 from metascale.graphs import Graph, create_metascale
-from metascale.integrations.whole_messages import WholeMessages, billed, unusable
+from metascale.integrations.whole_messages import WholeMessages, billed, check_uninterrupted, unusable
 from metascale.nodes.fresh_run import FIXED_ARMS
 from metascale.rewards import Reward
 from metascale.rewards.create import create_reward
@@ -59,9 +59,13 @@ class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
         """Deliberate with the agent's own model; the arguments are those of `create_metascale`.
 
         A budget of 1 leaves the agent's answers as they are.
+
+        Raises:
+            SettingError: the settings say to ask people.
         """
         super().__init__()
         self.settings = settings or MetaScaleSettings()
+        check_uninterrupted(self.settings)
         self.reward = reward
         self.policy = _GivenFirst(policy or create_policy(self.settings))
         self.retriever = retriever

@@ -11,13 +11,27 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 
+from metascale.errors import SettingError
 from metascale.models.metered import WHY_EMPTY
 from metascale.question import said
+from metascale.settings import MetaScaleSettings
 from metascale.state import Result
 
 Whole = TypeVar("Whole")
 
 _OWN_BILLS = ("token_usage", "usage")
+_ASKING_PEOPLE = ("review_pool", "ask_for_budget")
+
+
+def check_uninterrupted(settings: MetaScaleSettings) -> None:
+    """Make sure that a search asks nobody: a model's call cannot be interrupted and resumed.
+
+    Raises:
+        SettingError: it would.
+    """
+    for name in _ASKING_PEOPLE:
+        if getattr(settings, name):
+            raise SettingError(f"the setting {name!r} asks people, which a node or a tool can, but no model's call")
 
 
 class WholeMessages(Generic[Whole]):
