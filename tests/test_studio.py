@@ -103,7 +103,7 @@ def test_a_streamed_run_on_a_thread_with_its_own_budget(client: SyncLangGraphCli
             thread,
             assistant(client),
             input=question,
-            context={"budget": 12, "seed": 1, "evolution": "always"},
+            context={"budget": 12, "seed": 1, "evolution": "always", "head_start": 0},
             stream_mode="updates",
         )
         if part.event == "updates"
