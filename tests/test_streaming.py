@@ -43,7 +43,7 @@ async def test_every_sample_tells_once_and_failures_are_marked(*, asynchronous: 
     def write(kind: str, number: int, messages: list[BaseMessage]) -> Any:
         return ValueError("dead") if kind == "solve" and number in {2, 5} else sensible(kind, number, messages)
 
-    settings = MetaScaleSettings(budget=12, evolution="always", seed=1, max_retries=0)
+    settings = MetaScaleSettings(budget=20, evolution="always", seed=1, max_retries=0)
     graph = create_metascale(ScriptedModel(write=write), settings=settings)
     events = await streamed(graph, ask(), asynchronous=asynchronous, stream_mode="custom")
     names = kinds(events)
@@ -53,12 +53,12 @@ async def test_every_sample_tells_once_and_failures_are_marked(*, asynchronous: 
     rounds = [event["round"] for event in events if event["event"] == "scored"]
     assert rounds == [event["round"] for event in events if event["event"] == "pulled"] == [*range(1, len(rounds) + 1)]
     statuses = Counter(event["candidate"]["status"] for event in events if event["event"] == "sampled")
-    assert statuses == {"ok": 12, "failed": 2}
+    assert statuses == {"ok": 20, "failed": 2}
     pulled = [pull["id"] for event in events if event["event"] == "pulled" for pull in event["pulls"]]
-    assert sorted(pulled) == sorted(e["candidate"]["id"] for e in events if e["event"] == "sampled") == [*range(14)]
+    assert sorted(pulled) == sorted(e["candidate"]["id"] for e in events if e["event"] == "sampled") == [*range(22)]
     verdicts = [verdict["id"] for event in events if event["event"] == "scored" for verdict in event["verdicts"]]
-    assert len(verdicts) == len(set(verdicts)) == 12
-    assert events[-1]["result"]["usage"]["samples"] == 12
+    assert len(verdicts) == len(set(verdicts)) == 20
+    assert events[-1]["result"]["usage"]["samples"] == 20
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
