@@ -34,4 +34,8 @@ notebooks: install  ## execute the notebooks
 picture: install  ## draw the README's picture of the live view
 	.venv/bin/metascale solve --model simulated --seed 7 --budget 24 --set evolution=always --svg docs/images/live.svg "A robe takes 2 bolts of blue fiber and half that much white fiber.  How many bolts in total does it take?"
 
-.PHONY: help install run test lint types studio notebooks picture
+docs: install  ## build the documentation into site/
+	.venv/bin/pip install -q -c constraints.txt --config-settings editable_mode=strict -e '.[docs]'
+	.venv/bin/mkdocs build --strict
+
+.PHONY: help install run test lint types studio notebooks picture docs
