@@ -1,14 +1,20 @@
-"""What the documentation says of settings and commands, written when the site is built, from the code itself.
+"""What the documentation says of settings, records and commands, written from the code when the site is built.
 
-A page asks for it with a comment of its own line: `<!-- settings -->` or `<!-- commands -->`.
+A page asks for it with a comment on a line of its own, `<!-- settings -->`, `<!-- commands -->`, or with names:
+`<!-- fields MODULE NAME … -->` for the fields of pydantic models, `<!-- records MODULE NAME … -->` for the keys of
+typed dictionaries and the values of literals.
 """
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
+import json
 import logging
 import re
 from collections.abc import Iterator
-from types import UnionType
+from types import ModuleType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
@@ -17,17 +23,20 @@ from pydantic.fields import FieldInfo
 from metascale import MetaScaleSettings
 from metascale.cli import app
 
-ASKED = re.compile(r"^<!-- (settings|commands) -->$", re.MULTILINE)
-LOADED = re.compile(r"""<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["']?(?:https?:)?//|<link\b[^>]*\bhref=["']?(?:https?:)?//""")
-BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+ASKED = re.compile(r"^<!-- (settings|commands|fields|records)((?: [\w.]+)*) -->$", re.MULTILINE)
+LOADED = re.compile(
+    r"""<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["']?(?:https?:)?//|<link\b[^>]*\bhref=["']?(?:https?:)?//"""
+)
+BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+JSON_NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 
 log = logging.getLogger("mkdocs.hooks.metascale")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in what a page asks for."""
-    written = {"settings": settings_tables, "commands": commands}
-    return ASKED.sub(lambda found: written[found[1]](), markdown)
+    written = {"settings": settings_tables, "commands": commands, "fields": fields, "records": records}
+    return ASKED.sub(lambda asked: written[asked[1]](*asked[2].split()), markdown)
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
@@ -38,27 +47,41 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
 
 
 def settings_tables() -> str:
-    """Every setting with what it may be and what it does, in one table for each node that reads it first."""
-    tables: dict[str, list[str]] = {}
+    """Every setting with its default and what it does, in one table for each node that reads it first."""
+    rows: dict[str, list[str]] = {}
     for name, field in MetaScaleSettings.model_fields.items():
         extra = field.json_schema_extra
         nodes = extra.get("langgraph_nodes") if isinstance(extra, dict) else None
         node = str(nodes[0]) if isinstance(nodes, list) else "elsewhere"
-        row = f"| `{name}`{{ #{name} }} | `{_default(field)}` | {_values(field)} | {_cell(field.description or '')} |"
-        tables.setdefault(node, ["| setting | default | values | |", "|---|---|---|---|"]).append(row)
-    return "\n\n".join(f"## `{node}`\n\n" + "\n".join(rows) for node, rows in tables.items())
+        rows.setdefault(node, []).append(_field(name, field, anchor=True))
+    head = "| setting | default | |\n|---|---|---|\n"
+    return "\n\n".join(f"## `{node}`\n\n{head}" + "\n".join(lines) for node, lines in rows.items())
 
 
-def _default(field: FieldInfo) -> str:
-    value = field.get_default(call_default_factory=True)
-    return "null" if value is None else str(value)
+def fields(module: str, *names: str) -> str:
+    """The fields of pydantic models, one heading and table each."""
+    parts = []
+    for name in names:
+        model = getattr(importlib.import_module(module), name)
+        lines = [_field(key, field, anchor=False) for key, field in model.model_fields.items()]
+        said = inspect.cleandoc(model.__doc__).partition("\n")[0]
+        parts.append("\n".join([f"### {name}\n\n{said}\n\n| field | default | |\n|---|---|---|", *lines]))
+    return "\n\n".join(parts)
+
+
+def _field(name: str, field: FieldInfo, *, anchor: bool) -> str:
+    default = field.get_default(call_default_factory=True)
+    shown = "" if field.is_required() else f"`{json.dumps(default, default=list)}`"
+    what = f"{_cell(field.description or '')}<br><small>{_values(field)}</small>"
+    return f"| `{name}`{f'{{ #{name} }}' * anchor} | {shown} | {what} |"
 
 
 def _values(field: FieldInfo) -> str:
+    """What a field may be: its type and its bounds."""
     bounds = [
-        f"{sign} {value:,}"
+        f"{words} {value:,}"
         for constraint in field.metadata
-        for name, sign in BOUNDS.items()
+        for name, words in BOUNDS.items()
         if (value := getattr(constraint, name, None)) is not None
     ]
     return ", ".join([_kind(field.annotation), *bounds])
@@ -66,18 +89,52 @@ def _values(field: FieldInfo) -> str:
 
 def _kind(annotation: Any) -> str:
     """A type in the words of those who write JSON."""
-    if get_origin(annotation) is Annotated:
-        return _kind(get_args(annotation)[0])
-    if get_origin(annotation) is Literal:
-        return ", ".join(f"`{value}`" for value in get_args(annotation))
-    if get_origin(annotation) in {Union, UnionType}:
-        return " or ".join("null" if one is type(None) else _kind(one) for one in get_args(annotation))
-    if get_origin(annotation) is tuple:
-        return f"list of {_kind(get_args(annotation)[0])}"
-    if get_origin(annotation) is dict:
-        return f"{_kind(get_args(annotation)[1])} by name"
-    names = {int: "whole number", float: "number", str: "text", bool: "true, false"}
-    return names.get(annotation) or f"[`{annotation.__name__}`][{annotation.__module__}.{annotation.__name__}]"
+    inner = get_args(annotation)
+    match get_origin(annotation):
+        case origin if origin is Annotated:
+            return _kind(inner[0])
+        case origin if origin is Literal:
+            return ", ".join(f"`{value}`" for value in inner)
+        case origin if origin in {Union, UnionType}:
+            return " or ".join("null" if one is type(None) else _kind(one) for one in inner)
+        case origin if origin in {list, tuple}:
+            return f"list of {_kind(inner[0])}"
+        case origin if origin is dict:
+            return f"{_kind(inner[1])} by name"
+    return JSON_NAMES.get(annotation) or f"[{annotation.__name__}](#{annotation.__name__.lower()})"
+
+
+def records(module: str, *names: str) -> str:
+    """The keys of typed dictionaries with what stands beside them in the source, and the values of literals."""
+    source = importlib.import_module(module)
+    written = {node.name: node for node in ast.parse(inspect.getsource(source)).body if isinstance(node, ast.ClassDef)}
+    parts = [
+        f"## {name}\n\n{_keys(written[name], names) if name in written else _literal(source, name)}" for name in names
+    ]
+    return "\n\n".join(parts)
+
+
+def _keys(record: ast.ClassDef, known: tuple[str, ...]) -> str:
+    lines = [ast.get_docstring(record) or "", "", "| key | | |", "|---|---|---|"]
+    for node, after in zip(record.body, [*record.body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign):
+            said = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+            kind = _linked(ast.unparse(node.annotation), known)
+            lines.append(f"| `{ast.unparse(node.target)}` | {kind} | {_cell(str(said))} |")
+    return "\n".join(lines)
+
+
+def _linked(annotation: str, known: tuple[str, ...]) -> str:
+    """A type as it is written, without what only the graph reads, and with links to records of the page."""
+    plain = re.sub(r"Annotated\[(.*?\]?), .*\]$", r"\1", annotation)
+    if plain.startswith("NotRequired["):
+        plain = f"{plain.removeprefix('NotRequired[').removesuffix(']')}, or absent"
+    parts = re.split(r"\b(" + "|".join(known) + r")\b", _cell(plain).replace("[", "\\["))
+    return "".join(f"[{part}](#{part.lower()})" if place % 2 else part for place, part in enumerate(parts))
+
+
+def _literal(source: ModuleType, name: str) -> str:
+    return ", ".join(f"`{value}`" for value in get_args(getattr(source, name)))
 
 
 def commands() -> str:
@@ -101,9 +158,9 @@ def _command(path: str, command: Any) -> str:
     context = command.make_context(path, [], resilient_parsing=True)
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     parts = [f"## `{path}` {{ #{path.replace(' ', '-')} }}", f"```text\n{usage}\n```", command.help or ""]
-    records = [one.get_help_record(context) for one in command.params]
-    if records:
-        rows = [f"| `{name}` | {_cell(text)} |" for name, text in filter(None, records)]
+    described = [one.get_help_record(context) for one in command.params]
+    if described:
+        rows = [f"| `{name}` | {_cell(text)} |" for name, text in filter(None, described)]
         parts.append("\n".join(["| | |", "|---|---|", *rows]))
     return "\n\n".join(part for part in parts if part)
 

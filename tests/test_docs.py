@@ -1,0 +1,138 @@
+"""What the documentation shows, works: its Python runs, its commands exist, its tables are whole."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from collections.abc import Container, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from docs.hooks import all_commands, commands, records, settings_tables
+from metascale import MetaScaleSettings, create_metascale, state
+from metascale.cli import PRESETS
+from metascale.evals.bench import TASKS
+from metascale.graphs import METHODS
+from metascale.settings import PolicyName, RewardName
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+EXAMPLE = re.compile(r"^```python\n(.*?)^```(?:\n+```text title=\"Output\"\n(.*?)^```)?", re.DOTALL | re.MULTILINE)
+SHELL = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+COMMANDS = dict(all_commands())
+VALUES: dict[str, Container[str]] = {
+    "--method": METHODS,
+    "--policy": get_args(PolicyName),
+    "--preset": PRESETS,
+    "--reward": get_args(RewardName),
+    "--set": MetaScaleSettings.model_fields,
+    "--task": TASKS,
+}
+
+
+def text_of(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if EXAMPLE.search(text_of(page))])
+def test_examples_run_in_order_and_print_what_the_page_says(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for source, output in EXAMPLE.findall(text_of(page)):
+        exec(compile(source.replace("openai:gpt-4o-mini", "simulated"), page, "exec"), names)
+        printed = capsys.readouterr().out
+        assert printed == output or not output
+
+
+def shell_lines() -> Iterator[tuple[str, list[str]]]:
+    for page in PAGES:
+        for block in SHELL.findall(text_of(page)):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                while words and re.match(r"[A-Z_]+=", words[0]):
+                    words.pop(0)
+                if words:
+                    yield page, words
+
+
+def is_made(words: list[str]) -> bool:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in words)
+
+
+def is_installed(words: list[str]) -> bool:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {extra for word in words for extra in re.findall(r"metascale\[([\w,]+)\]", word)}
+    named = {name for extras in wanted for name in extras.split(",")}
+    return named <= project["optional-dependencies"].keys()
+
+
+def is_inspected(words: list[str]) -> bool:
+    ours = [word.removeprefix("metascale/") for word in words if word.startswith("metascale/")]
+    return bool(ours) and all(name in TASKS or name in METHODS for name in ours)
+
+
+def is_understood(words: list[str]) -> bool:
+    path = "metascale"
+    while words and f"{path} {words[0]}" in COMMANDS:
+        path = f"{path} {words.pop(0)}"
+    options = {name for one in COMMANDS[path].params for name in one.opts}
+    if not {word.partition("=")[0] for word in words if word.startswith("--")} <= options:
+        return False
+    pairs = [(option, value.partition("=")[0]) for option, value in pairwise(words)]
+    return all(value in VALUES[option] for option, value in pairs if option in VALUES)
+
+
+CHECKS: dict[str, Any] = {
+    "metascale": is_understood,
+    "make": is_made,
+    "pip": is_installed,
+    "inspect": is_inspected,
+    "python3": lambda words: words == ["-m", "venv", ".venv"],
+}
+
+
+def test_commands_exist_with_their_options_and_values() -> None:
+    shown = list(shell_lines())
+    assert len(shown) > 30
+    for page, (program, *rest) in shown:
+        assert CHECKS[program.rpartition("/")[2]](rest), f"{page}: {program} {' '.join(rest)}"
+
+
+def test_a_command_that_does_not_exist_is_found_out() -> None:
+    assert is_understood(["solve", "--budget", "4", "?"])
+    for wrong in ("solve --buget 4", "solve --set buget=4", "solve --reward jury", "bench judge --task gsm8k"):
+        assert not is_understood(wrong.split())
+    assert not is_made(["toast"])
+    assert not is_installed(["install", "metascale[toast]"])
+
+
+def test_the_reference_tells_every_setting_command_and_key() -> None:
+    page = text_of("reference/result.md")
+    asked = re.findall(r"<!-- records metascale.state (.*) -->", page)[0].split()
+    assert set(state.State.__annotations__) <= set(re.findall(r"^\| `(\w+)`", records("metascale.state", *asked), re.M))
+    assert set(MetaScaleSettings.model_fields) == set(re.findall(r"^\| `(\w+)`", settings_tables(), re.MULTILINE))
+    told = commands()
+    for path, command in COMMANDS.items():
+        assert f"## `{path}` " in told
+        assert all(option in told for one in command.params for option in one.opts if option.startswith("--"))
+
+
+def test_the_picture_of_the_graph_names_its_nodes_and_conditions() -> None:
+    picture = re.findall(r"```text\n(START.*?)```", text_of("explanation/method.md"), re.DOTALL)[0]
+    graph = create_metascale("simulated").get_graph()
+    labels = {str(edge.data) for edge in graph.edges if edge.conditional and edge.data is not None}
+    assert all(name in picture for name in graph.nodes if not name.startswith("__"))
+    assert all(label in picture for label in labels)
+
+
+def test_every_reason_to_stop_is_explained() -> None:
+    page = text_of("explanation/budget.md")
+    assert all(f"`{reason}`" in page for reason in state.StopReason.__args__)  # type: ignore[attr-defined]
