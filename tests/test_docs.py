@@ -18,6 +18,7 @@ from metascale.cli import PRESETS
 from metascale.evals.bench import TASKS
 from metascale.graphs import METHODS
 from metascale.settings import PolicyName, RewardName
+from tests.conftest import ServerFactory
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -41,12 +42,18 @@ def text_of(page: str) -> str:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if EXAMPLE.search(text_of(page))])
 def test_examples_run_in_order_and_print_what_the_page_says(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: str,
+    start_server: ServerFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": "__main__"}
+    monkeypatch.setenv("OPENAI_BASE_URL", start_server().url)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    names: dict[str, Any] = {"__name__": "docs"}
     for source, output in EXAMPLE.findall(text_of(page)):
-        exec(compile(source.replace("openai:gpt-4o-mini", "simulated"), page, "exec"), names)
+        exec(compile(source, page, "exec"), names)
         printed = capsys.readouterr().out
         assert printed == output or not output
 
