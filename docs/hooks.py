@@ -1,8 +1,8 @@
 """What the documentation says of settings, records and commands, written from the code when the site is built.
 
-A page asks for it with a comment on a line of its own, `<!-- settings -->`, `<!-- commands -->`, or with names:
-`<!-- fields MODULE NAME … -->` for the fields of pydantic models, `<!-- records MODULE NAME … -->` for the keys of
-typed dictionaries and the values of literals.
+A page asks for it with a comment on a line of its own: `<!-- settings -->`, `<!-- commands -->`, `<!-- methods -->`
+for the catalogue of reasoning methods, `<!-- fields MODULE NAME … -->` for the fields of pydantic models, and
+`<!-- records MODULE NAME … -->` for the keys of typed dictionaries and the values of literals.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from pydantic.fields import FieldInfo
 
 from metascale import MetaScaleSettings
 from metascale.cli import app
+from metascale.methods import catalogue
 
-ASKED = re.compile(r"^<!-- (settings|commands|fields|records)((?: [\w.]+)*) -->$", re.MULTILINE)
+ASKED = re.compile(r"^<!-- (settings|commands|methods|fields|records)((?: [\w.]+)*) -->$", re.MULTILINE)
 LOADED = re.compile(
     r"""<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["']?(?:https?:)?//|<link\b[^>]*\bhref=["']?(?:https?:)?//"""
 )
@@ -35,7 +36,13 @@ log = logging.getLogger("mkdocs.hooks.metascale")
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in what a page asks for."""
-    written = {"settings": settings_tables, "commands": commands, "fields": fields, "records": records}
+    written = {
+        "settings": settings_tables,
+        "commands": commands,
+        "methods": methods,
+        "fields": fields,
+        "records": records,
+    }
     return ASKED.sub(lambda asked: written[asked[1]](*asked[2].split()), markdown)
 
 
@@ -163,6 +170,15 @@ def _command(path: str, command: Any) -> str:
         rows = [f"| `{name}` | {_cell(text)} |" for name, text in filter(None, described)]
         parts.append("\n".join(["| | |", "|---|---|", *rows]))
     return "\n\n".join(part for part in parts if part)
+
+
+def methods() -> str:
+    """The reasoning methods that ship, with their sources."""
+    rows = [
+        f"| `{one.name}` | {_cell(one.description)}<br><small>{_cell(one.source)}</small> |"
+        for one in catalogue().values()
+    ]
+    return "\n".join(["| | |", "|---|---|", *rows])
 
 
 def _cell(text: str) -> str:

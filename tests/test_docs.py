@@ -143,3 +143,11 @@ def test_the_picture_of_the_graph_names_its_nodes_and_conditions() -> None:
 def test_every_reason_to_stop_is_explained() -> None:
     page = text_of("explanation/budget.md")
     assert all(f"`{reason}`" in page for reason in state.StopReason.__args__)  # type: ignore[attr-defined]
+
+
+def test_every_paper_that_the_code_names_is_among_the_sources() -> None:
+    page = text_of("explanation/sources.md")
+    files = [file for folder in ("graphs", "nodes", "src") for file in (ROOT / folder).rglob("*.py")]
+    named = {paper for file in files for paper in re.findall(r"arXiv (\d{4}\.\d{5})", file.read_text(encoding="utf-8"))}
+    assert len(named) > 10
+    assert sorted(paper for paper in named if paper not in page) == []
