@@ -13,7 +13,8 @@ import inspect
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -28,6 +29,8 @@ ASKED = re.compile(r"^<!-- (settings|commands|methods|fields|records)((?: [\w.]+
 LOADED = re.compile(
     r"""<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["']?(?:https?:)?//|<link\b[^>]*\bhref=["']?(?:https?:)?//"""
 )
+RESULT = Path(__file__).parent / "reference" / "result.md"
+RECORDS = re.compile(r"(?<=[a-z] )[A-Z]\w+(?=[ \w]* -->)")
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 JSON_NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 
@@ -62,7 +65,7 @@ def settings_tables() -> str:
         node = str(nodes[0]) if isinstance(nodes, list) else "elsewhere"
         rows.setdefault(node, []).append(_field(name, field, anchor=True))
     head = "| setting | default | |\n|---|---|---|\n"
-    return "\n\n".join(f"## `{node}`\n\n{head}" + "\n".join(lines) for node, lines in rows.items())
+    return "\n\n".join(f"## `{node}` {{ #node-{node} }}\n\n{head}" + "\n".join(lines) for node, lines in rows.items())
 
 
 def fields(module: str, *names: str) -> str:
@@ -115,29 +118,32 @@ def records(module: str, *names: str) -> str:
     """The keys of typed dictionaries with what stands beside them in the source, and the values of literals."""
     source = importlib.import_module(module)
     written = {node.name: node for node in ast.parse(inspect.getsource(source)).body if isinstance(node, ast.ClassDef)}
+    places = {name: f"result.md#{name.lower()}" for name in RECORDS.findall(RESULT.read_text(encoding="utf-8"))}
+    places |= {name: f"#{name.lower()}" for name in names}
     parts = [
-        f"## {name}\n\n{_keys(written[name], names) if name in written else _literal(source, name)}" for name in names
+        f"### {name}\n\n{_keys(written[name], places) if name in written else _literal(source, name)}" for name in names
     ]
     return "\n\n".join(parts)
 
 
-def _keys(record: ast.ClassDef, known: tuple[str, ...]) -> str:
-    lines = [ast.get_docstring(record) or "", "", "| key | | |", "|---|---|---|"]
+def _keys(record: ast.ClassDef, places: Mapping[str, str]) -> str:
+    lines = [ast.get_docstring(record) or "", "", "| key | type | |", "|---|---|---|"]
     for node, after in zip(record.body, [*record.body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign):
             said = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
-            kind = _linked(ast.unparse(node.annotation), known)
+            kind = _linked(ast.unparse(node.annotation), places)
             lines.append(f"| `{ast.unparse(node.target)}` | {kind} | {_cell(str(said))} |")
     return "\n".join(lines)
 
 
-def _linked(annotation: str, known: tuple[str, ...]) -> str:
-    """A type as it is written, without what only the graph reads, and with links to records of the page."""
-    plain = re.sub(r"Annotated\[(.*?\]?), .*\]$", r"\1", annotation)
+def _linked(annotation: str, places: Mapping[str, str]) -> str:
+    """A type as it is written, without what only the graph reads, and with links to records."""
+    plain = re.sub(r"^Annotated\[(.*?\]?), .*\]$", r"\1", annotation)
     if plain.startswith("NotRequired["):
         plain = f"{plain.removeprefix('NotRequired[').removesuffix(']')}, or absent"
-    parts = re.split(r"\b(" + "|".join(known) + r")\b", _cell(plain).replace("[", "\\["))
-    return "".join(f"[{part}](#{part.lower()})" if place % 2 else part for place, part in enumerate(parts))
+    plain = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace(", ", " | "), plain)
+    parts = re.split(r"\b(" + "|".join(places) + r")\b", _cell(plain).replace("[", "\\["))
+    return "".join(f"[{part}]({places[part]})" if place % 2 else part for place, part in enumerate(parts))
 
 
 def _literal(source: ModuleType, name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 
 from docs.hooks import all_commands, commands, records, settings_tables
-from metascale import MetaScaleSettings, create_metascale, state
+from metascale import Event, MetaScaleSettings, create_metascale, state
 from metascale.cli import PRESETS
 from metascale.evals.bench import TASKS
 from metascale.graphs import METHODS
@@ -123,9 +123,11 @@ def test_a_command_that_does_not_exist_is_found_out() -> None:
 
 def test_the_reference_tells_every_setting_command_and_key() -> None:
     page = text_of("reference/result.md")
-    asked = re.findall(r"<!-- records metascale.state (.*) -->", page)[0].split()
+    asked = " ".join(re.findall(r"<!-- records metascale.state (.*) -->", page)).split()
     assert set(state.State.__annotations__) <= set(re.findall(r"^\| `(\w+)`", records("metascale.state", *asked), re.M))
     assert set(MetaScaleSettings.model_fields) == set(re.findall(r"^\| `(\w+)`", settings_tables(), re.MULTILINE))
+    events = re.findall(r"<!-- records metascale.events (.*) -->", text_of("reference/events.md"))[0].split()
+    assert {kind.__name__ for kind in get_args(Event)} <= set(events)
     told = commands()
     for path, command in COMMANDS.items():
         assert f"## `{path}` " in told
