@@ -41,13 +41,14 @@ def inspect(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("task", TASKS)
 def test_inspect_runs_each_task_with_a_method_on_the_offline_model(task: str, tmp_path: Path) -> None:
     options = ["--model", "metascale/simulated", "--solver", "metascale/metascale"]
-    options += ["-S", "budget=5", "-S", "seed=1", "-S", "confirm=0"]
+    options += ["-S", "budget=5", "-S", "seed=1", "-S", 'settings={"confirm": 0}']
     done = inspect(f"metascale/{task}", *options, "--limit", "3", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     answers = read_logs([tmp_path / "logs"])
     assert len(answers) == 3
     for answer in answers:
-        assert (answer.task, answer.method, answer.budget, answer.simulated) == (task, "metascale", 5, True)
+        named = (answer.task, answer.method, answer.budget, answer.simulated)
+        assert named == (task, "metascale (confirm=0)", 5, True)
         assert answer.score is not None
         assert 0 <= answer.score <= 1
         assert answer.usage is not None

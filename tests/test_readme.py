@@ -73,6 +73,7 @@ def test_the_pictured_view_is_todays_and_says_that_it_simulates(tmp_path: Path) 
     pictured = shown(TOP / "docs/images/live.svg")
     assert pictured == shown(fresh), "draw it anew: make picture"
     assert any("SIMULATION" in text for text in pictured)
+    assert "url(" not in re.sub(r"url\(#", "(#", fresh.read_text(encoding="utf-8")), "it loads nothing"
 
 
 def test_every_linked_file_exists() -> None:
