@@ -37,8 +37,7 @@ EXCELLENT = 0.9
 samples may add is 0.1."""
 CAPPED_TO = 2
 """A hopeless task gets one in so many samples of the budget, and never fewer than the first look. A quarter cost three
-points where every task was foreseen to be hopeless and was not (`benchmarks/foresight.py`), for four samples can all
-look bad."""
+points of accuracy in simulated runs that wrongly foresaw failure everywhere, for four samples can all look bad."""
 GENEROUS = 4
 """A sample may be so many times as long as foreseen: the limit is for answers that run away, not for long ones."""
 SHORTEST_LIMIT = 1_024
