@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.globals import set_llm_cache
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_openai import ChatOpenAI
 
 from metascale import MetaScaleSettings, ModelSetupError, UnknownNameError, create_metascale
@@ -74,6 +74,13 @@ def test_the_simulation_repeats_with_a_seed_and_varies_without() -> None:
     assert len(seeded) == 1
     assert len(free) > 1
     assert all(text.startswith(NOTICE) for text in seeded | free)
+
+
+def test_the_simulated_judge_knows_the_question_behind_a_tools_reply() -> None:
+    call = AIMessage("", tool_calls=[{"name": "look_up", "args": {"word": "bolt"}, "id": "c"}])
+    conversation = [HumanMessage(gsm8k()[1]["question"]), call, ToolMessage("A unit.", tool_call_id="c")]
+    graph = create_metascale("simulated", settings=MetaScaleSettings(budget=8, confirm=0, seed=3))
+    assert graph.invoke({"messages": conversation})["result"]["reward"] > 0.6
 
 
 def test_strategy_choice_truly_matters_in_the_simulation() -> None:

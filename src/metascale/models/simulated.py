@@ -284,9 +284,14 @@ def _synthesize(material: dict[str, str]) -> str:
     return f"{NOTICE} The answers shown were compared.\n{shown[chosen].removeprefix(NOTICE).strip()}"
 
 
+def _asked(task: str) -> str:
+    """The question of a task, or of a conversation what the user said last."""
+    return squeeze(task.rpartition("User: ")[2].partition("\n\nAssistant: ")[0])
+
+
 def _impression(material: dict[str, str], answer: str, rng: np.random.Generator) -> float:
     """How good an answer seems to a judge this time, on a scale from 1 to 10, which it may leave."""
-    question = squeeze(material.get("question", "").rpartition("User: ")[2])
+    question = _asked(material.get("question", ""))
     gold, given = _answers().get(question), extract(answer)
     quality = _quality(answer)
     lasting = np.random.default_rng(_hash("impression", question, answer)).normal(0.0, 1.2)
@@ -353,7 +358,7 @@ def _compare(material: dict[str, str], rng: np.random.Generator) -> str:
 
 def _rate(material: dict[str, str], rng: np.random.Generator) -> str:
     """Ratings of the package's own methods by their hidden aptitudes for the task, seen through noise."""
-    question = squeeze(material.get("task", "").rpartition("User: ")[2])
+    question = _asked(material.get("task", ""))
     rated = []
     for method in catalogue().values():
         thought = prompts.render("solve", mindset="", strategy=method.instructions).strip()
@@ -365,7 +370,7 @@ def _rate(material: dict[str, str], rng: np.random.Generator) -> str:
 
 def _foresee(material: dict[str, str], rng: np.random.Generator, overconfidence: float) -> str:
     """Its hidden chance to be right, seen through noise or overrated; the notions of strategies that seem to fit."""
-    question = squeeze(material.get("task", "").rpartition("User: ")[2])
+    question = _asked(material.get("task", ""))
     is_known = question in _answers() or question in _open_questions()
     truth = plain_chance(question) if is_known else 0.0
     bias = overconfidence * (1 - truth if overconfidence > 0 else truth)
