@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langgraph.config import get_config
-from langgraph.runtime import get_runtime
+from langgraph.runtime import Runtime, get_runtime
 
 from metascale.bandits import Policy, create_policy
 from metascale.bridge import run_sync
@@ -41,8 +41,16 @@ SYNTHESIS = "synthesis"
 _CHECKPOINTER = "__pregel_checkpointer"
 """Where LangGraph keeps a task's checkpointer; it has no public way to ask."""
 
+_STEPS_OF_NO_RUN = 10_000
+"""Supersteps that are left where no run counts them: any number that ends no search."""
+
 Update = dict[str, Any]
 Node = Callable[[Any, "Components"], Coroutine[Any, Any, Update]]
+
+
+def current_run() -> Runtime[MetaScaleSettings] | None:
+    """The run under way; None where somebody edits a thread's state (`update_state`), which follows edges without."""
+    return get_runtime(MetaScaleSettings)
 
 
 @dataclass
@@ -85,11 +93,14 @@ class Components:
     def settings(self) -> MetaScaleSettings:
         """The settings of the current run: the defaults, overlaid by the run's context if that is of our kind.
 
+        Where there is no run, the defaults are all there is.
+
         Raises:
             SettingError: the run would say what code is loaded or which servers are asked, which is for whoever builds
                 the graph.
         """
-        context = get_runtime(MetaScaleSettings).context
+        run = current_run()
+        context = run.context if run else None
         chosen = self.defaults.overlaid_by(context) if isinstance(context, MetaScaleSettings) else self.defaults
         for name in BUILDERS_SETTINGS:
             if getattr(chosen, name) != getattr(self.defaults, name):
@@ -187,7 +198,7 @@ class Components:
             samples_left=self.samples_left(state),
             kept=self._kept_for_synthesis(state, settings),
             target_looks=min(TARGET_LOOKS, self._looks_allowed(settings)),
-            remaining_steps=state["remaining_steps"],
+            remaining_steps=state["remaining_steps"] if current_run() else _STEPS_OF_NO_RUN,
         )
         reason = reason or ("budget" if _is_synthesised(state) else None)
         foresight = state.get("foresight")

@@ -123,6 +123,36 @@ def test_followed_events_equal_the_state(seed: int, happens: str) -> None:
         assert state[key] == values[key]  # type: ignore[literal-required]
 
 
+async def test_a_state_is_edited_wherever_a_run_stood_and_the_fork_goes_on_from_there() -> None:
+    settings = MetaScaleSettings(budget=24, evolution="always", evolve_every=2, head_start=0, confirm=0)
+    graph = create_metascale(ScriptedModel(write=sensible), settings=settings, checkpointer=InMemorySaver())
+    first = graph.invoke(ask(), THREAD)["result"]
+    end = cast("Any", graph.get_state(THREAD).config)
+    stops = [s for s in graph.get_state_history(THREAD) if s.next in {("select_arm",), ("evolve",), ("finalize",)}]
+    assert len({s.next for s in stops}) == 3
+    for stop in stops:
+        edited = graph.update_state(stop.config, {"notes": ["edited"]})
+        assert graph.get_state(edited).next == stop.next
+    middle = next(s for s in reversed(stops) if s.next == ("select_arm",) and s.values["round"] == 3)
+    best = first["meta_thought"]["id"]
+    before = sum(c["meta_thought"] == best for c in middle.values["candidates"])
+    assert before < sum(c["meta_thought"] == best for c in graph.get_state(end).values["candidates"])
+    for edit in ("sync", "async"):
+        retire = {"pool": [{"id": best, "retired": True}]}
+        if edit == "sync":
+            fork = graph.update_state(middle.config, retire)
+            result = graph.invoke(None, cast("Any", fork), context=MetaScaleSettings(budget=32))["result"]
+        else:
+            fork = await graph.aupdate_state(middle.config, retire)
+            result = (await graph.ainvoke(None, cast("Any", fork), context=MetaScaleSettings(budget=32)))["result"]
+        candidates = graph.get_state(THREAD).values["candidates"]
+        assert [c["id"] for c in candidates] == list(range(32))
+        assert candidates[:12] == middle.values["candidates"]
+        assert sum(c["meta_thought"] == best for c in candidates) == before
+        assert (result["usage"]["samples"], result["stop_reason"]) == (32, "budget")
+    assert graph.get_state(end).values["result"] == first, "the run that was forked keeps its end"
+
+
 def test_folded_updates_equal_the_state() -> None:
     graph = create_metascale(
         "simulated", settings=MetaScaleSettings(budget=16, evolution="always", seed=3), checkpointer=InMemorySaver()
