@@ -33,20 +33,22 @@ async def finalize(state: State, components: Components) -> Update:
     """Look at the finalists again, round by round, then choose the answer, report how it was found, and remember it.
 
     Each visit does one thing, so that what it cost is saved: write the synthesis, judge some finalists once more, or
-    conclude.
+    conclude. A search that nothing ends any more, as in a fork with a larger budget, goes on.
 
     Raises:
         NoAnswerError: no sample succeeded; an error is never an answer.
     """
-    reason = components.stop_reason(state) or "step_limit"
+    reason = components.stop_reason(state)
     is_scored = any(c["reward"] is not None for c in state["candidates"])
     if is_scored and state["remaining_steps"] > STEPS_TO_CONCLUDE:
+        if reason is None:
+            return {}
         if components.synthesis_due(state):
             return await synthesize(state, components)
         finalists = to_look_at(state, components)
         if finalists:
             return await confirm(state, components, finalists)
-    result = conclude(state, reason, components.settings())
+    result = conclude(state, reason or "step_limit", components.settings())
     result["notes"] += await remember(state, result, components)
     get_stream_writer()(Chosen(event="chosen", result=result))
     return {"messages": [AIMessage(result["answer"])], "result": result}

@@ -153,6 +153,17 @@ async def test_a_state_is_edited_wherever_a_run_stood_and_the_fork_goes_on_from_
     assert graph.get_state(end).values["result"] == first, "the run that was forked keeps its end"
 
 
+def test_a_fork_of_a_search_that_is_about_to_end_goes_on_with_a_larger_budget() -> None:
+    for confirm in (0, None):
+        settings = MetaScaleSettings(budget=8, confirm=confirm)
+        graph = create_metascale(ScriptedModel(write=sensible), settings=settings, checkpointer=InMemorySaver())
+        first = graph.invoke(ask(), THREAD)["result"]
+        assert (first["usage"]["samples"], first["stop_reason"]) == (8, "budget")
+        for stop in [s for s in graph.get_state_history(THREAD) if s.next == ("finalize",)]:
+            result = graph.invoke(None, stop.config, context=MetaScaleSettings(budget=12))["result"]
+            assert (result["usage"]["samples"], result["stop_reason"]) == (12, "budget")
+
+
 def test_folded_updates_equal_the_state() -> None:
     graph = create_metascale(
         "simulated", settings=MetaScaleSettings(budget=16, evolution="always", seed=3), checkpointer=InMemorySaver()
