@@ -157,14 +157,17 @@ def compiled(graph: Builder, name: str, parts: Unjudged | Judged) -> Graph:
     return _Embeddable(**vars(ready)).with_config(max_concurrency=MAX_CONCURRENCY)
 
 
-def for_studio(create: Callable[[str], Graph]) -> Callable[[], Graph]:
-    """The entry point that LangGraph's server calls: the graph on `METASCALE_MODEL`, or on the offline model."""
+def for_studio(create: Callable[..., Graph]) -> Callable[[], Graph]:
+    """The entry point that LangGraph's server calls: the graph on `METASCALE_MODEL`, or on the offline model.
+
+    Its settings are those in `METASCALE_SETTINGS`.
+    """
 
     @functools.cache
     def graph() -> Graph:
         name, by_default = model_or_simulation(None)
         if by_default:
             logging.getLogger(__name__).warning(SIMULATION_NOTICE)
-        return create(name)
+        return create(name, settings=MetaScaleSettings.from_environment())
 
     return graph

@@ -72,7 +72,8 @@ def conclude(state: State, reason: StopReason, settings: MetaScaleSettings) -> R
     """
     choice = choose(state["candidates"], settings)
     if not choice.ranked:
-        raise NoAnswerError(_why_nothing(state))
+        is_upstreams = any(candidate["status"] == "failed" for candidate in state["candidates"])
+        raise NoAnswerError(_why_nothing(state), is_upstreams=is_upstreams)
     winner = choice.ranked[0]
     return {
         "answer": winner["text"],

@@ -75,7 +75,7 @@ async def _attempt(
     except ModelCallError as failure:
         return _candidate(state, ("failed", "", str(failure)), failure.usage), failure.usage, failure.rejected
     usage: Usage = {**reply.usage, "samples": 1}
-    candidate = _candidate(state, _outcome(reply.message), usage)
+    candidate = _candidate(state, outcome(reply.message), usage)
     return candidate, usage, candidate["status"] == "truncated"
 
 
@@ -89,7 +89,8 @@ def under(thought: MetaThought, messages: Sequence[AnyMessage]) -> list[AnyMessa
     return [SystemMessage(text), *messages]
 
 
-def _outcome(message: AIMessage) -> Outcome:
+def outcome(message: AIMessage) -> Outcome:
+    """What a model's message is worth as an answer."""
     text = message.text.strip()
     about = message.response_metadata
     reason = str(about.get("finish_reason") or about.get("stop_reason") or about.get("done_reason") or "").lower()
@@ -111,8 +112,8 @@ def _refusal_block(message: AIMessage) -> str:
     )
 
 
-def _candidate(state: Sampling, outcome: Outcome, usage: Usage) -> Candidate:
-    status, text, error = outcome
+def _candidate(state: Sampling, came_back: Outcome, usage: Usage) -> Candidate:
+    status, text, error = came_back
     return {
         "id": state["id"],
         "round": state["round"],

@@ -34,7 +34,7 @@ LAYERS = [
     {"rewards"},
     {"nodes"},
     {"graphs"},
-    {"session", "live", "dialogue", "memory_commands", "integrations", "cli", "evals", "training"},
+    {"session", "live", "dialogue", "memory_commands", "integrations", "server", "cli", "evals", "training"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = {

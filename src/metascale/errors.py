@@ -59,7 +59,16 @@ class ModelCallError(MetaScaleError):
 
 
 class NoAnswerError(MetaScaleError):
-    """A run ended without one sample that could be an answer."""
+    """A run ended without one sample that could be an answer.
+
+    Attributes:
+        is_upstreams: requests failed, and the message quotes what the model's server said.
+    """
+
+    def __init__(self, message: str, *, is_upstreams: bool = False) -> None:
+        """Say whether the message quotes the model's server."""
+        super().__init__(message)
+        self.is_upstreams = is_upstreams
 
 
 def describe(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -49,7 +50,7 @@ def catalogue(folder: Path | None = None) -> dict[str, ReasoningMethod]:
     Raises:
         ModelSetupError: the folder cannot be read, or a file in it is no method; the message says which and why.
     """
-    found = {method.name: method for method in map(_read, _markdown(files("metascale.prompts").joinpath("methods")))}
+    found = dict(_shipped())
     if folder is not None:
         if not folder.is_dir():
             raise ModelSetupError(f"there is no folder of reasoning methods {str(folder)!r}")
@@ -58,6 +59,11 @@ def catalogue(folder: Path | None = None) -> dict[str, ReasoningMethod]:
             raise ModelSetupError(f"the folder {str(folder)!r} holds no reasoning method (NAME.md)")
         found |= {method.name: method for _, method in own}
     return dict(sorted(found.items(), key=lambda item: not item[1].mrp))
+
+
+@functools.cache
+def _shipped() -> dict[str, ReasoningMethod]:
+    return {method.name: method for method in map(_read, _markdown(files("metascale.prompts").joinpath("methods")))}
 
 
 def _markdown(folder: Traversable) -> list[Traversable]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -14,6 +15,8 @@ PolicyName = Literal[
     "upper_tail", "ucb", "softmax", "round_robin", "single", "thompson", "max_ucb", "successive_halving"
 ]
 RewardName = Literal["judge", "panel", "critique", "pairwise", "reward_model", "agreement", "verifier"]
+
+ENVIRONMENT_VARIABLE = "METASCALE_SETTINGS"
 
 
 def _known(kind: str, names: Any) -> BeforeValidator:
@@ -419,6 +422,15 @@ class MetaScaleSettings(BaseModel):
                 if name not in cls.model_fields:
                     raise UnknownNameError("setting", str(name), cls.model_fields)
         return values
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings in the variable `METASCALE_SETTINGS`, a JSON object: the defaults of LangGraph's server.
+
+        Raises:
+            pydantic.ValidationError: they are not valid.
+        """
+        return cls.model_validate_json(os.environ.get(ENVIRONMENT_VARIABLE) or "{}")
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:

@@ -1,0 +1,192 @@
+"""The app that LangGraph's server mounts: OpenAI's routes below `/v1`, and the guard before everything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from metascale.server.auth import Guard
+from metascale.server.errors import ApiError, as_api_error
+from metascale.server.options import TOKEN_VARIABLE, ServerOptions
+from metascale.server.replies import chunks, completion, first_chunk, new_head
+from metascale.server.request import ChatRequest, read_request
+from metascale.server.search import Found, Search, Searches
+from metascale.settings import MetaScaleSettings
+
+RETRY_AFTER = 1
+"""Seconds after which a client that was turned away may try again. Ours."""
+STILL_THERE = 10.0
+"""Seconds between two signs of life in a stream that waits for its search, so that no proxy cuts it. Ours."""
+
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class Completions:
+    """OpenAI's chat completions, and the models that may be asked for."""
+
+    def __init__(self, options: ServerOptions, settings: MetaScaleSettings) -> None:
+        """Serve within the options, with the settings wherever a request has none."""
+        self._options = options
+        self._searches = Searches(options, settings)
+        self._running = 0
+        self._since = int(time.time())
+
+    def routes(self) -> list[Route]:
+        """The routes, below `/v1`."""
+        return [
+            Route("/chat/completions", _answering(self.create), methods=["POST"]),
+            Route("/models", _answering(self.list_models), methods=["GET"]),
+            Route("/models/{name:path}", _answering(self.show_model), methods=["GET"]),
+        ]
+
+    async def list_models(self, _: Request) -> Response:
+        """List what may be asked for."""
+        return JSONResponse({"object": "list", "data": [self._model(name) for name in self._searches.names]})
+
+    async def show_model(self, request: Request) -> Response:
+        """Show one of the models."""
+        return JSONResponse(self._model(self._searches.names.find(request.path_params["name"]).name))
+
+    def _model(self, name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": self._since, "owned_by": "metascale"}
+
+    async def create(self, request: Request) -> Response:
+        """Answer by a search, at once or as a stream."""
+        asked = await read_request(request, self._options.max_body)
+        search = self._searches.prepare(asked)
+        head = new_head(search.target.name)
+        if self._running >= self._options.max_concurrent:
+            raise ApiError(
+                429,
+                f"{self._running} searches are running, and no more are allowed",
+                kind="rate_limit_error",
+                code="rate_limit_exceeded",
+                headers={"retry-after": str(RETRY_AFTER)},
+            )
+        if asked.stream:
+            return _Stream(self._events(head, asked, search), media_type="text/event-stream")
+        with self._one_more():
+            found = await _unless_gone(request, search)
+        return JSONResponse(completion(head, found)) if found else Response(status_code=499)
+
+    async def _events(self, head: dict[str, Any], asked: ChatRequest, search: Search) -> AsyncGenerator[bytes]:
+        with_usage = asked.stream_options.include_usage
+        with self._one_more():
+            async with _begun(search) as task:
+                yield _event(first_chunk(head, with_usage=with_usage))
+                while not (await asyncio.wait({task}, timeout=STILL_THERE))[0]:
+                    yield b": searching\n\n"
+                try:
+                    found = task.result()
+                except Exception as error:  # noqa: BLE001  after the headers, a stream has no other way to say it
+                    yield _event(as_api_error(error).body)
+                    return
+        for chunk in chunks(head, found, with_usage=with_usage):
+            yield _event(chunk)
+        yield b"data: [DONE]\n\n"
+
+    @contextlib.contextmanager
+    def _one_more(self) -> Iterator[None]:
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+
+
+class _Stream(StreamingResponse):
+    """A stream whose source is closed whenever it ends, so that a client who leaves leaves no search behind."""
+
+    body_iterator: AsyncGenerator[bytes]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self.body_iterator.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _begun(search: Search) -> AsyncIterator[asyncio.Task[Found]]:
+    """The search as a task that does not outlive the block."""
+
+    async def run() -> Found:
+        return await search.run()
+
+    task = asyncio.create_task(run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _unless_gone(request: Request, search: Search) -> Found | None:
+    """What the search finds; None, and its end, if the client leaves before."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    async with _begun(search) as task:
+        leaving = asyncio.create_task(gone())
+        try:
+            await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+        return task.result() if task.done() else None
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
+
+
+def _answering(endpoint: Endpoint) -> Endpoint:
+    """The endpoint, whose every error is a response in OpenAI's shape."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Exception as error:  # noqa: BLE001  a client gets an answer, whatever went wrong
+            return as_api_error(error).response()
+
+    return answer
+
+
+async def _not_there(_: Request, error: Exception) -> Response:
+    return as_api_error(error).response()
+
+
+def create_app(options: ServerOptions, settings: MetaScaleSettings, token: str | None) -> Starlette:
+    """The app.
+
+    Args:
+        options: what may be asked for, and how much of it at a time.
+        settings: how a search goes where a request does not say.
+        token: what clients must send; None lets everybody in.
+
+    Raises:
+        ValueError: two models go by the same name.
+    """
+    routes = Completions(options, settings).routes()
+    v1 = Starlette(routes=routes, exception_handlers={HTTPException: _not_there})
+    guard = Middleware(Guard, token=token, local_names_only=options.local_names_only)
+    return Starlette(routes=[Mount("/v1", app=v1)], middleware=[guard])
+
+
+app = create_app(
+    ServerOptions.from_environment(), MetaScaleSettings.from_environment(), os.environ.get(TOKEN_VARIABLE) or None
+)

@@ -1,0 +1,81 @@
+"""What `model` may say in a request: `[METHOD/]MODEL[?SETTING=VALUE&…]`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from metascale.graphs import METHODS
+from metascale.server.errors import ApiError, bad_request
+
+DEFAULT_METHOD = "metascale"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a request asks for.
+
+    Attributes:
+        method: a key of `METHODS`.
+        model: the model's name, as `resolve_model` takes it.
+        name: both, as clients name them.
+        settings: what the name says of the run, as text.
+    """
+
+    method: str
+    model: str
+    name: str
+    settings: list[tuple[str, str]]
+
+
+class Names:
+    """The names that are served: every method on every model."""
+
+    def __init__(self, models: Sequence[str]) -> None:
+        """Serve `models`, the first of them by default.
+
+        Raises:
+            ValueError: two of them go by the same short name.
+        """
+        self._models = {short_name(model): model for model in models}
+        if len(self._models) < len(models):
+            raise ValueError(f"two models go by the same name: {', '.join(models)}")
+
+    def __iter__(self) -> Iterator[str]:
+        """The full names, the default first."""
+        for method in METHODS:
+            for model in self._models:
+                yield f"{method}/{model}"
+
+    def find(self, asked: str) -> Target:
+        """What `asked` names: a model alone is METASCALE on it, a method alone is the method on the first model.
+
+        Raises:
+            ApiError: 404 for what is not served, 400 where the settings in the name cannot be read.
+        """
+        name, question_mark, query = asked.partition("?")
+        try:
+            settings = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if question_mark else []
+        except ValueError as error:
+            raise bad_request(f"the settings in {asked!r} are not NAME=VALUE&NAME=VALUE", "model") from error
+        if name in self._models:
+            method, model = DEFAULT_METHOD, name
+        elif name in METHODS:
+            method, model = name, next(iter(self._models))
+        else:
+            method, _, model = name.partition("/")
+        if method not in METHODS or model not in self._models:
+            raise self._unknown(name)
+        return Target(method, self._models[model], f"{method}/{model}", settings)
+
+    def _unknown(self, name: str) -> ApiError:
+        near = difflib.get_close_matches(name, list(self), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else "GET /v1/models lists what is"
+        return ApiError(404, f"the model {name!r} is not served here; {hint}", param="model", code="model_not_found")
+
+
+def short_name(model: str) -> str:
+    """A model's name without its provider: `gpt-4o-mini` for `openai:gpt-4o-mini`."""
+    return model.partition(":")[2] or model

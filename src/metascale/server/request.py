@@ -1,0 +1,242 @@
+"""What a client may ask, as OpenAI's chat completions define it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from langchain_core.messages import AnyMessage, convert_to_messages
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from starlette.requests import Request
+
+from metascale.server.errors import ApiError
+
+_NEUTRAL: dict[str, Any] = {
+    "n": 1,
+    "logprobs": False,
+    "store": False,
+    "top_p": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "logit_bias": {},
+    "modalities": ["text"],
+    "service_tier": "auto",
+    "stop": [],
+    "tools": [],
+    "metadata": {},
+    "response_format": {"type": "text"},
+}
+"""What many clients send to say nothing."""
+
+SAMPLE_OPTIONS = (
+    "stop",
+    "response_format",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "reasoning_effort",
+    "verbosity",
+)
+"""Parameters that shape each sample and that the model's own server must understand."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Text(_Part):
+    """Text."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Attachment(_Part):
+    """What is not text: the model's server says whether its model takes it."""
+
+    type: Literal["image_url", "input_audio", "file"]
+    image_url: dict[str, Any] | None = None
+    input_audio: dict[str, Any] | None = None
+    file: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _holds_what_it_says(self) -> Attachment:
+        if self.model_fields_set != {"type", self.type}:
+            raise ValueError(f"a part of type {self.type!r} holds {self.type!r} and nothing else")
+        return self
+
+
+Said = str | Annotated[list[Text], Field(min_length=1)]
+Shown = str | Annotated[list[Annotated[Text | Attachment, Field(discriminator="type")]], Field(min_length=1)]
+
+
+class Speaker(_Part):
+    """The system, or the developer."""
+
+    role: Literal["system", "developer"]
+    content: Said
+    name: str | None = None
+
+
+class User(_Part):
+    """The user."""
+
+    role: Literal["user"]
+    content: Shown
+    name: str | None = None
+
+
+def _json_object(text: str) -> str:
+    if not isinstance(json.loads(text), dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004  pydantic's way
+    return text
+
+
+class CalledFunction(_Part):
+    """The function that was called."""
+
+    name: str
+    arguments: Annotated[str, AfterValidator(_json_object)]
+
+
+class ToolCall(_Part):
+    """A tool call that the assistant made."""
+
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
+class Assistant(_Part):
+    """The assistant."""
+
+    role: Literal["assistant"]
+    content: Said | None = None
+    name: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class ToolReply(_Part):
+    """What a tool gave."""
+
+    role: Literal["tool"]
+    content: Said
+    tool_call_id: str
+
+
+class Function(_Part):
+    """A function that may be called."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(_Part):
+    """A tool that may be called."""
+
+    type: Literal["function"]
+    function: Function
+
+
+class ChosenFunction(_Part):
+    """The function that must be called."""
+
+    name: str
+
+
+class ChosenTool(_Part):
+    """The tool that must be called."""
+
+    type: Literal["function"]
+    function: ChosenFunction
+
+
+class StreamOptions(_Part):
+    """How a stream ends."""
+
+    include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+class ChatRequest(BaseModel):
+    """A request for a chat completion. What is not named here is refused, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str = Field(min_length=1, max_length=1_000)
+    messages: list[Annotated[Speaker | User | Assistant | ToolReply, Field(discriminator="role")]] = Field(min_length=1)
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    metadata: dict[str, str] = {}
+    temperature: float | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    seed: int | None = None
+    tools: list[Tool] = []
+    tool_choice: Literal["none", "auto", "required"] | ChosenTool | None = None
+    parallel_tool_calls: bool | None = None
+    stop: str | list[str] | None = None
+    response_format: dict[str, Any] | None = None
+    top_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, int] | None = None
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+    user: str | None = None
+    """Says who asks; changes no answer and goes no further, like the two that follow."""
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_says_nothing(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {key: value for key, value in given.items() if value is not None and _NEUTRAL.get(key) != value}
+
+    def conversation(self) -> list[AnyMessage]:
+        """The messages as LangChain's."""
+        return [*convert_to_messages([message.model_dump(exclude_none=True) for message in self.messages])]  # type: ignore[list-item]
+
+    def has_attachments(self) -> bool:
+        """Whether any message shows what is not text."""
+        contents: list[Any] = [message.content for message in self.messages if isinstance(message.content, list)]
+        return any(isinstance(part, Attachment) for content in contents for part in content)
+
+    def sample_options(self) -> dict[str, Any]:
+        """The `SAMPLE_OPTIONS` that are given."""
+        return {name: value for name in SAMPLE_OPTIONS if (value := getattr(self, name)) is not None}
+
+    def named_settings(self) -> list[tuple[str, Any]]:
+        """The settings that parameters of OpenAI's name, some perhaps more than once."""
+        named = {
+            "temperature": [self.temperature],
+            "max_tokens": [self.max_tokens, self.max_completion_tokens],
+            "seed": [self.seed],
+        }
+        return [(name, value) for name, values in named.items() for value in values if value is not None]
+
+
+async def read_request(request: Request, longest: int) -> ChatRequest:
+    """Read a request, piece by piece and never more than `longest` bytes of it.
+
+    Raises:
+        ApiError: 413 if it is longer, 415 if it is not said to be JSON (which keeps forms on web pages out).
+        pydantic.ValidationError: it is no JSON, or not such a request.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise ApiError(415, "send JSON, with 'Content-Type: application/json'")
+    too_long = ApiError(413, f"the body is longer than {longest:,} bytes", code="request_too_large")
+    if int(request.headers.get("content-length", 0)) > longest:
+        raise too_long
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > longest:
+            raise too_long
+    return ChatRequest.model_validate_json(bytes(body))

@@ -1,0 +1,66 @@
+"""How a request may search: the server's settings, as far as a request changes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from metascale.errors import UnknownNameError, describe
+from metascale.nodes.components import BUILDERS_SETTINGS
+from metascale.server.errors import bad_request
+from metascale.settings import MetaScaleSettings
+
+SERVERS_SETTINGS = (*BUILDERS_SETTINGS, "memory", "prices")
+"""Settings that load code, read files, name servers, reach other people's memories, or say what things cost."""
+CEILINGS = ("max_calls", "max_tokens_total", "max_seconds")
+"""Limits that a request may lower but not lift, where the server has them."""
+
+
+def run_settings(
+    texts: Iterable[tuple[str, str]],
+    values: Iterable[tuple[str, Any]],
+    server: MetaScaleSettings,
+    max_budget: int | None,
+) -> MetaScaleSettings:
+    """The settings that a request sets, and no others.
+
+    Args:
+        texts: names and values as text: JSON, or else plain text.
+        values: names and values.
+        server: the server's own settings.
+        max_budget: the highest budget; None for any.
+
+    Raises:
+        ApiError: 400 for a setting that is unknown, not valid, given twice, or not for a request to say.
+    """
+    chosen: dict[str, Any] = {}
+    for name, value in [*((name, _value(text)) for name, text in texts), *values]:
+        if name not in MetaScaleSettings.model_fields:
+            raise bad_request(str(UnknownNameError("setting", name, MetaScaleSettings.model_fields)), name)
+        if name in SERVERS_SETTINGS:
+            raise bad_request(f"the setting {name!r} belongs to the server and cannot be changed by a request", name)
+        if chosen.setdefault(name, value) != value:
+            raise bad_request(f"the setting {name!r} is given twice, as {chosen[name]!r} and as {value!r}", name)
+    try:
+        settings = MetaScaleSettings.model_validate(chosen)
+        whole = server.overlaid_by(settings)
+    except ValidationError as error:
+        param = ".".join(map(str, error.errors()[0]["loc"])) or None
+        raise bad_request(describe(error), param) from error
+    if max_budget is not None and whole.budget > max_budget:
+        raise bad_request(f"budget: at most {max_budget} here (got {whole.budget})", "budget")
+    for name in CEILINGS:
+        bound, value = getattr(server, name), getattr(whole, name)
+        if bound is not None and (value is None or value > bound):
+            raise bad_request(f"{name}: at most {bound} here (got {value})", name)
+    return settings
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,145 @@
+"""From a request to the search that answers it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.runnables import Runnable
+from langchain_openai.chat_models.base import BaseChatOpenAI
+
+from metascale.graphs import METHODS, Graph
+from metascale.integrations import ChatMetaScale
+from metascale.models import MeteredModel, resolve_model
+from metascale.nodes.generate import outcome
+from metascale.question import check_question
+from metascale.server.errors import bad_request, timed_out
+from metascale.server.names import DEFAULT_METHOD, Names, Target
+from metascale.server.options import ServerOptions
+from metascale.server.request import ChatRequest
+from metascale.server.run_settings import run_settings
+from metascale.settings import MetaScaleSettings
+from metascale.state import Status
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        message: the answer.
+        status: what is wrong with it, if anything.
+        result: the rest of a graph's `result`.
+    """
+
+    message: AIMessage
+    status: Status
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search that is ready to begin.
+
+    Attributes:
+        target: what was asked for.
+        run: begins it.
+    """
+
+    target: Target
+    run: Callable[[], Awaitable[Found]]
+
+
+class Searches:
+    """Makes searches of requests. Whole messages (tools, and what shapes samples) are METASCALE's alone."""
+
+    def __init__(self, options: ServerOptions, settings: MetaScaleSettings) -> None:
+        """Serve the models that the options name, under the server's `settings`."""
+        self.names = Names(options.models)
+        self._options = options
+        self._settings = settings
+        self._model = cache(resolve_model)
+        self._graph = cache(self._new_graph)
+
+    def prepare(self, request: ChatRequest) -> Search:
+        """Check a request and make its search, without asking a model anything.
+
+        Raises:
+            ApiError: 404 for a model that is not served, 400 for what cannot be done.
+            QuestionError: the conversation ends without a question, or is too long.
+            ModelSetupError: the model takes no limit on its answers.
+        """
+        target = self.names.find(request.model)
+        texts = [*target.settings, *request.metadata.items()]
+        chosen = run_settings(texts, request.named_settings(), self._settings, self._options.max_budget)
+        settings = self._settings.overlaid_by(chosen)
+        messages = request.conversation()
+        check_question(messages, settings.max_question_chars)
+        model = self._model(target.model)
+        MeteredModel(model, max_tokens=settings.max_tokens)
+        if request.has_attachments() and not isinstance(model, BaseChatOpenAI):
+            raise bad_request(f"the model {target.name!r} reads text only", "messages")
+        if request.tools or request.sample_options():
+            shaped = self._shaped(request, target, model, settings)
+            return Search(target, lambda: self._in_time(_ask(shaped, messages)))
+        graph = self._graph(target.method, target.model)
+        return Search(target, lambda: self._in_time(_run(graph, messages, chosen)))
+
+    def _new_graph(self, method: str, model: str) -> Graph:
+        return METHODS[method].create(self._model(model), settings=self._settings)
+
+    def _shaped(
+        self, request: ChatRequest, target: Target, model: BaseChatModel, settings: MetaScaleSettings
+    ) -> Runnable[Any, AIMessage]:
+        """METASCALE as a chat model whose samples have the request's tools and parameters."""
+        options = request.sample_options()
+        first = next(iter(options), "tools")
+        if target.method != DEFAULT_METHOD:
+            raise bad_request(f"{first!r} goes with the method {DEFAULT_METHOD!r} only", first)
+        if not isinstance(model, BaseChatOpenAI) and options:
+            raise bad_request(f"the model {target.name!r} takes no {first!r}", first)
+        if isinstance(options.get("stop"), str):
+            options["stop"] = [options["stop"]]
+        chat = ChatMetaScale(model=model, settings=settings)
+        if not request.tools:
+            return chat.bind(**options)
+        if request.parallel_tool_calls is not None:
+            options["parallel_tool_calls"] = request.parallel_tool_calls
+        choice: Any = request.tool_choice
+        if choice is not None and not isinstance(choice, str):
+            choice = choice.model_dump()
+        tools = [tool.model_dump(exclude_none=True) for tool in request.tools]
+        try:
+            return chat.bind_tools(tools, tool_choice=choice, **options)
+        except NotImplementedError as error:
+            raise bad_request(f"the model {target.name!r} takes no tools", "tools") from error
+        except ValueError as error:
+            raise bad_request(f"tool_choice: {error}", "tool_choice") from error
+
+    async def _in_time(self, search: Awaitable[Found]) -> Found:
+        limit = asyncio.timeout(self._options.timeout)
+        try:
+            async with limit:
+                return await search
+        except TimeoutError:
+            if limit.expired():
+                raise timed_out(self._options.timeout) from None
+            raise
+
+
+async def _run(graph: Graph, messages: list[AnyMessage], settings: MetaScaleSettings) -> Found:
+    out = await graph.ainvoke({"messages": messages}, context=settings, output_keys=["result", "candidates"])
+    result = out["result"]
+    winner = next(candidate for candidate in out["candidates"] if candidate["id"] == result["candidate"])
+    return Found(AIMessage(result["answer"]), winner["status"], result)
+
+
+async def _ask(chat: Runnable[Any, AIMessage], messages: list[AnyMessage]) -> Found:
+    message = await chat.ainvoke(messages)
+    status = "ok" if message.tool_calls else outcome(message)[0]
+    return Found(message, status, message.response_metadata["metascale"])

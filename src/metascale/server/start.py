@@ -1,0 +1,150 @@
+"""LangGraph's server with metascale's graphs and app, in this process and from wherever it is installed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from langgraph_api.cli import run_server
+
+from metascale.errors import SettingError
+from metascale.graphs import METHODS, create_metascale
+from metascale.models import resolve_model
+from metascale.models.resolve import ENVIRONMENT_VARIABLE as MODEL_VARIABLE
+from metascale.server.auth import is_local
+from metascale.server.names import Names
+from metascale.server.options import OPTIONS_VARIABLE, TOKEN_VARIABLE, ServerOptions
+from metascale.settings import ENVIRONMENT_VARIABLE as SETTINGS_VARIABLE
+from metascale.settings import MetaScaleSettings
+
+BACKGROUND_RUNS = 10
+"""Runs of LangGraph's own queue at a time, as in `langgraph dev`."""
+SECONDS_TO_STOP = 5
+"""What running searches have left once the server is told to stop. Ours."""
+STUDIO = r"https://smith\.langchain\.com|http://(localhost|127\.0\.0\.1)(:\d+)?"
+"""Web pages that may speak to a server without a token."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A server that is ready to start.
+
+    Attributes:
+        host: the address that it listens on.
+        port: the port.
+        environment: what its graphs and its app read.
+        http: the `http` of its configuration, as in a `langgraph.json`.
+    """
+
+    host: str
+    port: int
+    environment: Mapping[str, str]
+    http: Mapping[str, Any]
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    def run(self) -> None:
+        """Serve until the process is told to stop."""
+        os.environ.update(self.environment)
+        run_server(
+            self.host,
+            self.port,
+            graphs=graphs(),
+            n_jobs_per_worker=BACKGROUND_RUNS,
+            http={"app": "metascale.server.app:app", **self.http},  # type: ignore[arg-type]
+            disable_persistence=True,
+            timeout_graceful_shutdown=SECONDS_TO_STOP,
+        )
+
+
+def plan(
+    models: Sequence[str],
+    bounds: Mapping[str, Any],
+    settings: MetaScaleSettings,
+    *,
+    place: tuple[str, int],
+    base_url: str | None,
+    token_file: Path | None,
+) -> Launch:
+    """Make sure that a server can start, before anything is started.
+
+    Args:
+        models: what may be asked for, the default first.
+        bounds: further `ServerOptions`.
+        settings: how searches go where a request does not say.
+        place: host and port; port 0 is any that is free.
+        base_url: the server of `openai:NAME` models; None leaves `OPENAI_BASE_URL`.
+        token_file: holds the token; None leaves `METASCALE_SERVER_TOKEN`.
+
+    Raises:
+        MetaScaleError: a model or the settings cannot be set up, or there is no token where there must be one.
+        ValueError: an option is not valid.
+        OSError: the token cannot be read, or the port is taken.
+    """
+    host, port = place
+    token = _token(token_file)
+    if token is None and not is_local(host):
+        raise SettingError(f"listening on {host!r} needs a token: --token-file FILE or {TOKEN_VARIABLE}")
+    options = ServerOptions.model_validate(
+        {**bounds, "models": tuple(models), "local_names_only": token is None}, strict=True
+    )
+    Names(options.models)
+    for name in options.models:
+        model = resolve_model(name, base_url=base_url if name.startswith("openai:") else None)
+        create_metascale(model, settings=settings)
+    environment = {
+        MODEL_VARIABLE: options.models[0],
+        SETTINGS_VARIABLE: settings.model_dump_json(exclude_unset=True),
+        OPTIONS_VARIABLE: options.model_dump_json(),
+        "LANGGRAPH_NO_VERSION_CHECK": "true",
+    }
+    environment |= {"OPENAI_BASE_URL": base_url} if base_url else {}
+    environment |= {TOKEN_VARIABLE: token} if token else {}
+    cors = {"allow_origin_regex": STUDIO, "allow_methods": ["*"], "allow_headers": ["*"]}
+    return Launch(host, _free(host, port), environment, {} if token else {"cors": cors})
+
+
+def graphs() -> dict[str, dict[str, str]]:
+    """Every method's graph, as a `langgraph.json` names and describes them."""
+    modules = [sys.modules[method.create.__module__] for method in METHODS.values()]
+    return {
+        module.__name__.rpartition(".")[2]: {
+            "path": f"{module.__name__}:graph",
+            "description": (module.__doc__ or "").partition("\n")[0],
+        }
+        for module in modules
+    }
+
+
+def _token(file: Path | None) -> str | None:
+    text = os.environ.get(TOKEN_VARIABLE, "") if file is None else file.read_text(encoding="utf-8")
+    token = text.strip()
+    if file is not None and not token:
+        raise SettingError(f"the token file {str(file)!r} is empty")
+    if not token.isascii() or not token.isprintable():
+        raise SettingError("the token must be one line of printable ASCII")
+    return token or None
+
+
+def _free(host: str, port: int) -> int:
+    """The port, or any that is free for 0.
+
+    Raises:
+        OSError: it cannot be listened on.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+        return int(probe.getsockname()[1])
