@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AnyMessage, convert_to_messages
@@ -205,8 +206,8 @@ class ChatRequest(BaseModel):
 
     def has_attachments(self) -> bool:
         """Whether any message shows what is not text."""
-        contents: list[Any] = [message.content for message in self.messages if isinstance(message.content, list)]
-        return any(isinstance(part, Attachment) for content in contents for part in content)
+        contents: list[str | Sequence[Text | Attachment] | None] = [message.content for message in self.messages]
+        return any(isinstance(part, Attachment) for content in contents if content for part in content)
 
     def sample_options(self) -> dict[str, Any]:
         """The `SAMPLE_OPTIONS` that are given."""
@@ -214,7 +215,7 @@ class ChatRequest(BaseModel):
 
     def named_settings(self) -> list[tuple[str, Any]]:
         """The settings that parameters of OpenAI's name, some perhaps more than once."""
-        named = {
+        named: dict[str, list[Any]] = {
             "temperature": [self.temperature],
             "max_tokens": [self.max_tokens, self.max_completion_tokens],
             "seed": [self.seed],

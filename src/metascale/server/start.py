@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import sys
@@ -9,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from langgraph_api.cli import run_server
 
 from metascale.errors import SettingError
 from metascale.graphs import METHODS, create_metascale
@@ -21,6 +20,8 @@ from metascale.server.names import Names
 from metascale.server.options import OPTIONS_VARIABLE, TOKEN_VARIABLE, ServerOptions
 from metascale.settings import ENVIRONMENT_VARIABLE as SETTINGS_VARIABLE
 from metascale.settings import MetaScaleSettings
+
+run_server: Any = importlib.import_module("langgraph_api.cli").run_server
 
 BACKGROUND_RUNS = 10
 """Runs of LangGraph's own queue at a time, as in `langgraph dev`."""
@@ -59,7 +60,7 @@ class Launch:
             self.port,
             graphs=graphs(),
             n_jobs_per_worker=BACKGROUND_RUNS,
-            http={"app": "metascale.server.app:app", **self.http},  # type: ignore[arg-type]
+            http={"app": "metascale.server.app:app", **self.http},
             disable_persistence=True,
             timeout_graceful_shutdown=SECONDS_TO_STOP,
         )

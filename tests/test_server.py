@@ -1,0 +1,541 @@
+"""`metascale serve`, started for real: OpenAI's own client, curl and LangGraph's client speak to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from langgraph_sdk import get_sync_client
+from openai import AsyncOpenAI, OpenAI
+
+from metascale import MetaScaleSettings
+from metascale.models.simulated import NOTICE
+from metascale.server import app as server_app
+from metascale.server.app import create_app
+from metascale.server.options import ServerOptions
+from metascale.server.start import graphs
+from tests.conftest import QUESTION, ServerFactory
+from tests.openai_server import Fault, OpenAIServer, serving
+
+TOKEN = "open sesame"
+MODEL = "metascale/loopback"
+MESSAGES: Any = [{"role": "user", "content": QUESTION}]
+WEATHER: Any = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+TOP = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[OpenAIServer]:
+    """The server that the model is at."""
+    with serving(OpenAIServer()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def url(upstream: OpenAIServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where `metascale serve` listens, started in a folder of its own."""
+    folder = tmp_path_factory.mktemp("serve")
+    (folder / "token").write_text(f"{TOKEN}\n")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "metascale.cli", "serve", "--port", str(port), "--token-file", "token"]
+    command += ["--model", "openai:loopback", "--base-url", upstream.url, "--budget", "4", "--max-budget", "64"]
+    command += ["--max-body", "20000", "--set", "max_calls=200"]
+    log = folder / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+    found = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 90
+        while not answers(found):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield found
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0, log.read_text()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/ok").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{url}/v1", api_key=TOKEN, max_retries=0) as client:
+        yield client
+
+
+def post(url: str, body: Any, **headers: str) -> httpx.Response:
+    content = body if isinstance(body, str | bytes) else json.dumps(body)
+    given = {"content-type": "application/json", "authorization": f"Bearer {TOKEN}", **headers}
+    return httpx.post(f"{url}/v1/chat/completions", content=content, headers=given, timeout=60)
+
+
+def extra(reply: Any) -> dict[str, Any]:
+    return dict(reply.model_extra["metascale"])
+
+
+def test_an_answer_and_its_whole_bill(client: OpenAI, upstream: OpenAIServer) -> None:
+    before = (upstream.input_tokens, upstream.output_tokens, sum(upstream.requests.values()))
+    reply = client.chat.completions.create(model=MODEL, messages=MESSAGES, seed=7)
+    (choice,) = reply.choices
+    assert reply.model == MODEL
+    assert choice.finish_reason == "stop"
+    assert (choice.message.content or "").startswith(NOTICE)
+    assert reply.usage is not None
+    assert reply.usage.prompt_tokens == upstream.input_tokens - before[0]
+    assert reply.usage.completion_tokens == upstream.output_tokens - before[1]
+    assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
+    about = extra(reply)
+    assert about["samples"] == 4
+    assert about["calls"] == sum(upstream.requests.values()) - before[2]
+    assert about["stop_reason"] == "budget"
+    assert about["cost_usd"] is None
+    assert about["meta_thought"]["id"]
+
+
+def test_a_stream_is_the_answer_and_ends_with_its_bill(client: OpenAI) -> None:
+    asked: Any = {"model": MODEL, "messages": MESSAGES, "seed": 7}
+    whole = client.chat.completions.create(**asked)
+    chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == whole.choices[0].message.content
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert len(chunks) > 10
+    assert [c.choices[0].finish_reason for c in chunks[:-1]] == [None] * (len(chunks) - 2) + ["stop"]
+    assert extra(chunks[-2])["samples"] == 4
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage == whole.usage
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+async def test_a_stream_without_a_bill_in_an_event_loop(url: str) -> None:
+    async with AsyncOpenAI(base_url=f"{url}/v1", api_key=TOKEN, max_retries=0) as client:
+        stream = await client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)
+        chunks = [chunk async for chunk in stream]
+    assert all(chunk.choices and chunk.usage is None for chunk in chunks)
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("asked", "samples", "calls"),
+    [
+        ({"model": f"{MODEL}?budget=3&policy=ucb&confirm=0", "metadata": {"pool_size": "2"}}, 3, 6),
+        ({"model": "loopback", "metadata": {"budget": "2", "pool_size": "2", "confirm": "0"}}, 2, 4),
+        ({"model": "best_of_n/loopback", "metadata": {"budget": "2", "confirm": "0"}}, 2, 4),
+        ({"model": "self_consistency", "metadata": {"budget": "3"}}, 3, 3),
+        ({"model": "direct/loopback", "metadata": {"budget": "5"}}, 1, 1),
+    ],
+)
+def test_what_a_request_may_set(client: OpenAI, asked: dict[str, Any], samples: int, calls: int) -> None:
+    about = extra(client.chat.completions.create(messages=MESSAGES, **asked))
+    assert about["samples"] == samples
+    assert about["calls"] in {calls, calls + 1}
+
+
+def test_what_shapes_a_sample_reaches_the_model(client: OpenAI, upstream: OpenAIServer) -> None:
+    asked: Any = {"model": f"{MODEL}?budget=2", "temperature": 0.25, "max_completion_tokens": 321, "top_p": 0.5}
+    begin = len(upstream.served)
+    client.chat.completions.create(messages=MESSAGES, stop="THE END", **asked)
+    bodies = [served.body for served in upstream.served[begin:] if served.kind == "solve"]
+    assert len(bodies) == 2
+    for body in bodies:
+        assert (body["temperature"], body["top_p"], body["stop"]) == (0.25, 0.5, ["THE END"])
+        assert body.get("max_tokens", body.get("max_completion_tokens")) == 321
+    assert not any("stop" in served.body for served in upstream.served[begin:] if served.kind == "judge")
+
+
+def test_a_conversation_of_every_role_reaches_the_model(client: OpenAI, upstream: OpenAIServer) -> None:
+    call: Any = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'}}
+    messages: Any = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "What is the weather in 'Oslo'?"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "Rain."},
+        {"role": "assistant", "content": "It rains."},
+        {"role": "user", "content": [{"type": "text", "text": "Look:"}, image()]},
+    ]
+    client.chat.completions.create(model="direct/loopback", messages=messages)
+    body = upstream.served[-1].body
+    assert [message["role"] for message in body["messages"]] == [message["role"] for message in messages]
+    assert body["messages"][2]["tool_calls"][0]["function"]["name"] == "get_weather"
+    assert json.loads(body["messages"][2]["tool_calls"][0]["function"]["arguments"]) == {"city": "Oslo"}
+    assert body["messages"][3]["tool_call_id"] == "c1"
+    assert body["messages"][5]["content"][1] == image()
+
+
+def image() -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+def test_tools_are_called_and_their_replies_answered(client: OpenAI) -> None:
+    question: Any = {"role": "user", "content": "What is the weather in 'Oslo'?"}
+    first = client.chat.completions.create(model=MODEL, messages=[question], tools=[WEATHER])
+    (choice,) = first.choices
+    assert choice.finish_reason == "tool_calls"
+    (call,) = choice.message.tool_calls or []
+    assert call.type == "function"
+    assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"city": "Oslo"})
+    reply: Any = {"role": "tool", "tool_call_id": call.id, "content": "Rain."}
+    said: Any = choice.message.model_dump(exclude_none=True)
+    second = client.chat.completions.create(model=MODEL, messages=[question, said, reply], tools=[WEATHER])
+    assert second.choices[0].finish_reason == "stop"
+    assert second.choices[0].message.content
+
+
+def test_a_stream_of_tool_calls(client: OpenAI) -> None:
+    with client.chat.completions.stream(
+        model=MODEL,
+        messages=[{"role": "user", "content": "What is the weather in 'Oslo'?"}],
+        tools=[WEATHER],
+        tool_choice="required",
+    ) as stream:
+        (choice,) = stream.get_final_completion().choices
+    assert choice.finish_reason == "tool_calls"
+    (call,) = choice.message.tool_calls or []
+    assert json.loads(call.function.arguments) == {"city": "Oslo"}
+
+
+def test_structured_output(client: OpenAI) -> None:
+    schema = {"type": "object", "properties": {"bolts": {"type": "integer"}}, "required": ["bolts"]}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "Bolts", "schema": schema}}
+    reply = client.chat.completions.create(model=MODEL, messages=MESSAGES, response_format=form)
+    assert json.loads(reply.choices[0].message.content or "") == {"bolts": 2}
+
+
+def test_the_models_that_may_be_asked_for(client: OpenAI) -> None:
+    names = [model.id for model in client.models.list()]
+    assert names[0] == MODEL
+    assert "best_of_n/loopback" in names
+    assert client.models.retrieve("loopback").id == MODEL
+    with pytest.raises(openai.NotFoundError, match="did you mean 'metascale/loopback'"):
+        client.chat.completions.create(model="metascale/lopback", messages=MESSAGES)
+
+
+def chat(**changes: Any) -> dict[str, Any]:
+    return {"model": MODEL, "messages": MESSAGES, **changes}
+
+
+@pytest.mark.parametrize(
+    ("body", "part", "param"),
+    [
+        ("{", "not JSON", None),
+        ("[]", "object", None),
+        ({"model": MODEL}, "messages", "messages"),
+        (chat(messages=[]), "messages", "messages"),
+        (chat(messages=[{"role": "user", "content": " "}]), "question is empty", None),
+        (chat(messages=[*MESSAGES, {"role": "assistant", "content": "So?"}]), "no question", None),
+        (chat(messages=[{"role": "wizard", "content": "?"}]), "wizard", None),
+        (chat(n=2), "'n' is not served", "n"),
+        (chat(logprobs=True), "'logprobs' is not served", "logprobs"),
+        (chat(metadata={"bugdet": "8"}), "did you mean 'budget'", "bugdet"),
+        (chat(metadata={"budget": "many"}), "budget", "budget"),
+        (chat(metadata={"budget": "65"}), "at most 64", "budget"),
+        (chat(metadata={"max_calls": "null"}), "at most 200", "max_calls"),
+        (chat(metadata={"verifier": "os:abort"}), "belongs to the server", "verifier"),
+        (chat(metadata={"reward_model": "{}"}), "belongs to the server", "reward_model"),
+        (chat(metadata={"base_url": "http://evil"}), "unknown setting", "base_url"),
+        (chat(model=f"{MODEL}?budget=3", metadata={"budget": "4"}), "given twice", "budget"),
+        (chat(model=f"{MODEL}?budget"), "NAME=VALUE", "model"),
+        (chat(model="best_of_n/loopback", tools=[WEATHER]), "'tools' goes with", "tools"),
+        (chat(model="direct", stop="."), "'stop' goes with", "stop"),
+        (chat(temperature=3), "temperature", "temperature"),
+    ],
+)
+def test_a_bad_request_is_told_what_is_wrong(url: str, body: Any, part: str, param: str | None) -> None:
+    reply = post(url, body)
+    assert reply.status_code == 400
+    error = reply.json()["error"]
+    assert part in error["message"]
+    assert error["type"] == "invalid_request_error"
+    if param:
+        assert error["param"] == param
+
+
+def test_a_body_that_is_too_long_is_not_read(url: str) -> None:
+    long = json.dumps(chat(messages=[{"role": "user", "content": "x" * 20_000}]))
+    assert post(url, long).status_code == 413
+    sent = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(20_000):
+            sent += 1
+            yield b" " * 1_000
+
+    with httpx.Client() as client, pytest.raises(httpx.TransportError):  # noqa: PT012
+        reply = client.post(f"{url}/v1/chat/completions", content=pieces(), headers=AUTHORIZED)
+        assert reply.status_code == 413
+        raise httpx.WriteError("refused while it was sent")
+    assert sent < 20_000 or os.name != "posix"
+
+
+AUTHORIZED = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+
+
+def test_other_refusals_have_openais_shape(url: str) -> None:
+    for status, reply in (
+        (404, httpx.get(f"{url}/v1/nothing", headers=AUTHORIZED)),
+        (405, httpx.get(f"{url}/v1/chat/completions", headers=AUTHORIZED)),
+        (415, post(url, chat(), **{"content-type": "text/plain"})),
+    ):
+        assert reply.status_code == status
+        assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize("given", [None, "Bearer wrong", f"Basic {TOKEN}", "Bearer ", "Bearer æ"])
+def test_without_the_token_nothing_is_served(url: str, given: str | None) -> None:
+    headers = {"x-auth-scheme": "langsmith"} | ({"authorization": given.encode()} if given else {})
+    for path in ("/v1/models", "/assistants/search", "/info", "/docs", "/metrics", "/ui/metascale"):
+        reply = httpx.get(f"{url}{path}", headers=headers)
+        assert reply.status_code == 401, path
+    assert httpx.get(f"{url}/v1/models", headers=headers).json()["error"]["code"] == "invalid_api_key"
+    assert httpx.get(f"{url}/ok", headers=headers).status_code == 200
+
+
+def test_openais_client_with_the_wrong_token(url: str) -> None:
+    with pytest.raises(openai.AuthenticationError), OpenAI(base_url=f"{url}/v1", api_key="wrong") as client:
+        client.models.list()
+
+
+def test_langgraphs_client_runs_a_graph_with_the_token(url: str) -> None:
+    question = {"messages": MESSAGES}
+    with get_sync_client(url=url, headers={"authorization": f"Bearer {TOKEN}"}) as client:
+        assert {found["graph_id"] for found in client.assistants.search(limit=100)} == set(graphs())
+        out: Any = client.runs.wait(None, "metascale", input=question)
+        assert out["result"]["usage"]["samples"] == 4
+        out = client.runs.wait(None, "best_of_n", input=question, context={"budget": 2})
+        assert out["result"]["usage"]["samples"] == 2
+    with get_sync_client(url=url) as client, pytest.raises(httpx.HTTPStatusError, match="401"):
+        client.runs.wait(None, "metascale", input=question)
+
+
+def curl(url: str, *arguments: str) -> str:
+    command = ["curl", "-sS", "-m", "60", *arguments, f"{url}/v1/chat/completions"]
+    command += ["-H", f"Authorization: Bearer {TOKEN}", "-H", "Content-Type: application/json"]
+    return subprocess.run(command, capture_output=True, check=True).stdout.decode()
+
+
+def test_curl(url: str) -> None:
+    reply = json.loads(curl(url, "-d", json.dumps(chat())))
+    assert reply["choices"][0]["message"]["content"].startswith(NOTICE)
+    lines = curl(url, "-N", "-d", json.dumps(chat(stream=True))).split("\n\n")
+    assert lines[-2:] == ["data: [DONE]", ""]
+    assert all(json.loads(line.removeprefix("data: ")) for line in lines[:-2])
+    assert '"code":"model_not_found"' in curl(url, "-d", json.dumps(chat(model="nobody/nothing")))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_ends_its_search(url: str, upstream: OpenAIServer, stream: bool) -> None:
+    body = chat(model="cot_best_of_n/loopback?budget=32&batch_size=2", stream=stream)
+    upstream.latency = 0.2
+    try:
+        before = sum(upstream.requests.values())
+        with pytest.raises(httpx.TimeoutException), httpx.Client(timeout=0.5) as client:
+            client.post(f"{url}/v1/chat/completions", json=body, headers=AUTHORIZED)
+        time.sleep(0.5)
+        asked = sum(upstream.requests.values())
+        assert before < asked < before + 32
+        time.sleep(1.0)
+        assert sum(upstream.requests.values()) == asked
+    finally:
+        upstream.latency = 0.0
+
+
+async def test_200_requests_at_a_time_and_none_is_lost(url: str, upstream: OpenAIServer) -> None:
+    before = len(upstream.served)
+    limits = httpx.Limits(max_connections=200)
+    async with AsyncOpenAI(
+        base_url=f"{url}/v1", api_key=TOKEN, max_retries=0, http_client=httpx.AsyncClient(limits=limits, timeout=60)
+    ) as client:
+        asked = [
+            client.chat.completions.create(
+                model=f"best_of_n/loopback?budget=1&seed={number}",
+                messages=[{"role": "user", "content": f"Question {number}"}],
+            )
+            for number in range(200)
+        ]
+        replies = await asyncio.gather(*asked)
+    assert len({reply.id for reply in replies}) == 200
+    assert all(extra(reply)["samples"] == 1 for reply in replies)
+    assert len(upstream.served) - before == sum(extra(reply)["calls"] for reply in replies)
+
+
+def within(app: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=30)
+
+
+def app_on(server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    return create_app(ServerOptions(models=("openai:loopback",), **options), MetaScaleSettings(budget=2), None)
+
+
+async def test_too_many_searches_are_turned_away(start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = app_on(start_server(latency=0.3), monkeypatch, max_concurrent=2)
+    async with within(app) as client:
+        replies = await asyncio.gather(*(client.post("/v1/chat/completions", json=chat()) for _ in range(3)))
+        assert sorted(reply.status_code for reply in replies) == [200, 200, 429]
+        refused = next(reply for reply in replies if reply.status_code == 429)
+        assert refused.headers["retry-after"] == "1"
+        assert refused.json()["error"]["type"] == "rate_limit_error"
+        assert (await client.post("/v1/chat/completions", json=chat(model="direct"))).status_code == 200
+
+
+LEAK = json.dumps({"error": {"message": "Incorrect API key provided: sk-secret at http://inner:8000"}})
+
+
+async def test_a_failing_model_is_no_secret_teller(
+    start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = app_on(start_server(script=lambda *_: Fault(401, LEAK)), monkeypatch)
+    async with within(app) as client:
+        reply = await client.post("/v1/chat/completions", json=chat())
+        assert reply.status_code == 502
+        assert reply.headers["x-should-retry"] == "false"
+        assert reply.json()["error"] == {
+            "message": "every request to the model failed",
+            "type": "upstream_error",
+            "param": None,
+            "code": "no_answer",
+        }
+        streamed = await client.post("/v1/chat/completions", json=chat(stream=True))
+    events = streamed.text.strip().split("\n\n")
+    assert json.loads(events[-1].removeprefix("data: ")) == reply.json()
+    assert "sk-secret" not in streamed.text
+
+
+async def test_failed_samples_are_counted_without_quoting_the_model(
+    start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_once(kind: str, number: int, _: Any) -> Fault | None:
+        return Fault(400, LEAK) if kind == "solve" and number == 0 else None
+
+    app = app_on(start_server(script=fail_once), monkeypatch)
+    async with within(app) as client:
+        reply = await client.post("/v1/chat/completions", json=chat())
+    assert reply.json()["metascale"]["notes"] == ["1 samples failed"]
+    assert "sk-secret" not in reply.text
+
+
+async def test_openais_client_meets_an_error_in_a_stream(
+    start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = app_on(start_server(script=lambda *_: Fault(401, LEAK)), monkeypatch)
+    async with AsyncOpenAI(base_url="http://localhost/v1", api_key="none", http_client=within(app)) as client:
+        stream = await client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)
+        with pytest.raises(openai.APIError, match="every request to the model failed"):
+            _ = [chunk async for chunk in stream]
+
+
+async def test_a_search_that_takes_too_long(start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = app_on(start_server(latency=1.0), monkeypatch, timeout=0.2)
+    async with within(app) as client:
+        reply = await client.post("/v1/chat/completions", json=chat())
+    assert reply.status_code == 504
+    assert reply.json()["error"]["code"] == "timeout"
+
+
+async def test_an_answer_that_was_cut_says_so(start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = start_server(script=lambda kind, *_: Fault(text="It is", finish_reason="length") if kind == "solve" else None)
+    async with within(app_on(cut, monkeypatch)) as client:
+        for body in (chat(), chat(top_p=0.5)):
+            reply = (await client.post("/v1/chat/completions", json=body)).json()
+            assert reply["choices"][0]["finish_reason"] == "length"
+            assert reply["choices"][0]["message"]["content"] == "It is"
+
+
+async def test_a_fault_of_ours_tells_nothing(
+    start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("sk-secret")
+
+    app = app_on(start_server(), monkeypatch)
+    monkeypatch.setattr(server_app, "completion", broken)
+    async with within(app) as client:
+        reply = await client.post("/v1/chat/completions", json=chat())
+    assert reply.status_code == 500
+    assert "sk-secret" not in reply.text
+    assert "sk-secret" in caplog.text
+
+
+async def test_the_simulation_refuses_what_it_would_ignore() -> None:
+    app = create_app(ServerOptions(models=("simulated",)), MetaScaleSettings(budget=2), None)
+    async with within(app) as client:
+        for change in (
+            {"tools": [WEATHER]},
+            {"stop": "."},
+            {"max_tokens": 9},
+            {"messages": [{"role": "user", "content": [image()]}]},
+        ):
+            reply = await client.post("/v1/chat/completions", json=chat(model="simulated", **change))
+            assert reply.status_code == 400, change
+            assert reply.json()["error"]["type"] == "invalid_request_error"
+        assert (await client.post("/v1/chat/completions", json=chat(model="simulated"))).status_code == 200
+
+
+async def test_a_name_that_a_web_page_made_point_here_is_refused() -> None:
+    app = create_app(ServerOptions(models=("simulated",), local_names_only=True), MetaScaleSettings(), None)
+    async with within(app) as client:
+        for host, status in (("localhost:8123", 200), ("127.0.0.1", 200), ("[::1]:80", 200), ("evil.test:8123", 403)):
+            assert (await client.get("/v1/models", headers={"host": host})).status_code == status, host
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--host", "0.0.0.0"], "needs a token"),
+        (["--model", "nobody"], "nobody"),
+        (["--model", "openai:a", "--model", "anthropic:a"], "same name"),
+        (["--set", "bugdet=3"], "did you mean 'budget'"),
+        (["--token-file", "/nowhere"], "No such file"),
+        (["--timeout", "0"], "timeout"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_one_line(arguments: list[str], part: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "metascale.cli", "serve", *arguments], capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert part in line
+
+
+def test_a_taken_port_is_not_exchanged_for_another(url: str) -> None:
+    command = [sys.executable, "-m", "metascale.cli", "serve", "--port", url.rpartition(":")[2]]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "cannot listen" in done.stderr.decode()
+
+
+def test_the_clone_serves_the_same_graphs_and_app() -> None:
+    config = json.loads((TOP / "langgraph.json").read_text())
+    assert config["http"]["app"] == "metascale.server.app:app"
+    for name, graph in graphs().items():
+        assert config["graphs"][name]["path"] == f"./graphs/{name}.py:graph"
+        assert graph["path"] == f"metascale.graphs.{name}:graph"
+    assert len(config["graphs"]) == len(graphs())
