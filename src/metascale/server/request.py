@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from langchain_core.messages import AnyMessage, convert_to_messages
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -202,7 +202,8 @@ class ChatRequest(BaseModel):
 
     def conversation(self) -> list[AnyMessage]:
         """The messages as LangChain's."""
-        return [*convert_to_messages([message.model_dump(exclude_none=True) for message in self.messages])]  # type: ignore[list-item]
+        said = [{"content": None, **message.model_dump(exclude_none=True)} for message in self.messages]
+        return cast("list[AnyMessage]", convert_to_messages(said))
 
     def has_attachments(self) -> bool:
         """Whether any message shows what is not text."""

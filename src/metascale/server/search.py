@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import Runnable
 from langchain_openai.chat_models.base import BaseChatOpenAI
 
+from metascale.errors import MetaScaleError
 from metascale.graphs import METHODS, Graph
 from metascale.integrations import ChatMetaScale
 from metascale.models import MeteredModel, resolve_model
@@ -63,7 +64,7 @@ class Searches:
         self.names = Names(options.models)
         self._options = options
         self._settings = settings
-        self._model = cache(resolve_model)
+        self._model = cache(_resolved)
         self._graph = cache(self._new_graph)
 
     def prepare(self, request: ChatRequest) -> Search:
@@ -130,6 +131,13 @@ class Searches:
             if limit.expired():
                 raise timed_out(self._options.timeout) from None
             raise
+
+
+def _resolved(model: str) -> BaseChatModel:
+    try:
+        return resolve_model(model)
+    except MetaScaleError as error:
+        raise RuntimeError(f"a model that is served cannot be set up: {error}") from error
 
 
 async def _run(graph: Graph, messages: list[AnyMessage], settings: MetaScaleSettings) -> Found:
