@@ -367,7 +367,7 @@ async def test_200_requests_at_a_time_and_none_is_lost(url: str, upstream: OpenA
     ) as client:
         asked = [
             client.chat.completions.create(
-                model=f"best_of_n/loopback?budget=1&seed={number}",
+                model=f"direct/loopback?seed={number}",
                 messages=[{"role": "user", "content": f"Question {number}"}],
             )
             for number in range(200)
