@@ -125,7 +125,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=200, help="at a time")
     parser.add_argument("--latency", type=float, default=1.0, help="seconds a call")
-    parser.add_argument("--budget", type=int, default=4, help="samples a request, in one round; from 3 on, fewer need no meta-thoughts")
+    parser.add_argument(
+        "--budget", type=int, default=4, help="samples a request, in one round; from 3 on, fewer need no meta-thoughts"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     busy = os.getloadavg()[0]

@@ -26,7 +26,7 @@ from metascale.models.simulated import NOTICE
 from metascale.server import app as server_app
 from metascale.server.app import create_app
 from metascale.server.options import ServerOptions
-from metascale.server.start import graphs
+from metascale.server.start import graphs, plan
 from tests.conftest import QUESTION, ServerFactory
 from tests.openai_server import Fault, OpenAIServer, serving
 
@@ -523,6 +523,12 @@ def test_beyond_this_machine_only_with_a_token_and_never_on_another_port(url: st
         done = subprocess.run(command, capture_output=True, check=False, timeout=60)
         assert done.returncode == 2
         assert part in done.stderr.decode()
+
+
+def test_without_a_token_no_strange_web_page_is_let_in() -> None:
+    launch = plan(["simulated"], {}, MetaScaleSettings(), place=("127.0.0.1", 0), base_url=None, token_file=None)
+    assert launch.http["cors"]["allow_origins"] == ["https://smith.langchain.com"]
+    assert json.loads(launch.environment["METASCALE_SERVER_OPTIONS"])["local_names_only"]
 
 
 def test_the_clone_serves_the_same_graphs_and_app() -> None:

@@ -27,8 +27,14 @@ BACKGROUND_RUNS = 10
 """Runs of LangGraph's own queue at a time, as in `langgraph dev`."""
 SECONDS_TO_STOP = 5
 """What running searches have left once the server is told to stop. Ours."""
-STUDIO = r"https://smith\.langchain\.com|http://(localhost|127\.0\.0\.1)(:\d+)?"
-"""Web pages that may speak to a server without a token."""
+PAGES = {
+    "allow_origins": ["https://smith.langchain.com"],
+    "allow_origin_regex": r"http://(localhost|127\.0\.0\.1)(:\d+)?",
+    "allow_methods": ["*"],
+    "allow_headers": ["*"],
+}
+"""Web pages that may speak to a server without a token: Studio's, and this machine's own. (LangGraph's server lets in
+every page where the list of origins is left out.)"""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,6 @@ class Launch:
             graphs=graphs(),
             n_jobs_per_worker=BACKGROUND_RUNS,
             http={"app": "metascale.server.app:app", **self.http},
-            disable_persistence=True,
             timeout_graceful_shutdown=SECONDS_TO_STOP,
         )
 
@@ -94,6 +99,8 @@ def plan(
     token = _token(token_file)
     if token is None and not is_local(host):
         raise SettingError(f"listening on {host!r} needs a token: --token-file FILE or {TOKEN_VARIABLE}")
+    if not os.access(".", os.W_OK):
+        raise SettingError("this folder cannot be written, and LangGraph's server keeps its threads in .langgraph_api")
     options = ServerOptions.model_validate(
         {**bounds, "models": tuple(models), "local_names_only": token is None}, strict=True
     )
@@ -109,8 +116,7 @@ def plan(
     }
     environment |= {"OPENAI_BASE_URL": base_url} if base_url else {}
     environment |= {TOKEN_VARIABLE: token} if token else {}
-    cors = {"allow_origin_regex": STUDIO, "allow_methods": ["*"], "allow_headers": ["*"]}
-    return Launch(host, _free(host, port), environment, {} if token else {"cors": cors})
+    return Launch(host, _free(host, port), environment, {} if token else {"cors": PAGES})
 
 
 def graphs() -> dict[str, dict[str, str]]:
