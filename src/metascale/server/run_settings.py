@@ -15,6 +15,8 @@ from metascale.settings import MetaScaleSettings
 
 SERVERS_SETTINGS = (*BUILDERS_SETTINGS, "memory", "prices")
 """Settings that load code, read files, name servers, reach other people's memories, or say what things cost."""
+UNATTENDED = {"review_pool": False, "ask_for_budget": False}
+"""Settings that stop for a person, whom a chat completion has no way to ask: LangGraph's clients have."""
 CEILINGS = ("max_calls", "max_tokens_total", "max_seconds")
 """Limits that a request may lower but not lift, where the server has them."""
 
@@ -42,6 +44,8 @@ def run_settings(
             raise bad_request(str(UnknownNameError("setting", name, MetaScaleSettings.model_fields)), name)
         if name in SERVERS_SETTINGS:
             raise bad_request(f"the setting {name!r} belongs to the server and cannot be changed by a request", name)
+        if name in UNATTENDED:
+            raise bad_request(f"the setting {name!r} needs somebody to ask: use LangGraph's client", name)
         if chosen.setdefault(name, value) != value:
             raise bad_request(f"the setting {name!r} is given twice, as {chosen[name]!r} and as {value!r}", name)
     try:

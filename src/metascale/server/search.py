@@ -23,7 +23,7 @@ from metascale.server.errors import bad_request, timed_out
 from metascale.server.names import DEFAULT_METHOD, Names, Target
 from metascale.server.options import ServerOptions
 from metascale.server.request import ChatRequest
-from metascale.server.run_settings import run_settings
+from metascale.server.run_settings import UNATTENDED, run_settings
 from metascale.settings import MetaScaleSettings
 from metascale.state import Status
 
@@ -63,7 +63,7 @@ class Searches:
         """Serve the models that the options name, under the server's `settings`."""
         self.names = Names(options.models)
         self._options = options
-        self._settings = settings
+        self._settings = settings.model_copy(update=UNATTENDED)
         self._model = cache(_resolved)
         self._graph = cache(self._new_graph)
 
