@@ -252,6 +252,8 @@ def chat(**changes: Any) -> dict[str, Any]:
         (chat(messages=[{"role": "user", "content": " "}]), "question is empty", None),
         (chat(messages=[*MESSAGES, {"role": "assistant", "content": "So?"}]), "no question", None),
         (chat(messages=[{"role": "wizard", "content": "?"}]), "wizard", None),
+        (chat(metadata={"reward": "reward_model"}), "reward_model", None),
+        (chat(metadata={"reward": "verifier"}), "verifier", None),
         (chat(n=2), "'n' is not served", "n"),
         (chat(logprobs=True), "'logprobs' is not served", "logprobs"),
         (chat(metadata={"bugdet": "8"}), "did you mean 'budget'", "bugdet"),
@@ -391,12 +393,14 @@ def app_on(server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, **options: Any
 async def test_too_many_searches_are_turned_away(start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     app = app_on(start_server(latency=0.3), monkeypatch, max_concurrent=2)
     async with within(app) as client:
-        replies = await asyncio.gather(*(client.post("/v1/chat/completions", json=chat()) for _ in range(3)))
+        asked = [chat(stream=True), chat(), chat(stream=True)]
+        replies = await asyncio.gather(*(client.post("/v1/chat/completions", json=body) for body in asked))
         assert sorted(reply.status_code for reply in replies) == [200, 200, 429]
         refused = next(reply for reply in replies if reply.status_code == 429)
         assert refused.headers["retry-after"] == "1"
         assert refused.json()["error"]["type"] == "rate_limit_error"
-        assert (await client.post("/v1/chat/completions", json=chat(model="direct"))).status_code == 200
+        for body in asked:
+            assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
 
 
 LEAK = json.dumps({"error": {"message": "Incorrect API key provided: sk-secret at http://inner:8000"}})

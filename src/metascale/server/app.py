@@ -76,24 +76,24 @@ class Completions:
                 code="rate_limit_exceeded",
                 headers={"retry-after": str(RETRY_AFTER)},
             )
-        if asked.stream:
-            return _Stream(self._events(head, asked, search), media_type="text/event-stream")
-        with self._one_more():
+        with contextlib.ExitStack() as place:
+            place.enter_context(self._one_more())
+            if asked.stream:
+                return _Stream(self._events(head, asked, search), place.pop_all())
             found = await _unless_gone(request, search)
         return JSONResponse(completion(head, found)) if found else Response(status_code=499)
 
     async def _events(self, head: dict[str, Any], asked: ChatRequest, search: Search) -> AsyncGenerator[bytes]:
         with_usage = asked.stream_options.include_usage
-        with self._one_more():
-            async with _begun(search) as task:
-                yield _event(first_chunk(head, with_usage=with_usage))
-                while not (await asyncio.wait({task}, timeout=STILL_THERE))[0]:
-                    yield b": searching\n\n"
-                try:
-                    found = task.result()
-                except Exception as error:  # noqa: BLE001  after the headers, a stream has no other way to say it
-                    yield _event(as_api_error(error).body)
-                    return
+        async with _begun(search) as task:
+            yield _event(first_chunk(head, with_usage=with_usage))
+            while not (await asyncio.wait({task}, timeout=STILL_THERE))[0]:
+                yield b": searching\n\n"
+            try:
+                found = task.result()
+            except Exception as error:  # noqa: BLE001  after the headers, a stream has no other way to say it
+                yield _event(as_api_error(error).body)
+                return
         for chunk in chunks(head, found, with_usage=with_usage):
             yield _event(chunk)
         yield b"data: [DONE]\n\n"
@@ -108,15 +108,17 @@ class Completions:
 
 
 class _Stream(StreamingResponse):
-    """A stream whose source is closed whenever it ends, so that a client who leaves leaves no search behind."""
+    """Server-sent events whose source is closed however they end: a client who leaves leaves no search behind."""
 
-    body_iterator: AsyncGenerator[bytes]
+    def __init__(self, events: AsyncGenerator[bytes], place: contextlib.ExitStack) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+        self._events = events
+        self._place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            await self.body_iterator.aclose()
+        with self._place:
+            async with contextlib.aclosing(self._events):
+                await super().__call__(scope, receive, send)
 
 
 @contextlib.asynccontextmanager
