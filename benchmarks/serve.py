@@ -33,23 +33,15 @@ Ask = Callable[[str], Awaitable[int]]
 
 
 @contextmanager
-def process(*command: str) -> Iterator[subprocess.Popen[str]]:
-    """Another Python for as long as the block lasts."""
-    with subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as started:
-        try:
-            yield started
-        finally:
-            started.terminate()
-
-
-@contextmanager
 def fake_model(latency: float) -> Iterator[str]:
     """The URL of the loopback server."""
-    with process("-m", "tests.openai_server", "--latency", str(latency)) as started:
-        assert started.stdout is not None
-        yield f"{started.stdout.readline().strip()}/v1"
+    command = [sys.executable, "-m", "tests.openai_server", "--latency", str(latency)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as started:
+        try:
+            assert started.stdout is not None
+            yield f"{started.stdout.readline().strip()}/v1"
+        finally:
+            started.terminate()
 
 
 @contextmanager

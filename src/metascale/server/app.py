@@ -153,7 +153,7 @@ async def _unless_gone(request: Request, search: Search) -> Found | None:
 
 
 def _event(data: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
+    return f"data: {json.dumps(data)}\n\n".encode()
 
 
 def _answering(endpoint: Endpoint) -> Endpoint:
