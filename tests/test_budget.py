@@ -37,7 +37,8 @@ async def test_a_round_runs_in_parallel_and_seconds_are_wall_clock(start_server:
 
 def test_a_synchronous_round_is_as_wide(start_server: ServerFactory) -> None:
     server = start_server(latency=0.8)
-    create_metascale(chat_model(server), settings=MetaScaleSettings(budget=16, batch_size=16)).invoke(ask())
+    settings = MetaScaleSettings(budget=16, batch_size=16, confirm=0)
+    create_metascale(chat_model(server), settings=settings).invoke(ask())
     for kind in ("solve", "judge"):
         calls = [served for served in server.served if served.kind == kind]
         assert max(s.started for s in calls) < min(s.finished for s in calls)
