@@ -12,7 +12,7 @@ LAYERS = [
         *{"data", "prompts", "errors", "usage", "seeds", "bridge"},
         *{"answers", "reliability", "embeddings", "methods", "meta_rewards"},
     },
-    {"settings", "state", "question", "events"},
+    {"settings", "state", "question", "events", "databases"},
     {
         "bandits",
         "models",

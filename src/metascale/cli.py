@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 import sys
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_args
@@ -21,6 +21,7 @@ from rich.live import Live
 from rich.table import Table
 
 from metascale.bridge import run_sync
+from metascale.databases import DatabaseError, check_database, named, open_checkpointer, open_store
 from metascale.dialogue import Dialogue, pool_table
 from metascale.embeddings import EMBEDDINGS
 from metascale.errors import (
@@ -35,7 +36,7 @@ from metascale.errors import (
 from metascale.graphs import METHODS, Method
 from metascale.interrupts import AnswerError
 from metascale.live import view, write_svg
-from metascale.memory_commands import DEFAULT_NAME, memory_app, open_memory
+from metascale.memory_commands import DEFAULT_NAME, memory_app
 from metascale.models import MeteredModel, resolve_model
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
 from metascale.pool import arm_statistics
@@ -106,10 +107,17 @@ def solve(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated."),
     ] = None,
-    db: Annotated[Path | None, typer.Option(help="SQLite file that keeps runs; goes with --thread.")] = None,
+    db: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|URL", help="SQLite file, or postgresql://…, that keeps runs; goes with --thread."),
+    ] = None,
     thread: Annotated[str | None, typer.Option(help="Name of the run in --db: an interrupted one continues.")] = None,
     memory: Annotated[
-        Path | None, typer.Option(help="SQLite file of a strategy memory: learn from its runs, and add this one.")
+        str | None,
+        typer.Option(
+            metavar="FILE|URL",
+            help="SQLite file, or postgresql://…, of a strategy memory: learn from its runs, and add this one.",
+        ),
     ] = None,
     memory_name: Annotated[str, typer.Option(help="Which memory in --memory: of a user, of a project.")] = DEFAULT_NAME,
     review_pool: Annotated[
@@ -147,7 +155,9 @@ def solve(
         at_terminal = console.is_terminal and sys.stdin.isatty() and question != "-"
         _check_answers(settings, db, pool, more, at_terminal=at_terminal)
         dialogue = Dialogue(settings, console if at_terminal else None, _review(pool))
-        _check_databases(db, memory)
+        for where in (db, memory):
+            if where is not None:
+                check_database(where)
         name, simulated_by_default = model_or_simulation(model)
         if simulated_by_default and not quiet:
             console.print(SIMULATION_NOTICE, style="yellow", soft_wrap=True)
@@ -172,11 +182,12 @@ def solve(
         SettingError,
         ThreadError,
         AnswerError,
+        DatabaseError,
         ValidationError,
     ) as error:
         _fail(console, error, WRONG_USAGE)
     except sqlite3.Error as error:
-        names = " or ".join(repr(str(file)) for file in (db, memory) if file is not None)
+        names = " or ".join(repr(named(where)) for where in (db, memory) if where is not None)
         _fail(console, UsageError(f"the database {names} cannot be used: {error}"), WRONG_USAGE)
     except WaitingError as error:
         _report_question(error.question, console, as_json=as_json, quiet=quiet)
@@ -788,7 +799,7 @@ def _named_values(given: list[str]) -> dict[str, Any]:
 
 
 def _check_method(
-    method: str, settings: MetaScaleSettings, *, judged: bool, memory: Path | None, more: int | None
+    method: str, settings: MetaScaleSettings, *, judged: bool, memory: str | None, more: int | None
 ) -> None:
     """Make sure that the method knows what it is asked for."""
     if settings.memory is not None and (memory is None or method != "metascale"):
@@ -802,7 +813,7 @@ def _check_method(
 
 
 def _check_answers(
-    settings: MetaScaleSettings, db: Path | None, pool: Path | None, more: int | None, *, at_terminal: bool
+    settings: MetaScaleSettings, db: str | None, pool: Path | None, more: int | None, *, at_terminal: bool
 ) -> None:
     """Make sure that whatever the run will ask can be answered, now or later."""
     if db is not None:
@@ -825,19 +836,6 @@ def _review(file: Path | None) -> Any:
         raise UsageError(f"--pool: the file cannot be read: {describe(error)}") from error
 
 
-def _check_databases(*paths: Path | None) -> None:
-    """Make sure that databases can be opened and written.
-
-    Raises:
-        sqlite3.Error: one cannot.
-    """
-    for path in paths:
-        if path is not None:
-            with closing(sqlite3.connect(path, isolation_level=None)) as database:
-                database.execute("begin immediate")
-                database.execute("rollback")
-
-
 def _question(text: str) -> str:
     if text == "-":
         try:
@@ -855,8 +853,8 @@ async def _solve(
     *,
     method: str,
     models: tuple[str, str | None, str | None],
-    place: tuple[Path | None, str | None],
-    memory: Path | None,
+    place: tuple[str | None, str | None],
+    memory: str | None,
     console: Console | None,
     dialogue: Dialogue,
     more: int | None,
@@ -873,11 +871,9 @@ async def _solve(
     async with AsyncExitStack() as stack:
         checkpointer: BaseCheckpointSaver[str] = InMemorySaver()
         if db is not None:
-            from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver  # noqa: PLC0415  only where it is used
-
-            checkpointer = await stack.enter_async_context(AsyncSqliteSaver.from_conn_string(str(db)))
+            checkpointer = await stack.enter_async_context(open_checkpointer(db))
         if memory is not None:
-            parts["store"] = (await stack.enter_async_context(open_memory(memory, str(settings.memory)))).store
+            parts["store"] = await stack.enter_async_context(open_store(memory))
         graph = METHODS[method].create(model, **parts, checkpointer=checkpointer)
         session = Session(graph, settings, thread or ONLY_THREAD, method=method, model=name, judge_model=judge_name)
         live = stack.enter_context(Live(console=console, refresh_per_second=8)) if console else None

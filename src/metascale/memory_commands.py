@@ -6,18 +6,16 @@ import asyncio
 import sqlite3
 import sys
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, NoReturn
 
 import typer
-from langgraph.store.sqlite.aio import AsyncSqliteStore
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from metascale.databases import check_database, is_postgres, open_store
 from metascale.errors import MetaScaleError
 from metascale.memory import Remembered, StrategyMemory
 
@@ -27,27 +25,16 @@ WRONG_USAGE = 2
 
 memory_app = typer.Typer(help="Look at a strategy memory, take it elsewhere, forget it.", no_args_is_help=True)
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The SQLite file that `metascale solve --memory` writes.")]
+Where = Annotated[
+    str, typer.Argument(metavar="FILE|URL", help="The SQLite file or postgresql://… of `metascale solve --memory`.")
+]
 Name = Annotated[str, typer.Option("--name", help="Which memory in it: of a user, of a project.")]
 
 
-@asynccontextmanager
-async def open_memory(path: Path, name: str) -> AsyncIterator[StrategyMemory]:
-    """A memory in an SQLite file, which is made if it is not there.
-
-    Raises:
-        SettingError: the name is no name.
-        sqlite3.Error: the file is no database, or cannot be written.
-    """
-    async with AsyncSqliteStore.from_conn_string(str(path)) as store:
-        await store.setup()
-        yield StrategyMemory(store, name)
-
-
 @memory_app.command()
-def show(path: File, name: Name = DEFAULT_NAME) -> None:
+def show(where: Where, name: Name = DEFAULT_NAME) -> None:
     """Show what is remembered: the latest runs, and what the meta-thoughts earned in all of them."""
-    found = _runs(path, name)
+    found = _runs(where, name)
     console = Console()
     if not found:
         console.print(Text(f"nothing is remembered under the name {name!r}"))
@@ -71,46 +58,48 @@ def show(path: File, name: Name = DEFAULT_NAME) -> None:
 
 
 @memory_app.command()
-def export(path: File, name: Name = DEFAULT_NAME) -> None:
+def export(where: Where, name: Name = DEFAULT_NAME) -> None:
     """Print every remembered run as one JSON object a line, from old to new."""
-    for run in _runs(path, name).values():
+    for run in _runs(where, name).values():
         sys.stdout.write(run.model_dump_json() + "\n")
 
 
 @memory_app.command()
 def forget(
-    path: File,
+    where: Where,
     name: Name = DEFAULT_NAME,
     run: Annotated[str | None, typer.Option(help="Only the run whose key, as `show` has it, begins so.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Forget one run, or all runs of a memory."""
-    keys = [key for key in _runs(path, name) if run is None or key.startswith(run)]
+    keys = [key for key in _runs(where, name) if run is None or key.startswith(run)]
     if run is not None and len(keys) != 1:
         _fail(MetaScaleError(f"{len(keys)} remembered runs have a key that begins with {run!r}"))
     if keys and not yes:
         typer.confirm(f"Forget {len(keys)} run{'s' * (len(keys) != 1)}?", abort=True, err=True)
 
     async def work() -> None:
-        async with open_memory(path, name) as memory:
+        async with open_store(where) as store:
             for key in keys:
-                await memory.forget(key)
+                await StrategyMemory(store, name).forget(key)
 
     asyncio.run(work())
     Console(stderr=True).print(f"forgot {len(keys)} run{'s' * (len(keys) != 1)}")
 
 
-def _runs(path: Path, name: str) -> dict[str, Remembered]:
+def _runs(where: str, name: str) -> dict[str, Remembered]:
     async def work() -> dict[str, Remembered]:
-        async with open_memory(path, name) as memory:
-            return await memory.runs()
+        async with open_store(where) as store:
+            return await StrategyMemory(store, name).runs()
 
-    if not path.is_file():
-        _fail(MetaScaleError(f"there is no memory {str(path)!r}"))
     try:
+        if is_postgres(where):
+            check_database(where)
+        elif not Path(where).is_file():
+            _fail(MetaScaleError(f"there is no memory {where!r}"))
         return asyncio.run(work())
     except sqlite3.Error as error:
-        _fail(MetaScaleError(f"{str(path)!r} cannot be read as a memory: {error}"))
+        _fail(MetaScaleError(f"{where!r} cannot be read as a memory: {error}"))
     except MetaScaleError as error:
         _fail(error)
 

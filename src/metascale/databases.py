@@ -1,0 +1,118 @@
+"""Databases by name: an SQLite file, or PostgreSQL by its URL."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.store.base import BaseStore
+
+from metascale.errors import MetaScaleError
+
+SETTING_UP = 0x6D657461
+"""The advisory lock that is held while tables are made: of two processes that make them at once, one fails."""
+
+
+class DatabaseError(MetaScaleError):
+    """A database cannot be opened or written."""
+
+
+def is_postgres(where: str) -> bool:
+    """Whether a database's name is the URL of a PostgreSQL."""
+    return where.startswith(("postgresql://", "postgres://"))
+
+
+def check_database(where: str) -> None:
+    """Make sure that a database can be opened and written.
+
+    Args:
+        where: an SQLite file, which is made if it is not there, or the URL of a PostgreSQL.
+
+    Raises:
+        DatabaseError: it cannot, or the packages of the extra `postgres` are missing.
+    """
+    try:
+        if is_postgres(where):
+            _check_postgres(where)
+        else:
+            with closing(sqlite3.connect(where, isolation_level=None)) as database:
+                database.execute("begin immediate")
+                database.execute("rollback")
+    except sqlite3.Error as error:
+        raise DatabaseError(f"the database {where!r} cannot be used: {error}") from error
+
+
+def _check_postgres(where: str) -> None:
+    try:
+        import psycopg  # noqa: PLC0415  the extra `postgres`
+        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise DatabaseError(
+            f"PostgreSQL needs more packages ({error.name or error}): pip install 'metascale[postgres]'"
+        ) from error
+    try:
+        with psycopg.connect(where) as connection:
+            (read_only,) = connection.execute("show transaction_read_only").fetchone() or ("off",)
+    except psycopg.Error as error:
+        raise DatabaseError(f"the database {named(where)!r} cannot be used: {' '.join(str(error).split())}") from error
+    if read_only == "on":
+        raise DatabaseError(f"the database {named(where)!r} cannot be used: it is read-only")
+
+
+def named(where: str) -> str:
+    """A database's name as it may be shown: without the password of a URL."""
+    return re.sub(r"(?<=://)([^/?#@:]*):[^/?#@]*@", r"\1:…@", where) if is_postgres(where) else where
+
+
+@asynccontextmanager
+async def open_checkpointer(where: str) -> AsyncIterator[BaseCheckpointSaver[str]]:
+    """The checkpoints in a database that `check_database` has nothing against."""
+    if is_postgres(where):
+        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: PLC0415  the extra `postgres`
+
+        async with AsyncPostgresSaver.from_conn_string(where) as saver:
+            await _set_up(saver)
+            yield saver
+    else:
+        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver  # noqa: PLC0415  only where it is used
+
+        async with AsyncSqliteSaver.from_conn_string(where) as saver:
+            yield saver
+
+
+@asynccontextmanager
+async def open_store(where: str) -> AsyncIterator[BaseStore]:
+    """The LangGraph store in a database that `check_database` has nothing against."""
+    if is_postgres(where):
+        from langgraph.store.postgres.aio import AsyncPostgresStore  # noqa: PLC0415  the extra `postgres`
+
+        async with AsyncPostgresStore.from_conn_string(where) as store:
+            await _set_up(store)
+            yield store
+    else:
+        from langgraph.store.sqlite.aio import AsyncSqliteStore  # noqa: PLC0415  only where it is used
+
+        async with AsyncSqliteStore.from_conn_string(where) as store:
+            await store.setup()
+            yield store
+
+
+async def _set_up(opened: Any) -> None:
+    """Make the tables of a saver or a store that holds one connection, one process at a time.
+
+    Who waits asks again and again: a statement that waits would stand in the way of the indexes that are made.
+    """
+    while not await _is_locked(opened.conn):  # noqa: ASYNC110  other processes set no event
+        await asyncio.sleep(0.05)
+    await opened.setup()
+    await opened.conn.execute("select pg_advisory_unlock(%s)", (SETTING_UP,))
+
+
+async def _is_locked(connection: Any) -> bool:
+    found = await connection.execute("select pg_try_advisory_lock(%s) as mine", (SETTING_UP,))
+    return bool((await found.fetchone())["mine"])
