@@ -32,7 +32,7 @@ async def work(database: str, model_url: str, settings: MetaScaleSettings) -> No
             before = await graph.aget_state(config)
             if before.created_at is None:
                 await graph.ainvoke({"messages": [("user", questions[number - 1])]}, config, durability="sync")
-            elif before.next:
+            elif before.tasks:  # `next` is empty where a kill came between the last task and the next checkpoint
                 await graph.ainvoke(None, config, durability="sync")
             usage = (await graph.aget_state(config)).values["result"]["usage"]
             await saver.conn.execute(

@@ -239,6 +239,13 @@ def bench(
     seed: Annotated[int | None, typer.Option(help="Makes the runs repeatable, as far as the model allows.")] = None,
     base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models.")] = None,
     judge_model: Annotated[str | None, typer.Option(help="Model that scores answers (default: the same).")] = None,
+    remote: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Instead of --model: a LangGraph server that answers; repeat for a fleet."),
+    ] = None,
+    at_once: Annotated[
+        int | None, typer.Option(min=1, help="Questions that each --remote server has at a time (default: 8).")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.")
@@ -251,15 +258,19 @@ def bench(
     """Run methods x tasks x budgets on Inspect, after saying what it will cost.
 
     Logs open in `inspect view --log-dir DIR`, and `metascale report DIR --out OUT` makes a report of them.
+
+    With --remote the methods run on LangGraph servers, on the model that is theirs. Questions of a server that dies go
+    to the others. METASCALE_SERVER_TOKEN holds the bearer token, where they ask for one.
     """
     if context.invoked_subcommand is not None:
         return
     console = Console(stderr=True)
     try:
-        if model is None:
-            raise UsageError("a benchmark needs a model: --model openai:NAME")
+        _check_who_answers(model, remote, at_once, local=(base_url, judge_model))
         from metascale.evals import bench as benchmark  # noqa: PLC0415  the extra `evals`
+        from metascale.evals.models import SERVERS  # noqa: PLC0415
 
+        model = SERVERS if model is None else model
         further = _preset(preset) | _named_values(setting or [])
         laid = benchmark.plan(
             model=model,
@@ -275,8 +286,11 @@ def bench(
             base_url=base_url,
         )
         _say_what_it_costs(laid, MetaScaleSettings.model_validate(further).prices.get(model.partition(":")[2]), console)
+        for line in benchmark.check_servers(laid, remote) if remote else ():
+            console.print(f"note: {line}", style="yellow", markup=False, soft_wrap=True)
         _ask_to_start(yes=yes)
-        complete, _ = benchmark.run(laid, log_dir, base_url=base_url, limit=limit)
+        where = " ".join(remote) if remote else base_url
+        complete, _ = benchmark.run(laid, log_dir, base_url=where, limit=limit, at_once=at_once)
     except (MetaScaleError, ValidationError, ImportError) as error:
         _fail(console, _with_extra(error), WRONG_USAGE)
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
@@ -612,6 +626,18 @@ def _with_extra(error: BaseException, extra: str = "evals") -> BaseException:
     return error
 
 
+def _check_who_answers(
+    model: str | None, remote: list[str] | None, at_once: int | None, *, local: tuple[str | None, str | None]
+) -> None:
+    """Make sure that either a model or servers answer."""
+    if model is None and not remote:
+        raise UsageError("a benchmark needs a model: --model openai:NAME")
+    if remote and (model, *local) != (None, None, None):
+        raise UsageError("servers decide their model: --remote takes no --model, --judge-model and --base-url")
+    if at_once and not remote:
+        raise UsageError("--at-once goes with --remote")
+
+
 def _ask_to_start(*, yes: bool) -> None:
     if not yes and not (sys.stdin.isatty() and typer.confirm("Start?", err=True)):
         raise UsageError("nothing was started; --yes goes on without asking")
@@ -754,6 +780,8 @@ def _say_what_it_costs(laid: Any, price: Any, console: Console) -> None:
     dollars = "their cost is not known (name prices with --set prices=…)" if cost is None else f"about ${cost:,.2f}"
     if laid.model == "metascale/simulated":
         dollars = "free, for this is a SIMULATION: nothing of it is a result about language models"
+    if laid.model == "langgraph/servers":
+        dollars = "the servers' own model, which nobody here knows, decides what they cost"
     console.print(f"at most {laid.calls:,} model requests on {laid.model}; {dollars}", markup=False, soft_wrap=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,13 @@ from typing import Any
 
 from inspect_ai import Task, eval_set, task_with
 from inspect_ai.log import EvalLog
-from inspect_ai.model import get_model
+from inspect_ai.model import GenerateConfig, get_model
 
 from metascale.budget import PULLS_AN_ARM
 from metascale.errors import ModelSetupError, UnknownNameError
-from metascale.evals.models import RECORDED
-from metascale.evals.solvers import SOLVERS
+from metascale.evals.fleet import Fleet
+from metascale.evals.models import RECORDED, SERVERS
+from metascale.evals.solvers import SOLVERS, context_of
 from metascale.evals.tasks import arena_hard, gsm8k, mmlu_pro, recorded
 from metascale.graphs import METHODS
 from metascale.models.resolve import NO_KEY
@@ -64,12 +66,14 @@ class Plan:
         tasks: the same, as Inspect tasks.
         model: the model's name in Inspect.
         model_args: its arguments.
+        contexts: the settings of every method and budget, as servers take them.
     """
 
     cells: Sequence[Cell]
     tasks: Sequence[Task]
     model: str
     model_args: dict[str, Any]
+    contexts: Sequence[Mapping[str, Any]] = ()
 
     @property
     def calls(self) -> int:
@@ -124,11 +128,13 @@ def plan(
     judge = inspect_model(judge_model, base_url)[0] if judge_model else None
     cells: list[Cell] = []
     laid: list[Task] = []
+    contexts: list[dict[str, Any]] = []
     for task_name in tasks:
         for method in methods:
             for budget in [1] if METHODS[method].one_pass else budgets:
                 given: dict[str, Any] = {"budget": budget, "seed": seed, "judge_model": judge}
                 chosen = MetaScaleSettings.model_validate({"budget": budget, "seed": seed, **(settings or {})})
+                contexts.append(context_of(chosen))
                 solver = SOLVERS[method](**given, settings=dict(settings or {}))
                 task = TASKS[task_name](**task_args)
                 questions = min(len(task.dataset), limit or len(task.dataset))
@@ -136,7 +142,7 @@ def plan(
                 laid.append(task_with(task, solver=solver, epochs=epochs, metadata={"cell": title}))
                 calls = questions * epochs * (calls_of_one(method, chosen) + (3 if task_name == "arena_hard" else 0))
                 cells.append(Cell(task_name, method, budget, questions * epochs, calls))
-    return Plan(cells, laid, name, model_args)
+    return Plan(cells, laid, name, model_args, contexts)
 
 
 def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -149,6 +155,8 @@ def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str
     """
     if name in OVERCONFIDENCE:
         return f"metascale/{name}", {}
+    if name == SERVERS:
+        return name, {}
     provider, colon, rest = name.partition(":")
     if provider == RECORDED and rest:
         return f"metascale/{RECORDED}", {"path": rest}
@@ -201,14 +209,36 @@ def _evolutions(settings: MetaScaleSettings) -> int:
     return count
 
 
+def check_servers(laid: Plan, urls: Sequence[str]) -> list[str]:
+    """Make sure that servers can run a benchmark.
+
+    Returns:
+        A line about every server that does not answer.
+
+    Raises:
+        FleetError: none answers, or one refuses the token, a graph or the settings.
+    """
+    fleet = Fleet(urls)
+    return asyncio.run(fleet.check([cell.method for cell in laid.cells], laid.contexts))
+
+
 def run(
     laid: Plan,
     log_dir: Path,
     *,
     base_url: str | None = None,
     limit: int | None = None,
+    at_once: int | None = None,
 ) -> tuple[bool, list[EvalLog]]:
     """Run a benchmark, or what is left of it: evaluations that `log_dir` holds complete are not repeated.
+
+    Args:
+        laid: the benchmark.
+        log_dir: where the logs are.
+        base_url: the OpenAI-compatible server of `openai:NAME` models; for `langgraph/servers` their URLs, separated
+            by spaces.
+        limit: questions of each task; all of them if None.
+        at_once: questions that each LangGraph server has at a time; as a fleet has them by default if None.
 
     Returns:
         Whether all evaluations are complete, and their logs.
@@ -216,9 +246,11 @@ def run(
     Raises:
         ModelSetupError: the model is unknown or cannot be set up.
     """
+    is_remote = laid.model == SERVERS
+    config = GenerateConfig(max_connections=at_once)
     key = NO_KEY if base_url and not os.environ.get("OPENAI_API_KEY") else None
     try:
-        model = get_model(laid.model, base_url=base_url, api_key=key, **laid.model_args)
+        model = get_model(laid.model, base_url=base_url, api_key=key, config=config, **laid.model_args)
     except Exception as error:
         plain = " ".join(re.sub(r"\[/?[a-z ]+\]", "", str(error)).removeprefix("ERROR: ").split())
         raise ModelSetupError(f"cannot set up the model {laid.model!r}: {plain}") from error
@@ -227,7 +259,7 @@ def run(
         log_dir=str(log_dir),
         model=model,
         limit=limit,
-        fail_on_error=False,
+        fail_on_error=is_remote,
         log_model_api=False,
         log_realtime=False,
         log_dir_allow_dirty=True,

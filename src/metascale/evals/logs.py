@@ -57,12 +57,16 @@ def answers_of(log: EvalLog) -> list[AnswerGiven]:
     if method is None:
         return []
     name, arguments = method
-    return [_answer(log, sample, name, arguments, simulated=is_simulated(log)) for sample in log.samples or []]
+    simulated = is_simulated(log)
+    return [_answer(log, sample, name, arguments, simulated=simulated) for sample in log.samples or []]
 
 
 def is_simulated(log: EvalLog) -> bool:
     """Whether the offline model answered."""
-    return not OVERCONFIDENCE.keys().isdisjoint(log.eval.model.split("/"))
+    answers = (sample.store.get(RECORD, {}) for sample in log.samples or [])
+    return not OVERCONFIDENCE.keys().isdisjoint(log.eval.model.split("/")) or any(
+        answer.get("simulated") for answer in answers
+    )
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:

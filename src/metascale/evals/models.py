@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,11 +29,13 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict, PrivateAttr
 
 from metascale.bridge import generate
-from metascale.errors import UnknownNameError
+from metascale.errors import ModelSetupError, UnknownNameError
+from metascale.evals.fleet import AT_ONCE, Fleet
 from metascale.models import RecordedChatModel, SimulatedChatModel
 from metascale.models.simulated import OVERCONFIDENCE
 
 RECORDED = "recorded"
+SERVERS = "langgraph/servers"
 MOST_CONNECTIONS = 64
 """Requests to a model of ours at a time; they cost processor time alone."""
 
@@ -218,3 +221,62 @@ class MetaScaleModels(ModelAPI):
                 total_tokens=reply.usage_metadata["total_tokens"],
             )
         return output
+
+
+class LangGraphServers(ModelAPI):
+    """The model behind a fleet of LangGraph servers: `langgraph/servers`, with their URLs as its base URL.
+
+    Methods of metascale run on the servers. Whoever asks for a plain completion, as a scorer does, gets the answer of
+    the servers' graph `direct`; a `GenerateConfig` does not reach them.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008  Inspect's own signature
+        **model_args: Any,  # noqa: ARG002
+    ) -> None:
+        """Name the servers, separated by spaces.
+
+        Raises:
+            ModelSetupError: none is named.
+        """
+        super().__init__(model_name, base_url, api_key, [], config)
+        if not base_url:
+            raise ModelSetupError("name the servers: --remote URL, or Inspect's --model-base-url")
+        self.fleet = Fleet(base_url.split(), config.max_connections or AT_ONCE)
+
+    def max_connections(self) -> int:
+        """Questions at a time."""
+        return self.fleet.capacity
+
+    async def generate(
+        self,
+        input: list[ChatMessage],  # noqa: A002  Inspect's own signature
+        tools: list[ToolInfo],  # noqa: ARG002
+        tool_choice: ToolChoice,  # noqa: ARG002
+        config: GenerateConfig,  # noqa: ARG002
+    ) -> ModelOutput:
+        """Ask the graph `direct`."""
+        reply = await self.fleet.ask("direct", as_sent(input), {})
+        result, usage = reply.state["result"], reply.state["usage"]
+        output = ModelOutput.from_content(self.model_name, result["answer"] if result else "", error=reply.problem)
+        output.usage = ModelUsage(
+            input_tokens=usage["input_tokens"],
+            output_tokens=usage["output_tokens"],
+            total_tokens=usage["input_tokens"] + usage["output_tokens"],
+        )
+        return output
+
+
+@modelapi(name="langgraph")
+def langgraph_servers() -> type[ModelAPI]:
+    """What Inspect finds: `langgraph/servers`."""
+    return LangGraphServers
+
+
+def as_sent(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
+    """Inspect messages as a server takes them, their text alone."""
+    return [{"role": message.role, "content": message.text} for message in messages]

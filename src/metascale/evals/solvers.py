@@ -10,9 +10,11 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from metascale.answers import extract
 from metascale.errors import MetaScaleError, SettingError
-from metascale.evals.models import InspectChatModel, begin_run, to_langchain
+from metascale.evals.fleet import Reply
+from metascale.evals.models import InspectChatModel, LangGraphServers, as_sent, begin_run, to_langchain
 from metascale.graphs import METHODS
 from metascale.meta_rewards import used
+from metascale.models.simulated import NOTICE
 from metascale.nodes.finalize import bill, conclude
 from metascale.rewards import create_reward
 from metascale.seeds import derive_seed
@@ -43,26 +45,37 @@ def _solver(name: str) -> Callable[..., Solver]:
             budget: answers to generate.
             batch_size: answers generated in parallel.
             policy: which meta-thoughts to sample from.
-            model: an Inspect model's name; the evaluation's model if none is given.
+            model: an Inspect model's name; the evaluation's model if none is given. `langgraph/servers` runs the
+                method there instead, with these settings as its context.
             judge_model: an Inspect model that scores answers; the same as `model` if none is given.
             seed: makes a run repeatable; each question and epoch gets a seed of its own.
-            settings: any other of `MetaScaleSettings`, without a memory: questions are asked independently.
+            settings: any other of `MetaScaleSettings`, without a memory: questions are asked independently; and
+                without questions to people.
 
         Raises:
-            SettingError: a memory is named.
+            SettingError: a memory is named, people are to be asked, or servers that have their own judge get another.
         """
         given = {"budget": budget, "batch_size": batch_size, "policy": policy, "seed": seed, **(settings or {})}
         chosen = MetaScaleSettings.model_validate(given)
         if chosen.memory is not None:
             raise SettingError("an evaluation asks every question alone, so it takes no setting 'memory'")
+        if chosen.review_pool or chosen.ask_for_budget:
+            raise SettingError("an evaluation asks no people, so it takes no 'review_pool' and no 'ask_for_budget'")
 
         async def solve(state: TaskState, generate: Generate) -> TaskState:  # noqa: ARG001
             begin_run()
-            chat = _chat(get_model(model))
+            asked = get_model(model)
+            own = chosen.model_copy(update={"seed": derive_seed(seed, str(state.sample_id), state.epoch)})
+            if isinstance(asked.api, LangGraphServers):
+                if judge_model is not None:
+                    raise SettingError("servers have a judge of their own, so they take no judge_model")
+                reply = await asked.api.fleet.ask(name, as_sent(state.messages), context_of(own))
+                _record(state, reply.state, reply.problem, own, model=str(asked), reply=reply)
+                return state
+            chat = _chat(asked)
             parts: dict[str, Any] = {}
             if method.judged:
                 parts["reward"] = create_reward(chosen, _chat(get_model(judge_model)) if judge_model else chat)
-            own = chosen.model_copy(update={"seed": derive_seed(seed, str(state.sample_id), state.epoch)})
             graph = method.create(chat, settings=own, **parts)
             run, problem = empty_state(), None
             try:
@@ -85,11 +98,24 @@ def _solver(name: str) -> Callable[..., Solver]:
 SOLVERS = {name: _solver(name) for name in METHODS}
 
 
+def context_of(settings: MetaScaleSettings) -> dict[str, Any]:
+    """Settings as a server takes them: those that are set."""
+    return settings.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+
+
 def _chat(model: Model) -> InspectChatModel:
     return InspectChatModel(inner=model)
 
 
-def _record(state: TaskState, run: State, problem: str | None, settings: MetaScaleSettings, *, model: str) -> None:
+def _record(
+    state: TaskState,
+    run: State,
+    problem: str | None,
+    settings: MetaScaleSettings,
+    *,
+    model: str,
+    reply: Reply | None = None,
+) -> None:
     """Put the answer, and what is known of how it was found, where Inspect scores and logs it."""
     result = run["result"]
     if result is None and problem is not None:
@@ -111,8 +137,9 @@ def _record(state: TaskState, run: State, problem: str | None, settings: MetaSca
             "finalists": result["finalists"] if result else [],
             "confidence": result["confidence"] if result else None,
             "foresight": result["foresight"] if result else None,
-            "notes": result["notes"] if result else run["notes"],
+            "notes": [*(result["notes"] if result else run["notes"]), *(reply.notes if reply else ())],
             "problem": problem,
+            **(_of_server(reply) if reply else {}),
             "pool": run["pool"],
             "candidates": [
                 {key: value for key, value in c.items() if key != "critique"}
@@ -121,3 +148,8 @@ def _record(state: TaskState, run: State, problem: str | None, settings: MetaSca
             ],
         },
     )
+
+
+def _of_server(reply: Reply) -> dict[str, Any]:
+    """Which server answered, and whether with the offline model, as that says in every answer."""
+    return {"server": reply.server, "simulated": any(NOTICE in c["text"] for c in reply.state["candidates"])}

@@ -1,0 +1,145 @@
+"""A benchmark on a fleet: two real servers behind a token, on a model that is theirs, one of them killed midway."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metascale.evals.fleet import TOKEN_VARIABLE, Fleet, FleetError
+from metascale.evals.logs import logs_in, read_logs
+from tests.conftest import QUESTION
+from tests.langgraph_server import serving_langgraph
+from tests.openai_server import OpenAIServer, serving
+from tests.test_command_line import metascale
+from tests.test_evals import bench
+
+TOKEN = "correct-horse"
+AUTH = f"""
+from langgraph_sdk import Auth
+auth = Auth()
+@auth.authenticate
+async def authenticate(authorization: str | None) -> str:
+    if authorization != "Bearer {TOKEN}":
+        raise Auth.exceptions.HTTPException(status_code=401, detail="wrong token")
+    return "ann"
+"""
+
+
+@dataclass
+class Servers:
+    """Two servers, their processes, and the model that both ask."""
+
+    urls: list[str]
+    processes: list[subprocess.Popen[bytes]]
+    model: OpenAIServer
+
+    @property
+    def options(self) -> list[str]:
+        return [option for url in self.urls for option in ("--remote", url)]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with ExitStack() as stack:
+        model = stack.enter_context(serving(OpenAIServer(latency=0.15)))
+        where = {"METASCALE_MODEL": "openai:loopback", "OPENAI_BASE_URL": model.url}
+        started = [
+            stack.enter_context(serving_langgraph(tmp_path_factory.mktemp("server"), auth=AUTH, **where))
+            for _ in range(2)
+        ]
+        yield Servers([url for url, _ in started], [process for _, process in started], model)
+
+
+@pytest.fixture
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+
+
+ASKED = [{"role": "user", "content": QUESTION}]
+
+
+@pytest.mark.usefixtures("token")
+async def test_a_run_that_fails_is_no_answer_and_says_why(servers: Servers) -> None:
+    fleet = Fleet(servers.urls)
+    reply = await fleet.ask("best_of_n", [], {"budget": 1})
+    assert (reply.state["result"], reply.state["usage"]["calls"]) == (None, 0)
+    assert "there is no question" in str(reply.problem)
+    reply = await fleet.ask("best_of_n", ASKED, {"budget": 2, "reward": "verifier", "verifier": "a:b"})
+    assert "'verifier' belongs to the graph" in str(reply.problem)
+
+
+@pytest.mark.usefixtures("token")
+async def test_what_a_server_would_refuse_is_known_before(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet([*servers.urls, "http://127.0.0.1:1"])
+    (line,) = await fleet.check(["metascale", "mrp"], [{"budget": 4}])
+    assert line.startswith("http://127.0.0.1:1 does not answer and is left out")
+    with pytest.raises(FleetError, match=r"refuses the settings: .*'betta' was unexpected"):
+        await fleet.check(["metascale"], [{"betta": 1.0}])
+    monkeypatch.setattr("metascale.evals.fleet.graph_of", lambda method: f"my_{method}")
+    with pytest.raises(FleetError, match="has no graph 'my_direct'"):
+        await fleet.check(["direct"], [])
+    with pytest.raises(FleetError, match=r"no server answers: http://127\.0\.0\.1:1: "):
+        await Fleet(["http://127.0.0.1:1"]).check(["direct"], [])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--remote", "URL"], f"refuses the token: set {TOKEN_VARIABLE}"),
+        (["--remote", "URL", "--model", "simulated"], "servers decide their model"),
+        (["--remote", "URL", "--set", "review_pool=true"], "asks no people"),
+        (["--remote", "nowhere"], "is no URL of a server"),
+    ],
+)
+def test_a_fleet_that_cannot_be_asked_gets_one_line(options: list[str], says: str, servers: Servers) -> None:
+    given = [servers.urls[0] if option == "URL" else option for option in options]
+    done = metascale("bench", *given, "--method", "metascale", "--yes")
+    assert done.returncode == 2
+    assert says in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("token")
+def test_every_question_is_in_the_report_once_though_a_server_dies(servers: Servers, tmp_path: Path) -> None:
+    options = ["--method", "best_of_n", "--budget", "2", "--limit", "12", "--at-once", "3", *servers.options]
+    command = [part for part in bench(*options) if part not in {"--model", "simulated"}]
+    before = servers.model.requests.total()
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 60
+    while servers.model.requests.total() < before + 26:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    servers.processes[0].kill()
+    out, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, out
+    assert "the servers' own model" in out
+
+    answers = read_logs([tmp_path / "logs"])
+    assert Counter(answer.question_id for answer in answers) == {f"gsm8k-test/{number}": 1 for number in range(12)}
+    assert all(answer.score is not None and answer.simulated for answer in answers)
+    assert all(answer.usage and answer.usage["samples"] == 2 for answer in answers)
+    (log,) = logs_in([tmp_path / "logs"])
+    assert log.eval.model == "langgraph/servers"
+    assert str(log.eval.model_base_url).split() == servers.urls
+    records: list[dict[str, Any]] = [sample.store["metascale"] for sample in log.samples or []]
+    assert {record["server"] for record in records} == set(servers.urls)
+    again = [note for record in records for note in record["notes"] if servers.urls[0] in note]
+    assert 1 <= len(again) <= 3
+    assert all("is not counted" in note for note in again)
+    billed = sum(answer.usage["calls"] for answer in answers if answer.usage)
+    assert billed <= servers.model.requests.total() - before
+
+    page = metascale("report", str(tmp_path / "logs"), "--out", str(tmp_path / "report"))
+    assert page.returncode == 0, page.stderr
+    text = Path(page.stdout.strip()).read_text(encoding="utf-8")
+    assert "SIMULATION" in text
+    assert "langgraph/servers" in text
