@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from metascale.evals.fleet import TOKEN_VARIABLE, Fleet, FleetError
+from metascale.evals.fleet import Fleet, FleetError
 from metascale.evals.logs import logs_in, read_logs
+from metascale.server.options import TOKEN_VARIABLE
 from tests.conftest import QUESTION
 from tests.langgraph_server import serving_langgraph
 from tests.openai_server import OpenAIServer, serving

@@ -19,11 +19,10 @@ from langgraph_sdk.errors import APIStatusError, NotFoundError
 
 from metascale.errors import MetaScaleError
 from metascale.graphs import METHODS
+from metascale.server.options import TOKEN_VARIABLE
 from metascale.session import empty_state
 from metascale.state import State
 
-TOKEN_VARIABLE = "METASCALE_SERVER_TOKEN"  # noqa: S105  the variable's name
-"""Holds the bearer token that the servers ask for; all of a fleet have the same."""
 AT_ONCE = 8
 """Questions that each server has at a time. Ours: a server queues what it cannot run, but has then promised it."""
 POLLED_EVERY = 0.25
@@ -73,7 +72,8 @@ class Fleet:
     """Servers of the same graphs on the same model, which is theirs to choose.
 
     A question goes to the server that has the fewest. If that one stops answering, or forgets the run as a restarted
-    one does, the question goes to another; what the run had cost there is not known, and a note says so.
+    one does, the question goes to another; what the run had cost there is not known, and a note says so. All servers
+    ask for the same bearer token, that of the environment variable `METASCALE_SERVER_TOKEN`, or for none.
     """
 
     def __init__(self, urls: Sequence[str], at_once: int = AT_ONCE) -> None:
