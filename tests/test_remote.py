@@ -139,6 +139,11 @@ def test_every_question_is_in_the_report_once_though_a_server_dies(servers: Serv
     billed = sum(answer.usage["calls"] for answer in answers if answer.usage)
     assert billed <= servers.model.requests.total() - before
 
+    servers.processes[1].kill()
+    process = subprocess.run([*command, "--seed", "2"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert "no server answers" in process.stderr.splitlines()[-1]
+
     page = metascale("report", str(tmp_path / "logs"), "--out", str(tmp_path / "report"))
     assert page.returncode == 0, page.stderr
     text = Path(page.stdout.strip()).read_text(encoding="utf-8")

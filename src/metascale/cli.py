@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sqlite3
 import sys
 from contextlib import AsyncExitStack
@@ -290,13 +291,16 @@ def bench(
             console.print(f"note: {line}", style="yellow", markup=False, soft_wrap=True)
         _ask_to_start(yes=yes)
         where = " ".join(remote) if remote else base_url
-        complete, _ = benchmark.run(laid, log_dir, base_url=where, limit=limit, at_once=at_once)
+        complete, ran = benchmark.run(laid, log_dir, base_url=where, limit=limit, at_once=at_once)
     except (MetaScaleError, ValidationError, ImportError) as error:
         _fail(console, _with_extra(error), WRONG_USAGE)
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
         _fail(console, error, FAILED)
     if not complete:
-        _fail(console, MetaScaleError("some evaluations are not complete; the same command goes on with them"), FAILED)
+        whys = [re.sub(r"""^\w+\(['"](.*)['"]\)$""", r"\1", log.error.message) for log in ran if log.error]
+        why = "; ".join(dict.fromkeys(whys))
+        said = f"some evaluations are not complete{f' ({why})' if why else ''}; the same command goes on with them"
+        _fail(console, MetaScaleError(said), FAILED)
     console.print(
         f"Logs are in {log_dir}; metascale report {log_dir} --out report makes a report of them.", markup=False
     )
