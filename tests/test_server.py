@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.pregel.remote import RemoteGraph
 from langgraph_sdk import get_sync_client
 from openai import AsyncOpenAI, OpenAI
 from typer.testing import CliRunner
@@ -330,6 +333,20 @@ def test_langgraphs_client_runs_a_graph_with_the_token(url: str) -> None:
         client.runs.wait(None, "metascale", input=question)
 
 
+def test_a_served_graph_is_a_node_of_a_graph_elsewhere(url: str, upstream: OpenAIServer) -> None:
+    with get_sync_client(url=url, headers={"authorization": f"Bearer {TOKEN}"}) as client:
+        served = RemoteGraph("metascale", sync_client=client)
+        builder = StateGraph(MessagesState)
+        builder.add_node("think", served)
+        builder.add_edge(START, "think")
+        before = upstream.requests["solve"]
+        out = builder.compile().invoke({"messages": MESSAGES})
+        assert upstream.requests["solve"] - before == 4
+        assert [message.type for message in out["messages"]] == ["human", "ai"]
+        assert out["messages"][-1].text.startswith(NOTICE)
+        assert served.invoke({"messages": MESSAGES})["result"]["usage"]["samples"] == 4
+
+
 def curl(url: str, *arguments: str) -> str:
     command = ["curl", "-sS", "-m", "60", *arguments, f"{url}/v1/chat/completions"]
     command += ["-H", f"Authorization: Bearer {TOKEN}", "-H", "Content-Type: application/json"]
@@ -534,6 +551,19 @@ def test_without_a_token_no_strange_web_page_is_let_in() -> None:
     launch = plan(["simulated"], {}, MetaScaleSettings(), place=("127.0.0.1", 0), base_url=None, token_file=None)
     assert launch.http["cors"]["allow_origins"] == ["https://smith.langchain.com"]
     assert json.loads(launch.environment["METASCALE_SERVER_OPTIONS"])["local_names_only"]
+
+
+def test_the_clone_becomes_an_image(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).parent / "langgraph"), "dockerfile", "-c", "langgraph.json"]
+    made = subprocess.run(
+        [*command, str(tmp_path / "Dockerfile")], cwd=TOP, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    dockerfile = (tmp_path / "Dockerfile").read_text()
+    served = re.search(r"^ENV LANGSERVE_GRAPHS='(.*)'$", dockerfile, re.MULTILINE)
+    assert served is not None
+    assert json.loads(served[1]).keys() == graphs().keys()
+    assert "metascale.server.app:app" in dockerfile
 
 
 def test_the_clone_serves_the_same_graphs_and_app() -> None:
