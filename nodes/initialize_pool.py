@@ -84,7 +84,8 @@ async def initialize_pool(state: State, components: Components) -> Update:
     if settings.refine:
         pool.append(refinement_arm())
     rated_beliefs = beliefs_of(ratings, components.rated_methods)
-    believed_pool = believed(pool, head_start(settings.head_start), beliefs, rated_beliefs)
+    before = beliefs if beliefs.known else head_start(settings.head_start)
+    believed_pool = believed(pool, before, rated_beliefs)
     usage = add_usage(usage, working_since(started))
     if not settings.foresee:
         return fresh_run(believed_pool, usage, notes)

@@ -33,6 +33,12 @@ OPTIMISM = 0.3
 estimate, and the square root of ln(runs) as in UCB."""
 MOST_WEIGHT = 4.0
 """Most rewards that memory counts for beside those of the run: what a wrong memory can cost."""
+LEAST_WEIGHT = 0.05
+"""What it counts for at the least: enough to say which arms come first."""
+TOLD_APART = 0.15
+"""Range of advantages from which memory counts for so much, and less by its square below. A memory that hardly tells
+arms apart lets none wait: what did a little better on average may be the worst to try again and again on one
+question."""
 WITHIN_RUN = 0.3
 """How alike samples of one run are: n of them count as n / (1 + 0.3 (n - 1)) independent ones."""
 SMALLEST_VARIANCE = 1e-4
@@ -135,7 +141,7 @@ def recollect(episodes: Sequence[Episode], embedding: Numbers, *, budget: int = 
 
     Returns:
         Priors. All have the same weight, at most `MOST_WEIGHT`, less where no task is similar; so what memory believes
-        can be outweighed by a few rewards.
+        is outweighed by a few rewards.
     """
     keys = sorted({key for episode in episodes for key in episode.records})
     if not keys:
@@ -156,7 +162,8 @@ def recollect(episodes: Sequence[Episode], embedding: Numbers, *, budget: int = 
     noise = OPTIMISM**2 * _variance(weight, pulls, means, variances, level) * math.log(len(episodes) + 1) / budget
     advantages = np.clip(estimates - level + np.sqrt(noise / (evidence + LOCAL_WEIGHT)), -1.0, 1.0).tolist()
     average = float(evidence.mean())
-    trust = MOST_WEIGHT * (average + 0.5) / (average + MOST_WEIGHT)
+    apart = min(1.0, ((max(advantages) - min(advantages)) / TOLD_APART) ** 2)
+    trust = max(LEAST_WEIGHT, apart * MOST_WEIGHT * (average + 0.5) / (average + MOST_WEIGHT))
     return Beliefs(
         {key: Prior(advantage, trust) for key, advantage in zip(keys, advantages, strict=True)},
         Prior(min(1.0, math.sqrt(noise / LOCAL_WEIGHT)), trust),

@@ -82,7 +82,7 @@ class Policy(Protocol):
 
         Returns:
             `size` indices into `arms`, in the order in which they are to be pulled. An arm may appear several times.
-            Arms without a pull come first, but a policy may let one wait that has a prior.
+            Arms without a pull come first, but a policy may let one wait whose prior counts for a reward or more.
         """
         ...
 
@@ -150,10 +150,14 @@ def untried(arms: Sequence[Arm], size: int, *, but_believed: bool = False) -> li
     Args:
         arms: at least one.
         size: at least 0.
-        but_believed: leave out those with a prior.
+        but_believed: leave out those whose prior counts for a reward or more; a weaker one only says who is first.
     """
-    fresh = [i for i, arm in enumerate(arms) if arm.pulls == 0 and not (but_believed and arm.prior)]
+    fresh = [i for i, arm in enumerate(arms) if arm.pulls == 0 and not (but_believed and _weight(arm) >= 1)]
     return sorted(fresh, key=lambda index: -_advantage(arms[index]))[:size]
+
+
+def _weight(arm: Arm) -> float:
+    return arm.prior.weight if arm.prior else 0.0
 
 
 def _advantage(arm: Arm) -> float:

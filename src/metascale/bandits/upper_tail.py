@@ -41,8 +41,8 @@ class UpperTail:
     for what they will teach, so that one arm is not taken for a whole round unless it should be; and an arm whose
     answers mostly fail is worth as much less. Ties are broken at random.
 
-    Arms without a pull come first, unless there is a prior for them: then the index speaks for them too, up to the
-    middle of the budget where that is short. The rule is ours.
+    Arms without a pull come first, unless a prior counts for a reward or more: then the index speaks for them too, up
+    to the middle of the budget where that is short. The rule is ours.
 
     Attributes:
         width: weight of exploration, at least 0. Ours: tuned on simulated landscapes of 8 arms and 16 to 64 pulls.
