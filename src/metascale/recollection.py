@@ -36,9 +36,9 @@ MOST_WEIGHT = 4.0
 LEAST_WEIGHT = 0.05
 """What it counts for at the least: enough to say which arms come first."""
 TOLD_APART = 0.15
-"""Range of advantages from which memory counts for so much, and less by its square below. A memory that hardly tells
-arms apart lets none wait: what did a little better on average may be the worst to try again and again on one
-question."""
+"""Range of advantages, beyond one standard error of an arm's mean, from which memory counts for so much; below, for less
+by its square. A memory that hardly tells arms apart lets none wait: what did a little better on average may be the
+worst to try again and again on one question."""
 WITHIN_RUN = 0.3
 """How alike samples of one run are: n of them count as n / (1 + 0.3 (n - 1)) independent ones."""
 SMALLEST_VARIANCE = 1e-4
@@ -159,10 +159,12 @@ def recollect(episodes: Sequence[Episode], embedding: Numbers, *, budget: int = 
     estimates = _mean(weight, pulls, means, axis=0, towards=expected, pseudo=LOCAL_WEIGHT)
 
     evidence = weight @ pulls
-    noise = OPTIMISM**2 * _variance(weight, pulls, means, variances, level) * math.log(len(episodes) + 1) / budget
+    variance = _variance(weight, pulls, means, variances, level)
+    noise = OPTIMISM**2 * variance * math.log(len(episodes) + 1) / budget
     advantages = np.clip(estimates - level + np.sqrt(noise / (evidence + LOCAL_WEIGHT)), -1.0, 1.0).tolist()
     average = float(evidence.mean())
-    apart = min(1.0, ((max(advantages) - min(advantages)) / TOLD_APART) ** 2)
+    by_chance = math.sqrt(variance / (average + LOCAL_WEIGHT))
+    apart = min(1.0, max(0.0, (max(advantages) - min(advantages) - by_chance) / TOLD_APART) ** 2)
     trust = max(LEAST_WEIGHT, apart * MOST_WEIGHT * (average + 0.5) / (average + MOST_WEIGHT))
     return Beliefs(
         {key: Prior(advantage, trust) for key, advantage in zip(keys, advantages, strict=True)},
