@@ -36,8 +36,8 @@ MOST_WEIGHT = 4.0
 LEAST_WEIGHT = 0.05
 """What it counts for at the least: enough to say which arms come first."""
 TOLD_APART = 0.15
-"""Range of advantages, beyond one standard error of an arm's mean, from which memory counts for so much; below, for less
-by its square. A memory that hardly tells arms apart lets none wait: what did a little better on average may be the
+"""Range of advantages, beyond one standard error of an arm's mean, from which memory counts for so much; below, for
+less by its square. A memory that hardly tells arms apart lets none wait: what did a little better on average may be the
 worst to try again and again on one question."""
 WITHIN_RUN = 0.3
 """How alike samples of one run are: n of them count as n / (1 + 0.3 (n - 1)) independent ones."""
