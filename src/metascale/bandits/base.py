@@ -101,7 +101,7 @@ def mean_rewards(arms: Sequence[Arm]) -> NDArray[np.float64]:
 
 
 def _mean(arm: Arm, total: float, neutral: float) -> float:
-    weight = arm.prior.weight if arm.prior else 0.0
+    weight = _weight(arm)
     count = len(arm.rewards) + weight
     return (total + weight * (neutral + _advantage(arm))) / count if count else neutral
 
