@@ -203,65 +203,56 @@ def reliability(calibration: Calibration | None) -> Figure | None:
     """Rewards as probabilities: the share of right samples in each bin of reward, and how many samples it holds."""
     if calibration is None:
         return None
-    figure = Figure(figsize=(WIDTH * 0.72, WIDTH * 0.72), layout="constrained")
     area = "not defined" if calibration.auc is None else f"{calibration.auc:.2f}"
-    _entitle(figure, f"Calibration of the reward (ECE {calibration.error:.2f}, AUC {area})", calibration.setting)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    what = f"Calibration of the reward (ECE {calibration.error:.2f}, AUC {area})"
     filled = [one for one in calibration.bins if one.count]
-    accuracies = [one.accuracy for one in filled]
-    errors = _errors(accuracies, [wilson(round(one.accuracy * one.count), one.count) for one in filled])
-    upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect calibration")
-    upper.errorbar(
-        [one.mean_confidence for one in filled],
-        accuracies,
-        yerr=errors,
-        color=COLOURS[1],
-        marker="o",
-        capsize=3,
-        label="samples, with 95 % interval",
-    )
-    upper.set_ylim(-0.03, 1.03)
-    upper.set_ylabel("Share of right samples")
-    upper.legend(loc="upper left", bbox_to_anchor=(0, 1.14), ncols=2, frameon=False, borderaxespad=0)
-    _counts(lower, filled, COLOURS[1])
-    lower.set_xlabel("Reward")
-    lower.set_ylabel("Samples")
-    for axes in (upper, lower):
-        _tidy(axes)
-    return figure
+    intervals = [wilson(round(one.accuracy * one.count), one.count) for one in filled]
+    return _calibration(what, calibration.setting, filled, intervals, said="Reward", held="Samples", colour=COLOURS[1])
 
 
 def foresight(foretold: Foretold) -> Figure:
     """Predicted pass rates: the share of right samples in each bin, and how many runs it holds."""
-    figure = Figure(figsize=(WIDTH * 0.72, WIDTH * 0.72), layout="constrained")
     what = f"Calibration of foreseen pass rates (ECE {foretold.error:.2f})"
-    _entitle(figure, f"{what}: {shortened(foretold.method, 30)} at budget {foretold.budget}", foretold.setting)
+    return _calibration(
+        f"{what}: {shortened(foretold.method, 30)} at budget {foretold.budget}",
+        foretold.setting,
+        foretold.bins,
+        foretold.intervals,
+        said="Predicted pass rate",
+        held="Runs",
+        colour=COLOURS[0],
+    )
+
+
+def _calibration(
+    what: str,
+    setting: Setting,
+    bins: Sequence[CalibrationBin],
+    intervals: Sequence[Interval],
+    *,
+    said: str,
+    held: str,
+    colour: str,
+) -> Figure:
+    """What was said beside the share of right samples, and below it how many each bin of [0, 1] holds."""
+    figure = Figure(figsize=(WIDTH * 0.72, WIDTH * 0.72), layout="constrained")
+    _entitle(figure, what, setting)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    shares = [one.accuracy for one in foretold.bins]
+    shares = [one.accuracy for one in bins]
     upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect calibration")
     upper.errorbar(
-        [one.mean_confidence for one in foretold.bins],
+        [one.mean_confidence for one in bins],
         shares,
-        yerr=_errors(shares, foretold.intervals),
-        color=COLOURS[0],
+        yerr=_errors(shares, intervals),
+        color=colour,
         marker="o",
         capsize=3,
-        label="runs, with 95 % interval",
+        label=f"{held.lower()}, with 95 % interval",
     )
     upper.set_ylim(-0.03, 1.03)
     upper.set_ylabel("Share of right samples")
     upper.legend(loc="upper left", bbox_to_anchor=(0, 1.14), ncols=2, frameon=False, borderaxespad=0)
-    _counts(lower, foretold.bins, COLOURS[0])
-    lower.set_xlabel("Predicted pass rate")
-    lower.set_ylabel("Runs")
-    for axes in (upper, lower):
-        _tidy(axes)
-    return figure
-
-
-def _counts(axes: Axes, bins: Sequence[CalibrationBin], colour: str) -> None:
-    """How many each bin of [0, 1] holds, as bars."""
-    axes.bar(
+    lower.bar(
         [one.low for one in bins],
         [one.count for one in bins],
         width=[one.high - one.low for one in bins],
@@ -269,8 +260,13 @@ def _counts(axes: Axes, bins: Sequence[CalibrationBin], colour: str) -> None:
         color=colour,
         edgecolor="white",
     )
-    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
-    axes.set_xlim(-0.03, 1.03)
+    lower.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
+    lower.set_xlim(-0.03, 1.03)
+    lower.set_xlabel(said)
+    lower.set_ylabel(held)
+    for axes in (upper, lower):
+        _tidy(axes)
+    return figure
 
 
 def family(run: AnswerGiven | None) -> Figure | None:
