@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from metascale.bridge import run_sync
 from metascale.budget import affordable, evolution_due, reached, stop_reason, tokens_of
 from metascale.choice import field_of
 from metascale.confirmation import reserve
+from metascale.deadline import end_in
 from metascale.embeddings import HashedEmbeddings
 from metascale.errors import SettingError
 from metascale.foresight import allowance
@@ -34,6 +36,9 @@ TARGET_LOOKS = 2
 """Second looks by which a reached target is confirmed. Ours."""
 BUILDERS_SETTINGS = ("panel", "reward_model", "verifier", "methods_dir")
 """Settings that load code, read files or name servers. A run's context, which anybody may send, cannot set them."""
+PREPARATION = 0.5
+"""Share of the seconds left that foreseeing, composing or breeding may take. Ours: a request that hangs there must
+leave time for answers."""
 MIN_SYNTHESISED = 2
 """Answers that a synthesis needs at the least."""
 SYNTHESIS = "synthesis"
@@ -106,6 +111,18 @@ class Components:
             if getattr(chosen, name) != getattr(self.defaults, name):
                 raise SettingError(f"the setting {name!r} belongs to the graph and cannot be changed by a run")
         return chosen.overlaid_by(self.fixed)
+
+    def start_work(self, spent: float, *, share: float = 1.0) -> float:
+        """The time now, in seconds since the epoch; the node's requests end when `max_seconds` are over.
+
+        Args:
+            spent: seconds at work that the run has behind it.
+            share: of the seconds that are left, how much the node may take.
+        """
+        limit = self.settings().max_seconds
+        if limit is not None:
+            end_in(share * max(0.0, limit - spent))
+        return time.time()
 
     def check_resumable(self) -> None:
         """Make sure that a run that is to ask people can be resumed with their answers.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +30,7 @@ def to_look_at(state: State, components: Components) -> list[Candidate]:
 
 async def confirm(state: State, components: Components, finalists: Sequence[Candidate]) -> Update:
     """Judge finalists once more, all at once."""
-    started = time.time()
+    started = components.start_work(state["usage"]["seconds"])
     updates, usage = await look_again(finalists, state, components)
     usage = add_usage(usage, working_since(started))
     seen = verdicts(merge_by_id(state["candidates"], [updates]), [update["id"] for update in updates])

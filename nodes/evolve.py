@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.config import get_stream_writer
 
@@ -11,7 +9,7 @@ from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.events import Evolved
 from metascale.evolution import OPERATORS, by_front, by_ucb, choose_operator, retirable, room
-from metascale.nodes.components import Components, Update
+from metascale.nodes.components import PREPARATION, Components, Update
 from metascale.pool import Draft, Drafts, admit, arm_statistics
 from metascale.question import question_text
 from metascale.seeds import place_generator
@@ -25,7 +23,7 @@ async def evolve(state: State, components: Components) -> Update:
     Children have no pull yet, so every policy pulls them first. A failed evolution leaves the pool as it is. In a full
     pool, as many arms retire as children come.
     """
-    started = time.time()
+    started = components.start_work(state["usage"]["seconds"], share=PREPARATION)
     settings = components.settings()
     pool = state["pool"]
     members = arm_statistics(pool, state["candidates"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Literal
 
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -11,7 +10,7 @@ from langgraph.config import get_stream_writer
 from metascale import prompts
 from metascale.events import Foreseen
 from metascale.foresight import Predicted, foresight_of, prediction_of
-from metascale.nodes.components import Components, Update
+from metascale.nodes.components import PREPARATION, Components, Update
 from metascale.nodes.fresh_run import fresh_run
 from metascale.question import check_question, question_text
 from metascale.settings import MetaScaleSettings
@@ -37,7 +36,7 @@ async def foresee(state: State, components: Components) -> Update:
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
     """
-    started = time.time()
+    started = components.start_work(0.0, share=PREPARATION)
     settings = components.settings()
     components.check_resumable()
     check_question(state["messages"], settings.max_question_chars)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
@@ -28,7 +27,7 @@ Outcome = tuple[Status, str, str | None]
 
 async def generate(state: Sampling, components: Components) -> Update:
     """Draw one sample. A request that fails becomes a failed candidate with its error, and costs no budget."""
-    started = time.time()
+    started = components.start_work(state.get("spent", 0.0))
     candidate, usage = await draw(state, _asked(state), components)
     usage = add_usage(usage, working_since(started))
     get_stream_writer()(Sampled(event="sampled", candidate=candidate, usage=usage))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 from langchain_core.documents import Document
@@ -15,7 +14,7 @@ from metascale.errors import ModelCallError, describe
 from metascale.foresight import hint
 from metascale.head_start import head_start
 from metascale.meta_reasoning import beliefs as beliefs_of
-from metascale.nodes.components import Components, Update
+from metascale.nodes.components import PREPARATION, Components, Update
 from metascale.nodes.fresh_run import FIXED_ARMS, fixed_arm, fresh_run, hint_arm, refinement_arm, tell_pool
 from metascale.nodes.rate_methods import ask_ratings, method_arm
 from metascale.nodes.remember import believed, recall
@@ -42,8 +41,8 @@ async def initialize_pool(state: State, components: Components) -> Update:
         QuestionError: the conversation does not end with a question, or is too long.
         SettingError: the run is to ask people, and has no checkpointer.
     """
-    started = time.time()
     settings = components.settings()
+    started = components.start_work(state["usage"]["seconds"] if settings.foresee else 0.0, share=PREPARATION)
     components.check_resumable()
     check_question(state["messages"], settings.max_question_chars)
     pool = [fixed_arm(name) for name in FIXED_ARMS]

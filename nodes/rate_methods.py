@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -11,7 +10,7 @@ from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.meta_reasoning import Ratings, usable
 from metascale.methods import ReasoningMethod
-from metascale.nodes.components import Components, Update
+from metascale.nodes.components import PREPARATION, Components, Update
 from metascale.nodes.fresh_run import fixed_arm, fresh_run, tell_pool
 from metascale.question import check_question, question_text
 from metascale.state import MetaThought, Rating, State
@@ -31,7 +30,7 @@ async def rate_methods(state: State, components: Components) -> Update:
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
     """
-    started = time.time()
+    started = components.start_work(0.0, share=PREPARATION)
     check_question(state["messages"], components.settings().max_question_chars)
     ratings, notes, usage = await ask_ratings(question_text(state["messages"]), components.rated_methods, components)
     if not ratings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,7 +30,7 @@ async def score(state: State, components: Components) -> Update:
 
     An answer that reaches the target is looked at again at once: it ends the search only if it holds.
     """
-    started = time.time()
+    started = components.start_work(state["usage"]["seconds"])
     settings = components.settings()
     new = [c for c in state["candidates"] if c["round"] == state["round"] and c["status"] != "failed"]
     updates, usage = await scored(new, state, components)

@@ -76,6 +76,7 @@ def fan_out(state: State) -> Sequence[Send] | Literal["finalize"]:
                 meta_thought=thoughts[pull["meta_thought"]],
                 refined=refined(pull["refines"]),
                 limit=limit,
+                spent=state["usage"]["seconds"],
             ),
         )
         for pull in state["plan"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, TypeVar
 
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from metascale import prompts
 from metascale.errors import ModelCallError
-from metascale.nodes.components import Components, Update
+from metascale.nodes.components import PREPARATION, Components, Update
 from metascale.nodes.fresh_run import fixed_arm, fresh_run, tell_pool
 from metascale.question import check_question, question_text
 from metascale.state import MetaThought, State
@@ -51,7 +50,7 @@ async def select_modules(state: State, components: Components) -> Update:
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
     """
-    started = time.time()
+    started = components.start_work(0.0, share=PREPARATION)
     check_question(state["messages"], components.settings().max_question_chars)
     listed = prompts.load("reasoning_modules")
     found, usage, notes = await _ask(state, components, "select", Modules, modules=listed)
@@ -61,7 +60,7 @@ async def select_modules(state: State, components: Components) -> Update:
 
 async def adapt_modules(state: SelfDiscoverState, components: Components) -> Update:
     """Restate the modules for the task."""
-    started = time.time()
+    started = components.start_work(state["usage"]["seconds"], share=PREPARATION)
     if not state["modules"]:
         return {"modules": []}
     found, usage, notes = await _ask(state, components, "adapt", Modules)
@@ -72,7 +71,7 @@ async def adapt_modules(state: SelfDiscoverState, components: Components) -> Upd
 
 async def compose_plan(state: SelfDiscoverState, components: Components) -> Update:
     """Make one plan of the modules: the arm of this run. Where a step failed, it is plain chain of thought."""
-    started = time.time()
+    started = components.start_work(state["usage"]["seconds"], share=PREPARATION)
     if not state["modules"]:
         tell_pool([fixed_arm("chain_of_thought")], no_usage())
         return {"pool": [fixed_arm("chain_of_thought")]}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.config import get_stream_writer
 
@@ -24,7 +22,7 @@ SHOWN = 3
 
 async def synthesize(state: State, components: Components) -> Update:
     """Draw one sample that has read the best answers, and score it like any other: it must win its place."""
-    started = time.time()
+    started = components.start_work(state["usage"]["seconds"])
     settings = components.settings()
     field = field_of(state["candidates"], settings.final_choice)
     leaders = {group[0]["id"]: group[0] for group in field.groups}

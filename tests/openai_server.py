@@ -56,6 +56,8 @@ class Fault:
 
 
 Script = Callable[[str, int, dict[str, Any]], Fault | None]
+Latency = Callable[[str, int], float]
+"""Seconds that the request of this kind and number takes."""
 
 
 class OpenAIServer:
@@ -64,7 +66,7 @@ class OpenAIServer:
     def __init__(
         self,
         *,
-        latency: float = 0.0,
+        latency: float | Latency = 0.0,
         forms: Forms = EVERY_FORM,
         script: Script | None = None,
         several: bool = True,
@@ -116,7 +118,7 @@ class OpenAIServer:
         kind = kind_of_request(messages[0].text if body["messages"][0]["role"] == "system" else "")
         number = self.requests[kind]
         self.requests[kind] += 1
-        await asyncio.sleep(self.latency)
+        await asyncio.sleep(self.latency(kind, number) if callable(self.latency) else self.latency)
         fault = (self.script(kind, number, body) if self.script else None) or Fault()
         if "response_format" in body and "json_schema" not in self.forms:
             fault = Fault(400, json.dumps({"error": {"message": "response_format is not supported"}}))

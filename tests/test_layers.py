@@ -9,7 +9,7 @@ import metascale
 
 LAYERS = [
     {
-        *{"data", "prompts", "errors", "usage", "seeds", "bridge"},
+        *{"data", "prompts", "errors", "usage", "seeds", "bridge", "deadline"},
         *{"answers", "reliability", "embeddings", "methods", "meta_rewards"},
     },
     {"settings", "state", "question", "events", "databases"},
@@ -53,6 +53,7 @@ PURE = {
     "budget",
     "seeds",
     "usage",
+    "deadline",
 }
 TOP = Path(metascale.__file__).parent
 

@@ -3,15 +3,21 @@
 Every node is written once, as a coroutine. `graph.ainvoke` awaits it. `graph.invoke` runs it through `run_sync`, in
 which `invoke` calls the synchronous side of models and retrievers in threads: so a synchronous user needs no event
 loop, may stand inside one (a notebook), and never shares an asynchronous HTTP client between two loops.
+
+A thread cannot be cancelled. One whose result nobody waits for any more is left behind: it keeps neither the run nor
+the interpreter from ending.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
-from typing import Any, ParamSpec, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -26,14 +32,15 @@ Out = TypeVar("Out")
 MAX_THREADS = 128
 """Parallel requests of one node on the synchronous path. Threads start only when needed."""
 
-_synchronous: ContextVar[bool] = ContextVar("metascale_synchronous", default=False)
+_threads: ContextVar[asyncio.Semaphore | None] = ContextVar("metascale_threads", default=None)
+"""The places for threads of a synchronous run; None where the graph is awaited."""
 
 
 def run_sync(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """The result of the coroutine that `work` makes, for a caller that cannot await."""
 
     def run() -> T:
-        _synchronous.set(True)
+        _threads.set(asyncio.Semaphore(MAX_THREADS))
         with asyncio.Runner() as runner:
             runner.get_loop().set_default_executor(ThreadPoolExecutor(MAX_THREADS))
             return runner.run(work())
@@ -66,6 +73,33 @@ async def either(
     call: Callable[P, T], acall: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **options: P.kwargs
 ) -> T:
     """Await `acall`, or run its synchronous twin `call` in a thread where the graph itself was called synchronously."""
-    if _synchronous.get():
-        return await asyncio.to_thread(call, *args, **options)
-    return await acall(*args, **options)
+    threads = _threads.get()
+    if threads is None:
+        return await acall(*args, **options)
+    async with threads:
+        return await _in_thread(partial(call, *args, **options))
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    """What `call` returns; it runs in a thread that is left behind where this is cancelled."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[T] = loop.create_future()
+
+    def hand_over(value: T | None, error: BaseException | None) -> None:
+        if result.done():
+            return
+        if error is not None:
+            result.set_exception(error)
+        else:
+            result.set_result(cast("T", value))
+
+    def run() -> None:
+        try:
+            outcome: tuple[T | None, BaseException | None] = (call(), None)
+        except BaseException as error:  # noqa: BLE001  it is raised where the result is awaited
+            outcome = (None, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(hand_over, *outcome)
+
+    threading.Thread(target=copy_context().run, args=(run,), daemon=True).start()
+    return await result

@@ -58,6 +58,14 @@ class ModelCallError(MetaScaleError):
         self.rejected = rejected
 
 
+class OutOfTimeError(MetaScaleError, TimeoutError):
+    """A request was cut off, or not sent, because the run's time was over."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("the time that max_seconds left was over before a reply came")
+
+
 class NoAnswerError(MetaScaleError):
     """A run ended without one sample that could be an answer.
 

@@ -289,8 +289,21 @@ class MetaScaleSettings(BaseModel):
     max_seconds: float | None = Field(
         default=None,
         gt=0,
-        description="Seconds at work; no round begins at or above it.",
-        json_schema_extra=_on("select_arm"),
+        description="Seconds at work: no round begins at or above it, and a request in flight is cut off there.",
+        json_schema_extra=_on("select_arm", "generate", "score"),
+    )
+    call_timeout: float | None = Field(
+        default=600.0,
+        gt=0,
+        description="Seconds that one request may take before it is cancelled, which counts as failed in passing; null "
+        "for any time. (600 as in OpenAI's client.)",
+        json_schema_extra=_on("generate", "score"),
+    )
+    stragglers: Literal["hedge", "wait"] = Field(
+        default="hedge",
+        description="What becomes of a request that takes far longer than others of its kind did: it is sent once more "
+        "and the first reply counts ('hedge', ours), or it is waited for ('wait').",
+        json_schema_extra=_on("generate", "score"),
     )
     target_reward: float | None = Field(
         default=None,
@@ -309,7 +322,7 @@ class MetaScaleSettings(BaseModel):
         default=2,
         ge=0,
         le=20,
-        description="Retries of a request that failed in passing (429, 5xx, connection lost). Models "
+        description="Retries of a request that failed in passing (429, 5xx, connection lost, too slow). Models "
         "that bring a retry setting of their own, as instances do, keep that instead.",
         json_schema_extra=_on("generate", "score"),
     )

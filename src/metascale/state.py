@@ -351,3 +351,5 @@ class Sampling(TypedDict):
     refined: Refined | None
     limit: NotRequired[int | None]
     """The longest answer by what was foreseen, in tokens; null or absent for none."""
+    spent: NotRequired[float]
+    """Seconds at work when it was planned; absent means none."""

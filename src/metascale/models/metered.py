@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
 from langgraph.constants import TAG_NOSTREAM
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from metascale import prompts
 from metascale.bridge import generate, invoke
-from metascale.errors import ModelCallError, ModelSetupError, describe
+from metascale.deadline import seconds_left
+from metascale.errors import ModelCallError, ModelSetupError, OutOfTimeError, describe
+from metascale.models.hedging import first_reply, reply_within
 from metascale.models.json_reply import Schema, UnreadableReplyError, read_objects, read_reply
+from metascale.models.latencies import Latencies
 from metascale.seeds import derive_seed
 from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, add_usage, no_usage
 
+T = TypeVar("T")
 Form = Literal["json_schema", "function_calling", "prompt"]
 Sampler = Callable[[BaseChatModel], Runnable[Any, AIMessage]]
 """What a request goes through: given the model as this request needs it (its seed, its temperature), whatever takes the
@@ -118,10 +123,12 @@ def _pause(state: RetryCallState) -> float:
 
 
 def attempts(at_most: int) -> AsyncRetrying:
-    """The attempts at one request: repeated while it fails in passing, with pauses in between."""
-    return AsyncRetrying(
-        stop=stop_after_attempt(at_most), retry=retry_if_exception(is_passing), wait=_pause, reraise=True
-    )
+    """The attempts at one request: repeated while it fails in passing and there is time, with pauses in between."""
+
+    def is_enough(state: RetryCallState) -> bool:
+        return state.attempt_number >= at_most or state.upcoming_sleep >= seconds_left()
+
+    return AsyncRetrying(stop=is_enough, retry=retry_if_exception(is_passing), wait=_pause, reraise=True)
 
 
 def _has_field(model: BaseChatModel, name: str) -> bool:
@@ -137,7 +144,8 @@ class MeteredModel:
     """A chat model whose every request is counted.
 
     Requests are kept out of the graph's message stream, are never answered from a cache where samples must differ, and
-    are retried when they failed in passing, unless the model retries by itself.
+    are retried when they failed in passing, unless the model retries by itself. None outlives the time that it may
+    take; one that is far slower than others of its kind is sent once more.
     """
 
     def __init__(
@@ -176,6 +184,8 @@ class MeteredModel:
         self.model = model.model_copy(update=changes)
         self._retries_itself = getattr(model, "max_retries", 0) != 0
         self._sampler = sampler
+        self._may_be_sent_twice = sampler is None and not getattr(model, "in_process", False)
+        self._latencies: dict[str, Latencies] = {}
         self._options: dict[tuple[Form, type], dict[str, Any] | None] = {}
         self._server = _Server(one_by_one=not _has_field(model, "n"))
 
@@ -194,7 +204,9 @@ class MeteredModel:
         own = getattr(self.model, field) if field is not None else None
         if field is None or (own is not None and own <= max_tokens):
             return self
-        return MeteredModel(self.model, max_tokens=max_tokens, sampler=self._sampler)
+        capped = MeteredModel(self.model, max_tokens=max_tokens, sampler=self._sampler)
+        capped._latencies = self._latencies
+        return capped
 
     @property
     def name(self) -> str:
@@ -240,20 +252,61 @@ class MeteredModel:
         config: RunnableConfig = {"tags": [TAG_NOSTREAM]}
         if count > 1:
             model = model.model_copy(update={"n": count})
+
+        async def send() -> list[BaseMessage]:
+            usage["calls"] += 1
+            if count > 1:
+                return await generate(model, messages, config, **options)
+            return [await invoke(asked, list(messages), config, **options)]
+
+        at_most = 1 if self._retries_itself else 1 + settings.max_retries
         try:
-            async for attempt in attempts(1 if self._retries_itself else 1 + settings.max_retries):
+            async for attempt in attempts(at_most):
                 with attempt:
-                    usage["calls"] += 1
-                    if count > 1:
-                        said = await generate(model, messages, config, **options)
-                    else:
-                        said = [await invoke(asked, list(messages), config, **options)]
+                    is_last = attempt.retry_state.attempt_number == at_most
+                    said = await self._reply_in_time(send, usage, settings, str(place[0]), is_last=is_last)
         except Exception as error:
-            usage["cost_usd"] = None
+            usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
             raise ModelCallError(describe(error), usage=usage, rejected=_status(error) in _REJECTED) from error
         replies = [message for message in said if isinstance(message, AIMessage)]
         assert replies  # noqa: S101
         return replies, add_usage(usage, self._bill(replies, settings))
+
+    async def _reply_in_time(
+        self,
+        send: Callable[[], Coroutine[Any, Any, T]],
+        usage: Usage,
+        settings: MetaScaleSettings,
+        kind: str,
+        *,
+        is_last: bool,
+    ) -> T:
+        """The reply to one attempt, which `send` makes; a straggler is sent twice and, unless it is the last, given up.
+
+        What a request costs that was not waited for is unknown.
+
+        Raises:
+            TimeoutError: it took too long.
+        """
+        left = seconds_left()
+        if left <= 0:
+            raise OutOfTimeError
+        seconds = min(left, math.inf if settings.call_timeout is None else settings.call_timeout)
+
+        def send_again() -> Coroutine[Any, Any, T]:
+            usage["cost_usd"] = None
+            return send()
+
+        try:
+            if settings.stragglers == "wait" or not self._may_be_sent_twice:
+                return await reply_within(seconds, send())
+            latencies = self._latencies.setdefault(kind, Latencies())
+            return await first_reply(seconds, send(), send_again, latencies, gives_up=not is_last)
+        except TimeoutError as error:
+            usage["cost_usd"] = None
+            if seconds_left() <= 0:
+                raise OutOfTimeError from error
+            raise
 
     async def ask(
         self,

@@ -7,7 +7,7 @@ import re
 import threading
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -51,6 +51,7 @@ class RecordedChatModel(BaseChatModel):
         path: the file.
     """
 
+    in_process: ClassVar[bool] = True
     path: Path
     _answers: dict[tuple[str, str], list[str]] = PrivateAttr(default_factory=dict)
     _strategies: list[str] = PrivateAttr(default_factory=list)

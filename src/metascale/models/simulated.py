@@ -16,7 +16,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -166,6 +166,7 @@ class SimulatedChatModel(BaseChatModel):
             -1 for always.
     """
 
+    in_process: ClassVar[bool] = True
     seed: int | None = None
     n: int | None = None
     overconfidence: float = Field(default=0.0, ge=-1, le=1)
