@@ -9,7 +9,7 @@ import metascale
 
 LAYERS = [
     {
-        *{"data", "prompts", "errors", "usage", "seeds", "bridge", "deadline"},
+        *{"data", "prompts", "errors", "redaction", "usage", "seeds", "bridge", "deadline"},
         *{"answers", "reliability", "embeddings", "methods", "meta_rewards"},
     },
     {"settings", "state", "question", "events", "databases"},
@@ -44,6 +44,7 @@ PURE = {
     "recollection",
     "meta_reasoning",
     "meta_rewards",
+    "redaction",
     "foresight",
     "choice",
     "confirmation",

@@ -1,5 +1,7 @@
 """Test-time scaling with evolving meta-thoughts (METASCALE) for any chat model, as a LangGraph workflow."""
 
+from importlib.metadata import version
+
 from metascale.errors import (
     MetaScaleError,
     ModelSetupError,
@@ -16,6 +18,8 @@ from metascale.interrupts import BudgetQuestion, PoolEdits, PoolQuestion, grant
 from metascale.rewards import JudgeReward, Reward, Score, VerifierReward
 from metascale.settings import MetaScaleSettings, Price
 from metascale.state import Candidate, MetaThought, Result
+
+__version__ = version("metascale")
 
 __all__ = [
     "BudgetQuestion",
@@ -39,6 +43,7 @@ __all__ = [
     "ThreadError",
     "UnknownNameError",
     "VerifierReward",
+    "__version__",
     "as_node",
     "as_tool",
     "create_metascale",

@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from metascale import __version__
 from metascale.bridge import run_sync
-from metascale.databases import DatabaseError, check_database, named, open_checkpointer, open_store
+from metascale.databases import SERIALIZER, DatabaseError, check_database, named, open_checkpointer, open_store
 from metascale.dialogue import Dialogue, pool_table
 from metascale.embeddings import EMBEDDINGS
 from metascale.errors import (
@@ -79,8 +80,18 @@ def main() -> None:
     app()
 
 
+def _say_version(asked: bool) -> None:  # noqa: FBT001  Typer's way
+    if asked:
+        typer.echo(f"metascale {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _commands() -> None:
+def _commands(
+    version: Annotated[  # noqa: ARG001  its callback does everything
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Let a chat model choose how to think before it answers (METASCALE)."""
 
 
@@ -597,8 +608,7 @@ def serve(
     """Serve OpenAI's chat completions below /v1, and every graph to LangGraph's clients.
 
     Clients name METHOD/MODEL as their model, and set a run's settings in `metadata`; what may be asked for, and how
-    much of it, is said here. Chat completions leave nothing on disk; LangGraph's threads are kept in .langgraph_api, as
-    `langgraph dev` does. Exit codes: 0 stopped, 2 wrong usage.
+    much of it, is said here. Nothing is kept on disk. Exit codes: 0 stopped, 2 wrong usage.
     """
     console = Console(stderr=True)
     bounds = {"max_budget": max_budget, "max_concurrent": max_concurrent, "max_body": max_body, "timeout": timeout}
@@ -901,7 +911,7 @@ async def _solve(
         sys.path.insert(0, str(Path.cwd()))  # where a verifier of the user's is looked for
         parts["reward"] = create_reward(settings, judge)
     async with AsyncExitStack() as stack:
-        checkpointer: BaseCheckpointSaver[str] = InMemorySaver()
+        checkpointer: BaseCheckpointSaver[str] = InMemorySaver(serde=SERIALIZER)
         if db is not None:
             checkpointer = await stack.enter_async_context(open_checkpointer(db))
         if memory is not None:

@@ -10,12 +10,22 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.store.base import BaseStore
 
 from metascale.errors import MetaScaleError
+from metascale.redaction import redacted
 
 SETTING_UP = 0x6D657461
 """The advisory lock that is held while tables are made: of two processes that make them at once, one fails."""
+
+
+_ILL_WRITTEN = re.compile(r"\w+://[^/?#@]*(?:@[^/?#]*@|%(?![0-9a-fA-F]{2})[^/?#]*@)")
+"""A URL of which libpq would take a part of the password for the host, or quote it as badly encoded."""
+
+SERIALIZER = JsonPlusSerializer(allowed_msgpack_modules=None, pickle_fallback=False)
+"""How checkpoints are written and read: strictly, so that no database makes a reader import or build what it likes.
+LangGraph's own default is lax unless `LANGGRAPH_STRICT_MSGPACK` is set before it is imported."""
 
 
 class DatabaseError(MetaScaleError):
@@ -55,6 +65,10 @@ def _check_postgres(where: str) -> None:
         raise DatabaseError(
             f"PostgreSQL needs more packages ({error.name or error}): pip install 'metascale[postgres]'"
         ) from error
+    if _ILL_WRITTEN.match(where):
+        raise DatabaseError(
+            f"the database {named(where)!r} cannot be used: write @ and % in its user name and password as %40 and %25"
+        )
     try:
         with psycopg.connect(where) as connection:
             (read_only,) = connection.execute("show transaction_read_only").fetchone() or ("off",)
@@ -66,7 +80,7 @@ def _check_postgres(where: str) -> None:
 
 def named(where: str) -> str:
     """A database's name as it may be shown: without the password of a URL."""
-    return re.sub(r"(?<=://)([^/?#@:]*):[^/?#@]*@", r"\1:…@", where) if is_postgres(where) else where
+    return redacted(where) if is_postgres(where) else where
 
 
 @asynccontextmanager
@@ -75,13 +89,14 @@ async def open_checkpointer(where: str) -> AsyncIterator[BaseCheckpointSaver[str
     if is_postgres(where):
         from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: PLC0415  the extra `postgres`
 
-        async with AsyncPostgresSaver.from_conn_string(where) as saver:
+        async with AsyncPostgresSaver.from_conn_string(where, serde=SERIALIZER) as saver:
             await _set_up(saver)
             yield saver
     else:
         from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver  # noqa: PLC0415  only where it is used
 
         async with AsyncSqliteSaver.from_conn_string(where) as saver:
+            saver.serde = SERIALIZER
             yield saver
 
 

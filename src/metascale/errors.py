@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from metascale.redaction import redacted
 from metascale.usage import Usage, no_usage
 
 
@@ -79,19 +80,24 @@ class NoAnswerError(MetaScaleError):
         self.is_upstreams = is_upstreams
 
 
-def describe(error: BaseException) -> str:
-    """One line about an error: its type and the first line of its message, at most 300 characters."""
+def describe(error: BaseException, secrets: Iterable[str] = ()) -> str:
+    """One line about an error: its type and the first line of its message, at most 300 characters.
+
+    Args:
+        error: anybody's; servers and clients quote keys in theirs, so these are redacted.
+        secrets: what is not to be shown, beyond what `redacted` knows by itself.
+    """
     if isinstance(error, ValidationError):
-        return "; ".join(_describe_field(problem) for problem in error.errors(include_url=False))
-    lines = str(error).strip().splitlines()
+        return "; ".join(_describe_field(problem, secrets) for problem in error.errors(include_url=False))
+    lines = redacted(str(error), secrets).strip().splitlines()
     if isinstance(error, MetaScaleError):
         return " ".join(line.strip() for line in lines)
     name = type(error).__name__
     return f"{name}: {lines[0][:300]}" if lines else name
 
 
-def _describe_field(problem: ErrorDetails) -> str:
-    message = problem["msg"].removeprefix("Value error, ")
+def _describe_field(problem: ErrorDetails, secrets: Iterable[str]) -> str:
+    message = redacted(problem["msg"].removeprefix("Value error, "), secrets)
     field = ".".join(str(part) for part in problem["loc"])
-    given = repr(problem["input"])[:60]
+    given = redacted(repr(problem["input"]), secrets)[:60]
     return f"{field}: {message} (got {given})" if field and field not in message else message

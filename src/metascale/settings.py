@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from metascale.answers import Kind
 from metascale.errors import UnknownNameError
@@ -42,13 +42,22 @@ def _on(*nodes: str) -> dict[str, Any]:
     return {"langgraph_nodes": list(nodes)}
 
 
+def _without_a_key(url: str) -> str:
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise ValueError("a URL in the settings holds no password: settings are shown, kept and logged")
+    return url
+
+
+Url = Annotated[str, AfterValidator(_without_a_key)]
+
+
 class PanelMember(BaseModel):
     """One judge of a panel."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str | None = Field(default=None, description="A model's name; null is the model that judges otherwise.")
-    base_url: str | None = Field(default=None, description="The OpenAI-compatible server of an 'openai:NAME' model.")
+    base_url: Url | None = Field(default=None, description="The OpenAI-compatible server of an 'openai:NAME' model.")
     rubric: str | None = Field(default=None, description="The member's own rubric.")
     reliability: Reliability | None = Field(
         default=None,
@@ -67,7 +76,7 @@ class RewardModelSettings(BaseModel):
         "process."
     )
     model: str = Field(description="The model's name at the server; for 'local' a checkpoint's folder or hub name.")
-    url: str | None = Field(default=None, description="The server, such as http://localhost:8000; not for 'local'.")
+    url: Url | None = Field(default=None, description="The server, such as http://localhost:8000; not for 'local'.")
     chat_template: str | None = Field(
         default=None,
         description="File with the model's chat template (Jinja, or a tokenizer_config.json); null lets vLLM's chat "

@@ -24,6 +24,7 @@ from metascale.errors import ModelCallError, ModelSetupError, OutOfTimeError, de
 from metascale.models.hedging import first_reply, reply_within
 from metascale.models.json_reply import Schema, UnreadableReplyError, read_objects, read_reply
 from metascale.models.latencies import Latencies
+from metascale.redaction import secrets_of
 from metascale.seeds import derive_seed
 from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, add_usage, no_usage
@@ -267,7 +268,8 @@ class MeteredModel:
                     said = await self._reply_in_time(send, usage, settings, str(place[0]), is_last=is_last)
         except Exception as error:
             usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
-            raise ModelCallError(describe(error), usage=usage, rejected=_status(error) in _REJECTED) from error
+            told = describe(error, secrets_of(self.model))
+            raise ModelCallError(told, usage=usage, rejected=_status(error) in _REJECTED) from error
         replies = [message for message in said if isinstance(message, AIMessage)]
         assert replies  # noqa: S101
         return replies, add_usage(usage, self._bill(replies, settings))

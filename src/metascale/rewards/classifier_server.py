@@ -12,6 +12,7 @@ import httpx
 
 from metascale.errors import ModelCallError, ModelSetupError, describe
 from metascale.models.metered import attempts
+from metascale.redaction import redacted
 from metascale.rewards.chat_template import ChatTemplate, Conversation, conversation
 from metascale.rewards.judge import together
 from metascale.settings import MetaScaleSettings, RewardModelSettings
@@ -54,7 +55,7 @@ class ClassifierServer:
         self.template = template
         self.timeout = timeout
         self._url = _server_url(options)
-        self._headers = _authorization(options.api_key_variable)
+        self._key = _key(options.api_key_variable)
         if options.api == "tei" and template is None:
             raise ModelSetupError("the reward model's api 'tei' takes only text; name a chat_template file")
         self._at_once = AT_ONCE if template else 1
@@ -88,7 +89,10 @@ class ClassifierServer:
         groups = [shown[start : start + self._at_once] for start in range(0, len(shown), self._at_once)]
         # A client belongs to one event loop, and each synchronous run has a loop of its own.
         async with httpx.AsyncClient(
-            base_url=self._url, headers=self._headers, timeout=self.timeout, limits=httpx.Limits(max_connections=None)
+            base_url=self._url,
+            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            timeout=self.timeout,
+            limits=httpx.Limits(max_connections=None),
         ) as client:
             parts = await together(self._measure(client, group, settings, bill) for group in groups)
         return [logit for part in parts for logit in part], bill
@@ -134,7 +138,7 @@ class ClassifierServer:
             reply = response.json()
         except Exception as error:
             bill["cost_usd"] = None
-            raise _call_error(error) from error
+            raise _call_error(error, self._key) from error
         self._charge(reply, settings, bill)
         return reply
 
@@ -201,21 +205,22 @@ def _server_url(options: RewardModelSettings) -> httpx.URL:
     return url
 
 
-def _authorization(variable: str | None) -> dict[str, str]:
+def _key(variable: str | None) -> str | None:
     if variable is None:
-        return {}
+        return None
     key = os.environ.get(variable, "").strip()
     if not key:
         raise ModelSetupError(f"the reward model's key is missing: the environment variable {variable} is not set")
-    return {"Authorization": f"Bearer {key}"}
+    return key
 
 
-def _call_error(error: Exception) -> ModelCallError:
+def _call_error(error: Exception, key: str | None) -> ModelCallError:
+    secrets = [key] if key else []
     if isinstance(error, httpx.HTTPStatusError):
-        status, said = error.response.status_code, " ".join(error.response.text.split())[:300]
+        status, said = error.response.status_code, " ".join(redacted(error.response.text, secrets).split())[:300]
         return ModelCallError(
             f"the reward model's server replied with status {status}: {said}", rejected=status in _TEXT_REFUSED
         )
     if isinstance(error, ValueError | RecursionError):
         return ModelCallError("the reward model's reply is not JSON")
-    return ModelCallError(f"the reward model's server did not reply: {describe(error)}")
+    return ModelCallError(f"the reward model's server did not reply: {describe(error, secrets)}")

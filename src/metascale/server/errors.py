@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from metascale.errors import (
     UnknownNameError,
     describe,
 )
+from metascale.redaction import redacted
 
 _REQUESTS_FAULT = (QuestionError, SettingError, ModelSetupError, UnknownNameError)
 _NOT_AGAIN = {"x-should-retry": "false"}
@@ -73,7 +75,7 @@ def as_api_error(error: BaseException) -> ApiError:
         logger.warning("a search found no answer: %s", describe(error))
         why = "every request to the model failed" if error.is_upstreams else describe(error)
         return ApiError(502, why, kind="upstream_error", code="no_answer", headers=_NOT_AGAIN)
-    logger.error("a request failed", exc_info=error)
+    logger.error("a request failed\n%s", redacted("".join(traceback.format_exception(error))))
     return ApiError(500, "the server failed; its log says why", kind="server_error", headers=_NOT_AGAIN)
 
 

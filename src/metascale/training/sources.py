@@ -15,6 +15,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import StateSnapshot
 
 from metascale.answers import Kind, extract
+from metascale.databases import SERIALIZER
 from metascale.errors import MetaScaleError, describe
 from metascale.graphs import METHODS
 from metascale.models.simulated import OVERCONFIDENCE
@@ -70,7 +71,7 @@ class Sources:
             raise SourceError(f"{str(path)!r} cannot be read as runs of metascale: {error}") from error
 
     def _threads(self, connection: sqlite3.Connection) -> Iterator[Run]:
-        saver = SqliteSaver(connection)
+        saver = SqliteSaver(connection, serde=SERIALIZER)
         saver.is_setup = True  # or else it would write
         graphs = _Graphs(saver)
         threads = "select thread_id from checkpoints where checkpoint_ns = '' group by thread_id order by min(rowid)"
