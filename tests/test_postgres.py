@@ -24,10 +24,12 @@ from metascale import MetaScaleSettings, create_metascale
 from metascale.cli import app
 from metascale.databases import open_checkpointer, open_store
 from metascale.memory import StrategyMemory
+from metascale.models import resolve_model
 from tests.conftest import QUESTION, ServerFactory, ask
 from tests.postgres_server import NoPostgresError, serving_postgres
 from tests.test_command_line import metascale
 from tests.test_persistence import plain, solve, wait_for
+from tests.test_secrets import SOLVER, found_in, tell
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +147,23 @@ def test_the_command_line_learns_in_the_database_and_forgets(database: str) -> N
     first = metascale("solve", QUESTION, "--model", "simulated", "--budget", "4", "--memory", database)
     assert first.returncode == 0, first.stderr
     assert metascale("memory", "forget", database, "--yes").stderr == "forgot 1 run\n"
+
+
+async def test_a_run_leaves_no_key_behind(
+    database: str, start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SOLVER)
+    settings = MetaScaleSettings(budget=4, max_retries=0, memory="here", seed=1)
+    async with open_checkpointer(database) as saver, open_store(database) as store:
+        model = resolve_model("openai:loopback", base_url=start_server(script=tell(SOLVER)).url)
+        graph = create_metascale(model, settings=settings, checkpointer=saver, store=store)
+        await graph.ainvoke(ask(), thread("t"))
+    with psycopg.connect(database) as connection:
+        tables = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
+        rows = [connection.execute(f'select * from "{name}"').fetchall() for (name,) in tables]  # type: ignore[arg-type]
+    cells = [cell if isinstance(cell, bytes) else repr(cell) for table in rows for row in table for cell in row]
+    assert any(b"Incorrect API key" in cell for cell in cells if isinstance(cell, bytes))
+    assert [key for cell in cells for key in found_in(cell)] == []
 
 
 @pytest.mark.parametrize(

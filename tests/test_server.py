@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pickle
 import re
 import signal
 import socket
@@ -33,7 +35,17 @@ from metascale.server.start import graphs, plan
 from tests.conftest import QUESTION, ServerFactory
 from tests.openai_server import Fault, OpenAIServer, serving
 
-TOKEN = "open sesame"
+
+class Unpickled:
+    """Says so, in a file, if anybody unpickles it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("unpickled"),)
+
+
+TOKEN = "open-sesame-7Tq2mZ"
+KEY = "canary9Qx79zR4vW99kP2"
+TRAP = pickle.dumps(Unpickled())
 MODEL = "metascale/loopback"
 MESSAGES: Any = [{"role": "user", "content": QUESTION}]
 WEATHER: Any = {
@@ -65,9 +77,13 @@ def url(upstream: OpenAIServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     command = [sys.executable, "-m", "metascale.cli", "serve", "--port", str(port), "--token-file", "token"]
     command += ["--model", "openai:loopback", "--base-url", upstream.url, "--budget", "4", "--max-budget", "64"]
     command += ["--max-body", "20000", "--set", "max_calls=200"]
+    (folder / ".langgraph_api").mkdir()
+    for name in (".langgraph_checkpoint.1.pckl", ".langgraph_ops.pckl", ".langgraph_retry_counter.pckl", "store.pckl"):
+        (folder / ".langgraph_api" / name).write_bytes(TRAP)
     log = folder / "log"
+    variables = {**os.environ, "OPENAI_API_KEY": KEY, "LOG_LEVEL": "DEBUG"}
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=variables)
     found = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 90
@@ -79,6 +95,9 @@ def url(upstream: OpenAIServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0, log.read_text()
+    left = {path: path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file()}
+    assert {path.name for path, text in left.items() if KEY in text or TOKEN in text} == {"token"}
+    assert not any("unpickled" in path.name for path in left)
 
 
 def answers(url: str) -> bool:
@@ -314,6 +333,32 @@ def test_without_the_token_nothing_is_served(url: str, given: str | None) -> Non
         assert reply.status_code == 401, path
     assert httpx.get(f"{url}/v1/models", headers=headers).json()["error"]["code"] == "invalid_api_key"
     assert httpx.get(f"{url}/ok", headers=headers).status_code == 200
+
+
+def test_no_reply_and_no_log_tells_the_models_key(url: str, upstream: OpenAIServer) -> None:
+    said = json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}; Bearer {KEY}"}})
+    upstream.script = lambda _, number, __: Fault(401, said) if number % 2 else None
+    replies = []
+    try:
+        with httpx.Client(base_url=url, headers=AUTHORIZED, timeout=60) as client:
+            for limit in ("5", "1"):
+                asked = {"input": {"messages": MESSAGES}, "assistant_id": "metascale", "context": {"budget": limit}}
+                thread = client.post("/threads", json={}).json()["thread_id"]
+                replies.append(client.post(f"/threads/{thread}/runs/wait", json=asked))
+                replies.append(client.get(f"/threads/{thread}/state"))
+                replies.append(client.get(f"/threads/{thread}/history"))
+                replies.append(client.post("/runs/stream", json={**asked, "stream_mode": ["debug", "custom"]}))
+                replies.append(post(url, chat(metadata={"budget": limit})))
+            upstream.script = lambda *_: Fault(401, said)
+            replies.append(client.post("/runs/wait", json=asked))
+            replies.append(post(url, chat()))
+            replies.append(client.get("/info"))
+    finally:
+        upstream.script = None
+    told = "".join(reply.text for reply in replies)
+    assert "Incorrect API key provided: …" in told
+    assert KEY not in told
+    assert TOKEN not in told
 
 
 def test_openais_client_with_the_wrong_token(url: str) -> None:

@@ -88,7 +88,7 @@ def _say_version(asked: bool) -> None:  # noqa: FBT001  Typer's way
 
 @app.callback()
 def _commands(
-    version: Annotated[  # noqa: ARG001  its callback does everything
+    version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:

@@ -33,6 +33,8 @@ TASKS: dict[str, Callable[..., Task]] = {
     "recorded": recorded,
 }
 
+OWN_SERVER = "openai-api/local/"
+"""How Inspect calls the models of a server that speaks OpenAI's chat completions."""
 TOKENS_A_CALL = (600, 350)
 """Prompt and completion tokens that the estimate of costs assumes for one model request. Ours: a question of the size
 of GSM8K's with its meta-thought, and a reasoned answer."""
@@ -161,7 +163,7 @@ def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str
     if provider == RECORDED and rest:
         return f"metascale/{RECORDED}", {"path": rest}
     if provider == "openai" and rest and base_url:
-        return f"openai-api/local/{rest}", {}
+        return f"{OWN_SERVER}{rest}", {}
     if colon and "/" not in provider:
         return f"{provider}/{rest}", {}
     if "/" not in name:
@@ -248,7 +250,7 @@ def run(
     """
     is_remote = laid.model == SERVERS
     config = GenerateConfig(max_connections=at_once)
-    key = NO_KEY if base_url and not os.environ.get("OPENAI_API_KEY") else None
+    key = (os.environ.get("OPENAI_API_KEY") or NO_KEY) if laid.model.startswith(OWN_SERVER) else None
     try:
         model = get_model(laid.model, base_url=base_url, api_key=key, config=config, **laid.model_args)
     except Exception as error:

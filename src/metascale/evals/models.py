@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar
 
+from inspect_ai.event import ModelEvent
+from inspect_ai.log import transcript
 from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
@@ -29,10 +31,11 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict, PrivateAttr
 
 from metascale.bridge import generate
-from metascale.errors import ModelSetupError, UnknownNameError
+from metascale.errors import ModelSetupError, UnknownNameError, describe
 from metascale.evals.fleet import AT_ONCE, Fleet
 from metascale.models import RecordedChatModel, SimulatedChatModel
 from metascale.models.simulated import OVERCONFIDENCE
+from metascale.redaction import redacted
 
 RECORDED = "recorded"
 SERVERS = "langgraph/servers"
@@ -157,6 +160,37 @@ def to_langchain(message: ChatMessage) -> AnyMessage:
     if message.role == "assistant":
         return AIMessage(message.text)
     return HumanMessage(message.text)
+
+
+class GenerationError(Exception):
+    """A request of a scorer failed for good."""
+
+
+async def generate_quietly(model: Model, messages: str | list[ChatMessage]) -> ModelOutput:
+    """A model's reply, or an error that quotes no key.
+
+    Raises:
+        GenerationError: the request failed for good.
+    """
+    try:
+        return await model.generate(messages)
+    except LimitExceededError:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever it is, Inspect logs the text of what is raised
+        raise GenerationError(describe(error)) from None
+    finally:
+        hide_keys()
+
+
+def hide_keys() -> None:
+    """Redact what Inspect will log of the sample's failed requests: it keeps what providers said as it came."""
+    failed = [event for event in transcript().events if isinstance(event, ModelEvent) and event.error is not None]
+    for event in failed:
+        event.error = redacted(event.error or "")
+        event.traceback = event.traceback_ansi = event.call = None
+    if failed:
+        attachments = transcript().attachments  # long texts, which events refer to
+        attachments.update({name: redacted(text) for name, text in attachments.items()})
 
 
 @modelapi(name="metascale")

@@ -14,6 +14,7 @@ from inspect_ai.solver import TaskState
 from metascale import prompts
 from metascale.answers import Kind, extract
 from metascale.evals.answers_given import Verdict
+from metascale.evals.models import generate_quietly
 from metascale.evals.solvers import RECORD
 from metascale.evals.style import style_difference, style_of, verdict_outcome
 from metascale.foresight import alignment
@@ -112,7 +113,7 @@ def arena(
 
 
 async def _plain_answer(model: Model, question: str) -> str:
-    return (await model.generate(question)).completion
+    return (await generate_quietly(model, question)).completion
 
 
 async def _verdict(judge: Model, question: str, first: str, second: str) -> Verdict | None:
@@ -126,7 +127,7 @@ async def _verdict(judge: Model, question: str, first: str, second: str) -> Verd
         ]
     )
     system = ChatMessageSystem(content=prompts.render("arena_judge", tag=tag))
-    reply = await judge.generate([system, ChatMessageUser(content=material)])
+    reply = await generate_quietly(judge, [system, ChatMessageUser(content=material)])
     return read_verdict(reply.completion)
 
 

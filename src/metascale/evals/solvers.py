@@ -11,7 +11,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from metascale.answers import extract
 from metascale.errors import MetaScaleError, SettingError
 from metascale.evals.fleet import Reply
-from metascale.evals.models import InspectChatModel, LangGraphServers, as_sent, begin_run, to_langchain
+from metascale.evals.models import InspectChatModel, LangGraphServers, as_sent, begin_run, hide_keys, to_langchain
 from metascale.graphs import METHODS
 from metascale.meta_rewards import used
 from metascale.models.simulated import NOTICE
@@ -85,6 +85,8 @@ def _solver(name: str) -> Callable[..., Solver]:
                     run = fold(run, cast("dict[str, Any]", updates))
             except MetaScaleError as error:
                 problem = str(error)
+            finally:
+                hide_keys()
             _record(state, run, problem, own, model=str(chat.inner))
             if chat.exceeded is not None:
                 raise chat.exceeded
