@@ -8,12 +8,14 @@ import json
 import math
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
 from langgraph.constants import TAG_NOSTREAM
+from pydantic import BaseModel
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
@@ -499,10 +501,15 @@ class MeteredModel:
 
 def with_schema(messages: Sequence[BaseMessage], schema: type[Schema]) -> list[BaseMessage]:
     """The messages with the schema written into the system message, for servers that know no structured output."""
-    request = prompts.render("schema", schema=json.dumps(schema.model_json_schema()))
+    request = _asking_for(schema)
     if messages and isinstance(messages[0], SystemMessage):
         return [SystemMessage(f"{messages[0].text}\n\n{request}"), *messages[1:]]
     return [SystemMessage(request), *messages]
+
+
+@cache
+def _asking_for(schema: type[BaseModel]) -> str:
+    return prompts.render("schema", schema=json.dumps(schema.model_json_schema()))
 
 
 def _said(message: AIMessage) -> str:
