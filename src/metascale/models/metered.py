@@ -488,7 +488,10 @@ class MeteredModel:
             return self.model
         base = settings.seed if settings.seed is not None else getattr(self.model, "seed", None)
         seed = derive_seed(base, *place)
-        return self.model if seed is None else self.model.model_copy(update={"seed": seed})
+        if seed is None:
+            return self.model
+        _ = self.model._serialized  # What tracers are told of a model: worked out once, its copies inherit it.
+        return self.model.model_copy(update={"seed": seed})
 
     def _bill(self, replies: Sequence[AIMessage], settings: MetaScaleSettings) -> Usage:
         """The bill of one request, which LangChain writes on each of its replies."""
