@@ -20,7 +20,7 @@ from metascale.pool import arm_statistics
 from metascale.progress import progress, regret
 from metascale.question import question_text
 from metascale.settings import MetaScaleSettings
-from metascale.state import Bill, Candidate, ForesightReport, Result, State, StopReason
+from metascale.state import Bill, Candidate, ForesightReport, Result, State, Status, StopReason
 from metascale.usage import Usage
 
 Settled = Literal["look again", "budget left", "answer chosen"]
@@ -106,12 +106,16 @@ def _hopeless(reason: StopReason) -> list[str]:
     return ["the model expects to fail at this task, and nothing in its first answers speaks against that"]
 
 
+_TROUBLES: dict[Status, str] = {"failed": "samples failed:", "ok": "answers are"}
+
+
 def _troubles(state: State, winner: Candidate) -> list[str]:
     """What went wrong, one line each."""
     notes = []
-    troubles = Counter((c["status"] == "failed", c["error"]) for c in state["candidates"] if _is_trouble(c))
-    for (failed, error), count in troubles.most_common(3):
-        notes.append(f"{count} samples failed: {error}" if failed else f"{count} answers are {error}")
+    troubles = Counter(
+        f"{_TROUBLES.get(c['status'], 'answers have a flaw:')} {c['error']}" for c in state["candidates"] if c["error"]
+    )
+    notes += [f"{count} {trouble}" for trouble, count in troubles.most_common(3)]
     if winner["reward"] is None and winner["error"]:
         how = "the first whole sample" if winner["extracted"] is None else "the one that most samples agree on"
         notes.append(f"nothing was scored; the answer is {how}")
@@ -121,11 +125,6 @@ def _troubles(state: State, winner: Candidate) -> list[str]:
     if not state["usage"]["input_tokens"]:
         notes.append("the server reported no token usage")
     return notes
-
-
-def _is_trouble(candidate: Candidate) -> bool:
-    """Whether a sample failed, or was a whole answer that nobody could score."""
-    return candidate["status"] == "failed" or (candidate["status"] == "ok" and candidate["error"] is not None)
 
 
 def bill(usage: Usage) -> Bill:

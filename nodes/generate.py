@@ -11,15 +11,12 @@ from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.events import Sampled
 from metascale.models import MeteredModel
+from metascale.models.flaws import flaw_of, refusal_of
 from metascale.models.metered import WHY_EMPTY
 from metascale.nodes.components import Components, Update
 from metascale.settings import MetaScaleSettings
 from metascale.state import Candidate, MetaThought, Sampling, Status
 from metascale.usage import Usage, add_usage, working_since
-
-_CUT = {"length", "max_tokens", "model_length"}
-_REFUSED = {"content_filter", "refusal", "safety", "blocked", "prohibited_content"}
-
 
 Outcome = tuple[Status, str, str | None]
 """What came back: status, text, and what is wrong with it."""
@@ -91,24 +88,14 @@ def under(thought: MetaThought, messages: Sequence[AnyMessage]) -> list[AnyMessa
 def outcome(message: AIMessage) -> Outcome:
     """What a model's message is worth as an answer."""
     text = message.text.strip()
-    about = message.response_metadata
-    reason = str(about.get("finish_reason") or about.get("stop_reason") or about.get("done_reason") or "").lower()
-    refusal = message.additional_kwargs.get("refusal") or _refusal_block(message)
-    if refusal or reason in _REFUSED:
-        return "refused", text or str(refusal or ""), "the model refused"
-    if reason in _CUT:
-        return "truncated", text, "the answer was cut at its longest length"
+    flaw = flaw_of(message)
+    if flaw == "refused":
+        return flaw, text or refusal_of(message), "the model refused"
+    if flaw == "truncated":
+        return flaw, text, "the answer was cut at its longest length"
     if not text:
-        return "empty", "", str(about.get(WHY_EMPTY) or "the answer is empty")
+        return "empty", "", str(message.response_metadata.get(WHY_EMPTY) or "the answer is empty")
     return "ok", text, None
-
-
-def _refusal_block(message: AIMessage) -> str:
-    blocks = message.content if isinstance(message.content, list) else []
-    return next(
-        (str(b.get("refusal") or "refused") for b in blocks if isinstance(b, dict) and b.get("type") == "refusal"),
-        "",
-    )
 
 
 def _candidate(state: Sampling, came_back: Outcome, usage: Usage) -> Candidate:

@@ -14,7 +14,7 @@ from metascale import Candidate, MetaScaleSettings, MetaThought
 from metascale.bandits import UCB, Arm, Policy, RoundRobin, Softmax, ucb_scores
 from metascale.bandits.softmax import largest_remainder
 from metascale.budget import affordable, evolution_due, failures_in_a_row, stop_reason
-from metascale.choice import ranking, rivals
+from metascale.choice import choose, ranking, rivals
 from metascale.evolution import by_ucb
 from metascale.pool import Draft, Member, admit, interleave, similarity
 from metascale.seeds import derive_seed
@@ -188,8 +188,18 @@ def test_ranking_prefers_reward_then_whole_answers_then_the_earlier() -> None:
         candidate(7, 0.7, arm="m3"),
         candidate(8, 0.0, "empty"),
     ]
-    assert [c["id"] for c in ranking(candidates)] == [6, 7, 5, 4, 3, 2, 1]
+    assert [c["id"] for c in ranking(candidates)] == [6, 7, 5, 4, 3, 2]
     assert [r["candidate"] for r in rivals(ranking(candidates))] == [7, 5]
+
+
+def test_a_refusal_is_an_answer_only_where_there_is_nothing_else() -> None:
+    liked, disliked, empty = candidate(0, 1.0, "refused"), candidate(1, 0.1, "refused"), candidate(2, 0.0, "empty")
+    assert [c["id"] for c in ranking([liked, disliked, empty])] == [0, 1]
+    assert [c["id"] for c in ranking([liked, candidate(3, None)])] == [3]
+    for rule in ("support", "best"):
+        drawn: Any = [{**c, "wording": "", "looks": []} for c in (liked, candidate(3, 0.0), candidate(4, None))]
+        choice = choose(drawn, MetaScaleSettings(final_choice=rule))
+        assert [c["id"] for c in choice.ranked] == [3, 4]
 
 
 def test_limits_in_order() -> None:

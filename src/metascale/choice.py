@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metascale.confirmation import Contender, Rule, Scored, Standing, confidence, standing
@@ -10,14 +10,16 @@ from metascale.settings import MetaScaleSettings
 from metascale.state import Candidate, Finalist, Rival
 
 _FLAWS = {"ok": 0, "truncated": 1, "refused": 2}
+"""What can be an answer, by how much is wrong with it."""
 
 
 def ranking(candidates: Sequence[Candidate]) -> list[Candidate]:
     """All samples that can be an answer, best first: by reward (paper, section 3: the highest-reward response).
 
-    Samples without a reward come after all scored ones. Among equals, whole answers come before truncated ones, those
-    before refusals, then the one whose final answer more meta-thoughts and then more samples gave, then the earlier
-    one. So where nothing is scored, agreement decides. A failed or empty sample is never an answer.
+    Samples without a reward come after all scored ones. Among equals, whole answers come before truncated ones, then
+    the one whose final answer more meta-thoughts and then more samples gave, then the earlier one. So where nothing is
+    scored, agreement decides. A refusal is an answer only where there is nothing else, whatever its reward; a failed or
+    empty sample never is.
     """
     support = _support(candidates)
     return sorted(
@@ -110,19 +112,21 @@ def rivals(ranked: Sequence[Candidate], at_most: int = 3) -> list[Rival]:
     ]
 
 
-def _answers(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
-    return (candidate for candidate in candidates if candidate["status"] in _FLAWS and candidate["text"])
+def _answers(candidates: Sequence[Candidate]) -> list[Candidate]:
+    given = [candidate for candidate in candidates if candidate["status"] in _FLAWS and candidate["text"]]
+    return [candidate for candidate in given if candidate["status"] != "refused"] or given
 
 
 def _support(candidates: Sequence[Candidate]) -> dict[int, tuple[int, int]]:
-    """For each sample: meta-thoughts, then samples, that gave its final answer."""
+    """For each answer: meta-thoughts, then samples, that gave the same one."""
+    answers = _answers(candidates)
     same: dict[str, list[str]] = {}
-    for candidate in _answers(candidates):
+    for candidate in answers:
         if candidate["extracted"] is not None:
             same.setdefault(candidate["extracted"], []).append(candidate["meta_thought"])
     return {
         c["id"]: (len(set(same[c["extracted"]])), len(same[c["extracted"]])) if c["extracted"] is not None else (1, 1)
-        for c in candidates
+        for c in answers
     }
 
 

@@ -23,6 +23,7 @@ from metascale import prompts
 from metascale.bridge import generate, invoke
 from metascale.deadline import seconds_left
 from metascale.errors import ModelCallError, ModelSetupError, OutOfTimeError, describe
+from metascale.models.flaws import flaw_of
 from metascale.models.hedging import first_reply, reply_within
 from metascale.models.json_reply import Schema, UnreadableReplyError, read_objects, read_reply
 from metascale.models.latencies import Latencies
@@ -46,6 +47,10 @@ _MAX_TOKENS_FIELDS = ("max_tokens", "max_output_tokens", "num_predict")
 
 LONGEST_WAIT = 60.0
 """Seconds: the longest pause between two attempts, whatever the server asks for. Ours."""
+
+
+class NoCompletionError(Exception):
+    """A server's reply held no completion at all, as of servers that are overloaded: a failure in passing."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def is_passing(error: BaseException) -> bool:
     status = _status(error)
     if status is not None:
         return status in _PASSING or status >= 500
-    return any(base.__name__ in _TRANSPORT for base in type(error).__mro__)
+    return isinstance(error, NoCompletionError) or any(base.__name__ in _TRANSPORT for base in type(error).__mro__)
 
 
 def _pause(state: RetryCallState) -> float:
@@ -251,16 +256,12 @@ class MeteredModel:
         """The replies to one request, of which `count` are wanted, and its bill."""
         usage = no_usage()
         model = self._seeded(settings, place)
-        asked = self._sampler(model) if self._sampler else model
-        config: RunnableConfig = {"tags": [TAG_NOSTREAM]}
         if count > 1:
             model = model.model_copy(update={"n": count})
 
         async def send() -> list[BaseMessage]:
             usage["calls"] += 1
-            if count > 1:
-                return await generate(model, messages, config, **options)
-            return [await invoke(asked, list(messages), config, **options)]
+            return await self._send(model, messages, options)
 
         at_most = 1 if self._retries_itself else 1 + settings.max_retries
         try:
@@ -273,7 +274,6 @@ class MeteredModel:
             told = describe(error, secrets_of(self.model))
             raise ModelCallError(told, usage=usage, rejected=_status(error) in _REJECTED) from error
         replies = [message for message in said if isinstance(message, AIMessage)]
-        assert replies  # noqa: S101
         return replies, add_usage(usage, self._bill(replies, settings))
 
     async def _reply_in_time(
@@ -311,6 +311,18 @@ class MeteredModel:
             if seconds_left() <= 0:
                 raise OutOfTimeError from error
             raise
+
+    async def _send(
+        self, model: BaseChatModel, messages: Sequence[BaseMessage], options: dict[str, Any]
+    ) -> list[BaseMessage]:
+        """One attempt at a request: all its replies, at least one."""
+        config: RunnableConfig = {"tags": [TAG_NOSTREAM]}
+        if self._sampler:
+            return [await invoke(self._sampler(model), list(messages), config, **options)]
+        said = await generate(model, messages, config, **options)
+        if not said:
+            raise NoCompletionError("the server's reply holds no completion")
+        return said
 
     async def ask(
         self,
@@ -523,7 +535,19 @@ def _said(message: AIMessage) -> str:
 
 
 def _read(message: AIMessage, schema: type[Schema], untrusted: str) -> Schema:
-    if message.tool_calls:
-        return read_objects([message.tool_calls[0]["args"]], schema, untrusted=untrusted)
-    broken = message.invalid_tool_calls[0]["args"] if message.invalid_tool_calls else None
-    return read_reply(broken or message.text, schema, untrusted=untrusted)
+    """The object in a message.
+
+    Raises:
+        UnreadableReplyError: there is none; the message also says what is known of the reply.
+    """
+    try:
+        if message.tool_calls:
+            return read_objects([message.tool_calls[0]["args"]], schema, untrusted=untrusted)
+        broken = message.invalid_tool_calls[0]["args"] if message.invalid_tool_calls else None
+        return read_reply(broken or message.text, schema, untrusted=untrusted)
+    except UnreadableReplyError as error:
+        flaw = flaw_of(message)
+        if flaw is None:
+            raise
+        why = {"refused": "the model refused", "truncated": "it was cut at its longest length"}[flaw]
+        raise UnreadableReplyError(f"{error} ({why})") from error
