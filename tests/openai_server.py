@@ -12,13 +12,15 @@ import asyncio
 import contextlib
 import json
 import re
+import socket
+import struct
 import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
@@ -26,6 +28,8 @@ from metascale.models import SimulatedChatModel
 from metascale.models.simulated import kind_of_request
 
 Forms = frozenset[str]
+FOR_EVER = 3600.0
+"""Seconds."""
 EVERY_FORM: Forms = frozenset({"json_schema", "tools"})
 
 
@@ -44,12 +48,16 @@ class Served:
 
 @dataclass
 class Fault:
-    """An answer other than a completion, or a completion with something changed."""
+    """An answer other than a completion, a completion with something changed, or a connection that breaks.
+
+    A connection that breaks resets instead of an answer, closes after half of the answer, or hangs without any.
+    """
 
     status: int = 200
     body: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
-    text: str | None = None
+    breaks: Literal["reset", "half", "hang"] | None = None
+    text: str | Callable[[str], str] | None = None
     finish_reason: str = "stop"
     refusal: str | None = None
     tool_arguments: str | None = None
@@ -100,10 +108,16 @@ class OpenAIServer:
                 headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 status, extra, reply = await self.respond(method, path, body)
-                extra = {"content-type": "application/json", **extra, "content-length": str(len(reply))}
+                extra = {"content-type": "application/json", "content-length": str(len(reply)), **extra}
                 lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in extra.items())]
                 writer.write("\r\n".join([*lines, "", ""]).encode() + reply)
                 await writer.drain()
+                if int(extra["content-length"]) > len(reply):
+                    break
+        except ConnectionResetError:
+            linger = struct.pack("ii", 1, 0)  # so that closing sends RST instead of FIN
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
@@ -126,19 +140,32 @@ class OpenAIServer:
             fault = Fault(400, json.dumps({"error": {"message": "tools are not supported"}}))
         if fault.status != 200 or fault.body is not None:
             return fault.status, fault.headers, (fault.body or "").encode()
+        if fault.breaks == "reset":
+            raise ConnectionResetError
+        if fault.breaks == "hang":
+            await asyncio.sleep(FOR_EVER)  # an event that nobody sets would be collected with its task
         wanted = body.get("n") if self.several else None
         model = SimulatedChatModel(seed=body.get("seed"), n=wanted, overconfidence=self.overconfidence)
         simulated = [reply.message for reply in model.generate([messages]).generations[0]]  # type: ignore[union-attr]
-        texts = [reply.text if fault.text is None else fault.text for reply in simulated]
+        texts = [_changed(reply.text, fault) for reply in simulated]
         assert isinstance(simulated[0], AIMessage)
         tokens = simulated[0].usage_metadata
         assert tokens is not None
         counts = (tokens["input_tokens"], tokens["output_tokens"])
+        if fault.breaks == "half":
+            whole = json.dumps(_completion(body, kind, texts, fault, counts)).encode()
+            return 200, {"content-length": str(len(whole))}, whole[: len(whole) // 2]
         self.served.append(Served(kind, texts[0], body, started, time.time(), *counts))
         completion = _completion(body, kind, texts, fault, counts)
         if body.get("stream"):
             return 200, {"content-type": "text/event-stream"}, _as_stream(body, completion)
         return 200, {}, json.dumps(completion).encode()
+
+
+def _changed(text: str, fault: Fault) -> str:
+    if fault.text is None:
+        return text
+    return fault.text if isinstance(fault.text, str) else fault.text(text)
 
 
 def _read(message: dict[str, Any]) -> BaseMessage:
