@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import openai
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.pregel.remote import RemoteGraph
 from langgraph_sdk import get_sync_client
@@ -31,6 +34,7 @@ from metascale.models.simulated import NOTICE
 from metascale.server import app as server_app
 from metascale.server.app import create_app
 from metascale.server.options import ServerOptions
+from metascale.server.request import ChatRequest
 from metascale.server.start import graphs, plan
 from tests.conftest import QUESTION, ServerFactory
 from tests.openai_server import Fault, OpenAIServer, serving
@@ -441,6 +445,76 @@ async def test_200_requests_at_a_time_and_none_is_lost(url: str, upstream: OpenA
     assert len({reply.id for reply in replies}) == 200
     assert all(extra(reply)["samples"] == 1 for reply in replies)
     assert len(upstream.served) - before == sum(extra(reply)["calls"] for reply in replies)
+
+
+@pytest.fixture(scope="module")
+def described(url: str) -> dict[str, Any]:
+    """Our routes, as the server's own OpenAPI document describes them."""
+    paths = httpx.get(f"{url}/openapi.json", headers=AUTHORIZED).json()["paths"]
+    return {path: item for path, item in paths.items() if path.startswith("/v1/")}
+
+
+def keeps_the_promise(reply: httpx.Response, operation: dict[str, Any]) -> None:
+    """The document names this status, this type of content, and what it looks like."""
+    promised = operation["responses"][str(reply.status_code)]["content"]
+    schema = promised[reply.headers["content-type"].partition(";")[0]]["schema"]
+    if "json" in reply.headers["content-type"]:
+        jsonschema.validate(reply.json(), schema)
+
+
+def test_the_servers_document_describes_our_routes(url: str, described: dict[str, Any]) -> None:
+    ours = {path: set(item) for path, item in described.items()}
+    assert ours == {"/v1/chat/completions": {"post"}, "/v1/models": {"get"}, "/v1/models/{name}": {"get"}}
+    create = described["/v1/chat/completions"]["post"]
+    schema = create["requestBody"]["content"]["application/json"]["schema"]
+    tooled = chat(tools=[WEATHER], messages=[{"role": "user", "content": "The weather in 'Oslo'?"}])
+    for body, status in (
+        (chat(), 200),
+        (chat(stream=True), 200),
+        (tooled, 200),
+        (chat(n=1, stop=None, temperature=0.5), 200),
+        (chat(metadata={"bugdet": "1"}), 400),
+        (chat(model="nobody"), 404),
+    ):
+        jsonschema.validate(body, schema)
+        reply = post(url, body)
+        assert reply.status_code == status
+        keeps_the_promise(reply, create)
+    for body in (chat(n=2), chat(messages=[]), chat(budget=3), {"model": MODEL}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(body, schema)
+        assert post(url, body).status_code == 400
+    for path in ("/v1/models", f"/v1/models/{MODEL}", "/v1/models/nobody", "/v1/models/direct?%00", "/v1/models/%ff"):
+        reply = httpx.get(f"{url}{path}", headers=AUTHORIZED)
+        keeps_the_promise(reply, described["/v1/models" if path == "/v1/models" else "/v1/models/{name}"]["get"])
+
+
+NAMES = [*ChatRequest.model_fields, "role", "content", "type", "text", "name", "function", "tool_calls", "id", "n"]
+
+
+def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    names = st.text(max_size=9) | st.sampled_from(NAMES)
+    return st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3)
+
+
+ANYTHING = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), nested, max_leaves=6)
+
+
+@given(
+    changes=st.dictionaries(st.sampled_from([*NAMES, "else"]), ANYTHING, max_size=3),
+    message=st.none() | st.dictionaries(st.sampled_from(["role", "content", "name", "tool_calls"]), ANYTHING),
+    raw=st.none() | st.binary(max_size=60),
+)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+def test_whatever_is_sent_gets_an_answer_that_the_document_promises(
+    url: str, described: dict[str, Any], changes: dict[str, Any], message: dict[str, Any] | None, raw: bytes | None
+) -> None:
+    body = chat(**{"model": "direct/loopback", **changes})
+    if message is not None:
+        body["messages"] = [{"role": "user", "content": "Why?", **message}]
+    reply = post(url, json.dumps(body) if raw is None else raw)
+    assert reply.status_code in {200, 400, 404, 413}, reply.text
+    keeps_the_promise(reply, described["/v1/chat/completions"]["post"])
 
 
 def within(app: Any) -> httpx.AsyncClient:

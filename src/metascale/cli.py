@@ -608,7 +608,7 @@ def serve(
     """Serve OpenAI's chat completions below /v1, and every graph to LangGraph's clients.
 
     Clients name METHOD/MODEL as their model, and set a run's settings in `metadata`; what may be asked for, and how
-    much of it, is said here. Nothing is kept on disk. Exit codes: 0 stopped, 2 wrong usage.
+    much of it, is said here. All threads are gone when it stops. Exit codes: 0 stopped, 2 wrong usage.
     """
     console = Console(stderr=True)
     bounds = {"max_budget": max_budget, "max_concurrent": max_concurrent, "max_body": max_body, "timeout": timeout}

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
+from metascale.server import openapi
 from metascale.server.auth import Guard
 from metascale.server.errors import ApiError, as_api_error
 from metascale.server.options import TOKEN_VARIABLE, ServerOptions
@@ -47,9 +48,9 @@ class Completions:
     def routes(self) -> list[Route]:
         """The routes, below `/v1`."""
         return [
-            Route("/chat/completions", _answering(self.create), methods=["POST"]),
-            Route("/models", _answering(self.list_models), methods=["GET"]),
-            Route("/models/{name:path}", _answering(self.show_model), methods=["GET"]),
+            Route("/chat/completions", _answering(self.create, openapi.CREATE), methods=["POST"]),
+            Route("/models", _answering(self.list_models, openapi.LIST), methods=["GET"]),
+            Route("/models/{name:path}", _answering(self.show_model, openapi.SHOW), methods=["GET"]),
         ]
 
     async def list_models(self, _: Request) -> Response:
@@ -156,8 +157,8 @@ def _event(data: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(data)}\n\n".encode()
 
 
-def _answering(endpoint: Endpoint) -> Endpoint:
-    """The endpoint, whose every error is a response in OpenAI's shape."""
+def _answering(endpoint: Endpoint, operation: str) -> Endpoint:
+    """The endpoint, whose every error is a response in OpenAI's shape; the operation describes it in OpenAPI."""
 
     async def answer(request: Request) -> Response:
         try:
@@ -165,6 +166,7 @@ def _answering(endpoint: Endpoint) -> Endpoint:
         except Exception as error:  # noqa: BLE001  a client gets an answer, whatever went wrong
             return as_api_error(error).response()
 
+    answer.__doc__ = operation
     return answer
 
 

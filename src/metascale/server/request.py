@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from metascale.server.errors import ApiError
 
-_NEUTRAL: dict[str, Any] = {
+NEUTRAL: dict[str, Any] = {
     "n": 1,
     "logprobs": False,
     "store": False,
@@ -198,7 +198,7 @@ class ChatRequest(BaseModel):
     def _without_what_says_nothing(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        return {key: value for key, value in given.items() if value is not None and _NEUTRAL.get(key) != value}
+        return {key: value for key, value in given.items() if value is not None and NEUTRAL.get(key) != value}
 
     def conversation(self) -> list[AnyMessage]:
         """The messages as LangChain's."""

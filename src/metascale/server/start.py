@@ -66,9 +66,9 @@ class Launch:
             self.port,
             graphs=graphs(),
             n_jobs_per_worker=BACKGROUND_RUNS,
-            http={"app": "metascale.server.app:app", **self.http},
+            http={"app": "metascale.server.unread:app", **self.http},
             checkpointer={"serde": {"pickle_fallback": False}},
-            disable_persistence=True,  # its files are pickles, and whoever can write one runs code here
+            disable_persistence=True,
             timeout_graceful_shutdown=SECONDS_TO_STOP,
         )
 
@@ -101,6 +101,8 @@ def plan(
     token = _token(token_file)
     if token is None and not is_local(host):
         raise SettingError(f"listening on {host!r} needs a token: --token-file FILE or {TOKEN_VARIABLE}")
+    if not os.access(".", os.W_OK):
+        raise SettingError("this folder cannot be written, and LangGraph's server keeps a file in .langgraph_api")
     options = ServerOptions.model_validate(
         {**bounds, "models": tuple(models), "local_names_only": token is None}, strict=True
     )
