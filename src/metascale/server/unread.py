@@ -1,7 +1,7 @@
 """The app as `metascale serve` mounts it: on LangGraph's server in memory, which must read no file.
 
-At its start that server unpickles `.langgraph_api/.langgraph_ops.pckl`, even where nothing is to persist; and whoever can
-put a pickle into the folder runs code here.
+That server begins by unpickling `.langgraph_api/.langgraph_ops.pckl`, even where nothing is to be kept, and whoever can
+put a pickle into the folder would run code here.
 """
 
 from __future__ import annotations
