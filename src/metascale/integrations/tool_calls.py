@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jsonschema import Draft202012Validator, ValidationError
 from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool, tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -15,6 +14,10 @@ from pydantic import BaseModel
 from metascale.errors import describe
 
 Check = Callable[[dict[str, Any]], object]
+
+
+class MisfitError(ValueError):
+    """Arguments do not fit a JSON Schema; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class CallRules:
                 continue
             try:
                 self.checks[call["name"]](call["args"])
-            except ValidationError as error:
-                return f"the arguments of {call['name']} do not fit: {error.message}"
+            except MisfitError as error:
+                return f"the arguments of {call['name']} do not fit: {error}"
             except ValueError as error:
                 return f"the arguments of {call['name']} do not fit: {describe(error)}"
         return None
@@ -66,4 +69,18 @@ def _check(given: Any) -> tuple[str, Check] | None:
         return name, schema.model_validate
     if hasattr(schema, "parse_obj"):
         return name, schema.parse_obj
-    return name, Draft202012Validator(described["function"].get("parameters") or {}).validate
+    return name, _fits(described["function"].get("parameters") or {})
+
+
+def _fits(schema: dict[str, Any]) -> Check:
+    from jsonschema import Draft202012Validator, ValidationError  # noqa: PLC0415  slow to import, and seldom needed
+
+    validator = Draft202012Validator(schema)
+
+    def check(arguments: dict[str, Any]) -> None:
+        try:
+            validator.validate(arguments)
+        except ValidationError as error:
+            raise MisfitError(error.message) from error
+
+    return check

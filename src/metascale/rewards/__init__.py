@@ -1,4 +1,11 @@
-"""Rewards: what scores an answer. One reward a file, behind one small protocol."""
+"""Rewards: what scores an answer. One reward a file, behind one small protocol.
+
+`RewardModelReward` brings Jinja, which is imported only when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from metascale.rewards.agreement import AgreementReward
 from metascale.rewards.base import Earlier, Rejudging, RelativeReward, Reward, Score
@@ -7,9 +14,11 @@ from metascale.rewards.critique import CritiqueReward
 from metascale.rewards.judge import JudgeReward
 from metascale.rewards.pairwise import PairwiseReward
 from metascale.rewards.panel import Member, PanelReward
-from metascale.rewards.reward_model import RewardModelReward
 from metascale.rewards.unscored import Unscored
 from metascale.rewards.verifier import VerifierReward
+
+if TYPE_CHECKING:
+    from metascale.rewards.reward_model import RewardModelReward
 
 __all__ = [
     "AgreementReward",
@@ -28,3 +37,11 @@ __all__ = [
     "VerifierReward",
     "create_reward",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RewardModelReward":
+        from metascale.rewards.reward_model import RewardModelReward  # noqa: PLC0415
+
+        return RewardModelReward
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,9 +16,8 @@ from metascale.rewards.critique import CritiqueReward
 from metascale.rewards.judge import JudgeReward
 from metascale.rewards.pairwise import PairwiseReward
 from metascale.rewards.panel import Member, PanelReward
-from metascale.rewards.reward_model import RewardModelReward
 from metascale.rewards.verifier import VerifierReward
-from metascale.settings import MetaScaleSettings, PanelMember, RewardName
+from metascale.settings import MetaScaleSettings, PanelMember, RewardModelSettings, RewardName
 
 T = TypeVar("T")
 
@@ -40,7 +39,7 @@ def create_reward(settings: MetaScaleSettings, model: BaseChatModel | MeteredMod
         "pairwise": lambda: PairwiseReward(judge),
         "panel": lambda: _panel(settings.panel, judge),
         "agreement": AgreementReward,
-        "reward_model": lambda: RewardModelReward(_needed(settings.reward_model, "reward_model")),
+        "reward_model": lambda: _reward_model(_needed(settings.reward_model, "reward_model")),
         "verifier": lambda: VerifierReward.named(_needed(settings.verifier, "verifier")),
     }
     return makers[settings.reward]()
@@ -50,6 +49,12 @@ def _needed(value: T | None, name: str) -> T:
     if value is None:
         raise ModelSetupError(f"the reward {name!r} needs the setting {name!r}")
     return value
+
+
+def _reward_model(settings: RewardModelSettings) -> Reward:
+    from metascale.rewards.reward_model import RewardModelReward  # noqa: PLC0415  it brings Jinja
+
+    return RewardModelReward(settings)
 
 
 def _panel(members: Sequence[PanelMember], judge: MeteredModel) -> PanelReward:
