@@ -63,6 +63,10 @@ class Fault:
     tool_arguments: str | None = None
 
 
+class _ResetError(Exception):
+    """The server resets the connection."""
+
+
 Script = Callable[[str, int, dict[str, Any]], Fault | None]
 Latency = Callable[[str, int], float]
 """Seconds that the request of this kind and number takes."""
@@ -114,7 +118,7 @@ class OpenAIServer:
                 await writer.drain()
                 if int(extra["content-length"]) > len(reply):
                     break
-        except ConnectionResetError:
+        except _ResetError:
             linger = struct.pack("ii", 1, 0)  # so that closing sends RST instead of FIN
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             writer.transport.abort()
@@ -141,7 +145,7 @@ class OpenAIServer:
         if fault.status != 200 or fault.body is not None:
             return fault.status, fault.headers, (fault.body or "").encode()
         if fault.breaks == "reset":
-            raise ConnectionResetError
+            raise _ResetError
         if fault.breaks == "hang":
             await asyncio.sleep(FOR_EVER)  # an event that nobody sets would be collected with its task
         wanted = body.get("n") if self.several else None
