@@ -1,0 +1,33 @@
+"""What a process of `benchmarks.kills` does until it is killed: begin or continue a run, as `metascale solve` does."""
+
+from __future__ import annotations
+
+import asyncio
+
+from langchain_openai import ChatOpenAI
+
+from metascale import MetaScaleSettings, create_metascale
+from metascale.databases import open_checkpointer
+from metascale.session import Session
+
+
+def work(*, database: str, url: str, name: str, thread: str, question: str, settings: str) -> None:
+    """Answer a question on a thread.
+
+    Args:
+        database: an SQLite file, or the URL of a PostgreSQL.
+        url: of the model's server.
+        name: of the model, by which the server tells whose request it is.
+        thread: the run.
+        question: what is asked.
+        settings: of the run, as JSON.
+    """
+    chosen = MetaScaleSettings.model_validate_json(settings)
+    model = ChatOpenAI(model=name, base_url=url, api_key="none", max_retries=0)
+
+    async def solve() -> None:
+        async with open_checkpointer(database) as saver:
+            graph = create_metascale(model, settings=chosen, checkpointer=saver)
+            await Session(graph, chosen, thread).solve(question, lambda _: None)
+
+    asyncio.run(solve())
