@@ -86,7 +86,7 @@ class Runs:
         self.server = server
         self._database, self._settings = database, settings
         self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload(["benchmarks.kills_worker"])
+        self._processes.set_forkserver_preload(["benchmarks.kills"])
 
     def process(self, run: int, number: int, kill_after: float | None) -> bool:
         """Let a process work at a run; whether it was killed before it ended.
@@ -234,7 +234,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     options = parser.parse_args()
     settings = MetaScaleSettings(
-        budget=options.budget, batch_size=options.batch_size, seed=1, evolution="always", evolve_every=1
+        budget=options.budget,
+        batch_size=options.batch_size,
+        seed=1,
+        evolution="always",
+        evolve_every=1,
+        stragglers="wait",  # so that no sample is paid twice but by a kill
     )
     with database_of(options.database) as database:
         found = measure(database, kills=options.kills, settings=settings, latency=options.latency, seed=options.seed)

@@ -53,6 +53,7 @@ class FaultKind:
             noticed.
         roles: whose replies it can befall.
         is_answered: whether it is a completion, which is paid for.
+        hides_cost: whether nobody can know what the request cost.
     """
 
     name: str
@@ -60,6 +61,7 @@ class FaultKind:
     says: str | None
     roles: tuple[Role, ...] = ROLES
     is_answered: bool = False
+    hides_cost: bool = False
 
 
 def _error(message: str) -> str:
@@ -103,14 +105,15 @@ FAULTS = (
     FaultKind(
         "200, HTML", lambda _: Fault(200, _HTML.format("Please log in"), {"content-type": "text/html"}), "Please log in"
     ),
-    FaultKind("reset connection", lambda _: Fault(breaks="reset"), "[Cc]onnection"),
-    FaultKind("half-sent body", lambda _: Fault(breaks="half"), "[Cc]onnection"),
+    FaultKind("reset connection", lambda _: Fault(breaks="reset"), "[Cc]onnection", hides_cost=True),
+    FaultKind("half-sent body", lambda _: Fault(breaks="half"), "[Cc]onnection", hides_cost=True),
     FaultKind(
         "no choices",
         lambda _: Fault(200, json.dumps({"id": "1", "object": "chat.completion", "model": "loopback", "choices": []})),
         "no completion",
+        hides_cost=True,
     ),
-    FaultKind("hang", lambda _: Fault(breaks="hang"), "[Tt]ime"),
+    FaultKind("hang", lambda _: Fault(breaks="hang"), "no reply within", hides_cost=True),
     FaultKind("empty answer", _completion_of(""), f"empty|{_UNREAD}", is_answered=True),
     FaultKind("refusal", _completion_of("", refusal="I can't help with that."), "refused", is_answered=True),
     FaultKind("cut answer", _completion_of(lambda text: text[:40], finish_reason="length"), "cut", is_answered=True),
@@ -207,14 +210,15 @@ async def run(cell: Cell) -> Run:
         children=1,
         max_retries=1,
         max_seconds=TIME_LIMIT,
+        call_timeout=CALL_TIMEOUT if cell.fault is BY_NAME["hang"] else None,
+        stragglers="wait",  # a second request that also arrives has tokens that no bill can hold
         reward=cell.reward,  # type: ignore[arg-type]
         seed=cell.seed,
         prices={"loopback": PRICE},
     )
     draws = Draws(cell.fault, cell.role, cell.rate, cell.seed)
     with serving(OpenAIServer(script=draws)) as server:
-        timeout = CALL_TIMEOUT if cell.fault is BY_NAME["hang"] else None
-        model = ChatOpenAI(model="loopback", base_url=server.url, api_key="none", max_retries=0, timeout=timeout)
+        model = ChatOpenAI(model="loopback", base_url=server.url, api_key="none", max_retries=0)
         graph = METHODS[cell.method].create(model, settings=settings, checkpointer=InMemorySaver())
         question: Any = {"messages": [{"role": "user", "content": QUESTION}]}
         thread: Any = {"configurable": {"thread_id": "t"}}
@@ -254,7 +258,7 @@ def _budget(cell: Cell, found: Run) -> list[str]:
     return problems
 
 
-def _bill(cell: Cell, found: Run) -> list[str]:  # noqa: ARG001
+def _bill(cell: Cell, found: Run) -> list[str]:
     """Calls are the requests that the server saw, and tokens those of the completions that it sent."""
     usage, server = found.state["usage"], found.server
     counts = {
@@ -268,6 +272,8 @@ def _bill(cell: Cell, found: Run) -> list[str]:  # noqa: ARG001
         if usage[name] != count  # type: ignore[literal-required]
     ]
     cost = (server.input_tokens * PRICE.input + server.output_tokens * PRICE.output) / 1e6
+    if found.faults and cell.fault.hides_cost and usage["cost_usd"] is not None:
+        problems.append(f"the cost is {usage['cost_usd']} and should be unknown")
     if usage["cost_usd"] is not None and abs(usage["cost_usd"] - cost) > 1e-9:
         problems.append(f"the cost is {usage['cost_usd']} and should be {cost}")
     return problems

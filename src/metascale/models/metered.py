@@ -287,7 +287,7 @@ class MeteredModel:
     ) -> T:
         """The reply to one attempt, which `send` makes; a straggler is sent twice and, unless it is the last, given up.
 
-        What a request costs that was not waited for is unknown.
+        What a request costs that was not waited for, or to which no whole answer came, is unknown.
 
         Raises:
             TimeoutError: it took too long.
@@ -306,9 +306,10 @@ class MeteredModel:
                 return await reply_within(seconds, send())
             latencies = self._latencies.setdefault(kind, Latencies())
             return await first_reply(seconds, send(), send_again, latencies, gives_up=not is_last)
-        except TimeoutError as error:
-            usage["cost_usd"] = None
-            if seconds_left() <= 0:
+        except Exception as error:
+            if _status(error) is None:
+                usage["cost_usd"] = None
+            if isinstance(error, TimeoutError) and seconds_left() <= 0:
                 raise OutOfTimeError from error
             raise
 
