@@ -90,15 +90,15 @@ _LATEX = [
     (re.compile(r"\^\s*\{?\\circ\}?"), "°"),
     (re.compile(r"[−–‒]"), "-"),
     (re.compile(r"[\u00a0\u202f\u2009](?=\d{3}\b)"), ""),
-    (re.compile(r"\s*\([^()\d]*\)\s*$"), ""),
 ]
+_REMARK = re.compile(r" ?\([^()\d]*\) ?$")
 
 
 def _without_latex(statement: str) -> str:
     text = statement.strip()
     for pattern, plain in _LATEX:
         text = pattern.sub(plain, text)
-    text = re.sub(r"\s+", " ", text).strip(" *_`\"'“”")
+    text = _REMARK.sub("", re.sub(r"\s+", " ", text)).strip(" *_`\"'“”")
     if len(text) > 1 and text[0] == text[-1] == "$":
         text = text[1:-1].strip()
     return text.removesuffix("$").rstrip(" .,;:!")

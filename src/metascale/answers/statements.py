@@ -7,14 +7,18 @@ from collections.abc import Iterator
 
 LONGEST_REPLY = 200_000
 """Characters at the end of a reply that are read."""
+LONGEST_STATEMENT = 2_000
+"""Characters that a marked answer, or a last sentence, may have; longer ones say too much to be one answer. Ours."""
+MOST_MARKS = 100
+"""Marks of one sort, the last ones, that are read: so the time stays linear in a reply that is full of them. Ours."""
 
 _JSON_FIELD = re.compile(r'"(?:final[_ ])?answer"\s*:\s*(?:"((?:[^"\\\n]|\\.)*)"?|([^,}\n"]+))', re.IGNORECASE)
 _HASHES = re.compile(r"^[ \t>*]*####[ \t]*(\S.*)$", re.MULTILINE)
-_QUOTED = re.compile(r'\bfinal answer\W{0,8}"""\s*(.+?)\s*(?:"""|\Z)', re.IGNORECASE | re.DOTALL)
+_QUOTED = re.compile(r'\bfinal answer\W{0,8}"""\s*(.+?)(?:"""|\Z)', re.IGNORECASE | re.DOTALL)
 _SAID = re.compile(
     r"\b(?:answer|(?:correct|right|best)\s+(?:option|choice))[*_\s]{0,4}"
     r"(?:(?:is|are|was|would be|should be|must be)\b(?:[*_\s]{0,4}:)?|[:=])"
-    r"[*_\s]{0,6}(?=(\S[^\n]*))",
+    rf"[*_\s]{{0,6}}(?=(\S[^\n]{{0,{LONGEST_STATEMENT}}}))",
     re.IGNORECASE,
 )
 _LINE = re.compile(r"^[ \t>*_]*A[*_]*:[*_ \t]*(\S.*)$", re.MULTILINE)
@@ -34,22 +38,29 @@ def statements(reply: str) -> Iterator[str]:
     """
     text = reply[-LONGEST_REPLY:]
     fields = [match[1] if match[1] is not None else match[2] for match in _JSON_FIELD.finditer(text)]
-    yield from (field.strip() for field in reversed(fields))
+    yield from (field.strip() for field in reversed(fields[-MOST_MARKS:]) if len(field) <= LONGEST_STATEMENT)
+    spoken = (_SAID,) if _OTHER_OPTION.search(text) else (_SAID, _LINE)
     marks = [*_boxed(text)]
     for pattern in (_HASHES, _QUOTED):
-        marks += [(match.start(1), plain(match[1])) for match in pattern.finditer(text)]
-    for pattern in (_SAID,) if _OTHER_OPTION.search(text) else (_SAID, _LINE):
-        marks += [(match.start(1), first_sentence(match[1])) for match in pattern.finditer(text)]
-    for _, statement in sorted(marks, reverse=True):
+        marks += _marked(pattern, text)
+    for pattern in spoken:
+        marks += [(place, _first_sentence(said)) for place, said in _marked(pattern, text)]
+    for _, said in sorted(marks, reverse=True):
+        statement = plain(said)
         if _RETRACTED.match(statement):
             return
-        yield statement
+        if len(said) <= LONGEST_STATEMENT:
+            yield statement
 
 
-def first_sentence(statement: str) -> str:
-    """A statement up to the end of its first sentence, without the mark-up around it."""
+def _marked(pattern: re.Pattern[str], text: str) -> list[tuple[int, str]]:
+    """Where and what the last marks of one sort say."""
+    return [(match.start(1), match[1]) for match in pattern.finditer(text)][-MOST_MARKS:]
+
+
+def _first_sentence(statement: str) -> str:
     end = _SENTENCE_END.search(statement)
-    return plain(statement[: end.start()] if end else statement)
+    return statement[: end.start()] if end else statement
 
 
 def plain(text: str) -> str:
@@ -67,14 +78,15 @@ def last_line(reply: str) -> str | None:
 
 
 def last_sentence(reply: str) -> str:
-    """The last sentence of a reply."""
+    """The last sentence of a reply; empty where it is longer than `LONGEST_STATEMENT`."""
     line = next((line for line in reversed(reply[-LONGEST_REPLY:].splitlines()) if line.strip()), "")
-    return re.split(r"(?<=[.!?])\s+", line.strip())[-1]
+    sentence = re.split(r"(?<=[.!?])\s+", line.strip())[-1]
+    return sentence if len(sentence) <= LONGEST_STATEMENT else ""
 
 
 def _boxed(text: str) -> Iterator[tuple[int, str]]:
     r"""The contents of `\boxed{...}`, which may hold braces of their own."""
-    for match in re.finditer(r"\\(?:boxed|fbox)\s*\{", text):
+    for match in list(re.finditer(r"\\(?:boxed|fbox)\s*\{", text))[-MOST_MARKS:]:
         depth = 1
         for position in range(match.end(), min(len(text), match.end() + 500)):
             depth += {"{": 1, "}": -1}.get(text[position], 0)
