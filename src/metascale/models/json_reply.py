@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from metascale.models.quotation import unquoted
+from metascale.models.well_formed import well_formed
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -45,9 +46,9 @@ def objects_in(text: str) -> list[dict[str, Any]]:
             continue
         try:
             value, end = _DECODER.raw_decode(text, start)
+            found.append(well_formed(value))
         except (ValueError, RecursionError):
             continue
-        found.append(value)
     return found
 
 

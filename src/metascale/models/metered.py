@@ -27,6 +27,7 @@ from metascale.models.flaws import flaw_of
 from metascale.models.hedging import first_reply, reply_within
 from metascale.models.json_reply import Schema, UnreadableReplyError, read_objects, read_reply
 from metascale.models.latencies import Latencies
+from metascale.models.well_formed import well_formed
 from metascale.redaction import secrets_of
 from metascale.seeds import derive_seed
 from metascale.settings import MetaScaleSettings
@@ -269,11 +270,11 @@ class MeteredModel:
                 with attempt:
                     is_last = attempt.retry_state.attempt_number == at_most
                     said = await self._reply_in_time(send, usage, settings, str(place[0]), is_last=is_last)
+            replies = [_well_formed(message) for message in said if isinstance(message, AIMessage)]
         except Exception as error:
             usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
             told = describe(error, secrets_of(self.model))
             raise ModelCallError(told, usage=usage, rejected=_status(error) in _REJECTED) from error
-        replies = [message for message in said if isinstance(message, AIMessage)]
         return replies, add_usage(usage, self._bill(replies, settings))
 
     async def _reply_in_time(
@@ -526,6 +527,12 @@ def with_schema(messages: Sequence[BaseMessage], schema: type[Schema]) -> list[B
 @cache
 def _asking_for(schema: type[BaseModel]) -> str:
     return prompts.render("schema", schema=json.dumps(schema.model_json_schema()))
+
+
+def _well_formed(message: AIMessage) -> AIMessage:
+    parts = {"content": message.content, "tool_calls": message.tool_calls}
+    changed = {name: clean for name, part in parts.items() if (clean := well_formed(part)) != part}
+    return message.model_copy(update=changed) if changed else message
 
 
 def _said(message: AIMessage) -> str:
