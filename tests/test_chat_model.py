@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 
 from metascale import ChatMetaScale, MetaScaleSettings, NoAnswerError, VerifierReward
 from metascale.bandits import RoundRobin
+from metascale.integrations.tool_calls import CallRules
 from tests.conftest import QUESTION, ServerFactory, chat_model
 from tests.openai_server import Fault, OpenAIServer
 from tests.scripted import ScriptedModel, sensible, verdict
@@ -304,6 +305,13 @@ def test_without_one_that_satisfies_it_there_is_no_answer() -> None:
     )
     with pytest.raises(NoAnswerError, match="the arguments of Joke do not fit: laughs"):
         model.with_structured_output(Joke).invoke("A joke, please.")
+
+
+def test_arguments_that_no_schema_can_weigh_do_not_fit() -> None:
+    parameters = {"type": "object", "properties": {"people": {"type": "number", "multipleOf": 0.5}}}
+    rules = CallRules.of([{"name": "City", "description": "A city.", "parameters": parameters}], None)
+    call = {"name": "City", "args": {"people": float("inf")}, "id": "1"}
+    assert "the arguments of City do not fit" in (rules.flaw(AIMessage("", tool_calls=[call])) or "")
 
 
 async def test_structured_output_over_http(start_server: ServerFactory) -> None:

@@ -51,7 +51,7 @@ class CallRules:
                 self.checks[call["name"]](call["args"])
             except MisfitError as error:
                 return f"the arguments of {call['name']} do not fit: {error}"
-            except ValueError as error:
+            except (ValueError, ArithmeticError, RecursionError) as error:  # numbers and depths of no use
                 return f"the arguments of {call['name']} do not fit: {describe(error)}"
         return None
 
