@@ -33,8 +33,8 @@ class Price(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    input: float = Field(ge=0, description="US dollars per million prompt tokens.")
-    output: float = Field(ge=0, description="US dollars per million completion tokens.")
+    input: float = Field(ge=0, allow_inf_nan=False, description="US dollars per million prompt tokens.")
+    output: float = Field(ge=0, allow_inf_nan=False, description="US dollars per million completion tokens.")
 
 
 def _on(*nodes: str) -> dict[str, Any]:
@@ -298,12 +298,14 @@ class MetaScaleSettings(BaseModel):
     max_seconds: float | None = Field(
         default=None,
         gt=0,
+        allow_inf_nan=False,
         description="Seconds at work: no round begins at or above it, and a request in flight is cut off there.",
         json_schema_extra=_on("select_arm", "generate", "score"),
     )
     call_timeout: float | None = Field(
         default=600.0,
         gt=0,
+        allow_inf_nan=False,
         description="Seconds that one request may take before it is cancelled, which counts as failed in passing; null "
         "for any time. (600 as in OpenAI's client.)",
         json_schema_extra=_on("generate", "score"),
