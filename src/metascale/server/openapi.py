@@ -84,7 +84,7 @@ def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
 def _request() -> dict[str, Any]:
     """The body of a request: also with null, and with what says nothing, in place of what may be left out."""
     schema = ChatRequest.model_json_schema()
-    whole = _inlined(schema, schema["$defs"])
+    whole: dict[str, Any] = _inlined(schema, schema["$defs"])
     fields, required = whole["properties"], whole["required"]
     for name in {*fields, *NEUTRAL} - {*required}:
         nothing = [{"type": "null"}, *([{"const": NEUTRAL[name]}] if name in NEUTRAL else [])]
