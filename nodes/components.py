@@ -34,8 +34,9 @@ from metascale.state import State, StopReason
 
 TARGET_LOOKS = 2
 """Second looks by which a reached target is confirmed. Ours."""
-BUILDERS_SETTINGS = ("panel", "reward_model", "verifier", "methods_dir")
-"""Settings that load code, read files or name servers. A run's context, which anybody may send, cannot set them."""
+BUILDERS_SETTINGS = ("panel", "reward_model", "verifier", "methods_dir", "max_in_flight")
+"""Settings that load code, read files, name servers or concern all runs. A run's context, which anybody may send,
+cannot set them."""
 PREPARATION = 0.5
 """Share of the seconds left that foreseeing, composing or breeding may take. Ours: a request that hangs there must
 leave time for answers."""

@@ -16,7 +16,8 @@ from tests.scripted import ScriptedModel, sensible, verdict
 @pytest.mark.parametrize("budget", [1, 2, 7, 16, 33])
 def test_server_and_usage_agree(start_server: ServerFactory, budget: int, batch_size: int) -> None:
     server = start_server()
-    graph = create_metascale(chat_model(server), settings=MetaScaleSettings(budget=budget, batch_size=batch_size))
+    settings = MetaScaleSettings(budget=budget, batch_size=batch_size, stragglers="wait")
+    graph = create_metascale(chat_model(server), settings=settings)
     result = graph.invoke(ask())["result"]
     usage = result["usage"]
     assert server.count("solve") == usage["samples"] == budget

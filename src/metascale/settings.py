@@ -310,6 +310,14 @@ class MetaScaleSettings(BaseModel):
         "for any time. (600 as in OpenAI's client.)",
         json_schema_extra=_on("generate", "score"),
     )
+    max_in_flight: int = Field(
+        default=256,
+        ge=1,
+        le=100_000,
+        description="Requests to one server that the process may have in flight, of all graphs together; fewer while "
+        "the server replies 429. Set where the graph is built. (Ours.)",
+        json_schema_extra=_on("generate", "score"),
+    )
     stragglers: Literal["hedge", "wait"] = Field(
         default="hedge",
         description="What becomes of a request that takes far longer than others of its kind did: it is sent once more "

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from metascale.models.latencies import Latencies
 
 T = TypeVar("T")
-Sending = Coroutine[Any, Any, T]
 
 HOPELESS = 4.0
 """Limits after which both are given up. Ours: what is this slow twice hangs, or truly takes long."""
+LATE = 0.1
+"""How late, as a share of the time since it was sent, it may be seen that a request is a straggler. Ours: where this
+process itself is that busy, the reply may have come and wait to be read."""
 LOOK_AGAIN = 0.25
 """Seconds after which it is seen again whether a request may be sent twice by now. Ours."""
 
 
-async def reply_within(seconds: float, sending: Sending[T]) -> T:
-    """The reply to a request.
+async def within(seconds: float, work: Awaitable[T]) -> T:
+    """The result of some work.
 
     Args:
         seconds: how long it may take.
-        sending: sends it.
+        work: what is waited for.
 
     Raises:
         TimeoutError: it took longer, and was cancelled.
@@ -31,7 +33,7 @@ async def reply_within(seconds: float, sending: Sending[T]) -> T:
     limit = asyncio.timeout(None if math.isinf(seconds) else seconds)
     try:
         async with limit:
-            return await sending
+            return await work
     except TimeoutError as error:
         if limit.expired():
             raise _too_long(seconds) from None
@@ -40,8 +42,8 @@ async def reply_within(seconds: float, sending: Sending[T]) -> T:
 
 async def first_reply(
     seconds: float,
-    sending: Sending[T],
-    send_again: Callable[[], Sending[T] | None],
+    first: asyncio.Task[T],
+    send_again: Callable[[], asyncio.Task[T] | None],
     latencies: Latencies,
     *,
     gives_up: bool,
@@ -52,7 +54,7 @@ async def first_reply(
 
     Args:
         seconds: how long it may take.
-        sending: sends it.
+        first: sends it.
         send_again: what sends it once more; None while there is no room for that.
         latencies: of such requests; they learn from this one.
         gives_up: whether to give up long before `seconds`, once both take hopelessly long.
@@ -61,8 +63,8 @@ async def first_reply(
         TimeoutError: it was given up.
     """
     clock = asyncio.get_running_loop().time
-    started, sent_again_at = clock(), math.inf
-    running = {_task(sending)}
+    started, sent_again_at, late = clock(), math.inf, 0.0
+    running = {first}
     try:
         while True:
             now = clock()
@@ -73,12 +75,12 @@ async def first_reply(
             if gives_up and now - sent_again_at >= HOPELESS * limit:
                 latencies.observe(elapsed)
                 raise TimeoutError("neither the request nor its repetition was replied to in good time")
-            is_due = math.isinf(sent_again_at) and elapsed >= limit
+            is_due = math.isinf(sent_again_at) and elapsed >= limit and late <= LATE * elapsed
             if is_due and (latencies.allows_another or elapsed >= HOPELESS * limit):
                 repetition = send_again()
                 if repetition is not None:
                     latencies.count_another()
-                    running.add(_task(repetition))
+                    running.add(repetition)
                     sent_again_at = now
             if math.isinf(sent_again_at):
                 pause = limit - elapsed if elapsed < limit < math.inf else LOOK_AGAIN
@@ -94,15 +96,10 @@ async def first_reply(
                 return good.result()
             if not running:
                 return done.pop().result()
+            late = clock() - now - pause
     finally:
         for task in running:
             task.cancel()
-
-
-def _task(sending: Sending[T]) -> asyncio.Task[T]:
-    task = asyncio.create_task(sending)
-    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody may be there to look at it
-    return task
 
 
 def _too_long(seconds: float) -> TimeoutError:

@@ -24,7 +24,9 @@ from metascale.bridge import generate, invoke
 from metascale.deadline import seconds_left
 from metascale.errors import ModelCallError, ModelSetupError, OutOfTimeError, describe
 from metascale.models.flaws import flaw_of
-from metascale.models.hedging import first_reply, reply_within
+from metascale.models.gate import gate_of
+from metascale.models.hedging import first_reply, within
+from metascale.models.http_errors import LONGEST_WAIT, retry_after, status_of
 from metascale.models.json_reply import Schema, UnreadableReplyError, read_objects, read_reply
 from metascale.models.latencies import Latencies
 from metascale.models.well_formed import well_formed
@@ -45,9 +47,6 @@ _PASSING = frozenset({408, 409, 425, 429})
 _REJECTED = frozenset({400, 422, 501})
 _TRANSPORT = frozenset({"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError"})
 _MAX_TOKENS_FIELDS = ("max_tokens", "max_output_tokens", "num_predict")
-
-LONGEST_WAIT = 60.0
-"""Seconds: the longest pause between two attempts, whatever the server asks for. Ours."""
 
 
 class NoCompletionError(Exception):
@@ -105,17 +104,9 @@ class _Server:
     one_by_one: bool = False
 
 
-def _status(error: BaseException) -> int | None:
-    for holder in (error, getattr(error, "response", None)):
-        status = getattr(holder, "status_code", None)
-        if isinstance(status, int):
-            return status
-    return None
-
-
 def is_passing(error: BaseException) -> bool:
     """Whether a failed request may succeed when it is simply sent again: overload, server fault, lost connection."""
-    status = _status(error)
+    status = status_of(error)
     if status is not None:
         return status in _PASSING or status >= 500
     return isinstance(error, NoCompletionError) or any(base.__name__ in _TRANSPORT for base in type(error).__mro__)
@@ -123,12 +114,10 @@ def is_passing(error: BaseException) -> bool:
 
 def _pause(state: RetryCallState) -> float:
     """Seconds before the next attempt: what `Retry-After` asks for, else an exponential pause with jitter."""
-    error = state.outcome.exception() if state.outcome else None
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    try:
-        return min(LONGEST_WAIT, max(0.0, float(headers["retry-after"])))
-    except (KeyError, ValueError):
-        return float(wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)(state))
+    asked_for = retry_after(state.outcome.exception() if state.outcome else None)
+    if asked_for is not None:
+        return asked_for
+    return float(wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)(state))
 
 
 def attempts(at_most: int) -> AsyncRetrying:
@@ -193,7 +182,7 @@ class MeteredModel:
         self.model = model.model_copy(update=changes)
         self._retries_itself = getattr(model, "max_retries", 0) != 0
         self._sampler = sampler
-        self._may_be_sent_twice = sampler is None and not getattr(model, "in_process", False)
+        self._gate = gate_of(self.model, self.name)
         self._latencies: dict[str, Latencies] = {}
         self._options: dict[tuple[Form, type], dict[str, Any] | None] = {}
         self._server = _Server(one_by_one=not _has_field(model, "n"))
@@ -216,6 +205,18 @@ class MeteredModel:
         capped = MeteredModel(self.model, max_tokens=max_tokens, sampler=self._sampler)
         capped._latencies = self._latencies
         return capped
+
+    @property
+    def _takes_timeout(self) -> bool:
+        """Whether requests without a time limit of their own can be given one: OpenAI's clients through LangChain.
+
+        Without it, a thread that was left behind would wait for ever.
+        """
+        return (
+            self._sampler is None
+            and _has_field(self.model, "root_client")
+            and getattr(self.model, "request_timeout", 0) is None
+        )
 
     @property
     def name(self) -> str:
@@ -257,6 +258,8 @@ class MeteredModel:
         """The replies to one request, of which `count` are wanted, and its bill."""
         usage = no_usage()
         model = self._seeded(settings, place)
+        if settings.call_timeout is not None and self._takes_timeout:
+            options = {"timeout": settings.call_timeout, **options}
         if count > 1:
             model = model.model_copy(update={"n": count})
 
@@ -268,13 +271,15 @@ class MeteredModel:
         try:
             async for attempt in attempts(at_most):
                 with attempt:
-                    is_last = attempt.retry_state.attempt_number == at_most
-                    said = await self._reply_in_time(send, usage, settings, str(place[0]), is_last=is_last)
+                    number = attempt.retry_state.attempt_number
+                    said = await self._reply_in_time(
+                        send, usage, settings, str(place[0]), is_retry=number > 1, is_last=number == at_most
+                    )
             replies = [_well_formed(message) for message in said if isinstance(message, AIMessage)]
         except Exception as error:
             usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
             told = describe(error, secrets_of(self.model))
-            raise ModelCallError(told, usage=usage, rejected=_status(error) in _REJECTED) from error
+            raise ModelCallError(told, usage=usage, rejected=status_of(error) in _REJECTED) from error
         return replies, add_usage(usage, self._bill(replies, settings))
 
     async def _reply_in_time(
@@ -284,32 +289,40 @@ class MeteredModel:
         settings: MetaScaleSettings,
         kind: str,
         *,
+        is_retry: bool,
         is_last: bool,
     ) -> T:
-        """The reply to one attempt, which `send` makes; a straggler is sent twice and, unless it is the last, given up.
+        """The reply to one attempt, which `send` makes once the server's gate has a place for it.
 
-        What a request costs that was not waited for, or to which no whole answer came, is unknown.
+        A straggler is sent twice and, unless it is the last attempt, given up in the end. What a request costs that was
+        not waited for, or to which no whole answer came, is unknown.
 
         Raises:
             TimeoutError: it took too long.
         """
-        left = seconds_left()
-        if left <= 0:
+        if seconds_left() <= 0:
             raise OutOfTimeError
-        seconds = min(left, math.inf if settings.call_timeout is None else settings.call_timeout)
+        longest = math.inf if settings.call_timeout is None else settings.call_timeout
+        gate, latencies = self._gate, self._latencies.setdefault(kind, Latencies())
 
-        def send_again() -> Coroutine[Any, Any, T]:
+        def send_again() -> asyncio.Task[T] | None:
+            place = gate.try_enter(settings.max_in_flight) if gate else None
+            if place is None:
+                return None
             usage["cost_usd"] = None
-            return send()
+            return place.task(send())
 
         try:
-            if settings.stragglers == "wait" or not self._may_be_sent_twice:
-                return await reply_within(seconds, send())
-            latencies = self._latencies.setdefault(kind, Latencies())
-            return await first_reply(seconds, send(), send_again, latencies, gives_up=not is_last)
+            if gate is None:
+                return await within(min(longest, seconds_left()), send())
+            place = await within(seconds_left(), gate.enter(settings.max_in_flight, is_retry=is_retry))
+            first, seconds = place.task(send()), min(longest, seconds_left())
+            if settings.stragglers == "wait" or self._sampler is not None:
+                return await within(seconds, first)
+            return await first_reply(seconds, first, send_again, latencies, gives_up=not is_last)
         except Exception as error:
-            if _status(error) is None:
-                usage["cost_usd"] = None
+            if status_of(error) is None:
+                usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
             if isinstance(error, TimeoutError) and seconds_left() <= 0:
                 raise OutOfTimeError from error
             raise
@@ -456,7 +469,7 @@ class MeteredModel:
             except ModelCallError as error:
                 usage = add_usage(usage, error.usage)
                 if (error.rejected or wanted > 1) and (form, wanted) != ways[-1]:
-                    is_refusal = _status(error.__cause__ or error) not in {None, *_PASSING}
+                    is_refusal = status_of(error.__cause__ or error) not in {None, *_PASSING}
                     continue
                 raise ModelCallError(str(error), usage=usage) from error
             server.form = form
