@@ -13,9 +13,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+import metascale.evals.report
 from metascale.evals import figures, tables
 from metascale.evals.answers_given import AnswerGiven, Battle, Sampled, Verdict
-from metascale.evals.report import slug, write_report
+from metascale.evals.report import Picture, slug, write_report
 from metascale.evals.statistics import wilson
 from metascale.progress import expected_by_round
 from metascale.state import Bill, MetaThought, Origin
@@ -523,6 +524,80 @@ def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     assert "script" not in Page(text).tags
     assert all(path.parent == tmp_path / "figures" for path in tmp_path.rglob("*.svg"))
     assert not any("<script" in path.read_text() for path in tmp_path.rglob("*.svg"))
+
+
+class Skeleton(HTMLParser):
+    """The elements of a page with the names of their attributes, and what it would load or run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, tuple[str, ...]]] = []
+        self.policy = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, tuple(name for name, _ in attrs)))
+        given = dict(attrs)
+        self.policy = given.get("content") or "" if "http-equiv" in given else self.policy
+        for name in ("src", "href"):
+            assert (given.get(name) or "#").startswith(("#", "data:image/png;base64,"))
+
+
+BREAKING_OUT = "".join(
+    [
+        HOSTILE,
+        "\"'><img src=x onerror=alert(1)>",
+        "</caption></table></style><style>@import url(//evil.test)</style>",
+        "{{ 7*7 }}{% raw %}<!--",
+        "]]><svg/onload=alert(1)>&lt;b&gt;&#60;script&#62;",
+        "\u202e<a href=javascript:alert(1)>\x00\x0b</title>",
+    ]
+)
+
+
+def test_no_element_and_no_attribute_of_the_page_comes_from_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metascale.evals.report, "_drawn", lambda part, _: [("x", part.setting.model, None)])
+    monkeypatch.setattr(metascale.evals.report, "_saved", lambda _, name, text, __: Picture(name, "AAAA", 1, text))
+
+    def page(ending: str) -> Skeleton:
+        pool = tuple(replace_in(one, ending) for one in POOL)
+        answers = [
+            replace(
+                run,
+                task=f"{run.task}{ending}",
+                model=f"m{ending}",
+                method=run.method if run.method == "metascale" else f"{run.method}{ending}",
+                question_id=f"{run.question_id}{ending}",
+                pool=pool,
+                samples=[replace(s, meta_thought=f"{s.meta_thought}{ending}", extracted=ending) for s in run.samples],
+            )
+            for run in evaluation(questions=1)
+            if run.task == "arena_hard"
+        ]
+        return Skeleton(write_report(answers, tmp_path / str(len(ending))).read_text())
+
+    harmless, hostile = page("-plain"), page(BREAKING_OUT)
+    assert hostile.elements == harmless.elements
+    assert len(hostile.elements) > 100
+    assert set(hostile.policy.split("; ")) == {
+        "default-src 'none'",
+        "img-src data:",
+        "style-src 'unsafe-inline'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    }
+
+
+def replace_in(one: MetaThought, ending: str) -> MetaThought:
+    return {
+        **one,
+        "id": f"{one['id']}{ending}",
+        "mindset": ending,
+        "strategy": ending,
+        "parents": [f"{parent}{ending}" for parent in one["parents"]],
+    }
 
 
 def test_names_that_look_alike_get_files_of_their_own(tmp_path: Path) -> None:
