@@ -16,7 +16,8 @@ import pytest
 from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.sqlite import SqliteSaver
 from pydantic import ValidationError
@@ -38,7 +39,7 @@ from metascale.settings import ENVIRONMENT_VARIABLE, PolicyName, Price
 from metascale.state import add_notes, merge_by_id
 from metascale.usage import Usage, add_usage, no_usage
 from tests.conftest import ask
-from tests.scripted import PEOPLE, ScriptedModel, drafts, verdict
+from tests.scripted import PEOPLE, ScriptedModel, drafts, sensible, verdict
 
 few = settings(max_examples=60, deadline=None)
 
@@ -157,6 +158,20 @@ def test_seconds_are_those_in_which_anything_was_at_work(bills: list[Usage]) -> 
 def test_counts_and_costs_do_not_depend_on_how_bills_are_grouped(one: Usage, two: Usage, three: Usage) -> None:
     left, right = add_usage(add_usage(one, two), three), add_usage(one, add_usage(two, three))
     assert {**left, "seconds": 0} == {**right, "seconds": 0}
+
+
+@pytest.mark.parametrize("tokens", [-5, 10**30, 10**400], ids=["negative", "unstorable", "no float"])
+def test_a_number_of_tokens_that_cannot_be_is_not_billed(tmp_path: Path, tokens: int) -> None:
+    def write(kind: str, number: int, messages: list[BaseMessage]) -> Any:
+        said = sensible(kind, number, messages)
+        billed = UsageMetadata(input_tokens=tokens, output_tokens=1, total_tokens=tokens + 1)
+        return AIMessage(str(said), usage_metadata=billed if kind == "solve" and number == 0 else None)
+
+    chosen = MetaScaleSettings(budget=2, prices={"scripted": Price(input=1.0, output=1.0)})
+    with SqliteSaver.from_conn_string(str(tmp_path / "runs.sqlite")) as saver:
+        graph = create_metascale(ScriptedModel(write=write), settings=chosen, checkpointer=saver)
+        usage = graph.invoke(ask(), {"configurable": {"thread_id": "1"}})["result"]["usage"]
+    assert (usage["samples"], usage["input_tokens"], usage["output_tokens"], usage["cost_usd"]) == (2, 0, 0, None)
 
 
 # --- what calls pay for --------------------------------------------------------------------------------------------

@@ -27,6 +27,15 @@ class Usage(TypedDict):
     """When the last working span ended, in seconds since the epoch (0: no span)."""
 
 
+MOST_TOKENS = 10**12
+"""Tokens that a request can have been billed. Ours: more than any model reads, few enough to be stored."""
+
+
+def is_believable(tokens: object) -> bool:
+    """Whether what a server reports as a number of tokens can be one."""
+    return isinstance(tokens, int) and 0 <= tokens <= MOST_TOKENS
+
+
 def no_usage() -> Usage:
     """An empty bill."""
     return {

@@ -33,7 +33,7 @@ from metascale.models.well_formed import well_formed
 from metascale.redaction import secrets_of
 from metascale.seeds import derive_seed
 from metascale.settings import MetaScaleSettings
-from metascale.usage import Usage, add_usage, no_usage
+from metascale.usage import Usage, add_usage, is_believable, no_usage
 
 T = TypeVar("T")
 Form = Literal["json_schema", "function_calling", "prompt"]
@@ -523,9 +523,11 @@ class MeteredModel:
     def _bill(self, replies: Sequence[AIMessage], settings: MetaScaleSettings) -> Usage:
         """The bill of one request, which LangChain writes on each of its replies."""
         reported = next((message.usage_metadata for message in replies if message.usage_metadata), None)
-        tokens = (reported["input_tokens"], reported["output_tokens"]) if reported else (0, 0)
+        tokens = (reported["input_tokens"], reported["output_tokens"]) if reported else ()
+        if not tokens or not all(map(is_believable, tokens)):
+            return no_usage() | {"cost_usd": None}
         price = settings.prices.get(self.name)
-        cost = (tokens[0] * price.input + tokens[1] * price.output) / 1e6 if price and reported else None
+        cost = (tokens[0] * price.input + tokens[1] * price.output) / 1e6 if price else None
         return no_usage() | {"input_tokens": tokens[0], "output_tokens": tokens[1], "cost_usd": cost}
 
 

@@ -16,7 +16,7 @@ from metascale.redaction import redacted
 from metascale.rewards.chat_template import ChatTemplate, Conversation, conversation
 from metascale.rewards.judge import together
 from metascale.settings import MetaScaleSettings, RewardModelSettings
-from metascale.usage import Usage, no_usage
+from metascale.usage import Usage, is_believable, no_usage
 
 PATHS: Final = {"vllm_classify": "/classify", "vllm_pooling": "/pooling", "tei": "/predict"}
 AT_ONCE = 32
@@ -146,7 +146,7 @@ class ClassifierServer:
         usage = reply.get("usage") if isinstance(reply, dict) else None
         tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
         price = settings.prices.get(self.options.model)
-        if not isinstance(tokens, int) or tokens < 0:
+        if not is_believable(tokens):
             bill["cost_usd"] = None
             return
         bill["input_tokens"] += tokens
