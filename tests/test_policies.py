@@ -33,7 +33,7 @@ from metascale.bandits.max_ucb import scaled_maxima
 from metascale.bandits.posterior import DEVIATIONS, LOG_DEVIATIONS, SPREADS, posterior
 from metascale.bandits.successive_halving import quotas
 from metascale.bandits.thompson import common_normal, expected_maximum
-from metascale.bandits.upper_tail import SCALE, _improvement_table
+from metascale.bandits.upper_tail import SCALE, _tables
 
 REWARDS = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0]))
 MISSING = st.one_of(st.integers(0, 2), st.just(10_000))
@@ -300,9 +300,10 @@ def test_an_odd_arm_counts_as_luck_among_equals_and_as_a_sign_among_the_unequal(
 
 def test_the_improvement_of_many_draws_is_what_simulation_finds() -> None:
     highest_draws = rng(1).standard_normal((200_000, 12)).max(axis=1)
+    chances, excesses = _tables(12)
     for bar in (-1.0, 0.5, 2.0):
-        expected = float(np.maximum(0, highest_draws - bar).mean())
-        assert np.interp(bar, SCALE, _improvement_table(12)) == pytest.approx(expected, abs=0.01)
+        assert np.interp(bar, SCALE, chances) == pytest.approx((highest_draws > bar).mean(), abs=0.005)
+        assert np.interp(bar, SCALE, excesses) == pytest.approx(np.maximum(0, highest_draws - bar).mean(), abs=0.01)
 
 
 def test_upper_tail_stays_finite_on_rewards_of_any_kind() -> None:
@@ -347,6 +348,15 @@ def test_upper_tail_prefers_the_larger_spread_among_equal_means() -> None:
     steady, varied = arm(*[0.48, 0.5, 0.52] * 3), arm(*[0.3, 0.5, 0.7] * 3)
     assert UpperTail().plan([steady, varied], 4, rng(), left=40) == [1, 1, 1, 1]
     assert UCB().plan([steady, varied], 4, rng(), left=40) != [1, 1, 1, 1]
+
+
+def test_upper_tail_trusts_luck_as_far_as_the_steadiest_arm_shows_the_judge_to_be_exact() -> None:
+    """High rewards of a varied arm are quality where some arm is steady; where none is, they may be the judge's noise."""
+    better, varied = arm(*[0.48, 0.56, 0.64, 0.72] * 3), arm(*[0.26, 0.42, 0.58, 0.74] * 3)
+    steady, unsteady = arm(*[0.39, 0.4, 0.41] * 3), arm(*[0.28, 0.4, 0.52] * 3)
+    for left in (4, 8, 16):
+        assert UpperTail().plan([better, varied, steady], 1, rng(), left=left) == [1]
+        assert UpperTail().plan([better, varied, unsteady], 1, rng(), left=left) == [0]
 
 
 def test_upper_tail_explores_as_far_as_there_is_time_to_use_it() -> None:

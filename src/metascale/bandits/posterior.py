@@ -63,6 +63,16 @@ class Posterior:
     means: Numbers
     deviations: Numbers
 
+    @property
+    def expected(self) -> Numbers:
+        """The arms' expected means, shape (arms,)."""
+        return np.asarray((self.weights * self.means).sum(axis=(1, 2)))
+
+    @property
+    def variances(self) -> Numbers:
+        """The arms' variances within: geometric means, shape (arms,), in squares of `unit`."""
+        return np.exp((self.weights * np.log(VARIANCES)).sum(axis=(1, 2)))
+
 
 def posterior(arms: Sequence[Arm]) -> Posterior:
     """Learn what the arms have in common, and with its help what each one is like.

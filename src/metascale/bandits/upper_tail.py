@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metascale.bandits.base import Arm, highest, untried
-from metascale.bandits.posterior import DEVIATIONS, posterior
+from metascale.bandits.posterior import DEVIATIONS, Posterior, posterior
 
 AT_ONCE, FROM_THE_MIDDLE = 4, 2
 """Pulls an arm that a budget has where all arms are tried first, and where they are tried from its middle on."""
+NOISE = 0.7
+"""Share of the steadiest arm's variance that is taken for the judge's noise. Ours: tuned on simulated landscapes, on
+which 0.6 to 0.8 are as good."""
 SCALE = np.linspace(-6, 6, 601)
 CDF = np.array([NormalDist().cdf(z) for z in SCALE.tolist()])
 NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
@@ -26,15 +29,23 @@ class UpperTail:
     """Pulls the arm whose remaining draws may improve most on the best answer so far.
 
     The answer of a run is the best of its samples, so an arm is worth what the best of its draws is worth, and not its
-    mean. If an arm's mean and deviation were known and all `left` pulls went to it, the best of these would be expected
-    to exceed the highest reward b by
+    mean. If an arm's mean and deviation were known and all `left` pulls went to it, the best of these would exceed the
+    highest reward b with probability p(x), x = (b - mean) / sd, and by sd * g(x) on average, where
 
-        v = sd * g((b - mean) / sd),    g(x) = integral from x to infinity of 1 - Phi(z)^left dz
+        p(x) = 1 - Phi(x)^left,    g(x) = integral from x to infinity of p(z) dz
 
-    with Phi the standard normal distribution function. Neither is known; `posterior` says how likely each value is. The
-    index of an arm is the posterior mean of v, and for what there is to learn some of its posterior deviation:
+    with Phi the standard normal distribution function. A reward is quality and the judge's noise. If the share s of the
+    variance within the arm is quality, so is the share s of what a draw lies above the mean, and the best of the draws
+    would replace the best answer so far, which is from an arm whose mean is m, to the gain of
 
-        (E[v] + width * sqrt(ln(1 + left / n)) * sqrt(known / n) * SD[v]) * (scored + 1) / (known + 1)
+        v = s * sd * g(x) + (1 - s) * (mean - m) * p(x)
+
+    in quality: an exact judge makes luck worth having, a noisy one the better mean. All arms have the same judge, so
+    what varies least bounds the noise: its variance is taken to be `NOISE` times that of the steadiest arm. Mean and
+    deviation are not known; `posterior` says how likely each value is. The index of an arm is the posterior mean of v,
+    and for what there is to learn some of its posterior deviation:
+
+        (E[v] + width * sqrt(ln(1 + (left - 1) / n)) * sqrt(known / n) * SD[v]) * (scored + 1) / (known + 1)
 
     with `known` the arm's pulls, n these and those planned in this round, `scored` its rewards, and `left` fewer by one
     with each pull that is planned. So the bonus dies out with the budget; pulls whose rewards are not known yet stand
@@ -60,7 +71,7 @@ class UpperTail:
         pulls[plan] += 1
         expected, deviation = _improvements(arms, left - len(plan))
         while len(plan) < size:
-            to_learn = np.sqrt(np.log1p((left - len(plan)) / pulls) * known / pulls)
+            to_learn = np.sqrt(np.log1p((left - len(plan) - 1) / pulls) * known / pulls)
             best = highest(expected + self.width * to_learn * deviation, rng)
             plan.append(best)
             pulls[best] += 1
@@ -84,12 +95,17 @@ def _improvements(arms: Sequence[Arm], left: int) -> tuple[NDArray[np.float64], 
     Each of shape (arms,), in units of all rewards' spread.
     """
     known = posterior(arms)
-    best = max((max(arm.rewards, default=-np.inf) for arm in arms), default=-np.inf)
-    bar = (best - known.centre) / known.unit if np.isfinite(best) else 0.0
+    tops = np.array([max(arm.rewards, default=-np.inf) for arm in arms])
+    has_rewards = bool(np.isfinite(tops.max()))
+    bar = (tops.max() - known.centre) / known.unit if has_rewards else 0.0
+    of_leader = known.expected[tops == tops.max()].mean() if has_rewards else 0.0
     means = known.means[..., None] + known.deviations[..., None] * NODES
     gaps = (bar - means) / DEVIATIONS[:, None]
-    table = _improvement_table(left)
-    values = DEVIATIONS[:, None] * (np.interp(gaps, SCALE, table) + np.maximum(0.0, SCALE[0] - gaps))
+    chances, excesses = _tables(left)
+    higher = DEVIATIONS[:, None] * (np.interp(gaps, SCALE, excesses) + np.maximum(0.0, SCALE[0] - gaps))
+    better = (means - of_leader) * np.interp(gaps, SCALE, chances)
+    share = _quality(known)[:, None]
+    values = share * higher + (1 - share) * better
     weights = known.weights[..., None] * NODE_WEIGHTS
     expected = (weights * values).sum(axis=(1, 2, 3))
     variance = (weights * np.square(values - expected[:, None, None, None])).sum(axis=(1, 2, 3))
@@ -97,9 +113,15 @@ def _improvements(arms: Sequence[Arm], left: int) -> tuple[NDArray[np.float64], 
     return scored * expected, scored * np.sqrt(variance)
 
 
+def _quality(known: Posterior) -> NDArray[np.float64]:
+    """The share of an arm's variance that is quality, in [0, 1], for each of `DEVIATIONS`."""
+    steadiest = known.variances.min()
+    return np.asarray(1 - NOISE * np.minimum(1.0, steadiest / np.square(DEVIATIONS)))
+
+
 @lru_cache(maxsize=4_096)
-def _improvement_table(draws: int) -> NDArray[np.float64]:
-    """The function g at the points of `SCALE`, by the trapezoidal rule."""
-    above = 1 - CDF**draws
-    steps = (above[1:] + above[:-1]) / 2 * (SCALE[1] - SCALE[0])
-    return np.append(np.cumsum(steps[::-1])[::-1], 0.0)
+def _tables(draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The functions p, and g by the trapezoidal rule, at the points of `SCALE`."""
+    chances = 1 - CDF**draws
+    steps = (chances[1:] + chances[:-1]) / 2 * (SCALE[1] - SCALE[0])
+    return chances, np.append(np.cumsum(steps[::-1])[::-1], 0.0)
