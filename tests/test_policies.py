@@ -351,7 +351,7 @@ def test_upper_tail_prefers_the_larger_spread_among_equal_means() -> None:
 
 
 def test_upper_tail_trusts_luck_as_far_as_the_steadiest_arm_shows_the_judge_to_be_exact() -> None:
-    """High rewards of a varied arm are quality where some arm is steady; where none is, they may be the judge's noise."""
+    """High rewards of a varied arm are quality where some arm is steady, and else perhaps the judge's noise."""
     better, varied = arm(*[0.48, 0.56, 0.64, 0.72] * 3), arm(*[0.26, 0.42, 0.58, 0.74] * 3)
     steady, unsteady = arm(*[0.39, 0.4, 0.41] * 3), arm(*[0.28, 0.4, 0.52] * 3)
     for left in (4, 8, 16):
