@@ -71,7 +71,7 @@ class Posterior:
     @property
     def variances(self) -> Numbers:
         """The arms' variances within: geometric means, shape (arms,), in squares of `unit`."""
-        return np.exp((self.weights * np.log(VARIANCES)).sum(axis=(1, 2)))
+        return np.asarray(np.exp((self.weights * np.log(VARIANCES)).sum(axis=(1, 2))))
 
 
 def posterior(arms: Sequence[Arm]) -> Posterior:
