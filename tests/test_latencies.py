@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metascale.models.latencies import BURST, ENOUGH, MARGIN, Latencies, limit_of
@@ -57,6 +57,7 @@ def test_nothing_is_known_of_the_first_requests() -> None:
     assert latencies.limit is not None
 
 
+@settings(deadline=None)
 @given(st.lists(positive, min_size=ENOUGH, max_size=200), st.randoms(use_true_random=False))
 def test_the_limit_is_above_half_of_the_requests_in_any_order(seconds: list[float], random: object) -> None:
     limit = limit_of(seconds)
@@ -66,6 +67,7 @@ def test_the_limit_is_above_half_of_the_requests_in_any_order(seconds: list[floa
     assert limit_of(shuffled) == limit
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=400))
 def test_no_more_than_a_share_of_all_requests_is_sent_twice(wishes: list[bool]) -> None:
     latencies = Latencies()

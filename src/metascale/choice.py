@@ -124,10 +124,8 @@ def _support(candidates: Sequence[Candidate]) -> dict[int, tuple[int, int]]:
     for candidate in answers:
         if candidate["extracted"] is not None:
             same.setdefault(candidate["extracted"], []).append(candidate["meta_thought"])
-    return {
-        c["id"]: (len(set(same[c["extracted"]])), len(same[c["extracted"]])) if c["extracted"] is not None else (1, 1)
-        for c in answers
-    }
+    support = {answer: (len(set(thoughts)), len(thoughts)) for answer, thoughts in same.items()}
+    return {c["id"]: (1, 1) if c["extracted"] is None else support[c["extracted"]] for c in answers}
 
 
 def _scores(candidate: Candidate) -> list[Scored]:

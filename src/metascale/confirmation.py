@@ -52,7 +52,7 @@ SAMPLE_CALLS = 2
 """Model requests of one more sample and its first score."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scored:
     """One score.
 

@@ -18,7 +18,7 @@ from metascale.state import Candidate, MetaThought, OperatorName, Origin
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Remark:
     """What a critic said of an answer.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from metascale.state import Candidate
@@ -28,7 +29,7 @@ def to_refine(candidates: Sequence[Candidate], count: int) -> list[int]:
         key=lambda c: (-(c["reward"] or 0.0), c["id"]),
     )
     rank = {c["id"]: place for place, c in enumerate(answers[:LEADERS])}
-    refined = {number: sum(c["refines"] == number for c in candidates) for number in rank}
+    refined = Counter(c["refines"] for c in candidates)
     chosen: list[int] = []
     while rank and len(chosen) < count:
         number = min(rank, key=lambda known: (refined[known], rank[known]))
