@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +18,13 @@ from hypothesis import strategies as st
 
 from metascale import MetaScaleSettings, ModelSetupError
 from metascale.bridge import run_sync
+from metascale.deadline import end_in
 from metascale.rewards.base import Earlier, RelativeReward, Score
 from metascale.rewards.chat_template import ChatTemplate, defuse
 from metascale.rewards.classifier_server import AT_ONCE, ClassifierServer
 from metascale.rewards.reward_model import RewardModelReward, relative_values
 from metascale.settings import Price, RewardModelSettings
+from metascale.usage import Usage
 from tests.classifier_endpoint import ClassifierEndpoint, Reply, Request, Script, serving
 
 TEMPLATE = """{{- bos_token }}
@@ -278,6 +281,22 @@ async def test_a_server_that_hangs_is_left(start: Start) -> None:
     assert "did not reply" in str(logit)
     assert bill["calls"] == 2
     assert time.monotonic() - began < 5
+
+
+async def test_a_server_that_hangs_is_left_when_the_runs_time_is_over(start: Start) -> None:
+    endpoint = start(lambda *_: Reply(delay=30))
+    options = RewardModelSettings(api="vllm_classify", model="reward", url=endpoint.url)
+    server = ClassifierServer(options)
+
+    async def hurried() -> tuple[list[float | str], Usage]:
+        end_in(0.5)
+        await server.logits("Q", ["A"], MetaScaleSettings())
+        return await server.logits("Q", ["A"], MetaScaleSettings())
+
+    [logit], bill = await asyncio.wait_for(asyncio.create_task(hurried()), 10)
+    assert "did not reply" in str(logit)
+    assert bill["calls"] == 0, "nothing is sent once the time is over"
+    assert len(endpoint.requests) == 1
 
 
 async def test_nobody_there() -> None:

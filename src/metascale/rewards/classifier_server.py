@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import reprlib
 from collections.abc import Sequence
@@ -10,7 +9,9 @@ from typing import Any, Final
 
 import httpx
 
-from metascale.errors import ModelCallError, ModelSetupError, describe
+from metascale.deadline import seconds_left
+from metascale.errors import ModelCallError, ModelSetupError, OutOfTimeError, describe
+from metascale.models.hedging import within
 from metascale.models.metered import attempts
 from metascale.redaction import redacted
 from metascale.rewards.chat_template import ChatTemplate, Conversation, conversation
@@ -131,9 +132,12 @@ class ClassifierServer:
         try:
             async for attempt in attempts(1 + settings.max_retries):
                 with attempt:
+                    if seconds_left() <= 0:
+                        raise OutOfTimeError
                     bill["calls"] += 1
-                    async with asyncio.timeout(self.timeout):  # httpx limits only each wait of a request
-                        response = await client.post(PATHS[self.options.api], json=body)
+                    sending = client.post(PATHS[self.options.api], json=body)
+                    # httpx limits only each wait of a request
+                    response = await within(min(self.timeout, seconds_left()), sending)
                     response.raise_for_status()
             reply = response.json()
         except Exception as error:
