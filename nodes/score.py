@@ -75,7 +75,7 @@ async def scored(new: Sequence[Candidate], state: State, components: Components)
     updates = [_without_text(c) for c in new if not c["text"]]
     if not answers:
         return updates, no_usage()
-    earlier = [c for c in state["candidates"] if c["id"] < answers[0]["id"] and c["text"] and c["status"] != "failed"]
+    earlier = _beside(answers[0], state) if isinstance(components.judge, RelativeReward) else []
     try:
         scores = await _ask_the_reward(answers, earlier, state, components)
         values = _values(scores, earlier, components)
@@ -100,6 +100,11 @@ async def scored(new: Sequence[Candidate], state: State, components: Components)
     moved = ((c, in_range(value)) for c, value in zip(earlier, values, strict=False))
     updates += [{"id": c["id"], "reward": value} for c, value in moved if value is not None and value != c["reward"]]
     return updates, usage
+
+
+def _beside(first: Candidate, state: State) -> list[Candidate]:
+    """The answers of earlier rounds than that of `first`."""
+    return [c for c in state["candidates"] if c["id"] < first["id"] and c["text"] and c["status"] != "failed"]
 
 
 async def _ask_the_reward(

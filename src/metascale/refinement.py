@@ -24,6 +24,8 @@ def to_refine(candidates: Sequence[Candidate], count: int) -> list[int]:
     Returns:
         Ids of candidates, `count` of them, repeated where there are too few; none where nothing can be refined.
     """
+    if count == 0:
+        return []
     answers = sorted(
         (c for c in candidates if c["status"] == "ok" and c["reward"] is not None),
         key=lambda c: (-(c["reward"] or 0.0), c["id"]),
