@@ -86,14 +86,18 @@ class Runs:
         self.server = server
         self._database, self._settings = database, settings
         self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload(["benchmarks.kills"])
+        self._processes.set_forkserver_preload(["benchmarks.kills_worker", "tests.conftest", "tests.postgres_server"])
 
-    def process(self, run: int, number: int, kill_after: float | None) -> bool:
-        """Let a process work at a run; whether it was killed before it ended.
+    def process(self, run: int, number: int, kill_after: float | None) -> float | None:
+        """Let a process work at a run, and kill it after so many seconds of work unless that is None.
+
+        Returns:
+            The seconds that it worked; None if it was killed before it ended.
 
         Raises:
             RuntimeError: it ended by itself, and not well.
         """
+        ready = self._processes.Event()
         what = {
             "database": self._database,
             "url": self.server.url,
@@ -101,16 +105,20 @@ class Runs:
             "thread": thread(run),
             "question": question(run),
             "settings": self._settings.model_dump_json(),
+            "ready": ready,
         }
         worker = self._processes.Process(target=work, kwargs=what)
         worker.start()
+        ready.wait(PATIENCE)
+        started = time.monotonic()
         worker.join(PATIENCE if kill_after is None else kill_after)
+        seconds = time.monotonic() - started
         if worker.is_alive():
             worker.kill()
             worker.join()
         if worker.exitcode not in ({0} if kill_after is None else {0, -signal.SIGKILL}):
             raise RuntimeError(f"a process of run {run} ended with {worker.exitcode}")
-        return worker.exitcode != 0
+        return seconds if worker.exitcode == 0 else None
 
     def state(self, run: int) -> State:
         """What the database holds of a run."""
@@ -160,7 +168,7 @@ def measure(database: str, *, kills: int, settings: MetaScaleSettings, latency: 
     found = Figures(settings.budget, settings.batch_size)
     with serving(OpenAIServer(latency=latency)) as server:
         runs = Runs(database, server, settings)
-        found.span = statistics.median(_duration(runs, run) for run in range(-TIMED, 0))
+        found.span = statistics.median(runs.process(run, 0, None) or 0.0 for run in range(-TIMED, 0))
         expected = [_plain(runs.undisturbed(run)) for run in range(QUESTIONS)]
         for run in itertools.count():
             left = kills - len(found.repeated)
@@ -168,7 +176,7 @@ def measure(database: str, *, kills: int, settings: MetaScaleSettings, latency: 
                 break
             saved: dict[int, str] = {}
             number = 0
-            while runs.process(run, number, generator.uniform(0, found.span) if number < left else None):
+            while runs.process(run, number, generator.uniform(0, found.span) if number < left else None) is None:
                 number += 1
                 kept = _texts(runs.state(run))
                 found.lost += len(saved.items() - kept.items())
@@ -184,12 +192,6 @@ def measure(database: str, *, kills: int, settings: MetaScaleSettings, latency: 
             found.different += _plain(ended) != expected[run % QUESTIONS]
     found.seconds = time.monotonic() - started
     return found
-
-
-def _duration(runs: Runs, run: int) -> float:
-    started = time.monotonic()
-    runs.process(run, 0, None)
-    return time.monotonic() - started
 
 
 def _texts(state: State) -> dict[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from multiprocessing.synchronize import Event
 
 from langchain_openai import ChatOpenAI
 
@@ -11,7 +12,7 @@ from metascale.databases import open_checkpointer
 from metascale.session import Session
 
 
-def work(*, database: str, url: str, name: str, thread: str, question: str, settings: str) -> None:
+def work(*, database: str, url: str, name: str, thread: str, question: str, settings: str, ready: Event) -> None:
     """Answer a question on a thread.
 
     Args:
@@ -21,6 +22,7 @@ def work(*, database: str, url: str, name: str, thread: str, question: str, sett
         thread: the run.
         question: what is asked.
         settings: of the run, as JSON.
+        ready: set once the database is open and the work begins.
     """
     chosen = MetaScaleSettings.model_validate_json(settings)
     model = ChatOpenAI(model=name, base_url=url, api_key="none", max_retries=0)
@@ -28,6 +30,7 @@ def work(*, database: str, url: str, name: str, thread: str, question: str, sett
     async def solve() -> None:
         async with open_checkpointer(database) as saver:
             graph = create_metascale(model, settings=chosen, checkpointer=saver)
+            ready.set()
             await Session(graph, chosen, thread).solve(question, lambda _: None)
 
     asyncio.run(solve())
