@@ -30,7 +30,7 @@ from metascale.models import MeteredModel, Sampler
 from metascale.pool import arm_statistics
 from metascale.rewards import Rejudging, Reward, create_reward
 from metascale.settings import MetaScaleSettings
-from metascale.state import State, StopReason
+from metascale.state import State, StopReason, check_continuable
 
 TARGET_LOOKS = 2
 """Second looks by which a reached target is confirmed. Ours."""
@@ -342,7 +342,7 @@ def _is_synthesised(state: State) -> bool:
 
 
 class BoundNode(Runnable[Any, Update]):
-    """A LangGraph node that serves `invoke` and `ainvoke` with one coroutine.
+    """A LangGraph node that serves `invoke` and `ainvoke` with one coroutine, on any state that it can read.
 
     LangGraph sets the run's config and traces the node by itself, so this does neither once more.
     """
@@ -355,10 +355,12 @@ class BoundNode(Runnable[Any, Update]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Update:  # noqa: A002, ARG002
         """Run the node for a caller that cannot await."""
+        check_continuable(input)
         return run_sync(lambda: self._node(input, self._components))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Update:  # noqa: A002, ARG002
         """Run the node."""
+        check_continuable(input)
         return await self._node(input, self._components)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import os
@@ -16,15 +17,85 @@ from typing import Any, cast
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
+from typer.testing import CliRunner
 
 from metascale import MetaScaleSettings, create_metascale
+from metascale.cli import app
+from metascale.errors import ThreadError
 from metascale.events import Event, follow
-from metascale.session import empty_state, fold
+from metascale.session import Session, empty_state, fold
 from tests.conftest import QUESTION, ServerFactory, ask
 from tests.openai_server import Fault, OpenAIServer
 from tests.scripted import ScriptedModel, sensible
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
+
+
+DATA = Path(__file__).parent / "data"
+BEGUN_WITH = {"budget": 12, "batch_size": 4, "seed": 1}
+"""The settings of the runs that `tests/data/make_checkpoint.py` began."""
+
+
+def begun_by(commit: str, folder: Path) -> Path:
+    """A database in which an earlier commit began a run."""
+    path = folder / "runs.sqlite"
+    path.write_bytes(gzip.decompress((DATA / f"begun_by_{commit}.sqlite.gz").read_bytes()))
+    return path
+
+
+def test_a_run_that_an_earlier_version_began_goes_on(tmp_path: Path) -> None:
+    path = begun_by("1e5626b", tmp_path)
+    kept = kept_in(path)
+    options = ["--budget", "12", "--batch-size", "4", "--seed", "1", "--model", "simulated", "--json"]
+    done = CliRunner().invoke(app, ["solve", QUESTION, *options, "--db", str(path), "--thread", "t"])
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(kept) == 4
+    assert kept.items() <= {c["id"]: c["text"] for c in found["candidates"]}.items()
+    assert found["usage"]["samples"] == 12
+
+
+def test_a_run_that_cannot_go_on_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = begun_by("9a9ea57", tmp_path)
+    done = CliRunner().invoke(app, ["solve", QUESTION, "--budget", "12", "--db", str(path), "--thread", "t"])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 2)  # the other line says that this is a simulation
+    assert "policy was 'ucb' and is now 'upper_tail'" in done.stderr
+    with SqliteSaver.from_conn_string(str(path)) as saver:
+        graph = create_metascale("simulated", settings=MetaScaleSettings(**BEGUN_WITH), checkpointer=saver)
+        with pytest.raises(ThreadError, match="an earlier version of metascale began this run"):
+            graph.invoke(None, THREAD)
+        assert len(graph.get_state(THREAD).values["candidates"]) == 4
+
+
+class CutError(Exception):
+    """The process ends."""
+
+
+class CutSaver(InMemorySaver):
+    """A process ends right after it saved what a run is given, before anything was done with it."""
+
+    is_cut = True
+
+    async def aput(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
+        saved = await super().aput(config, checkpoint, metadata, new_versions)
+        if self.is_cut and metadata["source"] == "input":
+            raise CutError
+        return saved
+
+
+async def test_a_run_cut_off_before_its_first_step_begins_again() -> None:
+    settings, saver = MetaScaleSettings(budget=2, seed=1), CutSaver()
+    session = Session(create_metascale("simulated", settings=settings, checkpointer=saver), settings, "t")
+    for number, question in enumerate(("What is 1 + 1?", QUESTION), 1):
+        saver.is_cut = True
+        with pytest.raises(CutError):
+            await session.solve(question, lambda _: None)
+        with pytest.raises(ThreadError, match="has not finished"):
+            await session.solve(question, lambda _: None, more=4)
+        saver.is_cut = False
+        ended = await session.solve(question, lambda _: None)
+        assert ended.result["usage"]["samples"] == 2
+        assert [message.type for message in ended.state["messages"] if message.type == "human"] == ["human"] * number
 
 
 def saved_bytes(path: Path) -> int:
@@ -192,6 +263,13 @@ def wait_for(server: OpenAIServer, kind: str, count: int, process: subprocess.Po
         time.sleep(0.005)
 
 
+def kept_in(path: str | Path) -> dict[int, str]:
+    """The samples that a database holds of the thread `t`."""
+    with SqliteSaver.from_conn_string(str(path)) as saver:
+        graph = create_metascale("simulated", checkpointer=saver)
+        return {c["id"]: c["text"] for c in graph.get_state(THREAD).values.get("candidates", [])}
+
+
 def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
     tmp_path: Path, start_server: ServerFactory
 ) -> None:
@@ -207,10 +285,11 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
         "evolution=always",
         "--set",
         "operators=combine",
+        "--set",
+        "stragglers=wait",
     )
     options = (*search, "--db", path, "--thread", "t")
     server = start_server(latency=0.05)
-    graph_settings = MetaScaleSettings(budget=24, batch_size=4, seed=5)
     kept: dict[int, str] = {}
     kills = ((2, "solve"), (5, "judge"), (11, "solve"), (1, "evolve"), (18, "judge"))
     for count, kind in kills:
@@ -218,9 +297,7 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
         wait_for(server, kind, count, process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        with SqliteSaver.from_conn_string(path) as saver:
-            graph = create_metascale("simulated", settings=graph_settings, checkpointer=saver)
-            finished = {c["id"]: c["text"] for c in graph.get_state(THREAD).values.get("candidates", [])}
+        finished = kept_in(path)
         assert kept.items() <= finished.items()
         kept = finished
     process = solve(server, *options)

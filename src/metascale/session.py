@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.constants import START
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Overwrite, StateSnapshot
 
@@ -161,7 +162,9 @@ class Session:
         values = state_of(snapshot)
         asked = next((message for message in reversed(values["messages"]) if message.type == "human"), None)
         same_question = asked is not None and asked.text == question
-        if snapshot.tasks:
+        if snapshot.tasks and snapshot.tasks[0].name == START:
+            self._check_not_begun(more)
+        elif snapshot.tasks:
             self._check(snapshot, same_question=same_question)
             is_asked_for = any(pending.value["asks"] == "grant_budget" for pending in snapshot.interrupts)
             if more is not None and not is_asked_for and not values["granted"]:
@@ -230,6 +233,14 @@ class Session:
             for name in dict.fromkeys([*before, *self.fingerprint])
             if before.get(name) != self.fingerprint.get(name)
         ]
+
+    def _check_not_begun(self, more: int | None) -> None:
+        """Make sure that nothing is granted to a run that was cut off before anything of it was done.
+
+        Such a thread does not hold the question yet, so the run begins with the one that is asked now.
+        """
+        if more is not None:
+            raise ThreadError(f"thread {self.thread!r} has not finished; continue it before it is granted more")
 
     def _check_finished(self, snapshot: StateSnapshot, *, same_question: bool) -> None:
         """Make sure that the thread holds a finished run of what is asked for."""

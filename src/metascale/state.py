@@ -16,6 +16,7 @@ from langgraph.graph.message import add_messages
 from langgraph.managed.is_last_step import RemainingSteps
 from typing_extensions import TypedDict
 
+from metascale.errors import ThreadError
 from metascale.usage import Usage, add_usage
 
 Origin = Literal[
@@ -52,6 +53,10 @@ StopReason = Literal[
 SNAPSHOT_EVERY = 1_000
 """Updates of a growing channel between two whole snapshots of it. Ours: a snapshot holds everything so far, so
 frequent ones make checkpoints grow with the square of the budget; rare ones cost a longer replay on resuming."""
+
+
+_NEEDED = {"refines", "wording", "memo", "looks", "extracted"}
+"""What candidates did not have from the beginning of the project."""
 
 
 class Belief(TypedDict):
@@ -287,6 +292,24 @@ def merge_by_id(items: Sequence[Any], writes: Sequence[Sequence[Mapping[str, Any
 def add_notes(notes: list[str], new: list[str]) -> list[str]:
     """All notes in order of appearance, each once."""
     return list(dict.fromkeys([*notes, *new]))
+
+
+def check_continuable(state: Mapping[str, Any]) -> None:
+    """Refuse what a version wrote whose samples say less than this one needs to know of them.
+
+    Args:
+        state: what a node is given: a `State` or a `Sampling`. One sample is looked at, for all are of one version.
+
+    Raises:
+        ThreadError: it is such a state.
+    """
+    candidates = state.get("candidates", ())
+    is_old = bool(candidates) and not candidates[0].keys() >= _NEEDED
+    if is_old or ("meta_thought" in state and "refined" not in state):
+        raise ThreadError(
+            "an earlier version of metascale began this run, and this one cannot continue it; finish it with that "
+            "version, or begin another thread"
+        )
 
 
 class Input(TypedDict):
