@@ -109,6 +109,44 @@ def test_workers_killed_at_random_finish_every_run_and_pay_no_sample_twice(datab
     assert found.remembered == 12
 
 
+def test_a_database_that_goes_read_only_loses_nothing(database: str, start_server: ServerFactory) -> None:
+    server = start_server(latency=0.05)
+    options = ("--budget", "12", "--batch-size", "4", "--seed", "5", "--db", database, "--thread", "t")
+    process = solve(server, *options)
+    wait_for(server, "solve", 6, process)
+    with psycopg.connect(database, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f'alter database "{name}" set default_transaction_read_only = on')
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+    _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint.count("\n")) == (1, 1), complaint
+    assert "what it holds is kept, and the same command continues" in complaint
+    refused = CliRunner().invoke(app, ["solve", "Why?", "--model", "simulated", "--db", database, "--thread", "t"])
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "it is read-only" in refused.stderr
+    with psycopg.connect(f"{database}&options=-c%20default_transaction_read_only%3Doff", autocommit=True) as connection:
+        connection.execute(f'alter database "{name}" reset default_transaction_read_only')
+    process = solve(server, *options)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["usage"]["samples"] == 12
+    assert server.count("solve") <= 12 + 4
+
+
+def test_a_role_without_rights_gets_one_line(database: str) -> None:
+    role = f"reader_{uuid.uuid4().hex}"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"create role {role} login")
+    as_reader = database.replace("postgres:@", f"{role}:@")
+    assert as_reader != database
+    done = CliRunner().invoke(app, ["solve", "Why?", "--model", "simulated", "--db", as_reader, "--thread", "t"])
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "permission denied for schema public" in done.stderr
+
+
 async def test_tables_are_made_by_many_at_once(database: str) -> None:
     async def open_both() -> None:
         async with AsyncExitStack() as stack:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
-import sqlite3
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import asdict
@@ -23,7 +23,7 @@ from rich.table import Table
 
 from metascale import __version__
 from metascale.bridge import run_sync
-from metascale.databases import SERIALIZER, DatabaseError, check_database, named, open_checkpointer, open_store
+from metascale.databases import SERIALIZER, DatabaseError, check_database, failure_of, open_checkpointer, open_store
 from metascale.dialogue import Dialogue, pool_table
 from metascale.embeddings import EMBEDDINGS
 from metascale.errors import (
@@ -77,6 +77,7 @@ class UsageError(MetaScaleError, ValueError):
 
 def main() -> None:
     """Run the command line."""
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what fails there is told in one line
     app()
 
 
@@ -198,14 +199,11 @@ def solve(
         ValidationError,
     ) as error:
         _fail(console, error, WRONG_USAGE)
-    except sqlite3.Error as error:
-        names = " or ".join(repr(named(where)) for where in (db, memory) if where is not None)
-        _fail(console, UsageError(f"the database {names} cannot be used: {error}"), WRONG_USAGE)
     except WaitingError as error:
         _report_question(error.question, console, as_json=as_json, quiet=quiet)
         _fail(console, error, WAITING)
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
-        _fail(console, error, FAILED)
+        _fail(console, failure_of(error, db, memory) or error, FAILED)
     else:
         if ended.result["stop_reason"] == "interrupted" and db is not None and not quiet:
             console.print("Interrupted; the same command continues the run.", style="yellow")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -50,11 +52,19 @@ def check_database(where: str) -> None:
         if is_postgres(where):
             _check_postgres(where)
         else:
+            _check_file(Path(where))
             with closing(sqlite3.connect(where, isolation_level=None)) as database:
                 database.execute("begin immediate")
                 database.execute("rollback")
     except sqlite3.Error as error:
         raise DatabaseError(f"the database {where!r} cannot be used: {error}") from error
+
+
+def _check_file(where: Path) -> None:
+    """Say of a file that cannot be written what SQLite only fails to open: it also writes files beside it."""
+    for place, what in ((where, "it"), (where.parent, "its folder")):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise DatabaseError(f"the database {str(where)!r} cannot be used: {what} is read-only")
 
 
 def _check_postgres(where: str) -> None:
@@ -76,6 +86,24 @@ def _check_postgres(where: str) -> None:
         raise DatabaseError(f"the database {named(where)!r} cannot be used: {' '.join(str(error).split())}") from error
     if read_only == "on":
         raise DatabaseError(f"the database {named(where)!r} cannot be used: it is read-only")
+
+
+def failure_of(error: BaseException, *databases: str | None) -> DatabaseError | None:
+    """What to tell of a database that failed in the middle of something: it is full, read-only by now, or gone.
+
+    Args:
+        error: what was raised.
+        databases: those in use; None for none.
+
+    Returns:
+        One line; None where no database raised the error.
+    """
+    raised_in = {base.__module__.partition(".")[0] for base in type(error).__mro__}
+    if not raised_in & {"sqlite3", "psycopg"}:
+        return None
+    names = " or ".join(repr(named(where)) for where in databases if where is not None)
+    said = " ".join(str(error).split())
+    return DatabaseError(f"the database {names} failed: {said}; what it holds is kept, and the same command continues")
 
 
 def named(where: str) -> str:

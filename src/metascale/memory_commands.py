@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metascale.databases import check_database, is_postgres, open_store
+from metascale.databases import check_database, failure_of, is_postgres, open_store
 from metascale.errors import MetaScaleError
 from metascale.memory import Remembered, StrategyMemory
 
@@ -83,7 +83,14 @@ def forget(
             for key in keys:
                 await StrategyMemory(store, name).forget(key)
 
-    asyncio.run(work())
+    try:
+        check_database(where)
+        asyncio.run(work())
+    except Exception as error:
+        failure = error if isinstance(error, MetaScaleError) else failure_of(error, where)
+        if failure is None:
+            raise
+        _fail(failure)
     Console(stderr=True).print(f"forgot {len(keys)} run{'s' * (len(keys) != 1)}")
 
 
