@@ -34,8 +34,8 @@ KINDS: dict[Role, tuple[str, ...]] = {
 """The kinds of requests in which each role is asked."""
 QUESTION = gsm8k()[0]["question"]
 PRICE = Price(input=1.0, output=2.0)
-TIME_LIMIT = 20.0
-"""Seconds that a run may take."""
+TIME_LIMIT = 60.0
+"""Seconds that a run may take: more than any needs that is not held up."""
 CALL_TIMEOUT = 1.0
 """Seconds that one request may take where some hang. Elsewhere nothing is cut short, however busy the machine is."""
 GRACE = 2.0
@@ -113,7 +113,7 @@ FAULTS = (
         "no completion",
         hides_cost=True,
     ),
-    FaultKind("hang", lambda _: Fault(breaks="hang"), "no reply within", hides_cost=True),
+    FaultKind("hang", lambda _: Fault(breaks="hang"), "no reply within|max_seconds", hides_cost=True),
     FaultKind("empty answer", _completion_of(""), f"empty|{_UNREAD}", is_answered=True),
     FaultKind("refusal", _completion_of("", refusal="I can't help with that."), "refused", is_answered=True),
     FaultKind("cut answer", _completion_of(lambda text: text[:40], finish_reason="length"), "cut", is_answered=True),
@@ -164,6 +164,7 @@ class Cell:
     Attributes:
         method: the graph.
         reward: what scores.
+        max_seconds: that it may take.
         is_synchronous: whether the graph is invoked without an event loop.
     """
 
@@ -174,6 +175,7 @@ class Cell:
     method: str = "metascale"
     reward: str = "judge"
     budget: int = 12
+    max_seconds: float = TIME_LIMIT
     is_synchronous: bool = False
 
     def __str__(self) -> str:
@@ -209,7 +211,7 @@ async def run(cell: Cell) -> Run:
         evolve_every=1,
         children=1,
         max_retries=1,
-        max_seconds=TIME_LIMIT,
+        max_seconds=cell.max_seconds,
         call_timeout=CALL_TIMEOUT if cell.fault is BY_NAME["hang"] else None,
         stragglers="wait",  # a second request that also arrives has tokens that no bill can hold
         reward=cell.reward,  # type: ignore[arg-type]
@@ -239,8 +241,8 @@ def broken(cell: Cell, found: Run) -> list[str]:
     """What does not hold of a run that must hold, one line each; none if all is well."""
     checks = (_budget, _bill, _finished_samples, _answer, _what_went_wrong)
     problems = [problem for check in checks for problem in check(cell, found)]
-    if found.seconds > TIME_LIMIT + GRACE:
-        problems.append(f"it took {found.seconds:.1f} s of {TIME_LIMIT:.0f}")
+    if found.seconds > cell.max_seconds + GRACE:
+        problems.append(f"it took {found.seconds:.1f} s of {cell.max_seconds:g}")
     return problems
 
 

@@ -62,6 +62,13 @@ async def test_a_server_that_hangs_holds_nothing_up() -> None:
         assert broken(cell, found) == []
 
 
+async def test_a_server_that_only_hangs_ends_with_the_time() -> None:
+    cell = Cell(BY_NAME["hang"], "solver", 1.0, budget=4, max_seconds=0.5)
+    found = await run(cell)
+    assert broken(cell, found) == []
+    assert "max_seconds" in str(found.error)
+
+
 async def test_what_is_checked_can_break() -> None:
     cell = Cell(BY_NAME["500"], "solver", 1.0, budget=4)
     found = await run(cell)
