@@ -34,8 +34,19 @@ notebooks: install  ## execute the notebooks
 picture: install  ## draw the README's picture of the live view
 	.venv/bin/metascale solve --model simulated --seed 7 --budget 24 --set evolution=always --svg docs/images/live.svg "A robe takes 2 bolts of blue fiber and half that much white fiber.  How many bolts in total does it take?"
 
+fuzz: install  ## fuzz `metascale serve` against its OpenAPI document
+	test -x .venv-fuzz/bin/schemathesis || (python3 -m venv .venv-fuzz && .venv-fuzz/bin/pip install -q 'schemathesis>=4.32')
+	.venv/bin/python -m benchmarks.api_fuzz
+
+audit: install  ## look all pinned dependencies up in a vulnerability database (needs the network)
+	test -x .venv-audit/bin/pip-audit || (python3 -m venv .venv-audit && .venv-audit/bin/pip install -q pip-audit)
+	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
+
+release: install  ## build sdist and wheel into dist/, checked
+	.ci/release
+
 docs: install  ## build the documentation into site/
 	.venv/bin/pip install -q -c constraints.txt --config-settings editable_mode=strict -e '.[docs]'
 	.venv/bin/mkdocs build --strict
 
-.PHONY: help install run test lint types studio notebooks picture docs
+.PHONY: help install run test lint types studio notebooks picture fuzz audit release docs

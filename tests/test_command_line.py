@@ -8,10 +8,14 @@ import os
 import pty
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import metascale as metascale_package
+from metascale.cli import app
 from metascale.models.simulated import NOTICE
 from tests.conftest import QUESTION, ServerFactory
 from tests.openai_server import Fault
@@ -31,6 +35,12 @@ def test_an_answer_alone_goes_to_standard_output() -> None:
     assert done.stdout.startswith(NOTICE)
     assert "####" in done.stdout
     assert done.stderr == ""
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert metascale_package.__version__ == project["version"]
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"metascale {project['version']}\n"
 
 
 def test_without_a_model_it_says_that_it_simulates() -> None:
