@@ -484,7 +484,14 @@ def test_the_servers_document_describes_our_routes(url: str, described: dict[str
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(body, schema)
         assert post(url, body).status_code == 400
-    for path in ("/v1/models", f"/v1/models/{MODEL}", "/v1/models/nobody", "/v1/models/direct?%00", "/v1/models/%ff"):
+    for path in (
+        "/v1/models",
+        f"/v1/models/{MODEL}",
+        "/v1/models/nobody",
+        "/v1/models/direct?%00",
+        "/v1/models/%ff",
+        "/v1/models/%0a",
+    ):
         reply = httpx.get(f"{url}{path}", headers=AUTHORIZED)
         keeps_the_promise(reply, described["/v1/models" if path == "/v1/models" else "/v1/models/{name}"]["get"])
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
@@ -188,7 +189,9 @@ def create_app(options: ServerOptions, settings: MetaScaleSettings, token: str |
     routes = Completions(options, settings).routes()
     v1 = Starlette(routes=routes, exception_handlers={HTTPException: _not_there})
     guard = Middleware(Guard, token=token, local_names_only=options.local_names_only)
-    return Starlette(routes=[Mount("/v1", app=v1)], middleware=[guard])
+    mount = Mount("/v1", app=v1)
+    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)  # Starlette's own has no names with a line feed
+    return Starlette(routes=[mount], middleware=[guard])
 
 
 app = create_app(
