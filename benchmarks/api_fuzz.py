@@ -59,6 +59,8 @@ def metascale_serve(folder: Path, token: str) -> Iterator[str]:
                     break
                 except httpx.TransportError:
                     time.sleep(0.2)
+            else:
+                sys.exit((folder / "log").read_text())
             yield url
         finally:
             started.terminate()

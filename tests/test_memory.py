@@ -7,6 +7,8 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -189,17 +191,21 @@ def test_a_meta_thought_is_known_again_by_its_text() -> None:
 # --- the store -------------------------------------------------------------------------------------------------------
 
 
-def store_of(kind: str, path: Path) -> BaseStore:
+@pytest.fixture
+def store(kind: str, tmp_path: Path) -> Iterator[BaseStore]:
     if kind == "memory":
-        return InMemoryStore()
-    store = SqliteStore(sqlite3.connect(path / "memory.db", check_same_thread=False, isolation_level=None))
-    store.setup()
-    return store
+        yield InMemoryStore()
+        return
+    options: Any = {"check_same_thread": False, "isolation_level": None}
+    with closing(sqlite3.connect(tmp_path / "memory.db", **options)) as connection:
+        store = SqliteStore(connection)
+        store.setup()
+        yield store
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_what_is_remembered_is_recalled(kind: str, tmp_path: Path) -> None:
-    memory = StrategyMemory(store_of(kind, tmp_path), "ann")
+def test_what_is_remembered_is_recalled(store: BaseStore) -> None:
+    memory = StrategyMemory(store, "ann")
     kept = Kept("Careful", "Check twice.", 0.2, 3)
     for text in SUMS:
         run(memory.remember(text, {"a": Record(3, 0.9, 0.01), "b": Record(2, 0.4, 0.0)}, winner="a", kept=[kept]))
@@ -243,12 +249,12 @@ asyncio.run(write())
 """
 
 
-def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
-    store_of("sqlite", tmp_path)
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_two_processes_at_once_lose_nothing(store: BaseStore, tmp_path: Path) -> None:
     path = str(tmp_path / "memory.db")
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, name]) for name in ("one", "two")]
     assert [writer.wait(60) for writer in writers] == [0, 0]
-    assert len(run(StrategyMemory(store_of("sqlite", tmp_path)).runs())) == 80
+    assert len(run(StrategyMemory(store).runs())) == 80
 
 
 @pytest.mark.parametrize(
@@ -327,8 +333,8 @@ def ask(graph: Graph, question: str = SUM) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @pytest.mark.parametrize("how", ["sync", "async"])
-def test_what_one_run_learns_the_next_one_uses(kind: str, how: str, tmp_path: Path) -> None:
-    graph = graph_with(store_of(kind, tmp_path))
+def test_what_one_run_learns_the_next_one_uses(store: BaseStore, how: str) -> None:
+    graph = graph_with(store)
 
     def answer(question: str) -> dict[str, Any]:
         given = {"messages": [{"role": "user", "content": question}]}
