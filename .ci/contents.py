@@ -30,7 +30,7 @@ def main(folder: Path) -> str | None:
         licences = {entry.rpartition("/licenses/")[2] for entry in wheel.namelist() if "/licenses/" in entry}
     with tarfile.open(folder / f"{name}.tar.gz") as sdist:
         inside = {member.name.removeprefix(f"{name}/") for member in sdist.getmembers() if member.isfile()}
-    strays = {path for path in inside - tracked - BESIDE if not path.startswith("src/metascale.egg-info/")}
+    strays = {path for path in inside - tracked - BESIDE if "metascale.egg-info" not in path.split("/")}
     problems = {
         "missing in the wheel": wanted - found,
         "strays in the wheel": found - wanted,
