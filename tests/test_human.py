@@ -77,10 +77,10 @@ def test_the_pool_is_reviewed_before_any_sample_and_paid_for_once() -> None:
 
 @pytest.mark.parametrize("answer", [True, "accept"])
 async def test_a_pool_that_is_accepted_makes_the_run_that_nobody_reviewed(answer: Any) -> None:
-    reviewed, _ = build(review_pool=True)
+    reviewed, _ = build(review_pool=True, batch_size=1)  # answers are numbered as they are asked for, in threads
     await reviewed.ainvoke(ask(), THREAD)
     await reviewed.ainvoke(Command(resume=answer), THREAD)
-    plain, _ = build()
+    plain, _ = build(batch_size=1)
     await plain.ainvoke(ask(), THREAD)
     one, other = reviewed.get_state(THREAD).values, plain.get_state(THREAD).values
     assert one["pool"] == other["pool"]
