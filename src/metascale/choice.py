@@ -60,10 +60,11 @@ def field_of(candidates: Sequence[Candidate], rule: Rule) -> Field:
     for candidate in ranked:
         same = candidate["extracted"] if is_grouped else None
         groups.setdefault(("answer", same) if same is not None else ("text", candidate["text"]), []).append(candidate)
-    by_own_scores = [sorted(group, key=lambda c: -_mean_score(c)) for group in groups.values()]
+    scores = {candidate["id"]: _scores(candidate) for candidate in ranked}
+    by_own_scores = [sorted(group, key=lambda c: -_mean(scores[c["id"]])) for group in groups.values()]
     return Field(
         by_own_scores,
-        [Contender(tuple(s for c in group for s in _scores(c)), len(group)) for group in by_own_scores],
+        [Contender(tuple(s for c in group for s in scores[c["id"]]), len(group)) for group in by_own_scores],
     )
 
 
@@ -139,8 +140,7 @@ def _scores(candidate: Candidate) -> list[Scored]:
     ]
 
 
-def _mean_score(candidate: Candidate) -> float:
-    scores = _scores(candidate)
+def _mean(scores: Sequence[Scored]) -> float:
     return sum(score.value for score in scores) / len(scores)
 
 
