@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from langchain_openai import ChatOpenAI
 
 from metascale.data import gsm8k
@@ -17,6 +18,9 @@ os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
 for variable in ("METASCALE_MODEL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
     os.environ.pop(variable, None)
 os.environ["LANGSMITH_TRACING"] = "false"
+
+settings.register_profile("metascale", deadline=None)  # how busy the machine is says nothing about an example
+settings.load_profile("metascale")
 
 QUESTION = gsm8k()[0]["question"]
 ServerFactory = Callable[..., OpenAIServer]

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from metascale import Candidate, MetaScaleSettings, MetaThought
 from metascale.bandits import UCB, Arm, Policy, RoundRobin, Softmax, ucb_scores
 from metascale.bandits.softmax import largest_remainder
-from metascale.budget import affordable, evolution_due, failures_in_a_row, stop_reason
+from metascale.budget import PULLS_AN_ARM, affordable, evolution_due, failures_in_a_row, has_reached, stop_reason
 from metascale.choice import choose, ranking, rivals
 from metascale.evolution import by_ucb
-from metascale.pool import Draft, Member, admit, interleave, similarity
+from metascale.pool import Draft, Member, admit, arm_statistics, interleave, similarity
 from metascale.seeds import derive_seed
 from metascale.state import merge_by_id
+from metascale.stopping import expected_progress
 from metascale.usage import Usage, add_usage, no_usage
 
 REWARDS = st.floats(0, 1)
@@ -143,6 +144,11 @@ def test_the_reducer_is_batching_invariant(start: list[Any], writes: list[list[A
     assert merge_by_id(merge_by_id(base, writes[:cut]), writes[cut:]) == at_once
 
 
+def test_a_record_with_a_known_id_updates_that_ones_fields() -> None:
+    there = [{"id": 1, "a": 1, "b": 1}, {"id": 2}]
+    assert merge_by_id(there, [[{"id": 1, "b": 2}]]) == [{"id": 1, "a": 1, "b": 2}, {"id": 2}]
+
+
 def spent(seconds: float, until: float, **counts: int) -> Usage:
     return {**no_usage(), **counts, "seconds": seconds, "until": until}  # type: ignore[typeddict-item]
 
@@ -171,6 +177,7 @@ def candidate(number: int, reward: float | None, status: Any = "ok", arm: str = 
         "reward": reward,
         "critique": None,
         "extracted": None,
+        "looks": [],
         "input_tokens": 0,
         "output_tokens": 0,
     }
@@ -228,6 +235,66 @@ def test_limits_in_order() -> None:
     assert failures_in_a_row([failed, failed]) == 2
 
 
+def judged(reward: float | None, *looks: float | None) -> Candidate:
+    return {**candidate(0, reward), "looks": [{"value": value, "wording": ""} for value in looks]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "looks", "is_reached"),
+    [
+        (judged(None), 0, False),
+        (judged(0.8), 0, True),
+        (judged(0.79), 0, False),
+        (judged(0.9), 2, False),
+        (judged(0.9, 0.9), 2, False),
+        (judged(0.9, 0.75, 0.8), 2, True),
+        (judged(0.9, 0.7, 0.79), 2, False),
+        (judged(0.7, 1.0, 1.0), 2, False),
+        (judged(0.8, None, 0.8), 2, True),
+        (judged(0.9, None, None), 2, False),
+    ],
+)
+def test_a_target_is_reached_by_the_first_score_and_by_the_mean_after_looks(
+    answer: Candidate, looks: int, *, is_reached: bool
+) -> None:
+    assert has_reached(answer, 0.8, looks) is is_reached
+
+
+def test_early_ends() -> None:
+    pool = [thought("m1"), thought("m2")]
+
+    def why(
+        candidates: list[Candidate], *, kept: int = 0, looks: int = 0, steps: int = 5, **changes: Any
+    ) -> str | None:
+        return stop_reason(
+            MetaScaleSettings.model_validate({"budget": 100, **changes}),
+            no_usage() | {"samples": len(candidates)},
+            pool,
+            candidates,
+            samples_left=1,
+            kept=kept,
+            target_looks=looks,
+            remaining_steps=steps,
+        )
+
+    assert why([candidate(0, 0.8)], target_reward=0.8) == "target_reward"
+    assert why([judged(0.8)], target_reward=0.8, looks=1) is None
+    assert why([candidate(0, 0.7)], target_reward=0.8) is None
+    assert why([candidate(0, 0.8)], budget=2, kept=1) == "budget"
+    assert why([candidate(0, 0.8)], budget=2) is None
+    assert why([], steps=4) == "step_limit"
+    agreeing = [{**candidate(i, 0.5, arm=f"m{i % 2 + 1}"), "extracted": "4"} for i in range(4)]
+    assert why(agreeing, stop_on_agreement=0.95) == "agreement"
+    assert why(agreeing[:3], stop_on_agreement=0.9375) == "agreement"
+    assert why(agreeing[::2], stop_on_agreement=0.6) is None
+    level = [candidate(i, 0.5, arm=f"m{i % 2 + 1}") for i in range(12)]
+    assert why(level, min_progress=0.005) == "no_progress"
+    varied = [candidate(i, 0.4 + 0.1 * (i % 3), arm=f"m{i % 2 + 1}") for i in range(12)]
+    known = expected_progress(arm_statistics(pool, varied))
+    assert why(varied, min_progress=known) is None
+    assert why(varied, min_progress=1.01 * known) == "no_progress"
+
+
 def test_calls_bound_the_round() -> None:
     settings = MetaScaleSettings(budget=10, max_calls=9)
     assert affordable(settings, no_usage(), lambda new: new) == 4
@@ -248,6 +315,27 @@ def test_evolution_waits_for_every_arm_and_for_a_reward() -> None:
     assert not due([Member(1), Member(1)])
     assert not due(pulled, rounds=3)
     assert not due(pulled, samples_left=0)
+
+
+def test_evolution_waits_for_room_and_where_it_is_gated_for_its_worth() -> None:
+    def due(members: list[Member], *, rounds: int = 1, left: int = 99, **changes: Any) -> bool:
+        chosen = MetaScaleSettings.model_validate({"evolve_every": 1, "budget": 100, **changes})
+        return evolution_due(chosen, members, rounds=rounds, evolved_at=0, samples_left=left)
+
+    pulled = [Member(1, (0.5,)), Member(1, (0.4,))]
+    assert due(pulled)
+    assert not due(pulled, evolution="off")
+    assert not due(pulled, evolve_every=0)
+    assert not due(pulled, max_pool=2)
+    assert due(pulled, max_pool=3)
+    assert due(pulled, budget=2 * PULLS_AN_ARM)
+    assert not due(pulled, budget=2 * PULLS_AN_ARM - 1)
+    assert due(pulled, budget=2 * PULLS_AN_ARM - 1, evolution="always")
+    assert due([*pulled, Member(1, (0.1,), retired=True)], budget=2 * PULLS_AN_ARM)
+    parents = [Member(8, (0.9, 0.88, 0.92, 0.9, 0.9, 0.91, 0.89, 0.9))] * 2
+    failed = [Member(4, (0.1, 0.12, 0.1, 0.11), parents=(0,), operator="combine")] * 6
+    assert not due([*parents, *failed])
+    assert due([*parents, *failed], evolution="always")
 
 
 def test_seeds_differ_by_place_and_repeat() -> None:
