@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableLambda
 from langgraph.config import get_config
 from langgraph.runtime import Runtime, get_runtime
 
@@ -341,29 +341,16 @@ def _is_synthesised(state: State) -> bool:
     return any(c["meta_thought"] == SYNTHESIS for c in state["candidates"] if c["id"] >= state.get("reopened_at", 0))
 
 
-class BoundNode(Runnable[Any, Update]):
-    """A LangGraph node that serves `invoke` and `ainvoke` with one coroutine, on any state that it can read.
+def as_node(node: Node, components: Components) -> RunnableLambda[Any, Update]:
+    """A LangGraph node that serves `invoke` and `ainvoke` with one coroutine, on any state that it can read."""
 
-    LangGraph sets the run's config and traces the node by itself, so this does neither once more.
-    """
+    def call(state: Any) -> Update:
+        check_continuable(state)
+        return run_sync(lambda: node(state, components))
 
-    def __init__(self, node: Node, components: Components) -> None:
-        """Bind the node to what its graph is made of."""
-        self.name = node.__name__
-        self._node = node
-        self._components = components
+    async def acall(state: Any) -> Update:
+        check_continuable(state)
+        return await node(state, components)
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Update:  # noqa: A002, ARG002
-        """Run the node for a caller that cannot await."""
-        check_continuable(input)
-        return run_sync(lambda: self._node(input, self._components))
-
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Update:  # noqa: A002, ARG002
-        """Run the node."""
-        check_continuable(input)
-        return await self._node(input, self._components)
-
-
-def as_node(node: Node, components: Components) -> Runnable[Any, Update]:
-    """The node of a graph that is made of `components`."""
-    return BoundNode(node, components)
+    afunc: Callable[[Any], Awaitable[Update]] = acall
+    return RunnableLambda(call, afunc=afunc, name=node.__name__)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import integrate
 from scipy.stats import norm
 
+from metascale import MetaScaleSettings
 from metascale.bandits import (
     POLICIES,
     UCB,
@@ -23,17 +24,19 @@ from metascale.bandits import (
     Prior,
     RoundRobin,
     Single,
+    Softmax,
     SuccessiveHalving,
     Thompson,
     UpperTail,
+    create_policy,
     mean_rewards,
 )
-from metascale.bandits.base import highest, moments
+from metascale.bandits.base import SMALLEST_VARIANCE, highest, moments, untried
 from metascale.bandits.max_ucb import scaled_maxima
 from metascale.bandits.posterior import DEVIATIONS, LOG_DEVIATIONS, SPREADS, posterior
 from metascale.bandits.successive_halving import quotas
 from metascale.bandits.thompson import common_normal, expected_maximum
-from metascale.bandits.upper_tail import SCALE, _tables
+from metascale.bandits.upper_tail import SCALE, _all_are_due, _tables
 
 REWARDS = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0]))
 MISSING = st.one_of(st.integers(0, 2), st.just(10_000))
@@ -162,6 +165,41 @@ def test_scores_that_differ_only_by_rounding_are_ties() -> None:
     assert {highest(scores, rng(seed)) for seed in range(30)} == {0, 1}
 
 
+def test_settings_name_the_policy_and_what_it_is_made_with() -> None:
+    for name in POLICIES:
+        assert create_policy(MetaScaleSettings.model_validate({"policy": name})) == POLICIES[name]()
+    assert create_policy(MetaScaleSettings(policy="ucb", beta=0.7)) == UCB(0.7)
+    assert create_policy(MetaScaleSettings(policy="softmax", softmax_temperature=0.4)) == Softmax(0.4)
+
+
+def test_round_robin_levels_the_pulls() -> None:
+    arms = [Arm(), Arm(), arm(0.9), arm(0.1, 0.2, 0.3)]
+    plan = RoundRobin().plan(arms, 8, rng(), left=8)
+    assert [one.pulls + plan.count(index) for index, one in enumerate(arms)] == [3, 3, 3, 3]
+
+
+def test_where_nothing_is_scored_every_arm_is_in_the_middle() -> None:
+    arms = [Arm(2), Arm(), Arm(1, prior=Prior(0.2, 1.0))]
+    assert mean_rewards(arms).tolist() == pytest.approx([0.5, 0.5, 0.7])
+    known = moments(arms)
+    assert known.means.tolist() == [0.5, 0.5, 0.5]
+    assert known.pooled == pytest.approx(SMALLEST_VARIANCE)
+
+
+def test_a_prior_that_counts_for_a_reward_may_wait() -> None:
+    arms = [Arm(prior=Prior(0.1, 1.0)), Arm(prior=Prior(0.2, 0.99)), Arm()]
+    assert untried(arms, 3, but_believed=True) == [1, 2]
+    assert untried(arms, 3) == [1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("pulled", "left", "is_due"), [(0, 16, True), (0, 15, False), (4, 4, True), (3, 5, False), (4, 3, False)]
+)
+def test_believed_arms_wait_no_longer_than_to_the_middle(pulled: int, left: int, *, is_due: bool) -> None:
+    arms = [arm(*[0.5] * pulled) if pulled else Arm(prior=Prior(0.3, 4.0)), *[Arm(prior=Prior(-0.3, 4.0))] * 3]
+    assert _all_are_due(arms, left) is is_due
+
+
 def test_moments_draw_variances_together() -> None:
     known = moments([arm(0.2, 0.4), arm(0.5, 0.5, 0.8), Arm(3, (0.7,)), Arm(2)])
     everything = [0.2, 0.4, 0.5, 0.5, 0.8, 0.7]
@@ -226,6 +264,26 @@ def test_the_expected_maximum_is_close_to_the_integral(draws: int) -> None:
         lambda z: z * draws * norm.pdf(z) * norm.cdf(z) ** (draws - 1), -8, 10, points=[0, 2, 4], limit=500
     )
     assert expected_maximum(draws) == pytest.approx(exact, abs=0.026)
+
+
+def test_the_common_normal_is_what_the_moments_say() -> None:
+    arms = [arm(0.2, 0.4), arm(0.5, 0.5, 0.8), arm(0.9), Arm(2)]
+    known = moments(arms)
+    means = np.array([0.3, 0.6, 0.9])
+    noise = known.pooled * (1 / 2 + 1 / 3 + 1) * (1 - 1 / 3)
+    squares = float(np.square(means - 0.6).sum()) - noise
+    assert squares > 0
+    assert common_normal(known) == pytest.approx((0.6, (squares + 2 * 0.07**2) / 4))
+    alike = moments([arm(0.4, 0.6), arm(0.6, 0.4)])
+    assert common_normal(alike) == pytest.approx((0.5, 2 * 0.07**2 / 3)), "never below what the prior says"
+    assert common_normal(moments([Arm(1)])) == pytest.approx((0.5, 0.07**2))
+
+
+def test_softmax_shares_what_first_pulls_leave_among_the_others() -> None:
+    assert Counter(Softmax().plan([arm(0.5), Arm()], 5, rng(), left=5)) == {0: 4, 1: 1}
+    assert Softmax().plan([Arm(), Arm()], 2, rng(), left=2) == [0, 1]
+    assert sorted(Softmax().plan([Arm(), Arm()], 4, rng(), left=4)) == [0, 0, 1, 1]
+    assert Softmax(0.001).plan([arm(1.0), arm(0.9)], 3, rng(), left=3) == [0, 0, 0]
 
 
 def test_thompson_learns_of_an_arm_from_the_others() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TypeGuard
 
 from typing_extensions import TypedDict
 
@@ -31,7 +32,7 @@ MOST_TOKENS = 10**12
 """Tokens that a request can have been billed. Ours: more than any model reads, few enough to be stored."""
 
 
-def is_believable(tokens: object) -> bool:
+def is_believable(tokens: object) -> TypeGuard[int]:
     """Whether what a server reports as a number of tokens can be one."""
     return isinstance(tokens, int) and 0 <= tokens <= MOST_TOKENS
 
