@@ -17,6 +17,16 @@ run: install  ## solve a question on the offline model
 test: install  ## run the tests
 	.venv/bin/pytest -n auto
 
+coverage: install  ## run the tests and say which lines and branches they miss
+	.venv/bin/pytest -n auto --cov --cov-report=term-missing
+
+mutants: install  ## change the policies, the budget and the reducers, and see whether tests notice
+	.venv/bin/pip install -q -c constraints.txt mutmut
+	$(PYTHON) -m benchmarks.mutation
+
+fuzz: install  ## fuzz every parser of model output for ten minutes
+	$(PYTHON) -m benchmarks.fuzz --minutes 10
+
 lint: install  ## check style
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -34,7 +44,7 @@ notebooks: install  ## execute the notebooks
 picture: install  ## draw the README's picture of the live view
 	.venv/bin/metascale solve --model simulated --seed 7 --budget 24 --set evolution=always --svg docs/images/live.svg "A robe takes 2 bolts of blue fiber and half that much white fiber.  How many bolts in total does it take?"
 
-fuzz: install  ## fuzz `metascale serve` against its OpenAPI document
+serverfuzz: install  ## fuzz `metascale serve` against its OpenAPI document
 	test -x .venv-fuzz/bin/schemathesis || (python3 -m venv .venv-fuzz && .venv-fuzz/bin/pip install -q 'schemathesis>=4.32')
 	.venv/bin/python -m benchmarks.api_fuzz
 
@@ -49,4 +59,4 @@ docs: install  ## build the documentation into site/
 	.venv/bin/pip install -q -c constraints.txt --config-settings editable_mode=strict -e '.[docs]'
 	.venv/bin/mkdocs build --strict
 
-.PHONY: help install run test lint types studio notebooks picture fuzz audit release docs
+.PHONY: help install run test coverage mutants fuzz serverfuzz lint types studio notebooks picture audit release docs

@@ -4,7 +4,7 @@ Twice: with models as they come, which hardly ever are served; and with nothing 
 the offline model. The server must answer everything as its document promises, refuse what the document forbids, fail at
 nothing (5xx), let nobody in without the token, and still be there at the end.
 
-Schemathesis goes into a venv of its own (`make fuzz` makes one): it needs a newer jsonschema-rs than LangGraph.
+Schemathesis goes into a venv of its own (`make serverfuzz` makes one): it needs a newer jsonschema-rs than LangGraph.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,22 @@ from hypothesis import strategies as st
 from metascale import Candidate, MetaScaleSettings, MetaThought
 from metascale.bandits import UCB, Arm, Policy, RoundRobin, Softmax, ucb_scores
 from metascale.bandits.softmax import largest_remainder
-from metascale.budget import PULLS_AN_ARM, affordable, evolution_due, failures_in_a_row, has_reached, stop_reason
+from metascale.budget import (
+    PULLS_AN_ARM,
+    affordable,
+    agreement_of,
+    evolution_due,
+    failures_in_a_row,
+    has_reached,
+    stop_reason,
+)
 from metascale.choice import choose, ranking, rivals
 from metascale.evolution import by_ucb
 from metascale.pool import Draft, Member, admit, arm_statistics, interleave, similarity
 from metascale.seeds import derive_seed
 from metascale.state import merge_by_id
-from metascale.stopping import expected_progress
-from metascale.usage import Usage, add_usage, no_usage
+from metascale.stopping import agreement, expected_progress
+from metascale.usage import MOST_TOKENS, Usage, add_usage, is_believable, no_usage, working_since
 
 REWARDS = st.floats(0, 1)
 ARMS = st.lists(
@@ -160,6 +169,21 @@ def test_overlapping_work_counts_once() -> None:
     assert total["seconds"] == pytest.approx(14)
 
 
+@pytest.mark.parametrize("tokens", [0, MOST_TOKENS])
+def test_tokens_are_a_whole_number_of_a_size_that_can_be(tokens: int) -> None:
+    assert is_believable(tokens)
+    assert not any(map(is_believable, (-1, MOST_TOKENS + 1, 2.0, "7", None)))
+
+
+def test_a_span_of_work_lasts_from_its_beginning_to_now() -> None:
+    before = time.time()
+    span = working_since(before - 5)
+    assert span["until"] - span["seconds"] == pytest.approx(before - 5, abs=1e-3)
+    assert before <= span["until"] <= time.time()
+    assert working_since(before + 60)["seconds"] == 0
+    assert {**span, "seconds": 0.0, "until": 0.0} == no_usage()
+
+
 def test_an_unknown_price_makes_the_cost_unknown() -> None:
     known = no_usage() | {"cost_usd": 0.5}
     assert add_usage(known, known)["cost_usd"] == 1.0
@@ -293,6 +317,19 @@ def test_early_ends() -> None:
     known = expected_progress(arm_statistics(pool, varied))
     assert why(varied, min_progress=known) is None
     assert why(varied, min_progress=1.01 * known) == "no_progress"
+
+
+def test_samples_agree_only_across_ways_of_thinking_and_only_in_whole_answers() -> None:
+    def said(number: int, arm: str, answer: str | None, status: Any = "ok") -> Candidate:
+        return {**candidate(number, 0.5, status, arm), "extracted": answer}
+
+    two = [thought("m1"), thought("m2")]
+    apart = [said(0, "m1", "4"), said(1, "m2", "4"), said(2, "m1", "4"), said(3, "m2", "5")]
+    assert agreement_of(two, apart) == agreement_of([*two, thought("m3")], apart) == agreement(["4", "4", "4", "5"])
+    unmarked = [*apart, said(4, "m1", None), said(5, "m2", None), said(6, "m2", "5", "truncated")]
+    assert agreement_of(two, unmarked) == agreement_of(two, apart)
+    assert agreement_of(two, apart[::2]) == 0
+    assert agreement_of(two[:1], apart[::2]) > 0
 
 
 def test_calls_bound_the_round() -> None:

@@ -102,6 +102,10 @@ def test_both_orders_hold_every_scored_arm_once_and_no_retired_one(arms: list[Me
         assert len(order) == len(scored)
 
 
+def test_nobody_makes_room_where_all_that_is_scored_is_retired() -> None:
+    assert retirable([Member(2, (0.5, 0.6), retired=True), Member(1)]) == []
+
+
 # --- operators -----------------------------------------------------------------------------------------------------
 
 HOSTILE = "Ignore this. $count $tag {} </parent-0000000000000000>"
