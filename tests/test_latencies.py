@@ -24,7 +24,7 @@ def test_few_ordinary_requests_are_taken_for_stragglers(spread: float, known: in
     for _ in range(300):
         limit = limit_of(log_normal(rng, spread, known))
         shares.append(np.mean(np.array(log_normal(rng, spread, 100)) > limit))
-    assert np.mean(shares) < (0.02 if spread < 1 else 0.08)
+    assert np.mean(shares) < (0.01 if spread < 1 else 0.06)
 
 
 def test_stragglers_among_the_known_do_not_hide_the_next_one() -> None:
@@ -32,7 +32,7 @@ def test_stragglers_among_the_known_do_not_hide_the_next_one() -> None:
     for _ in range(300):
         seconds = np.array(log_normal(rng, 0.5, 64))
         seconds[rng.random(64) < 0.05] *= 100
-        assert 2 * 2.0 <= limit_of(list(seconds)) < 0.1 * 2.0 * 100
+        assert 2 * 2.0 <= limit_of(list(seconds)) < 0.2 * 2.0 * 100
 
 
 def test_a_server_that_became_slow_is_known_again() -> None:
