@@ -16,8 +16,8 @@ ENOUGH = 3
 QUARTILES = 1.349
 """Distance of the quartiles of a normal distribution, in standard deviations."""
 HIGH = 2.88
-"""The 99.8 % quantile of a normal distribution, in standard deviations. Ours: a repeated request leaves a bill of unknown
-cost, and of the forty requests of an ordinary run none should be repeated."""
+"""The 99.8 % quantile of a normal distribution, in standard deviations. Ours: a repeated request leaves a bill of
+unknown cost, and of the forty requests of an ordinary run none should be repeated."""
 FACTOR = 2.0
 """The least limit, in medians. Ours."""
 MARGIN = 0.5
