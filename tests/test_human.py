@@ -397,11 +397,12 @@ class Terminal:
         if self.pid == 0:
             os.execve(sys.executable, command, settings)
         self.shown = ""
+        self.seen = 0
 
     def read(self, until: str) -> None:
-        start = len(self.shown)
-        while until not in self.shown[start:]:
+        while until not in self.shown[self.seen :]:
             self.shown += os.read(self.file, 65_536).decode(errors="replace")
+        self.seen = self.shown.index(until, self.seen) + len(until)
 
     def type(self, line: str) -> None:
         os.write(self.file, f"{line}\n".encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 from pathlib import Path
 
 import metascale
@@ -59,8 +60,17 @@ PURE = {
 TOP = Path(metascale.__file__).parent
 
 
+def parsed(path: Path) -> ast.Module:
+    """A module's syntax tree. Python 3.11's parser fails where garbage is collected while it works."""
+    gc.disable()
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    finally:
+        gc.enable()
+
+
 def imports(path: Path) -> list[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     named = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     return named + [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
 

@@ -83,16 +83,16 @@ class CutSaver(InMemorySaver):
         return saved
 
 
-async def test_a_run_cut_off_before_its_first_step_begins_again() -> None:
-    settings, saver = MetaScaleSettings(budget=2, seed=1), CutSaver()
-    session = Session(create_metascale("simulated", settings=settings, checkpointer=saver), settings, "t")
+async def test_a_run_cut_off_before_its_first_step_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = MetaScaleSettings(budget=2, seed=1)
+    session = Session(create_metascale("simulated", settings=settings, checkpointer=CutSaver()), settings, "t")
     for number, question in enumerate(("What is 1 + 1?", QUESTION), 1):
-        saver.is_cut = True
+        monkeypatch.setattr(CutSaver, "is_cut", True)  # LangGraph may use a copy of the saver
         with pytest.raises(CutError):
             await session.solve(question, lambda _: None)
         with pytest.raises(ThreadError, match="has not finished"):
             await session.solve(question, lambda _: None, more=4)
-        saver.is_cut = False
+        monkeypatch.setattr(CutSaver, "is_cut", False)
         ended = await session.solve(question, lambda _: None)
         assert ended.result["usage"]["samples"] == 2
         assert [message.type for message in ended.state["messages"] if message.type == "human"] == ["human"] * number

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from metascale.cli import app
 from metascale.databases import SERIALIZER, open_checkpointer
 from tests.conftest import QUESTION
-from tests.test_layers import imports, sources
+from tests.test_layers import imports, parsed, sources
 
 TOP = Path(__file__).parents[1]
 THAT_RUN_WHAT_THEY_READ = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -50,7 +50,7 @@ def test_no_module_reads_what_could_run() -> None:
     for _, path in sources():
         found = {module.split(".")[0] for module in imports(path)} & THAT_RUN_WHAT_THEY_READ
         assert not found, path
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 name = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
                 assert (name, node.func.attr) not in LOADERS, f"{path}:{node.lineno}"
