@@ -11,6 +11,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
@@ -19,6 +20,7 @@ from typing_extensions import TypedDict
 
 from metascale import ChatMetaScale, MetaScaleSettings, NoAnswerError, VerifierReward
 from metascale.bandits import RoundRobin
+from metascale.errors import ModelSetupError
 from metascale.integrations.tool_calls import CallRules
 from tests.conftest import QUESTION, ServerFactory, chat_model
 from tests.openai_server import Fault, OpenAIServer
@@ -312,6 +314,23 @@ def test_arguments_that_no_schema_can_weigh_do_not_fit() -> None:
     rules = CallRules.of([{"name": "City", "description": "A city.", "parameters": parameters}], None)
     call = {"name": "City", "args": {"people": float("inf")}, "id": "1"}
     assert "the arguments of City do not fit" in (rules.flaw(AIMessage("", tool_calls=[call])) or "")
+
+
+def test_tools_that_the_provider_runs_are_its_own_business() -> None:
+    searched = AIMessage("Rain.", tool_calls=[{"name": "web_search", "args": {"anything": 1}, "id": "1"}])
+    assert CallRules.of([{"type": "web_search_preview"}], "auto").flaw(searched) is None
+    assert CallRules.of([{"type": "web_search_preview"}], "any").flaw(AIMessage("Rain.")) == "it calls no tool"
+
+
+def test_a_model_that_does_not_say_how_it_binds_tools_is_refused() -> None:
+    class Secretive(ScriptedModel):
+        """Takes tools, and shows nobody how."""
+
+        def bind_tools(self, tools: Any, *, tool_choice: Any = None, **kwargs: Any) -> Any:  # noqa: ARG002
+            return RunnableLambda(lambda _: AIMessage("Rain."))
+
+    with pytest.raises(ModelSetupError, match="Secretive does not say how it binds tools"):
+        ChatMetaScale(model=Secretive(write=sensible)).bind_tools([])
 
 
 async def test_structured_output_over_http(start_server: ServerFactory) -> None:

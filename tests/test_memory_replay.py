@@ -78,8 +78,8 @@ def test_processes_change_nothing(tmp_path: Path) -> None:
     assert replayed(file) == replayed(file, processes=2)
 
 
-def metascale(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["bench", "memory", *arguments])
+def metascale(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(app, ["bench", "memory", *arguments], env=environment)
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -89,6 +89,14 @@ def test_the_command(tmp_path: Path) -> None:
     assert "SIMULATED judge" in shown.stdout
     told = json.loads(metascale(file, "--orders", "2", "--processes", "1", "--arm", "arm0", "--json").stdout)
     assert told["arms"] == ["arm0"]
+
+
+def test_the_command_says_where_nothing_is_simulated_and_what_the_record_lacks(tmp_path: Path) -> None:
+    file = str(record(tmp_path, texts=False, questions=20))
+    shown = metascale(file, "--orders", "2", "--processes", "1", "--judge-accuracy", "1", COLUMNS="300")
+    assert "SIMULATED" not in shown.stdout
+    assert "feedback says what was right" in shown.stdout
+    assert "The record has no questions' texts: to the memory all questions look alike" in shown.stdout
 
 
 @pytest.mark.parametrize(

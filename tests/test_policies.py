@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import integrate
+from scipy import integrate, stats
 from scipy.stats import norm
 
 from metascale import MetaScaleSettings
@@ -30,13 +30,15 @@ from metascale.bandits import (
     UpperTail,
     create_policy,
     mean_rewards,
+    upper_tail,
 )
 from metascale.bandits.base import SMALLEST_VARIANCE, highest, moments, untried
 from metascale.bandits.max_ucb import scaled_maxima
 from metascale.bandits.posterior import DEVIATIONS, LOG_DEVIATIONS, SPREADS, posterior
 from metascale.bandits.successive_halving import quotas
 from metascale.bandits.thompson import common_normal, expected_maximum
-from metascale.bandits.upper_tail import SCALE, _all_are_due, _tables
+from metascale.bandits.ucb import ucb_scores
+from metascale.bandits.upper_tail import SCALE, _all_are_due, _improvements, _tables
 
 REWARDS = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0]))
 MISSING = st.one_of(st.integers(0, 2), st.just(10_000))
@@ -217,6 +219,30 @@ def test_single_leaves_every_other_arm_alone() -> None:
             Single(missing).plan([Arm()] * 3, 1, rng(), left=1)
 
 
+def test_ucb_is_the_papers_formula() -> None:
+    arms = [arm(0.2, 0.6), arm(0.5, 0.3, 0.4, 0.4, 0.4), Arm(2, (0.1,)), Arm()]
+    bounds = ucb_scores(arms, 0.5)
+    logarithm = math.log(9)
+    by_hand = [0.4 + 0.5 * math.sqrt(logarithm / pulls) for pulls in (2, 5)] + [0.1 + 0.5 * math.sqrt(logarithm / 2)]
+    assert bounds[:3] == pytest.approx(by_hand)
+    assert bounds[3] == math.inf
+    assert ucb_scores([Arm(1), arm(0.3)], 1.0) == pytest.approx([0.3 + math.sqrt(math.log(2))] * 2)
+    assert ucb_scores([arm(0.3)], 1.0) == pytest.approx([0.3]), "ln 1 is 0"
+
+
+def test_ucb_counts_what_it_has_planned() -> None:
+    arms = [arm(0.6, 0.6), arm(0.5, 0.5)]
+    pulls, planned = [2, 2], []
+    for _ in range(9):
+        bounds = [mean + 0.3 * math.sqrt(math.log(sum(pulls)) / n) for mean, n in zip((0.6, 0.5), pulls, strict=True)]
+        planned.append(bounds.index(max(bounds)))
+        pulls[planned[-1]] += 1
+    assert set(planned) == {0, 1}
+    assert UCB(0.3).plan(arms, 9, rng(), left=9) == planned
+    fresh = [Arm(), arm(0.3, 0.3), Arm()]
+    assert UCB(0.1).plan(fresh, 3, rng(), left=9) in ([0, 2, 0], [0, 2, 2]), "what is planned first counts too"
+
+
 def test_max_ucb_is_balefs_formula() -> None:
     arms = [arm(0.2, 0.6), arm(0.4, 0.3, 0.5, 0.1), Arm(1)]
     assert scaled_maxima(arms) == pytest.approx([0.99, 0.01 + 0.98 * 0.8, 0.01 + 0.98 * 0.9])
@@ -302,6 +328,35 @@ def test_thompson_learns_of_an_arm_from_the_others() -> None:
     assert share([unscored, rival, *good], 0) > share([unscored, rival, *poor], 0) + 0.02
 
 
+def test_thompson_draws_from_the_posterior_of_its_model() -> None:
+    """How often each arm is pulled first, beside draws from SciPy's distributions."""
+    arms = [arm(0.5, 0.7, 0.6, 0.55), arm(0.65, 0.62), Arm(4, (0.4, 0.9)), Arm(1)]
+    known = moments(arms, 6.0)
+    center, between = common_normal(known)
+    draws, indices = rng(7), []
+    for k, one in enumerate(arms):
+        freedom = max(0, one.pulls - 1) + 6
+        variance = stats.invgamma(freedom / 2, scale=freedom * known.variances[k] / 2).rvs(40_000, random_state=draws)
+        variance = np.minimum(variance, 0.25)
+        trust = between * known.scored[k] / (between * known.scored[k] + variance)
+        mean = stats.norm(
+            center + (known.means[k] - center) * trust, 1 / np.sqrt(1 / between + one.pulls / variance)
+        ).rvs(random_state=draws)
+        indices.append(mean + np.sqrt(variance) * expected_maximum(12))
+    expected = np.bincount(np.argmax(indices, axis=0), minlength=4) / 40_000
+    pulled = Counter(Thompson().plan(arms, 1, rng(seed), left=12)[0] for seed in range(4_000))
+    assert [pulled[k] / 4_000 for k in range(4)] == pytest.approx(expected, abs=0.025)
+
+
+def test_thompson_counts_what_it_has_planned() -> None:
+    """A thousand planned pulls of an arm leave no doubt of its mean, and it is drawn near where its rewards are."""
+    arms = [arm(0.5, 0.52, 0.48), arm(0.5, 0.5, 0.51)]
+    late = Thompson().plan(arms, 6_000, rng(2), left=6_000)[-500:]
+    assert 0 < late.count(0) < 500
+    fresh = Thompson().plan([Arm(), Arm()], 3, rng(), left=3)
+    assert fresh[:2] == [0, 1]
+
+
 def test_thompson_looks_for_spread_while_much_is_left() -> None:
     steady, varied = arm(*[0.54, 0.55, 0.56] * 6), arm(*[0.2, 0.5, 0.8] * 6)
 
@@ -312,8 +367,11 @@ def test_thompson_looks_for_spread_while_much_is_left() -> None:
     assert varied_share(1) < 0.5
 
 
-def by_quadrature(arms: list[Arm]) -> list[float]:
-    """Posterior means of the arms' means, summed over a fine grid instead of in closed form."""
+def by_quadrature(arms: list[Arm]) -> tuple[list[float], list[float], list[float]]:
+    """Of each arm its mean's posterior mean and deviation, and its own deviation's mean logarithm.
+
+    Summed over a fine grid instead of in closed form.
+    """
     known = posterior(arms)
     grid = np.linspace(-8, 8, 4_001)
     logs = np.zeros((len(arms), len(SPREADS), len(DEVIATIONS), len(grid)))
@@ -330,16 +388,45 @@ def by_quadrature(arms: list[Arm]) -> list[float]:
     masses = np.exp(logs - logs.max())
     of_arm = masses.sum(axis=(2, 3))
     of_kind = of_arm.prod(axis=0) / of_arm.prod(axis=0).sum()
-    means = (masses * grid).sum(axis=(2, 3)) / of_arm
-    return [float((of_kind * mean).sum()) * known.unit + known.centre for mean in means]
+    masses *= (of_kind / of_arm)[..., None, None]
+    means = (masses * grid).sum(axis=(1, 2, 3))
+    squares = (masses * np.square(grid)).sum(axis=(1, 2, 3))
+    logarithms = (masses.sum(axis=(1, 3)) * np.log(DEVIATIONS)).sum(axis=1)
+    deviations = np.sqrt(squares - np.square(means)) * known.unit
+    return (means * known.unit + known.centre).tolist(), deviations.tolist(), logarithms.tolist()
 
 
 def test_the_posterior_of_the_upper_tail_is_that_of_its_model() -> None:
     arms = [arm(0.3, 0.5, 0.7, 0.5), arm(0.48, 0.58), arm(0.9), Arm(), Arm(1, (0.5,), prior=Prior(0.2, 3.0))]
     known = posterior(arms)
+    means, deviations, logarithms = by_quadrature(arms)
     assert known.weights.sum(axis=(1, 2)) == pytest.approx(np.ones(5))
-    closed = (known.weights * known.means).sum(axis=(1, 2)) * known.unit + known.centre
-    assert closed.tolist() == pytest.approx(by_quadrature(arms), abs=1e-4)
+    assert (known.expected * known.unit + known.centre).tolist() == pytest.approx(means, abs=1e-4)
+    squares = (known.weights * (np.square(known.deviations) + np.square(known.means))).sum(axis=(1, 2))
+    spread = np.sqrt(squares - np.square(known.expected)) * known.unit
+    assert spread.tolist() == pytest.approx(deviations, abs=1e-4)
+    assert (np.log(known.variances) / 2).tolist() == pytest.approx(logarithms, abs=1e-4)
+
+
+def test_the_posterior_measures_in_the_rewards_own_spread() -> None:
+    """By hand: the centre is the mean over scored arms, less their advantages; a quarter of a reward says 0.15."""
+    arms = [arm(0.2, 0.4), Arm(2, (0.9,), prior=Prior(0.3, 2.0)), Arm(3)]
+    known = posterior(arms)
+    assert known.centre == pytest.approx((0.3 + 0.6) / 2)
+    assert known.unit == pytest.approx(math.sqrt((0.26 + 0.25 * 0.0225) / 3.25))
+    nothing = posterior([Arm(1), Arm()])
+    assert (nothing.centre, nothing.unit) == (0.5, 0.15)
+    assert nothing.expected == pytest.approx([0, 0])
+    assert posterior([arm(0.7)]).unit == pytest.approx(0.15 * math.sqrt(0.2))
+
+
+def test_the_pools_that_there_may_be_are_log_normal_in_their_deviations() -> None:
+    assert SPREADS.tolist() == [0.25] * 4 + [0.7] * 4
+    assert np.exp(LOG_DEVIATIONS).sum(axis=1) == pytest.approx(np.ones(8))
+    wide = [norm.pdf(math.log(deviation), 0, 0.4) for deviation in DEVIATIONS]
+    assert np.exp(LOG_DEVIATIONS[3]) == pytest.approx(np.array(wide) / sum(wide))
+    narrow = [norm.pdf(math.log(deviation), math.log(0.7), 0.1) for deviation in DEVIATIONS]
+    assert np.exp(LOG_DEVIATIONS[0]) == pytest.approx(np.array(narrow) / sum(narrow), abs=1e-11)
 
 
 def test_an_odd_arm_counts_as_luck_among_equals_and_as_a_sign_among_the_unequal() -> None:
@@ -415,6 +502,68 @@ def test_upper_tail_trusts_luck_as_far_as_the_steadiest_arm_shows_the_judge_to_b
     for left in (4, 8, 16):
         assert UpperTail().plan([better, varied, steady], 1, rng(), left=left) == [1]
         assert UpperTail().plan([better, varied, unsteady], 1, rng(), left=left) == [0]
+
+
+def improvements_on_a_grid(arms: list[Arm], left: int) -> tuple[list[float], list[float]]:
+    """Posterior mean and deviation of each arm's v, from the formulas of `UpperTail` and a fine grid of means."""
+    known = posterior(arms)
+    tops = [max(one.rewards, default=-math.inf) for one in arms]
+    bar = (max(tops) - known.centre) / known.unit
+    leader = np.mean([mean for mean, top in zip(known.expected, tops, strict=True) if top == max(tops)])
+    z = np.linspace(-12, 12, 4_801)
+    p = 1 - norm.cdf(z) ** left
+    g = integrate.cumulative_trapezoid(p[::-1], dx=z[1] - z[0], initial=0)[::-1]
+    grid = np.linspace(-4, 4, 401)
+    masses = norm.pdf(grid) / norm.pdf(grid).sum()
+    averages, deviations = [], []
+    for k, one in enumerate(arms):
+        first = second = 0.0
+        for i in range(len(SPREADS)):
+            for j, sd in enumerate(DEVIATIONS):
+                mean = known.means[k, i, j] + known.deviations[k, i, j] * grid
+                share = 1 - 0.7 * min(1.0, known.variances.min() / sd**2)
+                x = (bar - mean) / sd
+                v = share * sd * np.interp(x, z, g) + (1 - share) * (mean - leader) * np.interp(x, z, p)
+                first += known.weights[k, i, j] * float((masses * v).sum())
+                second += known.weights[k, i, j] * float((masses * v**2).sum())
+        scored = (len(one.rewards) + 1) / (one.pulls + 1)
+        averages.append(scored * first)
+        deviations.append(scored * math.sqrt(second - first**2))
+    return averages, deviations
+
+
+@pytest.mark.parametrize("left", [1, 5, 40])
+def test_the_index_of_the_upper_tail_is_its_formula(left: int) -> None:
+    arms = [arm(0.3, 0.5, 0.7, 0.5), arm(0.48, 0.7), Arm(3, (0.45, 0.5)), Arm(1), arm(0.66, 0.1)]
+    expected, deviation = _improvements(arms, left)
+    on_a_grid = improvements_on_a_grid(arms, left)
+    assert expected.tolist() == pytest.approx(on_a_grid[0], rel=0.03, abs=0.003)
+    assert deviation.tolist() == pytest.approx(on_a_grid[1], rel=0.06, abs=0.003)
+    assert np.isfinite(_improvements([Arm(2), Arm(1)], left)).all()
+
+
+def test_upper_tail_counts_what_it_has_planned_and_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def improvements(_: Sequence[Arm], left: int) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(left)
+        return np.array([0.3, 0.1, 0.05]), np.array([0.1, 0.3, 0.9])
+
+    monkeypatch.setattr(upper_tail, "_improvements", improvements)
+    arms = [arm(*[0.5] * 6), arm(0.4, 0.5, 0.6), Arm()]
+    left, pulls, known = 30, [6, 3, 2], [6, 3, 1]
+    planned = [2]
+    for _ in range(13):
+        bonus = [
+            0.8 * math.sqrt(math.log(1 + (left - len(planned) - 1) / n) * before / n)
+            for n, before in zip(pulls, known, strict=True)
+        ]
+        indices = [0.3 + bonus[0] * 0.1, 0.1 + bonus[1] * 0.3, 0.05 + bonus[2] * 0.9]
+        planned.append(indices.index(max(indices)))
+        pulls[planned[-1]] += 1
+    assert set(planned) == {0, 1, 2}
+    assert UpperTail(0.8).plan(arms, 14, rng(), left=30) == planned
+    assert asked == [29]
 
 
 def test_upper_tail_explores_as_far_as_there_is_time_to_use_it() -> None:

@@ -190,6 +190,14 @@ def test_the_command(record: Path) -> None:
     assert [one["name"] for one in told["found"]] == [ALWAYS_COT, "ucb"]
 
 
+def test_what_the_command_leaves_out_it_counts(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", {"cot": "AAAA", "x": "AAA"}, {"cot": "????", "x": "AAA"})
+    options = ["--policy", "ucb", "--repeats", "1", "--processes", "1", "--judge-accuracy", "1", "--budget", "4"]
+    done = CliRunner().invoke(app, ["bench", "replay", str(path), *options], env={"COLUMNS": "200"})
+    assert "1 questions have no sample under cot and are left out" in done.stdout
+    assert "for a larger N" not in done.stdout
+
+
 @pytest.mark.parametrize("further", [["--cot", "none"], ["--judge-accuracy", "2"], ["--policy", "ucbb"]])
 def test_wrong_usage_of_the_command(record: Path, further: list[str]) -> None:
     done = CliRunner().invoke(app, ["bench", "replay", str(record), "--processes", "1", *further])

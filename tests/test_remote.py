@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,49 @@ async def test_what_a_server_would_refuse_is_known_before(servers: Servers, monk
         await fleet.check(["direct"], [])
     with pytest.raises(FleetError, match=r"no server answers: http://127\.0\.0\.1:1: "):
         await Fleet(["http://127.0.0.1:1"]).check(["direct"], [])
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (200, "<html>Welcome!</html>", "is no LangGraph server"),
+        (503, "{}", "no server answers: .*: HTTP 503"),
+        (400, '{"detail": "no such thing"}', "refuses the question: "),
+    ],
+)
+async def test_what_is_no_server_of_ours_is_named(
+    status: int, body: str, says: str, httpserver_of: Callable[[int, str], str]
+) -> None:
+    with pytest.raises(FleetError, match=says):
+        await Fleet([httpserver_of(status, body)]).check(["direct"], [])
+
+
+@pytest.fixture
+def httpserver_of() -> Iterator[Callable[[int, str], str]]:
+    """Starts a server that answers everything with one status and body; gives its URL."""
+    with ExitStack() as stack:
+
+        def start(status: int, body: str) -> str:
+            class Answering(BaseHTTPRequestHandler):
+                """Answers everything alike."""
+
+                def do_POST(self) -> None:
+                    self.rfile.read(int(self.headers.get("content-length", 0)))
+                    self.send_response(status)
+                    self.send_header("content-type", "application/json")
+                    self.send_header("content-length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body.encode())
+
+                def log_message(self, *arguments: Any) -> None:
+                    """Say nothing."""
+
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Answering))
+            stack.callback(server.shutdown)
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+            return f"http://127.0.0.1:{server.server_port}"
+
+        yield start
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,13 @@ from metascale.rewards import (
     PanelReward,
     Rejudging,
     RelativeReward,
+    Unscored,
     VerifierReward,
+    create_reward,
 )
 from metascale.rewards.bradley_terry import PRIOR, Game, beats_average, strengths
 from metascale.rewards.pairwise import EARLIER_OPPONENTS
-from tests.conftest import ask
+from tests.conftest import ServerFactory, ask
 from tests.scripted import Reply, ScriptedModel, sensible, verdict
 
 SETTINGS = MetaScaleSettings(max_retries=0)
@@ -673,3 +675,29 @@ def test_a_runs_bound_on_concurrency_holds_for_a_panel() -> None:
     graph.invoke(ask(), {"max_concurrency": 2})
     assert most[0] <= 2
     assert len(model.requests("judge")) == 12
+
+
+# --- from the settings ---------------------------------------------------------------------------------------------
+
+
+async def test_a_panel_of_models_by_name_asks_each_at_its_own_server(start_server: ServerFactory) -> None:
+    servers = start_server(), start_server()
+    members = [{"model": "openai:loopback", "base_url": server.url} for server in servers]
+    given = MetaScaleSettings.model_validate({"reward": "panel", "panel": [*members, {"rubric": "Is it kind?"}]})
+    judge = ScriptedModel(write=sensible)
+    scores = await create_reward(given, judge).score("What is love?", ["Baby.", "Hm."], given, place=[0])
+    assert all(score.value is not None for score in scores)
+    assert [server.requests["judge"] for server in servers] == [2, 2]
+    assert len(judge.requests("judge")) == 2
+    assert all("Is it kind?" in request[0].text for request in judge.requests("judge"))
+
+
+@pytest.mark.parametrize("name", ["reward_model", "verifier"])
+def test_a_reward_without_what_it_is_made_of_is_refused(name: str) -> None:
+    incomplete = MetaScaleSettings.model_construct(reward=name, reward_model=None, verifier=None)
+    with pytest.raises(ModelSetupError, match=f"the reward '{name}' needs the setting '{name}'"):
+        create_reward(incomplete, ScriptedModel(write=sensible))
+
+
+async def test_what_nobody_scores_has_no_value() -> None:
+    assert await Unscored().score("Why?", ["So.", "Thus."], MetaScaleSettings(), place=[0]) == [Score(None)] * 2

@@ -60,6 +60,7 @@ WEATHER: Any = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
+NAMED = {"type": "function", "function": {"name": "get_time"}}
 TOP = Path(__file__).parents[1]
 
 
@@ -295,6 +296,7 @@ def chat(**changes: Any) -> dict[str, Any]:
         (chat(model="best_of_n/loopback", tools=[WEATHER]), "'tools' goes with", "tools"),
         (chat(model="direct", stop="."), "'stop' goes with", "stop"),
         (chat(temperature=3), "temperature", "temperature"),
+        (chat(tools=[WEATHER], tool_choice=NAMED), "no tool 'get_time'", "tool_choice"),
     ],
 )
 def test_a_bad_request_is_told_what_is_wrong(url: str, body: Any, part: str, param: str | None) -> None:

@@ -16,6 +16,7 @@ import httpx
 from jsonschema import Draft202012Validator
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import APIStatusError, NotFoundError
+from langgraph_sdk.schema import Assistant
 
 from metascale.errors import MetaScaleError
 from metascale.graphs import METHODS
@@ -137,11 +138,10 @@ class Fleet:
         try:
             async with _connected(server.url) as client:
                 for graph in dict.fromkeys(graph_of(method) for method in methods):
-                    try:
-                        (assistant,) = await client.assistants.search(graph_id=graph, limit=1)
-                    except (NotFoundError, ValueError) as error:
-                        raise FleetError(f"{server.url} has no graph {graph!r}") from error
-                    schemas = await client.assistants.get_schemas(assistant["assistant_id"])
+                    assistants = await _assistants(client, graph)
+                    if not assistants:
+                        raise FleetError(f"{server.url} has no graph {graph!r}")
+                    schemas = await client.assistants.get_schemas(assistants[0]["assistant_id"])
                     for context in contexts:
                         _check_context(server.url, schemas.get("context_schema"), context)
         except _LostError as error:
@@ -154,6 +154,13 @@ class Fleet:
 def graph_of(method: str) -> str:
     """The name of a method's graph in `langgraph.json`."""
     return METHODS[method].create.__module__.rpartition(".")[2]
+
+
+async def _assistants(client: LangGraphClient, graph: str) -> list[Assistant]:
+    try:
+        return await client.assistants.search(graph_id=graph, limit=1)
+    except NotFoundError:
+        return []
 
 
 def _check_context(url: str, schema: Any, context: Mapping[str, Any]) -> None:

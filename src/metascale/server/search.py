@@ -113,6 +113,8 @@ class Searches:
             options["parallel_tool_calls"] = request.parallel_tool_calls
         choice: Any = request.tool_choice
         if choice is not None and not isinstance(choice, str):
+            if choice.function.name not in {tool.function.name for tool in request.tools}:
+                raise bad_request(f"there is no tool {choice.function.name!r}", "tool_choice")
             choice = choice.model_dump()
         tools = [tool.model_dump(exclude_none=True) for tool in request.tools]
         try:
