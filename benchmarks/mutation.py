@@ -25,7 +25,7 @@ CONFIG = """
 asyncio_mode = "auto"
 asyncio_default_fixture_loop_scope = "session"
 asyncio_default_test_loop_scope = "session"
-filterwarnings = ["ignore"]
+filterwarnings = ["ignore", "error::RuntimeWarning"]
 
 [tool.mutmut]
 source_paths = ["src"]
