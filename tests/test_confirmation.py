@@ -16,6 +16,7 @@ from benchmarks.confirm import play
 from metascale.confirmation import (
     MIN_RESERVE,
     RESERVED,
+    SAMPLE_CALLS,
     SUPPORT_WEIGHT,
     Contender,
     Rule,
@@ -24,6 +25,7 @@ from metascale.confirmation import (
     confidence,
     expected_excess,
     gain_of_looking,
+    gain_of_sampling,
     next_looks,
     reserve,
     standing,
@@ -133,6 +135,16 @@ def test_scores_that_really_vary_in_the_same_words_count_in_full() -> None:
     assert (now.scores > 2).all()
 
 
+def test_estimates_are_on_the_scale_of_the_first_scores() -> None:
+    """A harsh wording of the looks, first in the alphabet, moves no estimate down to its own level."""
+    first = [0.8, 0.7, 0.6, 0.75, 0.65]
+    found = [judged(value, value - 0.3, answer=i, wordings=["plain", "a harsh one"]) for i, value in enumerate(first)]
+    now = standing(found)
+    assert now.mean == pytest.approx(np.mean(first), abs=0.06)
+    alone = standing([judged(value, answer=i) for i, value in enumerate(first)])
+    assert float(now.estimates.mean()) > float(alone.estimates.mean()) - 0.08
+
+
 @pytest.mark.parametrize("wordings", [1, 2])
 @pytest.mark.parametrize("finalists", [2, 3, 4])
 @pytest.mark.parametrize("gap", [0.1, 0.2, 0.3])
@@ -215,6 +227,29 @@ def test_a_look_is_worth_what_simulation_says(rule: Rule) -> None:
         gained = float(np.maximum(after, others).mean()) - max(others, float(now.worth[index]))
         assert gain_of_looking(now, index) >= gained - 1e-4
         assert gain_of_looking(now, index) == pytest.approx(gained, abs=4e-3)
+
+
+def test_a_sample_is_worth_what_simulation_says() -> None:
+    """Its gain: how far the estimate of a new answer, after one score, exceeds the best so far on average."""
+    draws = np.random.default_rng(0).standard_normal(400_000)
+    for worths, mean, spread, noise in (([0.6, 0.5], 0.45, 0.02, 0.01), ([0.3, 0.2], 0.4, 0.01, 0.04)):
+        now = Standing(*np.array([worths, worths, [0.1, 0.1], [1.0, 1.0]]), mean, spread, noise)
+        estimates = mean + spread / math.sqrt(spread + noise) * draws
+        gained = float(np.maximum(0, estimates - max(*worths, mean)).mean())
+        assert gain_of_sampling(now) == pytest.approx(gained / SAMPLE_CALLS, rel=0.02)
+
+
+def test_a_look_is_worth_more_where_several_would_change_the_choice() -> None:
+    """What k looks at one of two contenders are worth, over what the model expects to see, for each look."""
+    now = Standing(*np.array([[0.7, 0.6], [0.7, 0.6], [0.06, 0.08], [1.0, 2.0]]), 0.5, 0.01, 0.04)
+    draws = np.random.default_rng(1).standard_normal(2_000_000)
+    gains = []
+    for looks in (1, 2, 4):
+        before = 1 / 0.01 + 2 / 0.04
+        shrinks = math.sqrt((looks / 0.04) / (before + looks / 0.04))
+        gains.append(float(np.maximum(0.0, 0.6 + 0.08 * shrinks * draws - 0.7).mean()) / looks)
+    assert gains[2] > gains[1] > gains[0]
+    assert gain_of_looking(now, 1) == pytest.approx(gains[2], rel=0.02)
 
 
 def test_a_look_at_summed_rewards_moves_the_sum_no_more_than_it_is_unsure() -> None:
@@ -308,6 +343,9 @@ def test_calls_are_kept_until_the_judge_turns_out_exact() -> None:
     assert reserve(noisy, calls=16, spent=2, max_calls=64) == 14
     exact = field([0.9, 0.9], [0.5, 0.5], *[[0.1 + 0.03 * i] for i in range(10)])
     assert reserve(exact, calls=16, spent=2, max_calls=64) == 0
+    for found, kept in ((noisy, 14), (exact, 0)):
+        assert reserve(found[::-1], calls=16, spent=2, max_calls=64) == kept, "whichever was drawn first"
+    assert reserve(noisy, calls=MIN_RESERVE, spent=0, max_calls=64) == MIN_RESERVE
 
 
 # --- at equal total calls, in simulation ---------------------------------------------------------------------------
