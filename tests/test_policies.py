@@ -348,41 +348,42 @@ def test_thompson_learns_of_an_arm_from_the_others() -> None:
     assert share([unscored, rival, *good], 0) > share([unscored, rival, *poor], 0) + 0.02
 
 
-def thompson_by_scipy(arms: Sequence[Arm], size: int, left: int, draws: np.random.Generator) -> list[int]:
-    """A plan by the model that `Thompson` states, drawn with SciPy's distributions."""
+def thompson_indices(arms: Sequence[Arm], planned: np.ndarray, left: int, draws: np.random.Generator) -> np.ndarray:
+    """What each arm may yield under draws of what is unknown, by the model that `Thompson` states.
+
+    `planned` holds the pulls of each arm that are planned already, shape (runs, arms), as the result has it.
+    """
     known = moments(arms, 6.0)
     center, between = common_normal(known)
-    pulls = np.array([one.pulls for one in arms])
-    plan: list[int] = []
-    while len(plan) < size:
-        freedom = np.maximum(0, pulls - 1) + 6
-        variances = stats.invgamma(freedom / 2, scale=freedom * known.variances / 2).rvs(random_state=draws)
-        variances = np.minimum(variances, 0.25)
-        trust = between * known.scored / (between * known.scored + variances)
-        spreads = np.sqrt(1 / (1 / between + pulls / variances))
-        means = stats.norm(center + (known.means - center) * trust, spreads).rvs(random_state=draws)
-        plan.append(int(np.argmax(means + np.sqrt(variances) * expected_maximum(left - len(plan)))))
-        pulls[plan[-1]] += 1
-    return plan
+    pulls = np.array([one.pulls for one in arms]) + planned
+    freedom = np.maximum(0, pulls - 1) + 6
+    variances = stats.invgamma.rvs(freedom / 2, scale=freedom * known.variances / 2, random_state=draws)
+    variances = np.minimum(variances, 0.25)
+    trust = between * known.scored / (between * known.scored + variances)
+    spreads = np.sqrt(1 / (1 / between + pulls / variances))
+    means = stats.norm.rvs(center + (known.means - center) * trust, spreads, random_state=draws)
+    return np.asarray(means + np.sqrt(variances) * expected_maximum(left))
 
 
 @pytest.mark.parametrize("left", [1, 12])
 def test_thompson_draws_from_the_posterior_of_its_model(left: int) -> None:
     arms = [arm(*[0.5, 0.56, 0.62] * 4), Arm(1), arm(0.2, 0.6, 0.4), Arm(2, (0.5,)), arm(0.75, 0.35)]
-    draws = rng(7)
-    expected = Counter(thompson_by_scipy(arms, 1, left, draws)[0] for _ in range(4_000))
+    drawn = np.argmax(thompson_indices(arms, np.zeros((40_000, 5)), left, rng(7)), axis=1)
     pulled = Counter(Thompson().plan(arms, 1, rng(seed), left=left)[0] for seed in range(4_000))
-    assert [pulled[k] / 4_000 for k in range(5)] == pytest.approx([expected[k] / 4_000 for k in range(5)], abs=0.025)
+    shares = (np.bincount(drawn, minlength=5) / 40_000).tolist()
+    assert [pulled[k] / 4_000 for k in range(5)] == pytest.approx(shares, abs=0.025)
 
 
 def test_thompson_counts_what_it_has_planned() -> None:
     """What is planned narrows what is believed of an arm, so that a long round is not spent on one gamble."""
     arms = [arm(*[0.5, 0.56, 0.62] * 4), Arm(1), arm(0.2, 0.6, 0.4), arm(0.75, 0.35)]
-    draws = rng(3)
-    expected = [thompson_by_scipy(arms, 80, 80, draws).count(3) for _ in range(60)]
+    draws, expected = rng(3), np.zeros((500, 4), dtype=int)
+    for left in range(80, 0, -1):
+        best = np.argmax(thompson_indices(arms, expected, left, draws), axis=1)
+        expected[np.arange(500), best] += 1
     planned = [Thompson().plan(arms, 80, rng(seed), left=80).count(3) for seed in range(60)]
-    error = math.sqrt((np.var(expected) + np.var(planned)) / 60)
-    assert abs(np.mean(expected) - np.mean(planned)) < 3.5 * error
+    error = math.sqrt(np.var(expected[:, 3]) / 500 + np.var(planned) / 60)
+    assert abs(np.mean(expected[:, 3]) - np.mean(planned)) < 3.5 * error
     assert Thompson().plan([Arm(), Arm()], 3, rng(), left=3)[:2] == [0, 1]
 
 
