@@ -97,7 +97,7 @@ def key(answer: AnswerGiven) -> tuple[str, int, str, int]:
 
 
 def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    options = ["--method", "direct", "--method", "best_of_n", "--method", "metascale", "--budget", "4", "--limit", "40"]
+    options = ["--method", "direct", "--method", "best_of_n", "--method", "metascale", "--budget", "4", "--limit", "24"]
     command = bench(*options)
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 60
@@ -112,7 +112,7 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert "SIMULATION" in done.stderr
     answers = read_logs([tmp_path / "logs"])
     assert Counter(map(key, answers)).most_common(1)[0][1] == 1
-    assert Counter(answer.method for answer in answers) == {"direct": 40, "best_of_n": 40, "metascale": 40}
+    assert Counter(answer.method for answer in answers) == {"direct": 24, "best_of_n": 24, "metascale": 24}
 
     page = metascale("report", str(tmp_path / "logs"), "--out", str(tmp_path / "report"))
     assert page.returncode == 0, page.stderr
