@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,8 @@ import pytest
 from metascale.evals.fleet import Fleet, FleetError
 from metascale.evals.logs import logs_in, read_logs
 from metascale.server.options import TOKEN_VARIABLE
+from tests.classifier_endpoint import ClassifierEndpoint, Reply
+from tests.classifier_endpoint import serving as classifying
 from tests.conftest import QUESTION
 from tests.langgraph_server import serving_langgraph
 from tests.openai_server import OpenAIServer, serving
@@ -101,39 +101,10 @@ async def test_what_a_server_would_refuse_is_known_before(servers: Servers, monk
         (400, '{"detail": "no such thing"}', "refuses the question: "),
     ],
 )
-async def test_what_is_no_server_of_ours_is_named(
-    status: int, body: str, says: str, httpserver_of: Callable[[int, str], str]
-) -> None:
-    with pytest.raises(FleetError, match=says):
-        await Fleet([httpserver_of(status, body)]).check(["direct"], [])
-
-
-@pytest.fixture
-def httpserver_of() -> Iterator[Callable[[int, str], str]]:
-    """Starts a server that answers everything with one status and body; gives its URL."""
-    with ExitStack() as stack:
-
-        def start(status: int, body: str) -> str:
-            class Answering(BaseHTTPRequestHandler):
-                """Answers everything alike."""
-
-                def do_POST(self) -> None:
-                    self.rfile.read(int(self.headers.get("content-length", 0)))
-                    self.send_response(status)
-                    self.send_header("content-type", "application/json")
-                    self.send_header("content-length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body.encode())
-
-                def log_message(self, *arguments: Any) -> None:
-                    """Say nothing."""
-
-            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Answering))
-            stack.callback(server.shutdown)
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-            return f"http://127.0.0.1:{server.server_port}"
-
-        yield start
+async def test_what_is_no_server_of_ours_is_named(status: int, body: str, says: str) -> None:
+    answers_alike = ClassifierEndpoint(len, lambda *_: Reply(body, status, {"content-type": "application/json"}))
+    with classifying(answers_alike) as server, pytest.raises(FleetError, match=says):
+        await Fleet([server.url]).check(["direct"], [])
 
 
 @pytest.mark.parametrize(
