@@ -556,8 +556,9 @@ def improvements_on_a_grid(arms: list[Arm], left: int) -> tuple[list[float], lis
             for j, sd in enumerate(DEVIATIONS):
                 mean = known.means[k, i, j] + known.deviations[k, i, j] * grid
                 share = 1 - 0.7 * min(1.0, known.variances.min() / sd**2)
-                x = (bar - mean) / sd
-                v = share * sd * np.interp(x, z, g) + (1 - share) * (mean - leader) * np.interp(x, z, p)
+                x, y = (bar - mean) / sd, ((1 - known.centre) / known.unit - mean) / sd
+                higher = sd * (np.interp(x, z, g) - np.interp(y, z, g))
+                v = share * higher + (1 - share) * (mean - leader) * np.interp(x, z, p)
                 first += known.weights[k, i, j] * float((masses * v).sum())
                 second += known.weights[k, i, j] * float((masses * v**2).sum())
         scored = (len(one.rewards) + 1) / (one.pulls + 1)
@@ -596,15 +597,23 @@ def test_upper_tail_counts_what_it_has_planned_and_what_is_left(monkeypatch: pyt
     planned = [2]
     for _ in range(13):
         bonus = [
-            0.8 * math.sqrt(math.log(1 + (left - len(planned) - 1) / n) * before / n)
+            0.65 * math.log(1 + (left - len(planned) - 1) / n) * math.sqrt(before / n)
             for n, before in zip(pulls, known, strict=True)
         ]
         indices = [0.3 + bonus[0] * 0.1, 0.1 + bonus[1] * 0.3, 0.05 + bonus[2] * 0.9]
         planned.append(indices.index(max(indices)))
         pulls[planned[-1]] += 1
     assert set(planned) == {0, 1, 2}
-    assert UpperTail(0.8).plan(arms, 14, rng(), left=30) == planned
+    assert UpperTail(0.65).plan(arms, 14, rng(), left=30) == planned
     assert asked == [29]
+
+
+def test_upper_tail_seeks_no_luck_where_rewards_end() -> None:
+    """The same arms, once with room above their best reward, and once where it is 1 already."""
+    for shift, chosen in ((0.0, 1), (0.2, 0)):
+        better = arm(*[reward + shift for reward in [0.6, 0.64, 0.56] * 3])
+        varied = arm(*[reward + shift for reward in [0.2, 0.5, 0.8] * 3])
+        assert UpperTail().plan([better, varied], 1, rng(), left=8) == [chosen]
 
 
 def test_upper_tail_explores_as_far_as_there_is_time_to_use_it() -> None:
