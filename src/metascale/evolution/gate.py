@@ -24,8 +24,8 @@ VARIETY_WEIGHT = 2.0
 """Children that this counts for. Ours."""
 COST = 3.5
 """Pulls that a child costs: its trial, its share of the request that bred it, and those that policies give it until
-they know it is no better. Ours: chosen so that in simulation (`metascale bench policies --evolution`), with 64 and 128
-samples, bad children cost about a third, and good ones bring about four fifths, of what they do without a gate."""
+they know it is no better. Ours: in simulation (`metascale bench policies --evolution`), with 64 samples, good children
+bring about four fifths, and bad ones cost about half, of what they do without a gate; 4.5 does much the same."""
 
 
 def children_pay(members: Sequence[Member], left: int) -> bool:
