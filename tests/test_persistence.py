@@ -173,7 +173,7 @@ def test_state_is_plain_data(tmp_path: Path) -> None:
     assert json.loads(json.dumps(values, allow_nan=False)) == values
 
 
-@pytest.mark.parametrize(("seed", "happens"), [(5, "looked"), (3, "retired")])
+@pytest.mark.parametrize(("seed", "happens"), [(5, "looked"), (7, "retired")])
 def test_followed_events_equal_the_state(seed: int, happens: str) -> None:
     settings = MetaScaleSettings(budget=40, evolution="always", evolve_every=1, max_pool=9, synthesize=True, seed=seed)
     graph = create_metascale("simulated", settings=settings, checkpointer=InMemorySaver())
