@@ -33,11 +33,12 @@ class UpperTail:
     mean. If an arm's mean and deviation were known and all `left` pulls went to it, the best of these would exceed the
     highest reward b with probability p(x), x = (b - mean) / sd, and by sd * g(x) on average, where
 
-        p(x) = 1 - Phi(x)^left,    g(x) = integral from x to infinity of p(z) dz
+        p(x) = 1 - Phi(x)^left,    g(x) = integral from x to y of p(z) dz,    y = (1 - mean) / sd
 
-    with Phi the standard normal distribution function. A reward is quality and the judge's noise. If the share s of the
-    variance within the arm is quality, so is the share s of what a draw lies above the mean, and the best of the draws
-    would replace the best answer so far, which is from an arm whose mean is m, to the gain of
+    with Phi the standard normal distribution function: rewards end at 1, so beyond y there is nothing to gain. A reward
+    is quality and the judge's noise. If the share s of the variance within the arm is quality, so is the share s of
+    what a draw lies above the mean, and the best of the draws would replace the best answer so far, which is from an
+    arm whose mean is m, to the gain of
 
         v = s * sd * g(x) + (1 - s) * (mean - m) * p(x)
 
