@@ -499,7 +499,7 @@ def test_the_search_stops_where_no_progress_is_to_be_expected() -> None:
     state, _ = run(playing(lambda *_: verdict(10)), budget=64, batch_size=4, min_progress=0.01)
     assert state["result"]["stop_reason"] == "no_progress"
     assert state["result"]["usage"]["samples"] == 8
-    state, _ = run(playing(unsteady), budget=24, batch_size=4, min_progress=0.01)
+    state, _ = run(playing(unsteady), budget=24, batch_size=1, min_progress=0.01)
     assert state["result"]["stop_reason"] == "budget"
 
 
