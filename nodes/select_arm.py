@@ -10,6 +10,7 @@ from langgraph.types import Send
 
 from metascale.bandits.base import untried
 from metascale.events import Pulled
+from metascale.evolution import with_class_prior
 from metascale.foresight import first_look, length_limit
 from metascale.nodes.components import Components, Update
 from metascale.pool import arm_statistics
@@ -21,10 +22,13 @@ from metascale.state import Pull, Refined, Sampling, State
 async def select_arm(state: State, components: Components) -> Update:
     """Plan the next round: `batch_size` pulls, never more than the budget leaves, and none of a retired arm.
 
-    A task that is foreseen to be easy gets a first look instead: few pulls, each of another arm.
+    A task that is foreseen to be easy gets a first look instead: few pulls, each of another arm. Where evolution is
+    gated, the policy sees children with the prior of their class.
     """
     settings = components.settings()
     members = arm_statistics(state["pool"], state["candidates"])
+    if settings.evolution == "gated":
+        members = with_class_prior(members)
     active = [
         index
         for index, (thought, member) in enumerate(zip(state["pool"], members, strict=True))

@@ -223,6 +223,14 @@ def test_ranking_prefers_reward_then_whole_answers_then_the_earlier() -> None:
     assert [r["candidate"] for r in rivals(ranking(candidates))] == [7, 5]
 
 
+def test_among_equal_rewards_the_meta_thought_of_the_better_record_wins() -> None:
+    lucky, steady = candidate(0, 0.9, arm="m1"), candidate(2, 0.9, arm="m2")
+    rest = [candidate(1, 0.2, arm="m1"), candidate(3, 0.8, arm="m2"), candidate(4, None, arm="m2")]
+    assert [c["id"] for c in ranking([lucky, rest[0], steady, *rest[1:]])][:2] == [2, 0]
+    agreed: Any = [{**c, "extracted": "7"} for c in (lucky, candidate(5, 0.1, arm="m3"))]
+    assert ranking([*agreed, steady, *rest])[0]["id"] == 0
+
+
 def test_a_refusal_is_an_answer_only_where_there_is_nothing_else() -> None:
     liked, disliked, empty = candidate(0, 1.0, "refused"), candidate(1, 0.1, "refused"), candidate(2, 0.0, "empty")
     assert [c["id"] for c in ranking([liked, disliked, empty])] == [0, 1]

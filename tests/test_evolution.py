@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,18 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from metascale import MetaScaleSettings, create_metascale, prompts
+from metascale.bandits import Arm, Prior, RoundRobin, UpperTail
 from metascale.budget import evolution_due
-from metascale.evolution import OPERATORS, by_front, by_ucb, children_pay, choose_operator, retirable, room
+from metascale.evolution import (
+    OPERATORS,
+    by_front,
+    by_ucb,
+    children_pay,
+    choose_operator,
+    retirable,
+    room,
+    with_class_prior,
+)
 from metascale.evolution.estimates import estimate, upper_tails
 from metascale.evolution.operators import record
 from metascale.pool import Draft, Member, Remark, admit, arm_statistics
@@ -211,6 +223,59 @@ def test_gated_evolution_needs_four_pulls_an_arm() -> None:
     assert not due(99, eight, evolve_every=0)
 
 
+# --- children as a class -------------------------------------------------------------------------------------------
+
+
+def believed(members: list[Member]) -> Any:
+    """What is believed of the youngest child."""
+    prior = with_class_prior(members)[-1].prior
+    assert prior is not None
+    return prior
+
+
+def test_a_child_is_believed_to_be_like_its_best_parent_and_its_siblings() -> None:
+    unborn = Member(operator="combine", parents=(1, 0))
+    first = believed([*family(), unborn])
+    assert first.advantage == pytest.approx(0.13, abs=0.06)
+    assert believed([*family(-0.3, -0.3), unborn]).advantage < first.advantage - 0.15
+    assert believed([*family(0.2, 0.2), unborn]).advantage > first.advantage + 0.1
+    assert believed([*family(), Member(operator="combine", parents=(1,))]).advantage < 0
+    assert believed([*family(), Member(operator="compose")]).advantage == pytest.approx(first.advantage)
+
+
+def test_only_children_get_a_prior_of_their_class() -> None:
+    fathers = [member(0.5, prior=Prior(0.1, 2.0)), member(0.6)]
+    assert with_class_prior(fathers) == fathers
+    seen = with_class_prior([*fathers, child(0.2), child()])
+    assert seen[:2] == fathers
+    assert [one.rewards for one in seen[2:]] == [(0.2,), ()]
+    assert all(one.prior for one in seen[2:])
+
+
+@pytest.mark.parametrize("siblings", [(), (-0.4,) * 6, (0.25,) * 6])
+def test_whatever_the_class_a_child_has_its_trial(siblings: tuple[float, ...]) -> None:
+    members = with_class_prior([*family(*siblings), child()])
+    plan = UpperTail().plan(members, 4, np.random.default_rng(0), left=20)
+    assert plan[0] == len(members) - 1
+
+
+@given(ARMS, st.lists(st.lists(st.floats(0, 1), max_size=3), max_size=6))
+def test_a_class_prior_is_always_a_prior(arms: list[Member], bred: list[list[float]]) -> None:
+    for one in with_class_prior([*arms, *(child(*rewards) for rewards in bred)])[len(arms) :]:
+        assert one.prior is not None
+        assert -1 <= one.prior.advantage <= 1
+        assert 0 < one.prior.weight < 1
+
+
+def test_a_lucky_child_of_a_bad_class_is_pulled_less() -> None:
+    members = [*family(-0.4, -0.4, -0.4), child(0.8)]
+
+    def pulls(seen: list[Member]) -> int:
+        return UpperTail().plan(seen, 12, np.random.default_rng(0), left=12).count(len(members) - 1)
+
+    assert pulls(with_class_prior(members)) < pulls(members)
+
+
 # --- the cap -------------------------------------------------------------------------------------------------------
 
 
@@ -288,6 +353,29 @@ def test_through_the_graph_bad_children_end_evolution_and_good_ones_do_not() -> 
     assert evolutions(bad).total() <= 2
     assert evolutions(good).total() >= 8
     assert evolutions(always).total() > 10
+
+
+@dataclass(frozen=True)
+class Onlooker(RoundRobin):
+    """Pulls in turn, and keeps what it was shown."""
+
+    shown: list[list[Arm]] = field(default_factory=list)
+
+    def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:
+        self.shown.append(list(arms))
+        return super().plan(arms, size, rng, left=left)
+
+
+@pytest.mark.parametrize("evolution", ["gated", "always"])
+def test_through_the_graph_the_policy_sees_the_prior_only_where_evolution_is_gated(evolution: Any) -> None:
+    policy = Onlooker()
+    settings = MetaScaleSettings(budget=64, evolution=evolution, head_start=0, max_retries=0, confirm=0, seed=1)
+    model = ScriptedModel(write=children_earn(9))
+    create_metascale(model, policy=policy, settings=settings).invoke(ask(), {"recursion_limit": 1_000})
+    first, last = policy.shown[0], policy.shown[-1]
+    assert len(last) > len(first)
+    assert not any(arm.prior for arm in last[: len(first)])
+    assert all(bool(arm.prior) == (evolution == "gated") for arm in last[len(first) :])
 
 
 def test_a_small_budget_does_not_evolve_and_never_is_never() -> None:

@@ -17,11 +17,13 @@ def ranking(candidates: Sequence[Candidate]) -> list[Candidate]:
     """All samples that can be an answer, best first: by reward (paper, section 3: the highest-reward response).
 
     Samples without a reward come after all scored ones. Among equals, whole answers come before truncated ones, then
-    the one whose final answer more meta-thoughts and then more samples gave, then the earlier one. So where nothing is
-    scored, agreement decides. A refusal is an answer only where there is nothing else, whatever its reward; a failed or
-    empty sample never is.
+    the one whose final answer more meta-thoughts and then more samples gave, then the one whose meta-thought has the
+    higher mean reward, then the earlier one. So where nothing is scored, agreement decides; and where a judge has few
+    marks to give, which is where many answers are equal, the record of the meta-thought does. A refusal is an answer
+    only where there is nothing else, whatever its reward; a failed or empty sample never is. The order among equals is
+    ours.
     """
-    support = _support(candidates)
+    support, record = _support(candidates), _mean_rewards(candidates)
     return sorted(
         _answers(candidates),
         key=lambda c: (
@@ -29,6 +31,7 @@ def ranking(candidates: Sequence[Candidate]) -> list[Candidate]:
             -(c["reward"] or 0.0),
             _FLAWS[c["status"]],
             [-count for count in support[c["id"]]],
+            -record.get(c["meta_thought"], 0.0),
             c["id"],
         ),
     )
@@ -127,6 +130,15 @@ def _support(candidates: Sequence[Candidate]) -> dict[int, tuple[int, int]]:
             same.setdefault(candidate["extracted"], []).append(candidate["meta_thought"])
     support = {answer: (len(set(thoughts)), len(thoughts)) for answer, thoughts in same.items()}
     return {c["id"]: (1, 1) if c["extracted"] is None else support[c["extracted"]] for c in answers}
+
+
+def _mean_rewards(candidates: Sequence[Candidate]) -> dict[str, float]:
+    """The mean reward under each meta-thought that has one."""
+    rewards: dict[str, list[float]] = {}
+    for candidate in candidates:
+        if candidate["reward"] is not None:
+            rewards.setdefault(candidate["meta_thought"], []).append(candidate["reward"])
+    return {thought: sum(found) / len(found) for thought, found in rewards.items()}
 
 
 def _scores(candidate: Candidate) -> list[Scored]:

@@ -19,7 +19,7 @@ from metascale.confirmation import SAMPLE_CALLS
 from metascale.errors import UnknownNameError
 from metascale.evals.landscapes import ARMS, Play, Task, chosen_qualities, play
 from metascale.evals.second_looks import Answer, Drawn, sample, sample_and_confirm
-from metascale.evolution import by_front, by_ucb, retirable, room
+from metascale.evolution import by_front, by_ucb, retirable, room, with_class_prior
 from metascale.pool import Member
 from metascale.settings import MetaScaleSettings
 
@@ -141,7 +141,8 @@ class _Run:
             self._evolve(self.search.heredity, samples_left)
             left = samples_left
         active = [index for index, member in enumerate(self.pool) if not member.retired]
-        plan = self.search.policy.plan([self.pool[index] for index in active], min(size, left), self.rng, left=left)
+        seen = with_class_prior(self.pool) if self.search.evolution == "gated" else self.pool
+        plan = self.search.policy.plan([seen[index] for index in active], min(size, left), self.rng, left=left)
         self.rounds += 1
         return Drawn([self._pull(active[place]) for place in plan], EVOLUTION_CALLS if is_due else 0)
 

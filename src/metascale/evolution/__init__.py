@@ -1,5 +1,6 @@
 """The genetic step's pure part: who breeds, how, whether it pays, and who makes room. One decision a file."""
 
+from metascale.evolution.children import with_class_prior
 from metascale.evolution.combine import Combine
 from metascale.evolution.compose import Compose
 from metascale.evolution.contrast import Contrast
@@ -27,4 +28,5 @@ __all__ = [
     "choose_operator",
     "retirable",
     "room",
+    "with_class_prior",
 ]

@@ -39,8 +39,13 @@ def advantages(members: Sequence[Member], now: Estimates) -> list[Advantage]:
     for index, member in enumerate(members):
         if member.operator is None or not member.rewards:
             continue
-        before = max(member.parents or range(index), key=lambda i: now.means[i])
+        before = best_before(members, index, now)
         mean = sum(member.rewards) / len(member.rewards)
         variance = now.noise**2 / len(member.rewards) + float(now.errors[before]) ** 2
         found.append(Advantage(member.operator, mean - float(now.means[before]), variance))
     return found
+
+
+def best_before(members: Sequence[Member], index: int, now: Estimates) -> int:
+    """What a child is compared with: its best parent; without parents, the best arm that was there before it."""
+    return max(members[index].parents or range(index), key=lambda i: float(now.means[i]))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from metascale.evolution.advantage import advantages
+from metascale.evolution.children import PRIOR_ADVANTAGE, PRIOR_DEVIATION, PRIOR_VARIETY
 from metascale.evolution.estimates import estimate
-from metascale.evolution.gate import PRIOR_ADVANTAGE, PRIOR_DEVIATION, PRIOR_VARIETY
 from metascale.pool import Member
 from metascale.state import OperatorName
 
@@ -17,7 +17,7 @@ def choose_operator(members: Sequence[Member], names: Sequence[OperatorName], rn
     """Thompson sampling over how the operators' children fared.
 
     The advantage that an operator gives its children over what was there has a normal posterior, from the children of
-    this run and the prior that `metascale.evolution.gate` has for all children. One draw from each; the highest wins.
+    this run and the prior that `metascale.evolution.children` has for all. One draw from each; the highest wins.
     Ours.
 
     Args:
