@@ -264,11 +264,13 @@ def test_a_class_prior_is_always_a_prior(arms: list[Member], bred: list[list[flo
     for one in with_class_prior([*arms, *(child(*rewards) for rewards in bred)])[len(arms) :]:
         assert one.prior is not None
         assert -1 <= one.prior.advantage <= 1
-        assert 0 < one.prior.weight < 1
+        assert 0 < one.prior.weight <= 2
+        assert one.pulls or one.prior.weight < 1
 
 
 def test_a_lucky_child_of_a_bad_class_is_pulled_less() -> None:
-    members = [*family(-0.4, -0.4, -0.4), child(0.8)]
+    old = [member(0.3, 0.7, 0.5, 0.8), member(0.2, 0.6, 0.5), member(0.4, 0.6), member(0.1, 0.7), member(0.5)]
+    members = [*old, child(0.1, 0.5), child(0.0, 0.3), child(0.2), child(0.1), child(0.75)]
 
     def pulls(seen: list[Member]) -> int:
         return UpperTail().plan(seen, 12, np.random.default_rng(0), left=12).count(len(members) - 1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metascale.bandits import Arm, mean_rewards
-from metascale.bandits.base import moments
+from metascale.bandits.posterior import posterior
 
 PRIOR_NOISE = 0.15
 """SD of rewards under one meta-thought before anything is known. Ours: that of a judge (0.08 on [0, 1], see
@@ -18,8 +18,8 @@ PRIOR_SPREAD = 0.12
 """SD of mean rewards over meta-thoughts before anything is known. Ours."""
 PRIOR_WEIGHT = 2.0
 """Observations that each of the two counts for. Ours."""
-TAIL = 1.5
-"""Standard deviations above its mean at which an arm is judged: about the best of eight answers. Ours."""
+TAIL = 0.7
+"""Standard deviations above its mean at which an arm is judged: about the best of two or three answers. Ours."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,13 @@ def estimate(arms: Sequence[Arm]) -> Estimates:
 
 
 def upper_tails(arms: Sequence[Arm]) -> NDArray[np.float64]:
-    """How good an arm's good answers are: `mean + 1.5 sd`, shape (len(arms),).
+    """How good an arm's good answers are: `mean + 0.7 sd`, shape (len(arms),).
 
-    METASCALE takes the best answer, so a varied arm is worth more than its mean says. The mean is that of `estimate`,
-    the standard deviation that of `metascale.bandits.base.moments`: both are drawn towards the other arms. Ours.
+    METASCALE takes the best answer, so a varied arm is worth more than its mean says. Mean and deviation are those of
+    `metascale.bandits.posterior`, which counts the arms' priors: both are drawn towards the other arms. Ours.
 
     Args:
         arms: at least one.
     """
-    return estimate(arms).means + TAIL * np.sqrt(moments(arms).variances)
+    known = posterior(arms)
+    return known.centre + known.unit * (known.expected + TAIL * np.sqrt(known.variances))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from metascale.bandits import ucb_scores
+from metascale.evolution.children import with_class_prior
 from metascale.evolution.estimates import upper_tails
 from metascale.pool import Member, similarity
 
@@ -37,7 +38,8 @@ def by_front(members: Sequence[Member]) -> list[int]:
     kind whose best answer is below the mean of all rewards is no merit. The order begins with the highest upper tail
     and goes on with the arm that adds most merits to those before it, ties by upper tail, while one adds any. So
     parents differ in what they are good at, as on GEPA's front (arXiv 2507.19457); kinds of critique in the place of
-    its instances are ours.
+    its instances are ours. Children are believed to be like their class (`with_class_prior`), so that a single lucky
+    answer makes no parent of a child.
 
     Args:
         members: the pool.
@@ -48,7 +50,7 @@ def by_front(members: Sequence[Member]) -> list[int]:
     waiting = [index for index, member in enumerate(members) if _may_breed(member)]
     if not waiting:
         return []
-    tails = upper_tails(members)
+    tails = upper_tails(with_class_prior(members))
     waiting.sort(key=lambda index: -tails[index])
     merits = _merits(members, waiting)
     order = [waiting.pop(0)]
