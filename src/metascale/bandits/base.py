@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Prior:
-    """What is believed of an arm before the run has pulled it.
+    """What is believed of an arm beside its own rewards: from other runs, from a rating, or from its family.
 
     It is relative, because how high rewards are differs from task to task, and which arms are better much less. Every
     policy makes first pulls in the order of advantages; `upper_tail`, `ucb` and `softmax` also count it as rewards.
