@@ -30,6 +30,8 @@ from metascale.evolution import (
     room,
     with_class_prior,
 )
+from metascale.evolution.advantage import Advantage
+from metascale.evolution.children import Children
 from metascale.evolution.estimates import estimate, upper_tails
 from metascale.evolution.operators import record
 from metascale.pool import Draft, Member, Remark, admit, arm_statistics
@@ -241,6 +243,31 @@ def test_a_child_is_believed_to_be_like_its_best_parent_and_its_siblings() -> No
     assert believed([*family(0.2, 0.2), unborn]).advantage > first.advantage + 0.1
     assert believed([*family(), Member(operator="combine", parents=(1,))]).advantage < 0
     assert believed([*family(), Member(operator="compose")]).advantage == pytest.approx(first.advantage)
+
+
+@pytest.mark.parametrize(
+    ("tried", "advantage", "error", "variety"),
+    [
+        ([], 0.0, 1 / 100, 0.0025),
+        ([(0.2, 0.04)], 5 / 125, 1 / (1 / 0.0425 + 100), 0.0025),
+        ([(0.0, 0.01), (0.2, 0.04)], 5 / 225, 1 / (1 / (0.01 + 0.005 / 3) + 1 / (0.04 + 0.005 / 3) + 100), 0.005 / 3),
+        ([(-0.3, 0.01), (0.0, 0.01), (0.3, 0.01)], 0.0, 1 / (3 / 0.04875 + 100), 0.03875),
+    ],
+)
+def test_what_children_teach_of_their_class(
+    tried: list[tuple[float, float]], advantage: float, error: float, variety: float
+) -> None:
+    learned = Children.learn([Advantage("combine", value, variance) for value, variance in tried])
+    assert (learned.advantage, learned.error, learned.variety) == pytest.approx((advantage, error, variety))
+
+
+def test_the_class_counts_for_as_many_rewards_as_say_as_much() -> None:
+    members = [*family(), Member(operator="combine", parents=(0, 1))]
+    now = estimate(members)
+    assert believed(members).weight == pytest.approx(now.noise**2 / (now.errors[0] ** 2 + 0.01 + 0.0025))
+    members = [*family(*[-0.2] * 8), child(0.3)]
+    assert believed(members).weight == 2
+    assert believed([*members, child()]).weight == 0.9
 
 
 def test_only_children_get_a_prior_of_their_class() -> None:
