@@ -15,7 +15,7 @@ from metascale.pool import Member
 PRIOR_ADVANTAGE = 0.0
 """Expected advantage of a child over its best parent before any was tried. Ours: neither better nor worse."""
 PRIOR_DEVIATION = 0.1
-"""How sure that is, as a standard deviation. Ours: weak, a single scored child weighs about as much."""
+"""How sure that is, as a standard deviation. Ours: about as much as three children with one reward each."""
 PRIOR_VARIETY = 0.05
 """SD of children around their class before any was tried. Ours."""
 VARIETY_WEIGHT = 2.0
@@ -63,9 +63,9 @@ def with_class_prior(members: Sequence[Member]) -> list[Member]:
     """The pool as a policy is to see it: every child with a prior from its best parent and the children of this run.
 
     The mean of a child is believed to be that of its best parent plus the advantage of its class. That counts for as
-    many rewards as say as much, `noise^2 / variance`, with a bound. So where children are worse than
-    their parents, a lucky one is not pulled again and again; where they are good, a child of the best arm is believed
-    in. The child's own rewards count in its class too, as those of every arm do in `metascale.bandits`. Ours.
+    many rewards as say as much, `noise^2 / variance`, with a bound. So where children are worse than their parents, a
+    lucky one is not pulled again and again; where they are good, a child of the best arm is believed in. The child's
+    own rewards count in its class too, as those of every arm do in `metascale.bandits`. Ours.
 
     Args:
         members: the pool, in order of birth.
