@@ -28,9 +28,9 @@ from metascale import MetaScaleSettings, create_metascale
 from metascale.bandits import Arm, create_policy
 from metascale.models import MeteredModel
 from metascale.nodes.generate import under
+from metascale.records import MetaThought
 from metascale.rewards import JudgeReward
-from metascale.seeds import place_generator
-from metascale.state import MetaThought
+from metascale.runtime.seeds import place_generator
 
 Run = Callable[[ChatOpenAI, MetaScaleSettings], Coroutine[Any, Any, float]]
 

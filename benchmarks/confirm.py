@@ -4,7 +4,7 @@
 
 A task is a stream of answers with a hidden quality and a judge with noise. Every answer costs two calls (answer, first
 score), every second look one. `single` spends all calls on answers and takes the highest score, as the paper does;
-`confirm` lets `metascale.confirmation` decide, exactly as the graph does when `max_calls` is the limit. `oracle` is the
+`confirm` lets `choice.second_look` decide, exactly as the graph does when `max_calls` is the limit. `oracle` is the
 best answer among those that `single` drew. Both see the same answers with the same first scores.
 
 RATINGS is a JSONL file with repeated ratings from 1 to 10 of the same texts (`judge_scores`, `question_id`). It
@@ -31,7 +31,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from metascale.evals.second_looks import Answer, Drawn, sample_and_confirm
+from metascale.evals.policies.second_looks import Answer, Drawn, sample_and_confirm
 
 CALLS = (16, 32, 64, 128, 256)
 BATCH = 4

@@ -25,19 +25,20 @@ from pydantic import BaseModel
 
 from metascale import MetaScaleSettings
 from metascale.answers import Kind, extract
-from metascale.evals.judge_mistakes import MistakeFound
-from metascale.evals.scorers import read_verdict
-from metascale.evals.style import style_difference, style_of
-from metascale.foresight import Predicted, alignment, foresight_of, prediction_of
+from metascale.evals.harness.scorers import read_verdict
+from metascale.evals.judges.mistakes import MistakeFound
+from metascale.evals.report.style import style_difference, style_of
+from metascale.foresight.alignment import alignment
+from metascale.foresight.prediction import Predicted, foresight_of, prediction_of
 from metascale.integrations.tool_calls import CallRules
 from metascale.integrations.whole_messages import in_chunks
-from metascale.meta_reasoning import Ratings, beliefs, usable
-from metascale.methods import catalogue
 from metascale.models import MeteredModel
 from metascale.models.json_reply import UnreadableReplyError, read_objects, read_reply
 from metascale.models.quotation import unquoted
 from metascale.nodes.self_discover import Modules, Plan
-from metascale.pool import Draft, Drafts, admit
+from metascale.pool.admission import Draft, Drafts, admit
+from metascale.pool.beliefs import Ratings, beliefs, usable
+from metascale.pool.methods import catalogue
 from metascale.rewards.base import Reward
 from metascale.rewards.critique import CheckedCritique, CritiqueReward
 from metascale.rewards.judge import JudgeReward, Verdict, Verdicts

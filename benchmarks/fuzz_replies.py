@@ -7,7 +7,7 @@ import json
 import random
 from typing import Any
 
-from metascale.methods import catalogue
+from metascale.pool.methods import catalogue
 
 LARGEST = 1_000_000
 """Characters of the largest reply."""

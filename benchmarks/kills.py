@@ -28,9 +28,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from benchmarks.kills_worker import work
 from metascale import MetaScaleSettings, create_metascale
 from metascale.data import gsm8k
-from metascale.databases import open_checkpointer
-from metascale.session import state_of
-from metascale.state import State
+from metascale.runtime.databases import open_checkpointer
+from metascale.state import State, state_of
 from tests.conftest import ask, chat_model
 from tests.openai_server import OpenAIServer, Served, serving
 from tests.postgres_server import serving_postgres

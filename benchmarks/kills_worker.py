@@ -8,8 +8,8 @@ from multiprocessing.synchronize import Event
 from langchain_openai import ChatOpenAI
 
 from metascale import MetaScaleSettings, create_metascale
-from metascale.databases import open_checkpointer
-from metascale.session import Session
+from metascale.cli.session import Session
+from metascale.runtime.databases import open_checkpointer
 
 
 def work(*, database: str, url: str, name: str, thread: str, question: str, settings: str, ready: Event) -> None:

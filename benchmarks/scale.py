@@ -29,7 +29,7 @@ from rich.table import Table
 from benchmarks.canned_server import Traffic, canned_server, traffic_of
 from metascale import MetaScaleSettings, create_metascale
 from metascale.data import gsm8k
-from metascale.databases import open_checkpointer
+from metascale.runtime.databases import open_checkpointer
 
 PROCESSES = multiprocessing.get_context("spawn")
 

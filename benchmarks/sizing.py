@@ -29,7 +29,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from metascale import MetaScaleSettings, create_metascale
 from metascale.data import gsm8k
-from metascale.databases import is_postgres, open_checkpointer
+from metascale.runtime.databases import is_postgres, open_checkpointer
 from tests.openai_server import Fault, OpenAIServer, serving
 from tests.postgres_server import serving_postgres
 

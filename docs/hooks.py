@@ -22,8 +22,8 @@ import typer
 from pydantic.fields import FieldInfo
 
 from metascale import MetaScaleSettings
-from metascale.cli import app
-from metascale.methods import catalogue
+from metascale.cli.app import app
+from metascale.pool.methods import catalogue
 
 ASKED = re.compile(r"^<!-- (settings|commands|methods|fields|records)((?: [\w.]+)*) -->$", re.MULTILINE)
 LOADED = re.compile(

@@ -8,7 +8,8 @@ from langchain_core.language_models import BaseChatModel
 from langgraph.graph import END, START
 
 from metascale.graphs.assembly import Graph, Unjudged, compiled, components_of, for_studio, new_graph
-from metascale.nodes import as_node, generate, select_arm, set_arm, tally, vote
+from metascale.nodes import as_node, generate, select_arm, set_arm, vote
+from metascale.nodes import vote as tally
 from metascale.nodes.select_arm import fan_out
 from metascale.state import Sampling, State
 

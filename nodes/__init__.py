@@ -13,8 +13,7 @@ from metascale.nodes.score import score
 from metascale.nodes.select_arm import select_arm
 from metascale.nodes.self_discover import adapt_modules, compose_plan, select_modules
 from metascale.nodes.set_arm import set_arm
-from metascale.nodes.tally import tally
-from metascale.nodes.vote import vote
+from metascale.nodes.vote import tally, vote
 
 __all__ = [
     "Components",

@@ -16,21 +16,23 @@ from langgraph.config import get_config
 from langgraph.runtime import Runtime, get_runtime
 
 from metascale.bandits import Policy, create_policy
-from metascale.bridge import run_sync
-from metascale.budget import affordable, evolution_due, reached, stop_reason, tokens_of
-from metascale.choice import field_of
-from metascale.confirmation import reserve
-from metascale.deadline import end_in
-from metascale.embeddings import HashedEmbeddings
+from metascale.budget.allowance import allowance
+from metascale.budget.limits import affordable, evolution_due, reached, stop_reason, tokens_of
+from metascale.choice.ranking import field_of
+from metascale.choice.second_look import reserve
 from metascale.errors import SettingError
-from metascale.foresight import allowance
-from metascale.memory import StrategyMemory
-from metascale.methods import ReasoningMethod, catalogue
+from metascale.memory.embeddings import HashedEmbeddings
+from metascale.memory.store import StrategyMemory
 from metascale.models import MeteredModel, Sampler
-from metascale.pool import arm_statistics
+from metascale.pool.admission import arm_statistics
+from metascale.pool.arms import SYNTHESIS
+from metascale.pool.methods import ReasoningMethod, catalogue
+from metascale.records import StopReason
 from metascale.rewards import Rejudging, Reward, create_reward
+from metascale.runtime.bridge import run_sync
+from metascale.runtime.deadline import end_in
 from metascale.settings import MetaScaleSettings
-from metascale.state import State, StopReason, check_continuable
+from metascale.state import State, check_continuable
 
 TARGET_LOOKS = 2
 """Second looks by which a reached target is confirmed. Ours."""
@@ -42,8 +44,6 @@ PREPARATION = 0.5
 leave time for answers."""
 MIN_SYNTHESISED = 2
 """Answers that a synthesis needs at the least."""
-SYNTHESIS = "synthesis"
-"""Id of the meta-thought under which the synthesis is written."""
 _CHECKPOINTER = "__pregel_checkpointer"
 """Where LangGraph keeps a task's checkpointer; it has no public way to ask."""
 

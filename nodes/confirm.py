@@ -7,14 +7,15 @@ from typing import Any
 
 from langgraph.config import get_stream_writer
 
-from metascale.choice import field_of
-from metascale.confirmation import next_looks
+from metascale.choice.ranking import field_of
+from metascale.choice.second_look import next_looks
 from metascale.events import Looked, verdicts
 from metascale.nodes.components import Components, Update, looks_made
 from metascale.question import question_text
+from metascale.records import Candidate, Look
 from metascale.rewards import Rejudging
 from metascale.rewards.base import guarded, in_range
-from metascale.state import Candidate, Look, State, merge_by_id
+from metascale.state import State, merge_by_id
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
 

@@ -10,10 +10,11 @@ from metascale.errors import ModelCallError
 from metascale.events import Evolved
 from metascale.evolution import OPERATORS, by_front, by_ucb, choose_operator, retirable, room
 from metascale.nodes.components import PREPARATION, Components, Update
-from metascale.pool import Draft, Drafts, admit, arm_statistics
+from metascale.pool.admission import Draft, Drafts, admit, arm_statistics
 from metascale.question import question_text
-from metascale.seeds import place_generator
-from metascale.state import MetaThought, OperatorName, Origin, State
+from metascale.records import MetaThought, OperatorName, Origin
+from metascale.runtime.seeds import place_generator
+from metascale.state import State
 from metascale.usage import add_usage, working_since
 
 

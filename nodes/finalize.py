@@ -8,19 +8,20 @@ from typing import Literal
 from langchain_core.messages import AIMessage
 from langgraph.config import get_stream_writer
 
-from metascale.choice import choose, rivals
+from metascale.budget.progress import progress, regret
+from metascale.choice.ranking import choose, rivals
 from metascale.errors import NoAnswerError
 from metascale.events import Chosen
-from metascale.foresight import consistency
+from metascale.foresight.alignment import consistency
 from metascale.nodes.components import Components, Update, looks_made
 from metascale.nodes.confirm import confirm, to_look_at
 from metascale.nodes.remember import remember
 from metascale.nodes.synthesize import synthesize
-from metascale.pool import arm_statistics
-from metascale.progress import progress, regret
+from metascale.pool.admission import arm_statistics
 from metascale.question import question_text
+from metascale.records import Bill, Candidate, ForesightReport, Result, Status, StopReason
 from metascale.settings import MetaScaleSettings
-from metascale.state import Bill, Candidate, ForesightReport, Result, State, Status, StopReason
+from metascale.state import State
 from metascale.usage import Usage
 
 Settled = Literal["look again", "budget left", "answer chosen"]

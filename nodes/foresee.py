@@ -9,7 +9,7 @@ from langgraph.config import get_stream_writer
 
 from metascale import prompts
 from metascale.events import Foreseen
-from metascale.foresight import Predicted, foresight_of, prediction_of
+from metascale.foresight.prediction import Predicted, foresight_of, prediction_of
 from metascale.nodes.components import PREPARATION, Components, Update
 from metascale.nodes.fresh_run import fresh_run
 from metascale.question import check_question, question_text

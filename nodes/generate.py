@@ -14,8 +14,9 @@ from metascale.models import MeteredModel
 from metascale.models.flaws import flaw_of, refusal_of
 from metascale.models.metered import WHY_EMPTY
 from metascale.nodes.components import Components, Update
+from metascale.records import Candidate, MetaThought, Status
 from metascale.settings import MetaScaleSettings
-from metascale.state import Candidate, MetaThought, Sampling, Status
+from metascale.state import Sampling
 from metascale.usage import Usage, add_usage, working_since
 
 Outcome = tuple[Status, str, str | None]

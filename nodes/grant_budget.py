@@ -6,13 +6,14 @@ from langchain_core.messages import RemoveMessage
 from langgraph.config import get_stream_writer
 from langgraph.types import interrupt
 
-from metascale.choice import ranking
+from metascale.choice.ranking import ranking
 from metascale.errors import ThreadError
 from metascale.events import Granted
 from metascale.interrupts import AnswerError, BudgetQuestion, granted_samples
-from metascale.nodes.components import SYNTHESIS, Components, Update
+from metascale.nodes.components import Components, Update
 from metascale.nodes.finalize import bill
 from metascale.nodes.remember import unremember
+from metascale.pool.arms import SYNTHESIS
 from metascale.question import question_text
 from metascale.state import State
 

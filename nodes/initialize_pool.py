@@ -9,20 +9,21 @@ from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from metascale import prompts
-from metascale.bridge import invoke
 from metascale.errors import ModelCallError, describe
-from metascale.foresight import hint
-from metascale.head_start import head_start
-from metascale.meta_reasoning import beliefs as beliefs_of
+from metascale.foresight.prediction import hint
 from metascale.nodes.components import PREPARATION, Components, Update
-from metascale.nodes.fresh_run import FIXED_ARMS, fixed_arm, fresh_run, hint_arm, refinement_arm, tell_pool
-from metascale.nodes.rate_methods import ask_ratings, method_arm
-from metascale.nodes.remember import believed, recall
-from metascale.pool import Draft, Drafts, admit, interleave
+from metascale.nodes.fresh_run import fresh_run, tell_pool
+from metascale.nodes.rate_methods import ask_ratings
+from metascale.nodes.remember import recall
+from metascale.pool.admission import Draft, Drafts, admit, interleave
+from metascale.pool.arms import FIXED_ARMS, fixed_arm, hint_arm, method_arm, refinement_arm
+from metascale.pool.beliefs import beliefs as beliefs_of
+from metascale.pool.beliefs import believed, head_start, key_of
 from metascale.question import check_question, question_text
-from metascale.recollection import key_of
+from metascale.records import MetaThought, Origin, Rating
+from metascale.runtime.bridge import invoke
 from metascale.settings import MetaScaleSettings
-from metascale.state import MetaThought, Origin, Rating, State
+from metascale.state import State
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
 Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]

@@ -8,12 +8,14 @@ from langchain_core.messages import HumanMessage, SystemMessage
 
 from metascale import prompts
 from metascale.errors import ModelCallError
-from metascale.meta_reasoning import Ratings, usable
-from metascale.methods import ReasoningMethod
 from metascale.nodes.components import PREPARATION, Components, Update
-from metascale.nodes.fresh_run import fixed_arm, fresh_run, tell_pool
+from metascale.nodes.fresh_run import fresh_run, tell_pool
+from metascale.pool.arms import fixed_arm, method_arm
+from metascale.pool.beliefs import Ratings, usable
+from metascale.pool.methods import ReasoningMethod
 from metascale.question import check_question, question_text
-from metascale.state import MetaThought, Rating, State
+from metascale.records import Rating
+from metascale.state import State
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
 
@@ -67,15 +69,3 @@ async def ask_ratings(
     missing = len(methods) - len(ratings)
     notes = [f"{missing} of {len(methods)} methods were not rated"] if missing else []
     return ratings, notes, reading.usage
-
-
-def method_arm(method: ReasoningMethod) -> MetaThought:
-    """The meta-thought that applies a method."""
-    return {
-        "id": method.name,
-        "mindset": "",
-        "strategy": method.instructions,
-        "origin": "method",
-        "parents": [],
-        "generation": 0,
-    }

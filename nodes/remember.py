@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from metascale.errors import describe
-from metascale.memory import key_of_run, records_of, worth_keeping
+from metascale.memory.store import key_of_run, records_of, worth_keeping
 from metascale.nodes.components import Components
-from metascale.pool import arm_statistics
+from metascale.pool.admission import arm_statistics
+from metascale.pool.beliefs import Beliefs, Kept, key_of
 from metascale.question import question_text
-from metascale.recollection import Beliefs, Kept, key_of
-from metascale.state import MetaThought, Origin, Result, State
+from metascale.records import Origin, Result
+from metascale.state import State
 
 
 async def recall(task: str, components: Components) -> tuple[Beliefs, list[tuple[Kept, Origin]], list[str]]:
@@ -29,21 +28,6 @@ async def recall(task: str, components: Components) -> tuple[Beliefs, list[tuple
     except Exception as error:  # noqa: BLE001  stores and embeddings are the user's code: the run goes on without
         return Beliefs(), [], [f"nothing was recalled: {describe(error)}"]
     return found.beliefs, [(kept, "remembered") for kept in found.kept], []
-
-
-def believed(pool: Sequence[MetaThought], *sources: Beliefs) -> list[MetaThought]:
-    """The pool with what is believed of its meta-thoughts; what several sources believe counts by its weight."""
-    found: list[MetaThought] = []
-    for thought in pool:
-        said = [source.about(thought["mindset"], thought["strategy"]) for source in sources]
-        priors = [prior for prior in said if prior is not None]
-        weight = sum(prior.weight for prior in priors)
-        if weight:
-            advantage = sum(prior.weight * prior.advantage for prior in priors) / weight
-            found.append({**thought, "prior": {"advantage": advantage, "weight": weight}})
-        else:
-            found.append(thought)
-    return found
 
 
 async def remember(state: State, result: Result, components: Components) -> list[str]:

@@ -9,19 +9,20 @@ from typing import Any
 from langgraph.config import get_stream_writer
 
 from metascale.answers import extract
-from metascale.budget import has_reached
+from metascale.budget.limits import has_reached
+from metascale.budget.progress import regret
+from metascale.budget.stopping import expected_progress
 from metascale.errors import describe
 from metascale.events import Scored, verdicts
 from metascale.nodes.components import TARGET_LOOKS, Components, Update
 from metascale.nodes.confirm import look_again
-from metascale.pool import arm_statistics
-from metascale.progress import regret
+from metascale.pool.admission import arm_statistics
 from metascale.question import question_text
+from metascale.records import Candidate
 from metascale.rewards import Earlier, RelativeReward, Score
 from metascale.rewards.base import in_range
 from metascale.settings import MetaScaleSettings
-from metascale.state import Candidate, State, merge_by_id
-from metascale.stopping import expected_progress
+from metascale.state import State, merge_by_id
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
 

@@ -9,14 +9,15 @@ from langgraph.config import get_stream_writer
 from langgraph.types import Send
 
 from metascale.bandits.base import untried
+from metascale.budget.allowance import first_look, length_limit
 from metascale.events import Pulled
 from metascale.evolution import with_class_prior
-from metascale.foresight import first_look, length_limit
 from metascale.nodes.components import Components, Update
-from metascale.pool import arm_statistics
-from metascale.refinement import REFINEMENT, to_refine
-from metascale.seeds import round_generator
-from metascale.state import Pull, Refined, Sampling, State
+from metascale.pool.admission import arm_statistics
+from metascale.pool.refinement import REFINEMENT, to_refine
+from metascale.records import Pull, Refined
+from metascale.runtime.seeds import round_generator
+from metascale.state import Sampling, State
 
 
 async def select_arm(state: State, components: Components) -> Update:

@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.nodes.components import PREPARATION, Components, Update
-from metascale.nodes.fresh_run import fixed_arm, fresh_run, tell_pool
+from metascale.nodes.fresh_run import fresh_run, tell_pool
+from metascale.pool.arms import fixed_arm
 from metascale.question import check_question, question_text
-from metascale.state import MetaThought, State
+from metascale.records import MetaThought
+from metascale.state import State
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from metascale.nodes.components import Components, Node, Update
-from metascale.nodes.fresh_run import fixed_arm, fresh_run
+from metascale.nodes.fresh_run import fresh_run
+from metascale.pool.arms import fixed_arm
 from metascale.question import check_question
 from metascale.state import State
 from metascale.usage import working_since

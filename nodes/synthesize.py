@@ -6,14 +6,16 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.config import get_stream_writer
 
 from metascale import prompts
-from metascale.choice import choose, field_of
+from metascale.choice.ranking import choose, field_of
 from metascale.events import Pulled, Sampled
-from metascale.nodes.components import SYNTHESIS, Components, Update
+from metascale.nodes.components import Components, Update
 from metascale.nodes.fresh_run import tell_pool
 from metascale.nodes.generate import draw
 from metascale.nodes.score import scored, tell
+from metascale.pool.arms import SYNTHESIS
 from metascale.question import question_text
-from metascale.state import MetaThought, Pull, Sampling, State, merge_by_id
+from metascale.records import MetaThought, Pull
+from metascale.state import Sampling, State, merge_by_id
 from metascale.usage import add_usage, no_usage, working_since
 
 SHOWN = 3

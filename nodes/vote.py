@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from langchain_core.messages import AIMessage
 from langgraph.config import get_stream_writer
 
+from metascale.answers import extract
 from metascale.events import Chosen
 from metascale.nodes.components import Components, Update
 from metascale.nodes.finalize import conclude
-from metascale.state import Candidate, State
+from metascale.records import Candidate
+from metascale.state import State
+from metascale.usage import working_since
 
 
 async def vote(state: State, components: Components) -> Update:
@@ -38,4 +42,15 @@ async def vote(state: State, components: Components) -> Update:
         "candidates": [{"id": c["id"], "reward": c["reward"]} for c in voted if c["reward"] is not None],
         "notes": notes,
         "result": result,
+    }
+
+
+async def tally(state: State, components: Components) -> Update:
+    """Read the final answer of every new sample; where none is marked, it stays null."""
+    started = time.time()
+    kind = components.settings().answer_kind
+    new = [c for c in state["candidates"] if c["round"] == state["round"] and c["text"]]
+    return {
+        "candidates": [{"id": c["id"], "extracted": extract(c["text"], kind)} for c in new],
+        "usage": working_since(started),
     }

@@ -18,9 +18,9 @@ from metascale import MetaScaleSettings
 from metascale.data import gsm8k
 from metascale.errors import NoAnswerError
 from metascale.graphs import METHODS
-from metascale.session import state_of
+from metascale.records import Candidate
 from metascale.settings import Price
-from metascale.state import Candidate, State
+from metascale.state import State, state_of
 from tests.openai_server import Fault, OpenAIServer, serving
 
 Role = Literal["solver", "judge", "evolution"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from metascale import Candidate, MetaScaleSettings, MetaThought
 from metascale.bandits import UCB, Arm, Policy, RoundRobin, Softmax, ucb_scores
 from metascale.bandits.softmax import largest_remainder
-from metascale.budget import (
+from metascale.budget.limits import (
     PULLS_AN_ARM,
     affordable,
     agreement_of,
@@ -23,12 +23,12 @@ from metascale.budget import (
     has_reached,
     stop_reason,
 )
-from metascale.choice import choose, ranking, rivals
+from metascale.budget.stopping import agreement, expected_progress
+from metascale.choice.ranking import choose, ranking, rivals
 from metascale.evolution import by_ucb
-from metascale.pool import Draft, Member, admit, arm_statistics, interleave, similarity
-from metascale.seeds import derive_seed
+from metascale.pool.admission import Draft, Member, admit, arm_statistics, interleave, similarity
+from metascale.runtime.seeds import derive_seed
 from metascale.state import merge_by_id
-from metascale.stopping import agreement, expected_progress
 from metascale.usage import MOST_TOKENS, Usage, add_usage, is_believable, no_usage, working_since
 
 REWARDS = st.floats(0, 1)

@@ -19,7 +19,7 @@ from metascale import MetaScaleSettings, prompts
 from metascale.models import MeteredModel
 from metascale.models.json_reply import UnreadableReplyError, read_reply
 from metascale.models.metered import with_schema
-from metascale.pool import Drafts
+from metascale.pool.admission import Drafts
 from metascale.rewards import JudgeReward
 from metascale.rewards.base import Score
 from metascale.rewards.judge import WAYS, WORDINGS, Verdict, Verdicts

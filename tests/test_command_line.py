@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import metascale as metascale_package
-from metascale.cli import app
+from metascale.cli.app import app
 from metascale.models.simulated import NOTICE
 from tests.conftest import QUESTION, ServerFactory
 from tests.openai_server import Fault

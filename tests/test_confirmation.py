@@ -13,7 +13,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from benchmarks.confirm import play
-from metascale.confirmation import (
+from metascale.choice.second_look import (
     MIN_RESERVE,
     RESERVED,
     SAMPLE_CALLS,
@@ -23,13 +23,13 @@ from metascale.confirmation import (
     Scored,
     Standing,
     confidence,
-    expected_excess,
     gain_of_looking,
     gain_of_sampling,
     next_looks,
     reserve,
     standing,
 )
+from metascale.stats.normal import expected_excess
 
 RULES: tuple[Rule, ...] = ("support", "sum", "best")
 SCORES = st.sampled_from([0.0, 1 / 9, 0.5, 0.7777777, 1.0]) | st.floats(0, 1)

@@ -14,8 +14,8 @@ import pytest
 
 from docs.hooks import all_commands, commands, records, settings_tables
 from metascale import Event, MetaScaleSettings, create_metascale, state
-from metascale.cli import PRESETS
-from metascale.evals.bench import TASKS
+from metascale.cli.app import PRESETS
+from metascale.evals.harness.bench import TASKS
 from metascale.graphs import METHODS
 from metascale.settings import PolicyName, RewardName
 from tests.conftest import ServerFactory

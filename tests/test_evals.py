@@ -17,11 +17,11 @@ import httpx
 import pytest
 
 from metascale import MetaScaleSettings, UnknownNameError
-from metascale.evals.answers_given import AnswerGiven
-from metascale.evals.bench import Plan, calls_of_one, inspect_model, plan
-from metascale.evals.logs import LogError, read_logs
-from metascale.evals.scorers import read_verdict
-from metascale.evals.tasks import arena_hard, gsm8k, mmlu_pro, recorded
+from metascale.evals.harness.bench import Plan, calls_of_one, inspect_model, plan
+from metascale.evals.harness.scorers import read_verdict
+from metascale.evals.harness.tasks import arena_hard, gsm8k, mmlu_pro, recorded
+from metascale.evals.report.logs import LogError, read_logs
+from metascale.evals.report.records import AnswerGiven
 from metascale.graphs import METHODS
 from metascale.models.simulated import NOTICE
 from metascale.settings import Price
@@ -302,7 +302,16 @@ def test_recorded_answers_can_be_evaluated(tmp_path: Path) -> None:
     if not record.exists():
         pytest.skip("the recorded outputs are not here")
     assert len(recorded(str(record)).dataset) == 123
-    command = [sys.executable, "-m", "metascale.cli", "bench", "--model", f"recorded:{record}", "--task", "recorded"]
+    command = [
+        sys.executable,
+        "-m",
+        "metascale.cli",
+        "bench",
+        "--model",
+        f"recorded:{record}",
+        "--task",
+        "recorded",
+    ]
     command += ["--path", str(record), "--yes", "--budget", "1"]
     command += [
         option for method in ("direct", "chain_of_thought", "self_consistency") for option in ("--method", method)

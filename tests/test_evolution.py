@@ -19,7 +19,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from metascale import MetaScaleSettings, create_metascale, prompts
 from metascale.bandits import Arm, Prior, RoundRobin, UpperTail
-from metascale.budget import evolution_due
+from metascale.budget.limits import evolution_due
 from metascale.evolution import (
     OPERATORS,
     by_front,
@@ -34,8 +34,8 @@ from metascale.evolution.advantage import Advantage
 from metascale.evolution.children import Children
 from metascale.evolution.estimates import estimate, upper_tails
 from metascale.evolution.operators import record
-from metascale.pool import Draft, Member, Remark, admit, arm_statistics
-from metascale.state import MetaThought, OperatorName
+from metascale.pool.admission import Draft, Member, Remark, admit, arm_statistics
+from metascale.records import MetaThought, OperatorName
 from tests.conftest import ask
 from tests.scripted import ScriptedModel, drafts, sensible, verdict
 

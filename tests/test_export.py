@@ -15,10 +15,10 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from typer.testing import CliRunner
 
 from metascale import MetaScaleSettings, create_metascale
-from metascale.cli import app
+from metascale.cli.app import app
 from metascale.data import gsm8k
-from metascale.evals.logs import read_logs
-from metascale.foresight import Predicted
+from metascale.evals.report.logs import read_logs
+from metascale.foresight.prediction import Predicted
 from metascale.models.json_reply import read_reply
 from metascale.prompts import fenced
 from metascale.training import meta_reward

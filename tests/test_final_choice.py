@@ -15,12 +15,12 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from metascale import MetaScaleSettings, Score, create_metascale, prompts
-from metascale.choice import choose, field_of
+from metascale.choice.ranking import choose, field_of
 from metascale.errors import SettingError
 from metascale.graphs import METHODS, create_best_of_n
+from metascale.records import Candidate
 from metascale.rewards import AgreementReward
 from metascale.rewards.judge import LOOK_TEMPERATURE, WAYS
-from metascale.state import Candidate
 from tests.conftest import ServerFactory, ask, chat_model
 from tests.openai_server import Fault
 from tests.scripted import Reply, ScriptedModel, sensible, verdict

@@ -17,26 +17,23 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from typer.testing import CliRunner
 
 from metascale import Candidate, MetaScaleSettings, create_metascale
-from metascale.cli import app
-from metascale.data import gsm8k, squeeze
-from metascale.foresight import (
+from metascale.budget.allowance import (
     EXCELLENT,
     FIRST_LOOK,
     GENEROUS,
     SHORTEST_LIMIT,
-    WELL,
-    Predicted,
-    alignment,
     allowance,
     first_look,
-    foresight_of,
     length_limit,
-    prediction_of,
 )
+from metascale.cli.app import app
+from metascale.cli.session import Session
+from metascale.data import gsm8k, squeeze
+from metascale.foresight.alignment import alignment
+from metascale.foresight.prediction import WELL, Predicted, foresight_of, prediction_of
 from metascale.models import SimulatedChatModel, resolve_model
 from metascale.models.simulated import plain_chance
-from metascale.session import Session
-from metascale.state import Foresight, Prediction
+from metascale.records import Foresight, Prediction
 from tests.conftest import QUESTION, ServerFactory, ask, chat_model
 from tests.openai_server import Fault
 from tests.scripted import ScriptedModel, sensible, verdict
@@ -448,9 +445,10 @@ def test_the_offline_model_knows_itself_or_overrates_itself() -> None:
 
 def test_evaluations_carry_foresight_to_the_report(tmp_path: Path) -> None:
     pytest.importorskip("inspect_ai")
-    from metascale.evals import bench, tables  # noqa: PLC0415  the extra `evals`
-    from metascale.evals.logs import read_logs  # noqa: PLC0415
-    from metascale.evals.report import write_report  # noqa: PLC0415
+    from metascale.evals.harness import bench  # noqa: PLC0415  the extra `evals`
+    from metascale.evals.report import tables  # noqa: PLC0415  the extra `evals`
+    from metascale.evals.report.logs import read_logs  # noqa: PLC0415
+    from metascale.evals.report.page import write_report  # noqa: PLC0415
 
     common = {"model": "simulated-overconfident", "tasks": ["gsm8k"], "methods": ["metascale"], "budgets": [8]}
     planned = [

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from metascale.cli import app
-from metascale.databases import DatabaseError, check_database
+from metascale.cli.app import app
+from metascale.runtime.databases import DatabaseError, check_database
 from tests.conftest import QUESTION, ServerFactory
 from tests.openai_server import OpenAIServer
 from tests.test_persistence import kept_in, solve

@@ -20,7 +20,7 @@ from langchain_core.rate_limiters import InMemoryRateLimiter
 from metascale import MetaScaleSettings, create_metascale
 from metascale.models import SimulatedChatModel
 from metascale.models.gate import Gate, gate_of
-from metascale.models.http_errors import LONGEST_WAIT, retry_after
+from metascale.models.retries import LONGEST_WAIT, retry_after
 from tests.conftest import ServerFactory, ask, chat_model
 from tests.openai_server import Fault
 

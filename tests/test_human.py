@@ -23,10 +23,10 @@ from langgraph.types import Command
 from typer.testing import CliRunner, Result
 
 from metascale import MetaScaleError, MetaScaleSettings, SettingError, ThreadError, create_metascale, grant
-from metascale.cli import app
+from metascale.cli.app import app
 from metascale.interrupts import AnswerError, edited_pool, granted_samples
-from metascale.memory import StrategyMemory
-from metascale.state import MetaThought
+from metascale.memory.store import StrategyMemory
+from metascale.records import MetaThought
 from tests.conftest import QUESTION, ServerFactory, ask
 from tests.scripted import ScriptedModel, sensible
 from tests.test_persistence import solve as on_server

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from metascale import MetaScaleSettings, ModelSetupError, Score, prompts
 from metascale.data import Chain, JudgedPair, bigbench_mistake, llmbar_pairs
-from metascale.evals.judge_mistakes import combined_score, numbered
-from metascale.evals.judge_recorded import try_recorded
-from metascale.evals.judge_statistics import correlation_in_pairs, matthews, spread
-from metascale.evals.judge_trial import Trial, drawn_chains, drawn_pairs, planned_calls, try_judge
+from metascale.evals.judges.mistakes import combined_score, numbered
+from metascale.evals.judges.recorded import try_recorded
+from metascale.evals.judges.statistics import correlation_in_pairs, matthews, spread
+from metascale.evals.judges.trial import Trial, drawn_chains, drawn_pairs, planned_calls, try_judge
 from metascale.evals.statistics import wilson
 from metascale.models import MeteredModel
 from metascale.rewards import JudgeReward, PanelReward

@@ -14,21 +14,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from metascale.bandits import POLICIES, UCB, Arm, RoundRobin, Single
-from metascale.cli import app
+from metascale.cli.app import app
 from metascale.errors import UnknownNameError
-from metascale.evals import policy_bench
-from metascale.evals.landscapes import (
-    ARMS,
-    LANDSCAPES,
-    Landscape,
-    Normal,
-    Task,
-    chosen_qualities,
-    expected_qualities,
-    oracle_arms,
-    play,
-)
-from metascale.evals.policy_bench import (
+from metascale.evals.policies import contest as policy_bench
+from metascale.evals.policies.contest import (
     ORACLE,
     UNIFORM,
     Contest,
@@ -44,8 +33,19 @@ from metascale.evals.policy_bench import (
     share,
     share_rows,
 )
-from metascale.evals.policy_entrants import ABMCTSA, ANYTIME, Bandit, Search, Uniform, bandits
-from metascale.evals.second_looks import Answer, Drawn, sample, sample_and_confirm
+from metascale.evals.policies.entrants import ABMCTSA, ANYTIME, Bandit, Search, Uniform, bandits
+from metascale.evals.policies.landscapes import (
+    ARMS,
+    LANDSCAPES,
+    Landscape,
+    Normal,
+    Task,
+    chosen_qualities,
+    expected_qualities,
+    oracle_arms,
+    play,
+)
+from metascale.evals.policies.second_looks import Answer, Drawn, sample, sample_and_confirm
 
 BINARY = LANDSCAPES[6]
 

@@ -1,101 +1,127 @@
-"""Imports run one way."""
+"""Imports run one way, and the algorithms reach neither LangGraph nor LangChain, not even through others."""
 
 from __future__ import annotations
 
 import ast
 import gc
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 import metascale
 
 LAYERS = [
-    {
-        *{"data", "prompts", "errors", "redaction", "usage", "seeds", "bridge", "deadline"},
-        *{"answers", "reliability", "embeddings", "methods", "meta_rewards"},
-    },
-    {"settings", "state", "question", "events", "databases"},
-    {
-        "bandits",
-        "models",
-        "pool",
-        "recollection",
-        "meta_reasoning",
-        "head_start",
-        "memory",
-        "interrupts",
-        "choice",
-        "confirmation",
-        "stopping",
-        "progress",
-        "refinement",
-        "foresight",
-        "evolution",
-        "budget",
-    },
-    {"rewards"},
+    {"errors", "redaction", "usage", "data", "prompts", "records", "stats", "answers"},
+    {"settings", "state", "question", "events", "runtime", "bandits", "choice"},
+    {"models", "pool"},
+    {"evolution", "foresight", "memory", "interrupts", "rewards"},
+    {"budget"},
+    {"result"},
     {"nodes"},
     {"graphs"},
-    {"session", "live", "dialogue", "memory_commands", "integrations", "server", "cli", "evals", "training"},
+    {"integrations"},
+    {"cli", "server", "evals", "training"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-PURE = {
-    "answers",
-    "bandits",
-    "pool",
-    "recollection",
-    "meta_reasoning",
-    "meta_rewards",
-    "redaction",
-    "foresight",
-    "choice",
-    "confirmation",
-    "progress",
-    "reliability",
-    "evolution",
-    "budget",
-    "seeds",
-    "usage",
-    "deadline",
-}
+PURE = ["records", "stats", "answers", "bandits", "choice", "pool", "evolution", "foresight", "budget"]
+FRAMEWORKS = ("langgraph", "langchain", "langchain_core", "langchain_openai", "langsmith")
 TOP = Path(metascale.__file__).parent
 
 
-def parsed(path: Path) -> ast.Module:
-    """A module's syntax tree. Python 3.11's parser fails where garbage is collected while it works."""
+def file_of(module: str) -> Path | None:
+    """A module's file; None for names that are no module."""
+    path = TOP.joinpath(*module.split(".")[1:])
+    if path.is_dir():
+        return path / "__init__.py"
+    return path.with_suffix(".py") if path.with_suffix(".py").exists() else None
+
+
+@cache
+def imports(path: Path) -> list[str]:
+    """The modules that a file imports when it is itself imported, and within its functions.
+
+    Imports for type checkers alone do not count. Python 3.11's parser fails where garbage is collected while it works.
+    """
     gc.disable()
     try:
-        return ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(path.read_text(encoding="utf-8"))
     finally:
         gc.enable()
+    found: list[str] = []
+    stack: list[ast.AST] = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            stack += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            is_package = node.module.startswith("metascale")
+            found += [node.module, *(name for name in inner if is_package and file_of(name) is not None)]
+        stack += ast.iter_child_nodes(node)
+    return found
 
 
-def imports(path: Path) -> list[str]:
-    tree = parsed(path)
-    named = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return named + [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+def sources() -> Iterator[tuple[str, Path]]:
+    """Every file of the package but its front door, with the room that it is in."""
+    for path in sorted(TOP.rglob("*.py")):
+        room = path.relative_to(TOP).parts[0].removesuffix(".py")
+        if room != "__init__":
+            yield room, path
 
 
-def sources() -> list[tuple[str, Path]]:
-    return [(path.relative_to(TOP).parts[0].removesuffix(".py"), path) for path in TOP.rglob("*.py")]
+def packages_of(module: str) -> list[str]:
+    """The module and the packages around it, which Python imports first; not `metascale`, which imports everything."""
+    parts = module.split(".")
+    return [".".join(parts[:length]) for length in range(2, len(parts) + 1)]
 
 
 def test_imports_run_one_way() -> None:
     checked = 0
-    for part, path in sources():
-        if part == "__init__":
-            continue
+    for room, path in sources():
         for module in imports(path):
             if not module.startswith("metascale."):
                 assert module.split(".")[0] not in {"graphs", "nodes", "prompts"}, path
                 continue
             target = module.split(".")[1]
-            if part != target:
+            if target != room:
                 checked += 1
-                assert RANK[target] <= RANK[part], f"{path.name} ({part}) imports {module}"
+                assert RANK[target] <= RANK[room], f"{path.relative_to(TOP)} imports {module}"
     assert checked > 50
 
 
-def test_algorithms_know_nothing_of_langgraph() -> None:
+@pytest.mark.parametrize("room", PURE)
+def test_algorithms_reach_no_framework(room: str) -> None:
+    waiting = [path for part, path in sources() if part == room]
+    assert waiting
+    came_from: dict[Path, Path | None] = dict.fromkeys(waiting)
+    while waiting:
+        path = waiting.pop()
+        for module in imports(path):
+            is_framework = module.split(".")[0] in FRAMEWORKS
+            assert not is_framework, f"{module} is reached by {_way_to(path, came_from)}"
+            for name in packages_of(module) if module.startswith("metascale.") else []:
+                inner = file_of(name)
+                if inner is not None and inner not in came_from:
+                    came_from[inner] = path
+                    waiting.append(inner)
+
+
+def _way_to(path: Path, came_from: dict[Path, Path | None]) -> str:
+    way: list[str] = []
+    step: Path | None = path
+    while step is not None:
+        way.append(str(step.relative_to(TOP)))
+        step = came_from[step]
+    return " <- ".join(way)
+
+
+@pytest.mark.parametrize("room", ["evals", "training", "server", "integrations"])
+def test_only_the_command_line_imports_the_command_line(room: str) -> None:
     for part, path in sources():
-        if part in PURE:
-            assert not any(module.startswith("langgraph") for module in imports(path)), path
+        if part == room:
+            assert not any(module.startswith("metascale.cli") for module in imports(path)), path

@@ -27,21 +27,13 @@ from typer.testing import CliRunner, Result
 
 from metascale import MetaScaleSettings, create_metascale
 from metascale.bandits import Arm, UpperTail
-from metascale.cli import app
-from metascale.embeddings import HashedEmbeddings
+from metascale.cli.app import app
 from metascale.errors import SettingError
 from metascale.graphs import Graph
-from metascale.memory import NAMESPACE, StrategyMemory
-from metascale.recollection import (
-    HALF_LIFE,
-    MOST_WEIGHT,
-    Episode,
-    Kept,
-    Record,
-    key_of,
-    recollect,
-    worth_trying,
-)
+from metascale.memory.embeddings import HashedEmbeddings
+from metascale.memory.recollection import HALF_LIFE, MOST_WEIGHT, Episode, Record, recollect, worth_trying
+from metascale.memory.store import NAMESPACE, StrategyMemory
+from metascale.pool.beliefs import Kept, key_of
 from tests.scripted import ScriptedModel
 
 SUM = "What is 12 + 7 * 3 - 4? Work it out and give the number."

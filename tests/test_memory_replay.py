@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from metascale.cli import app
-from metascale.embeddings import HashedEmbeddings
-from metascale.evals.memory_replay import MEMORY, REVERSED, TOLD, WITHOUT, MemoryReplay, replay_memory
-from metascale.evals.policy_replay import ReplayError
+from metascale.cli.app import app
+from metascale.evals.policies.memory_replay import MEMORY, REVERSED, TOLD, WITHOUT, MemoryReplay, replay_memory
+from metascale.evals.policies.replay import ReplayError
+from metascale.memory.embeddings import HashedEmbeddings
 
 KINDS = {
     "sums": "What is {0} + {1} times {0}? Give the number.",

@@ -14,12 +14,12 @@ from langgraph.store.memory import InMemoryStore
 from typer.testing import CliRunner
 
 from metascale import MetaScaleSettings, ModelSetupError, SettingError, create_metascale
-from metascale.cli import app
+from metascale.cli.app import app
 from metascale.graphs import create_meta_reasoning
-from metascale.meta_reasoning import ADVANTAGE_A_POINT, RATING_WEIGHT
-from metascale.methods import catalogue
 from metascale.models import SimulatedChatModel
-from metascale.pool import similarity
+from metascale.pool.admission import similarity
+from metascale.pool.beliefs import ADVANTAGE_A_POINT, RATING_WEIGHT
+from metascale.pool.methods import catalogue
 from tests.scripted import ScriptedModel
 
 MRP = {

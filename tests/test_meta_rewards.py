@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metascale import meta_rewards
+from metascale.foresight import meta_rewards
 
 SHARES = st.floats(0, 1)
 

@@ -20,10 +20,11 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from typer.testing import CliRunner
 
 from metascale import MetaScaleSettings, create_metascale
-from metascale.cli import app
+from metascale.cli.app import app
+from metascale.cli.session import Session
 from metascale.errors import ThreadError
 from metascale.events import Event, follow
-from metascale.session import Session, empty_state, fold
+from metascale.state import empty_state, fold
 from tests.conftest import QUESTION, ServerFactory, ask
 from tests.openai_server import Fault, OpenAIServer
 from tests.scripted import ScriptedModel, sensible

@@ -13,17 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from metascale.bandits import POLICIES, UCB, Arm, Single
-from metascale.cli import app
+from metascale.cli.app import app
 from metascale.errors import ModelSetupError
-from metascale.evals.policy_replay import (
-    ALWAYS_COT,
-    Found,
-    ReplayError,
-    draw,
-    find_chain_of_thought,
-    judged,
-    replay,
-)
+from metascale.evals.policies.replay import ALWAYS_COT, Found, ReplayError, draw, find_chain_of_thought, judged, replay
 
 
 def write(path: Path, *answers: dict[str, str]) -> Path:

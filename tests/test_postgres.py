@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 
 from benchmarks.postgres import measure
 from metascale import MetaScaleSettings, create_metascale
-from metascale.cli import app
-from metascale.databases import open_checkpointer, open_store
-from metascale.memory import StrategyMemory
+from metascale.cli.app import app
+from metascale.memory.store import StrategyMemory
 from metascale.models import resolve_model
+from metascale.runtime.databases import open_checkpointer, open_store
 from tests.conftest import QUESTION, ServerFactory, ask
 from tests.postgres_server import NoPostgresError, serving_postgres
 from tests.test_command_line import metascale

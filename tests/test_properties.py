@@ -24,11 +24,10 @@ from pydantic import ValidationError
 
 from metascale import MetaScaleSettings, create_metascale
 from metascale.answers import Kind, extract
-from metascale.budget import affordable
+from metascale.budget.limits import affordable
 from metascale.errors import NoAnswerError
 from metascale.evals.statistics import mcnemar, mean_interval, paired_bootstrap, wilson
 from metascale.models import MeteredModel
-from metascale.reliability import expected_calibration, reliability
 from metascale.rewards.agreement import AgreementReward
 from metascale.rewards.base import Reward
 from metascale.rewards.critique import CritiqueReward
@@ -37,6 +36,7 @@ from metascale.rewards.pairwise import PairwiseReward
 from metascale.rewards.panel import PanelReward
 from metascale.settings import ENVIRONMENT_VARIABLE, PolicyName, Price
 from metascale.state import add_notes, merge_by_id
+from metascale.stats.reliability import expected_calibration, reliability
 from metascale.usage import Usage, add_usage, no_usage
 from tests.conftest import ask
 from tests.scripted import PEOPLE, ScriptedModel, drafts, sensible, verdict

@@ -12,9 +12,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from metascale import MetaScaleSettings, create_metascale
 from metascale.bandits import Arm
-from metascale.progress import progress, regret
-from metascale.refinement import REFINEMENT, to_refine
-from metascale.state import Candidate
+from metascale.budget.progress import progress, regret
+from metascale.pool.refinement import REFINEMENT, to_refine
+from metascale.records import Candidate
 from tests.conftest import ask
 from tests.scripted import ScriptedModel, sensible, verdict
 from tests.test_command_line import metascale

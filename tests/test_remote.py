@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from metascale.evals.fleet import Fleet, FleetError
-from metascale.evals.logs import logs_in, read_logs
+from metascale.evals.harness.fleet import Fleet, FleetError
+from metascale.evals.report.logs import logs_in, read_logs
 from metascale.server.options import TOKEN_VARIABLE
 from tests.classifier_endpoint import ClassifierEndpoint, Reply
 from tests.classifier_endpoint import serving as classifying
@@ -86,7 +86,7 @@ async def test_what_a_server_would_refuse_is_known_before(servers: Servers, monk
     assert line.startswith("http://127.0.0.1:1 does not answer and is left out")
     with pytest.raises(FleetError, match=r"refuses the settings: .*'betta' was unexpected"):
         await fleet.check(["metascale"], [{"betta": 1.0}])
-    monkeypatch.setattr("metascale.evals.fleet.graph_of", lambda method: f"my_{method}")
+    monkeypatch.setattr("metascale.evals.harness.fleet.graph_of", lambda method: f"my_{method}")
     with pytest.raises(FleetError, match="has no graph 'my_direct'"):
         await fleet.check(["direct"], [])
     with pytest.raises(FleetError, match=r"no server answers: http://127\.0\.0\.1:1: "):

@@ -13,13 +13,13 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-import metascale.evals.report
-from metascale.evals import figures, tables
-from metascale.evals.answers_given import AnswerGiven, Battle, Sampled, Verdict
-from metascale.evals.report import Picture, slug, write_report
+import metascale.evals.report.page
+from metascale.budget.progress import expected_by_round
+from metascale.evals.report import figures, tables
+from metascale.evals.report.page import Picture, slug, write_report
+from metascale.evals.report.records import AnswerGiven, Battle, Sampled, Verdict
 from metascale.evals.statistics import wilson
-from metascale.progress import expected_by_round
-from metascale.state import Bill, MetaThought, Origin
+from metascale.records import Bill, MetaThought, Origin
 
 HOSTILE = "<script>alert(1)</script>"
 VERDICTS: tuple[Verdict, ...] = ("A>>B", "A>B", "A=B", "B>A", "B>>A")
@@ -558,8 +558,8 @@ BREAKING_OUT = "".join(
 def test_no_element_and_no_attribute_of_the_page_comes_from_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metascale.evals.report, "_drawn", lambda part, _: [("x", part.setting.model, None)])
-    monkeypatch.setattr(metascale.evals.report, "_saved", lambda _, name, text, __: Picture(name, "AAAA", 1, text))
+    monkeypatch.setattr(metascale.evals.report.page, "_drawn", lambda part, _: [("x", part.setting.model, None)])
+    monkeypatch.setattr(metascale.evals.report.page, "_saved", lambda _, name, text, __: Picture(name, "AAAA", 1, text))
 
     def page(ending: str) -> Skeleton:
         pool = tuple(replace_in(one, ending) for one in POOL)

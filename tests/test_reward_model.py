@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metascale import MetaScaleSettings, ModelSetupError
-from metascale.bridge import run_sync
-from metascale.deadline import end_in
 from metascale.rewards.base import Earlier, RelativeReward, Score
 from metascale.rewards.chat_template import ChatTemplate, defuse
 from metascale.rewards.classifier_server import AT_ONCE, ClassifierServer
 from metascale.rewards.reward_model import RewardModelReward, relative_values
+from metascale.runtime.bridge import run_sync
+from metascale.runtime.deadline import end_in
 from metascale.settings import Price, RewardModelSettings
 from metascale.usage import Usage
 from tests.classifier_endpoint import ClassifierEndpoint, Reply, Request, Script, serving

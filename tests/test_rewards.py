@@ -24,7 +24,6 @@ from metascale.data import gsm8k
 from metascale.errors import ModelSetupError, UnknownNameError
 from metascale.models import SimulatedChatModel
 from metascale.models.simulated import COMPARISONS, PROMPT_NAMES, kind_of_request
-from metascale.reliability import Reliability
 from metascale.rewards import (
     AgreementReward,
     CritiqueReward,
@@ -39,8 +38,9 @@ from metascale.rewards import (
     VerifierReward,
     create_reward,
 )
-from metascale.rewards.bradley_terry import PRIOR, Game, beats_average, strengths
 from metascale.rewards.pairwise import EARLIER_OPPONENTS
+from metascale.stats.bradley_terry import PRIOR, Game, beats_average, strengths
+from metascale.stats.reliability import Reliability
 from tests.conftest import ServerFactory, ask
 from tests.scripted import Reply, ScriptedModel, sensible, verdict
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from metascale import MetaScaleSettings, Score, prompts
 from metascale.data import Chain, JudgedPair, bigbench_mistake, llmbar_pairs
-from metascale.evals.judge_rubric import (
+from metascale.evals.judges.improve_rubric import (
     CASES_SHOWN,
     RUBRIC_CHARS,
     TEXT_CHARS,
@@ -24,7 +24,7 @@ from metascale.evals.judge_rubric import (
     planned_rubric_calls,
     worst,
 )
-from metascale.evals.rubric_trial import Cases, ChainJudged, Judged, PairJudged, compare, measure
+from metascale.evals.judges.rubric_trial import Cases, ChainJudged, Judged, PairJudged, compare, measure
 from metascale.models import MeteredModel
 from metascale.rewards import JudgeReward
 from metascale.rewards.rubric import Rubric, RubricError, undefined_scores

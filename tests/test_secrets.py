@@ -18,14 +18,14 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from metascale import ChatMetaScale, MetaScaleSettings, NoAnswerError, create_metascale
-from metascale.cli import app
-from metascale.databases import open_checkpointer, open_store
+from metascale.cli.app import app
 from metascale.errors import ModelSetupError, describe
 from metascale.models import resolve_model
 from metascale.redaction import redacted
 from metascale.rewards import JudgeReward
 from metascale.rewards.panel import Member, PanelReward
 from metascale.rewards.reward_model import RewardModelReward
+from metascale.runtime.databases import open_checkpointer, open_store
 from metascale.settings import RewardModelSettings
 from tests import classifier_endpoint
 from tests.conftest import QUESTION, ServerFactory, ask
@@ -166,7 +166,16 @@ def test_the_command_line_prints_and_keeps_no_key(
 def test_an_evaluation_logs_and_reports_no_key(start_server: ServerFactory, tmp_path: Path) -> None:
     server = start_server(script=tell(SOLVER))
     logs, out = tmp_path / "logs", tmp_path / "report"
-    command = [sys.executable, "-m", "metascale.cli", "bench", "--model", "openai:loopback", "--base-url", server.url]
+    command = [
+        sys.executable,
+        "-m",
+        "metascale.cli",
+        "bench",
+        "--model",
+        "openai:loopback",
+        "--base-url",
+        server.url,
+    ]
     command += ["--method", "best_of_n", "--budget", "4", "--task", "arena_hard", "--limit", "3", "--yes"]
     command += ["--log-dir", str(logs), "--set", "max_retries=0"]
     bench = subprocess.run(

@@ -17,8 +17,8 @@ import pytest
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from typer.testing import CliRunner
 
-from metascale.cli import app
-from metascale.databases import SERIALIZER, open_checkpointer
+from metascale.cli.app import app
+from metascale.runtime.databases import SERIALIZER, open_checkpointer
 from tests.conftest import QUESTION
 from tests.test_layers import imports, parsed, sources
 

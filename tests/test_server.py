@@ -28,7 +28,7 @@ from langgraph_sdk import get_sync_client
 from openai import AsyncOpenAI, OpenAI
 from typer.testing import CliRunner
 
-import metascale.cli
+import metascale.cli.app
 from metascale import MetaScaleSettings
 from metascale.models.simulated import NOTICE
 from metascale.server import app as server_app
@@ -660,7 +660,7 @@ async def test_a_name_that_a_web_page_made_point_here_is_refused() -> None:
     ],
 )
 def test_a_server_that_cannot_start_says_why_in_one_line(arguments: list[str], part: str) -> None:
-    done = CliRunner().invoke(metascale.cli.app, ["serve", *arguments])
+    done = CliRunner().invoke(metascale.cli.app.app, ["serve", *arguments])
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
     assert part in line

@@ -11,7 +11,8 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from metascale.evals.answers_given import Battle, Verdict
+from metascale.evals.report.records import Battle, Verdict
+from metascale.evals.report.style import Style, matches_of, style_difference, style_of, verdict_outcome
 from metascale.evals.statistics import (
     RIDGE,
     Interval,
@@ -25,8 +26,7 @@ from metascale.evals.statistics import (
     wilson,
     win_rate,
 )
-from metascale.evals.style import Style, matches_of, style_difference, style_of, verdict_outcome
-from metascale.reliability import CalibrationBin, auc, expected_calibration
+from metascale.stats.reliability import CalibrationBin, auc, expected_calibration
 
 STRENGTHS = {"base": 0.0, "weak": -0.8, "strong": 0.7, "best": 1.4}
 SWAY = 0.9

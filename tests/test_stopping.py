@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from metascale.bandits import Arm
-from metascale.stopping import MIN_REWARDS, agreement, expected_progress
+from metascale.budget.stopping import MIN_REWARDS, agreement, expected_progress
 
 REWARDS = st.sampled_from([0.0, 1 / 9, 0.5, 1.0]) | st.floats(0, 1)
 ARMS = st.lists(

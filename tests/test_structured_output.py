@@ -13,7 +13,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from metascale import MetaScaleSettings
 from metascale.models import MeteredModel, Reading
 from metascale.models.json_reply import UnreadableReplyError, read_reply
-from metascale.pool import Drafts
+from metascale.pool.admission import Drafts
 from metascale.rewards import JudgeReward
 from metascale.rewards.judge import Verdict
 from tests.conftest import ServerFactory, chat_model

@@ -1,1 +1,1 @@
-"""The catalogue of reasoning methods: one Markdown file each, read by `metascale.methods`."""
+"""The catalogue of reasoning methods: one Markdown file each, read by `metascale.pool.methods`."""

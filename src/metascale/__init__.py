@@ -15,9 +15,9 @@ from metascale.events import Event
 from metascale.graphs import create_metascale
 from metascale.integrations import ChatMetaScale, as_node, as_tool
 from metascale.interrupts import BudgetQuestion, PoolEdits, PoolQuestion, grant
+from metascale.records import Candidate, MetaThought, Result
 from metascale.rewards import JudgeReward, Reward, Score, VerifierReward
 from metascale.settings import MetaScaleSettings, Price
-from metascale.state import Candidate, MetaThought, Result
 
 __version__ = version("metascale")
 

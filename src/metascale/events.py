@@ -11,7 +11,8 @@ from typing import Literal, cast
 
 from typing_extensions import TypedDict
 
-from metascale.state import Candidate, Foresight, Look, MetaThought, Pull, Result, State, merge_by_id
+from metascale.records import Candidate, Foresight, Look, MetaThought, Pull, Result
+from metascale.state import State, merge_by_id
 from metascale.usage import Usage, add_usage
 
 

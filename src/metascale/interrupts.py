@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from typing_extensions import TypedDict
 
 from metascale.errors import MetaScaleError, describe
-from metascale.pool import highest_number, similarity
+from metascale.pool.admission import highest_number, similarity
+from metascale.records import Bill, MetaThought, Origin
 from metascale.settings import MetaScaleSettings
-from metascale.state import Bill, MetaThought, Origin
 
 ACCEPT = "accept"
 """The answer that takes the pool as it is; `true` does too."""

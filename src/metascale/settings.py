@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from metascale.answers import Kind
 from metascale.errors import UnknownNameError
-from metascale.reliability import Reliability
+from metascale.stats.reliability import Reliability
 
 PolicyName = Literal[
     "upper_tail", "ucb", "softmax", "round_robin", "single", "thompson", "max_ucb", "successive_halving"

@@ -10,7 +10,7 @@ from metascale.evolution.operator_choice import choose_operator
 from metascale.evolution.operators import Operator
 from metascale.evolution.parents import by_front, by_ucb
 from metascale.evolution.retirement import retirable, room
-from metascale.state import OperatorName
+from metascale.records import OperatorName
 
 OPERATORS: dict[OperatorName, Operator] = {
     "combine": Combine(),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metascale.evolution.estimates import Estimates
-from metascale.pool import Member
-from metascale.state import OperatorName
+from metascale.pool.admission import Member
+from metascale.records import OperatorName
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from metascale.bandits import Prior
 from metascale.evolution.advantage import Advantage, advantages, best_before
 from metascale.evolution.estimates import estimate
-from metascale.pool import Member
+from metascale.pool.admission import Member
 
 PRIOR_ADVANTAGE = 0.0
 """Expected advantage of a child over its best parent before any was tried. Ours: neither better nor worse."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from metascale import prompts
 from metascale.evolution.operators import record
-from metascale.pool import Member
-from metascale.state import MetaThought
+from metascale.pool.admission import Member
+from metascale.records import MetaThought
 
 
 class Contrast:

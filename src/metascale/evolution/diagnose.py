@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from metascale import prompts
 from metascale.evolution.operators import record
 from metascale.evolution.parents import REMARKS_READ
-from metascale.pool import Member, Remark
-from metascale.state import MetaThought
+from metascale.pool.admission import Member, Remark
+from metascale.records import MetaThought
 
 
 class Diagnose:

@@ -13,7 +13,7 @@ from metascale.bandits.posterior import posterior
 
 PRIOR_NOISE = 0.15
 """SD of rewards under one meta-thought before anything is known. Ours: that of a judge (0.08 on [0, 1], see
-`metascale.confirmation.PRIOR_NOISE`) and as much again for the answers, and a little more."""
+`metascale.choice.second_look.PRIOR_NOISE`) and as much again for the answers, and a little more."""
 PRIOR_SPREAD = 0.12
 """SD of mean rewards over meta-thoughts before anything is known. Ours."""
 PRIOR_WEIGHT = 2.0

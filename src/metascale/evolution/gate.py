@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from metascale.confirmation import expected_excess
 from metascale.evolution.advantage import advantages
 from metascale.evolution.children import Children
 from metascale.evolution.estimates import estimate
-from metascale.pool import Member
+from metascale.pool.admission import Member
+from metascale.stats.normal import expected_excess
 
 FIRST_CHILDREN = 2
 """Children that are tried before they are judged as a class. Ours."""

@@ -9,8 +9,8 @@ import numpy as np
 from metascale.evolution.advantage import advantages
 from metascale.evolution.children import PRIOR_ADVANTAGE, PRIOR_DEVIATION, PRIOR_VARIETY
 from metascale.evolution.estimates import estimate
-from metascale.pool import Member
-from metascale.state import OperatorName
+from metascale.pool.admission import Member
+from metascale.records import OperatorName
 
 
 def choose_operator(members: Sequence[Member], names: Sequence[OperatorName], rng: np.random.Generator) -> OperatorName:

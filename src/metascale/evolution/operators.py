@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from metascale.evolution.parents import REMARKS_READ
-from metascale.pool import Member, Remark
-from metascale.state import MetaThought
+from metascale.pool.admission import Member, Remark
+from metascale.records import MetaThought
 
 
 class Operator(Protocol):

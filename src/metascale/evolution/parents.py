@@ -9,7 +9,7 @@ import numpy as np
 from metascale.bandits import ucb_scores
 from metascale.evolution.children import with_class_prior
 from metascale.evolution.estimates import upper_tails
-from metascale.pool import Member, similarity
+from metascale.pool.admission import Member, similarity
 
 REMARKS_READ = 4
 """Remarks on an arm's answers that are read, the latest ones. Ours."""

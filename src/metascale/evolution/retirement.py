@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metascale.evolution.estimates import estimate, upper_tails
-from metascale.pool import Member
+from metascale.pool.admission import Member
 
 IMPLAUSIBLE = 2.0
 """Standard errors by which an arm's mean must lie below the best. Ours: a chance of about one in twenty or less."""

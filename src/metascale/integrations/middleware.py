@@ -19,7 +19,7 @@ from metascale.bandits import Arm, Policy, create_policy
 from metascale.errors import MetaScaleError, describe
 from metascale.graphs import Graph, create_metascale
 from metascale.integrations.whole_messages import WholeMessages, billed, check_uninterrupted, unusable
-from metascale.nodes.fresh_run import FIXED_ARMS
+from metascale.pool.arms import FIXED_ARMS
 from metascale.rewards import Reward
 from metascale.rewards.create import create_reward
 from metascale.settings import MetaScaleSettings

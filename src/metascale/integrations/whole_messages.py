@@ -14,8 +14,8 @@ from langchain_core.messages.tool import tool_call_chunk
 from metascale.errors import SettingError
 from metascale.models.metered import WHY_EMPTY
 from metascale.question import said
+from metascale.records import Result
 from metascale.settings import MetaScaleSettings
-from metascale.state import Result
 
 Whole = TypeVar("Whole")
 

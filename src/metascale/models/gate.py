@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from langchain_core.language_models import BaseChatModel
 
-from metascale.models.http_errors import retry_after, status_of
+from metascale.models.retries import retry_after, status_of
 
 T = TypeVar("T")
 

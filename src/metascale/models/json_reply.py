@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from metascale.models.flaws import well_formed
 from metascale.models.quotation import unquoted
-from metascale.models.well_formed import well_formed
 
 Schema = TypeVar("Schema", bound=BaseModel)
 

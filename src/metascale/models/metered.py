@@ -16,22 +16,25 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
 from langgraph.constants import TAG_NOSTREAM
 from pydantic import BaseModel
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
-from tenacity.wait import wait_random_exponential
 
 from metascale import prompts
-from metascale.bridge import generate, invoke
-from metascale.deadline import seconds_left
 from metascale.errors import ModelCallError, ModelSetupError, OutOfTimeError, describe
-from metascale.models.flaws import flaw_of
+from metascale.models.flaws import flaw_of, well_formed
 from metascale.models.gate import gate_of
 from metascale.models.hedging import first_reply, within
-from metascale.models.http_errors import LONGEST_WAIT, retry_after, status_of
 from metascale.models.json_reply import Schema, UnreadableReplyError, read_objects, read_reply
 from metascale.models.latencies import Latencies
-from metascale.models.well_formed import well_formed
+from metascale.models.retries import (
+    _PASSING,
+    _REJECTED,
+    NoCompletionError,
+    attempts,
+    status_of,
+)
 from metascale.redaction import secrets_of
-from metascale.seeds import derive_seed
+from metascale.runtime.bridge import generate, invoke
+from metascale.runtime.deadline import seconds_left
+from metascale.runtime.seeds import derive_seed
 from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, add_usage, is_believable, no_usage
 
@@ -43,14 +46,7 @@ messages and gives a message; `lambda model: model.bind(stop=["END"])`, say."""
 WHY_EMPTY = "why_empty"
 """Key of a message's `response_metadata` by which a sampler says why an empty message is no answer."""
 
-_PASSING = frozenset({408, 409, 425, 429})
-_REJECTED = frozenset({400, 422, 501})
-_TRANSPORT = frozenset({"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError"})
 _MAX_TOKENS_FIELDS = ("max_tokens", "max_output_tokens", "num_predict")
-
-
-class NoCompletionError(Exception):
-    """A server's reply held no completion at all, as of servers that are overloaded: a failure in passing."""
 
 
 @dataclass(frozen=True)
@@ -102,31 +98,6 @@ class _Server:
 
     form: Form | None = None
     one_by_one: bool = False
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether a failed request may succeed when it is simply sent again: overload, server fault, lost connection."""
-    status = status_of(error)
-    if status is not None:
-        return status in _PASSING or status >= 500
-    return isinstance(error, NoCompletionError) or any(base.__name__ in _TRANSPORT for base in type(error).__mro__)
-
-
-def _pause(state: RetryCallState) -> float:
-    """Seconds before the next attempt: what `Retry-After` asks for, else an exponential pause with jitter."""
-    asked_for = retry_after(state.outcome.exception() if state.outcome else None)
-    if asked_for is not None:
-        return asked_for
-    return float(wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)(state))
-
-
-def attempts(at_most: int) -> AsyncRetrying:
-    """The attempts at one request: repeated while it fails in passing and there is time, with pauses in between."""
-
-    def is_enough(state: RetryCallState) -> bool:
-        return state.attempt_number >= at_most or state.upcoming_sleep >= seconds_left()
-
-    return AsyncRetrying(stop=is_enough, retry=retry_if_exception(is_passing), wait=_pause, reraise=True)
 
 
 def _has_field(model: BaseChatModel, name: str) -> bool:

@@ -28,7 +28,7 @@ from pydantic import Field
 from metascale import prompts
 from metascale.answers import extract
 from metascale.data import arena_hard, choice_prompt, gsm8k, mmlu_pro, squeeze
-from metascale.methods import catalogue
+from metascale.pool.methods import catalogue
 
 NOTICE = "Simulated answer: no language model was asked."
 

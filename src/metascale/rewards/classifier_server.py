@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import httpx
 
-from metascale.deadline import seconds_left
 from metascale.errors import ModelCallError, ModelSetupError, OutOfTimeError, describe
 from metascale.models.hedging import within
-from metascale.models.metered import attempts
+from metascale.models.retries import attempts
 from metascale.redaction import redacted
 from metascale.rewards.chat_template import ChatTemplate, Conversation, conversation
 from metascale.rewards.judge import together
+from metascale.runtime.deadline import seconds_left
 from metascale.settings import MetaScaleSettings, RewardModelSettings
 from metascale.usage import Usage, is_believable, no_usage
 

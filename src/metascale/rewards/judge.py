@@ -22,7 +22,7 @@ from metascale.models.json_reply import Schema
 from metascale.models.quotation import unquoted
 from metascale.rewards.base import Score
 from metascale.rewards.rubric import Rubric
-from metascale.seeds import place_generator
+from metascale.runtime.seeds import place_generator
 from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, add_usage, no_usage
 

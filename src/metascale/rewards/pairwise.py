@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from metascale import prompts
 from metascale.models import MeteredModel, resolve_model
 from metascale.rewards.base import Earlier, Score
-from metascale.rewards.bradley_terry import Game, beats_average, strengths
 from metascale.rewards.judge import ask_twice, together
 from metascale.rewards.rubric import Rubric
 from metascale.settings import MetaScaleSettings
+from metascale.stats.bradley_terry import Game, beats_average, strengths
 from metascale.usage import Usage, add_usage, no_usage
 
 WORDINGS = ("pairwise", "pairwise_sceptic")

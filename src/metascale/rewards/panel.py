@@ -13,10 +13,10 @@ from langchain_core.runnables.utils import gather_with_concurrency
 from numpy.typing import NDArray
 
 from metascale.models import MeteredModel, resolve_model
-from metascale.reliability import Reliability
 from metascale.rewards.base import Earlier, Rejudging, RelativeReward, Reward, Score, guarded
 from metascale.rewards.judge import WORDINGS, JudgeReward
 from metascale.settings import MetaScaleSettings
+from metascale.stats.reliability import Reliability
 from metascale.usage import add_usage, no_usage
 
 ENOUGH_TO_BE_CONSTANT = 3

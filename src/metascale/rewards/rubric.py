@@ -1,7 +1,7 @@
 """A judge's rubric as a thing with a version, and the Markdown file that keeps it.
 
 A rubric never changes within a task: a run's settings are frozen, and a thread that was started with one rubric is not
-continued with another. What improves it between tasks is `metascale.evals.judge_rubric`.
+continued with another. What improves it between tasks is `metascale.evals.judges.improve_rubric`.
 """
 
 from __future__ import annotations

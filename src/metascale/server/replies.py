@@ -11,8 +11,8 @@ from typing import Any
 from langchain_core.messages import AIMessageChunk
 
 from metascale.integrations.whole_messages import in_chunks
+from metascale.records import Status
 from metascale.server.search import Found
-from metascale.state import Status
 
 _FINISHED: dict[Status, str] = {"truncated": "length", "refused": "content_filter"}
 

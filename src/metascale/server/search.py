@@ -19,13 +19,13 @@ from metascale.integrations import ChatMetaScale
 from metascale.models import MeteredModel, resolve_model
 from metascale.nodes.generate import outcome
 from metascale.question import check_question
+from metascale.records import Status
 from metascale.server.errors import bad_request, timed_out
 from metascale.server.names import DEFAULT_METHOD, Names, Target
 from metascale.server.options import ServerOptions
 from metascale.server.request import ChatRequest
 from metascale.server.run_settings import UNATTENDED, run_settings
 from metascale.settings import MetaScaleSettings
-from metascale.state import Status
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metascale import meta_rewards
+from metascale.foresight import meta_rewards
 from metascale.training.stated import read_stated
 
 Completion = str | Sequence[Mapping[str, Any]]

@@ -9,7 +9,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from metascale.state import Prediction, Status
+from metascale.records import Prediction, Status
 
 
 class Message(TypedDict):
@@ -26,7 +26,7 @@ class Answer:
     Attributes:
         run: which run drew it; rewards of different runs are not compared.
         text: the answer.
-        status: as in `metascale.state.Candidate`, but never `failed`: that is no answer.
+        status: as in `metascale.records.Candidate`, but never `failed`: that is no answer.
         reward: in [0, 1]; None where it was not scored.
         correct: by the gold answer; None where there is none.
         length: in tokens; None where the server did not say.

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from metascale import meta_rewards
-from metascale.state import Prediction
+from metascale.foresight import meta_rewards
+from metascale.records import Prediction
 from metascale.training.prediction_prompt import prediction_prompt
 from metascale.training.rollouts import Answer, Measured, Message, Run, measured
 from metascale.training.selection import Selection

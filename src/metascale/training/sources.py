@@ -15,12 +15,12 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import StateSnapshot
 
 from metascale.answers import Kind, extract
-from metascale.databases import SERIALIZER
 from metascale.errors import MetaScaleError, describe
 from metascale.graphs import METHODS
 from metascale.models.simulated import OVERCONFIDENCE
-from metascale.session import AnyGraph, fingerprint_of, state_of
-from metascale.state import Foresight, Prediction
+from metascale.records import Foresight, Prediction
+from metascale.runtime.databases import SERIALIZER
+from metascale.state import AnyGraph, fingerprint_of, state_of
 from metascale.training.rollouts import Answer, Message, Run
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Sources:
         )
 
     def _logs(self, path: Path) -> Iterator[Run]:
-        from metascale.evals.logs import is_simulated, logs_in, method_of  # noqa: PLC0415  the extra `evals`
+        from metascale.evals.report.logs import is_simulated, logs_in, method_of  # noqa: PLC0415  the extra `evals`
 
         for log in logs_in([path]):
             method = method_of(log)
@@ -124,7 +124,7 @@ class Sources:
                     yield run
 
     def _of_sample(self, log: EvalLog, sample: EvalSample, model: str, *, simulated: bool) -> Run | None:
-        from metascale.evals.solvers import RECORD  # noqa: PLC0415  the extra `evals`
+        from metascale.evals.harness.solvers import RECORD  # noqa: PLC0415  the extra `evals`
 
         record = sample.store.get(RECORD, {})
         candidates = [c for c in record.get("candidates", []) if c["status"] != "failed"]

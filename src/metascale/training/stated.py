@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metascale.models.json_reply import objects_in
-from metascale.state import Prediction
+from metascale.records import Prediction
 
 PAPER_STEPS = 8
 """MASA's prompt asks for the pass rate as a number of right answers out of so many."""

@@ -1,0 +1,1 @@
+"""What a run may still spend, and when it ends."""

@@ -1,0 +1,1 @@
+"""Which answer is given, and how sure that is."""

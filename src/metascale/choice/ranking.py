@@ -1,0 +1,169 @@
+"""The final choice: which sample is the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metascale.choice.second_look import Contender, Rule, Scored, Standing, confidence, standing
+from metascale.records import Candidate, Finalist, Rival
+from metascale.settings import MetaScaleSettings
+
+_FLAWS = {"ok": 0, "truncated": 1, "refused": 2}
+"""What can be an answer, by how much is wrong with it."""
+
+
+def ranking(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """All samples that can be an answer, best first: by reward (paper, section 3: the highest-reward response).
+
+    Samples without a reward come after all scored ones. Among equals, whole answers come before truncated ones, then
+    the one whose final answer more meta-thoughts and then more samples gave, then the one whose meta-thought has the
+    higher mean reward, then the earlier one. So where nothing is scored, agreement decides; and where a judge has few
+    marks to give, which is where many answers are equal, the record of the meta-thought does. A refusal is an answer
+    only where there is nothing else, whatever its reward; a failed or empty sample never is. The order among equals is
+    ours.
+    """
+    support, record = _support(candidates), _mean_rewards(candidates)
+    return sorted(
+        _answers(candidates),
+        key=lambda c: (
+            c["reward"] is None,
+            -(c["reward"] or 0.0),
+            _FLAWS[c["status"]],
+            [-count for count in support[c["id"]]],
+            -record.get(c["meta_thought"], 0.0),
+            c["id"],
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Field:
+    """The scored answers of a run, grouped into those that stand or fall together.
+
+    Attributes:
+        groups: the samples of each contender, the one to show first; contenders that lead come first among equals.
+        contenders: what is known of each, in the same order.
+    """
+
+    groups: list[list[Candidate]]
+    contenders: list[Contender]
+
+
+def field_of(candidates: Sequence[Candidate], rule: Rule) -> Field:
+    """The contenders for the final answer.
+
+    Samples with the same final answer are one contender, where at least half of the samples mark theirs and the rule is
+    not `"best"`; otherwise those with the same text are. Samples without a score do not contend.
+    """
+    ranked = [c for c in ranking(candidates) if c["reward"] is not None]
+    marked = sum(c["extracted"] is not None for c in ranked)
+    is_grouped = rule != "best" and 2 * marked >= len(ranked)
+    groups: dict[tuple[str, str], list[Candidate]] = {}
+    for candidate in ranked:
+        same = candidate["extracted"] if is_grouped else None
+        groups.setdefault(("answer", same) if same is not None else ("text", candidate["text"]), []).append(candidate)
+    scores = {candidate["id"]: _scores(candidate) for candidate in ranked}
+    by_own_scores = [sorted(group, key=lambda c: -_mean(scores[c["id"]])) for group in groups.values()]
+    return Field(
+        by_own_scores,
+        [Contender(tuple(s for c in group for s in scores[c["id"]]), len(group)) for group in by_own_scores],
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The answer, and what the choice rests on.
+
+    Attributes:
+        ranked: all samples that can be an answer, best first.
+        finalists: those that were judged more than once, best first.
+        confidence: the probability that no other answer is better; None where nothing was judged twice.
+    """
+
+    ranked: list[Candidate]
+    finalists: list[Finalist]
+    confidence: float | None
+
+
+def choose(candidates: Sequence[Candidate], settings: MetaScaleSettings) -> Choice:
+    """Choose among all samples, by all their scores; by the single highest score where `confirm` is 0."""
+    ranked = ranking(candidates)
+    field = field_of(candidates, settings.final_choice)
+    if settings.confirm == 0 or not field.contenders:
+        return Choice(ranked, [], None)
+    now = standing(field.contenders, settings.final_choice)
+    order = sorted(range(len(field.groups)), key=lambda index: -now.worth[index])
+    by_worth = [candidate for index in order for candidate in field.groups[index]]
+    unscored = [c for c in ranked if c["reward"] is None]
+    finalists = [_finalist(c, field, now, index) for index in order for c in field.groups[index] if c["looks"]]
+    return Choice([*by_worth, *unscored], finalists, confidence(now) if finalists else None)
+
+
+def rivals(ranked: Sequence[Candidate], at_most: int = 3) -> list[Rival]:
+    """The best sample of each meta-thought that did not win, best first.
+
+    Args:
+        ranked: the samples, best first, at least one.
+        at_most: how many to name.
+    """
+    best: dict[str, Candidate] = {}
+    for candidate in ranked:
+        best.setdefault(candidate["meta_thought"], candidate)
+    return [
+        {"candidate": c["id"], "meta_thought": c["meta_thought"], "reward": c["reward"]}
+        for c in list(best.values())[1 : at_most + 1]
+    ]
+
+
+def _answers(candidates: Sequence[Candidate]) -> list[Candidate]:
+    given = [candidate for candidate in candidates if candidate["status"] in _FLAWS and candidate["text"]]
+    return [candidate for candidate in given if candidate["status"] != "refused"] or given
+
+
+def _support(candidates: Sequence[Candidate]) -> dict[int, tuple[int, int]]:
+    """For each answer: meta-thoughts, then samples, that gave the same one."""
+    answers = _answers(candidates)
+    same: dict[str, list[str]] = {}
+    for candidate in answers:
+        if candidate["extracted"] is not None:
+            same.setdefault(candidate["extracted"], []).append(candidate["meta_thought"])
+    support = {answer: (len(set(thoughts)), len(thoughts)) for answer, thoughts in same.items()}
+    return {c["id"]: (1, 1) if c["extracted"] is None else support[c["extracted"]] for c in answers}
+
+
+def _mean_rewards(candidates: Sequence[Candidate]) -> dict[str, float]:
+    """The mean reward under each meta-thought that has one."""
+    rewards: dict[str, list[float]] = {}
+    for candidate in candidates:
+        if candidate["reward"] is not None:
+            rewards.setdefault(candidate["meta_thought"], []).append(candidate["reward"])
+    return {thought: sum(found) / len(found) for thought, found in rewards.items()}
+
+
+def _scores(candidate: Candidate) -> list[Scored]:
+    first = candidate["reward"]
+    assert first is not None  # noqa: S101
+    scores = [Scored(first, candidate["id"], candidate["wording"], is_first=True)]
+    return scores + [
+        Scored(look["value"], candidate["id"], look["wording"])
+        for look in candidate["looks"]
+        if look["value"] is not None
+    ]
+
+
+def _mean(scores: Sequence[Scored]) -> float:
+    return sum(score.value for score in scores) / len(scores)
+
+
+def _finalist(candidate: Candidate, field: Field, now: Standing, index: int) -> Finalist:
+    first = candidate["reward"]
+    assert first is not None  # noqa: S101
+    return {
+        "candidate": candidate["id"],
+        "meta_thought": candidate["meta_thought"],
+        "reward": first,
+        "looks": [look["value"] for look in candidate["looks"] if look["value"] is not None],
+        "estimate": round(float(now.estimates[index]), 6),
+        "support": field.contenders[index].support,
+    }

@@ -1,0 +1,285 @@
+"""The second look: which finalists to judge again, when that is no longer worth a call, and how sure the choice is.
+
+Whoever takes the best of many noisy scores takes the luckiest. So the leaders are judged afresh, in rounds that halve
+the field (successive halving, Karnin et al. 2013), and each is estimated from all its scores under a hierarchical
+normal model: a contender's quality is drawn from N(mean, spread), a score is that quality plus the severity of the
+wording plus noise. Spread, noise and severities are estimated from the run itself. Drawing estimates towards the mean
+as far as the scores are noisy is what takes the luck out. The rules and constants are ours, tuned on simulated tasks
+whose noise is that of recorded judgements (`benchmarks/confirm.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metascale.stats.normal import expected_excess, normal_tail
+
+Numbers = NDArray[np.float64]
+Rule = Literal["support", "sum", "best"]
+
+PRIOR_NOISE = 0.081
+"""SD of a judge's noise on [0, 1] before anything is known: that of GPT-4's repeated ratings of one text (0.73 on a
+scale from 1 to 10; creative writing, in princeton-nlp/tree-of-thought-llm)."""
+PRIOR_WEIGHT = 0.2
+"""Observations that the prior noise counts for: little, so that two looks suffice to recognise an exact judge."""
+PRIOR_SEVERITY = 2.0
+"""Observations by which the severity of a wording is drawn towards 0."""
+PRIOR_COPYING = 2.0
+"""Pseudo-observations, half of them copies, behind the correlation of repeated scores under one wording."""
+SUPPORT_WEIGHT = 0.1
+"""What support is worth: a final answer that e times as many samples give counts for so much more reward. On real
+answers (gpt-35-turbo on exams, 10 samples under each of 4 prompts) with simulated judges of AUC 0.5 to 1 this chose
+better than the highest score, the vote or the sum of rewards alone, or nearly as well as the best of them."""
+ROUNDS_OF_FITTING = 10
+"""Alternations between estimating qualities, noise and severities."""
+MIN_GAIN = 0.0001
+"""Expected gain in reward by one call below which nobody is judged again."""
+IN_CONTENTION = 0.5
+"""Share of the largest expected gain that a contender must promise to be judged in the same round."""
+PROBE = 2
+"""Contenders in the first round, which finds out how noisy the judge is."""
+MIN_RESERVE = 6
+"""Calls that must be there for a second look at all, where they could have paid for samples: fewer cannot halve a
+field, and a further sample is worth more."""
+RESERVED = 4
+"""At most one call in so many is kept for second looks where calls are what is short."""
+SAMPLE_CALLS = 2
+"""Model requests of one more sample and its first score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One score.
+
+    Attributes:
+        value: in [0, 1].
+        answer: the id of the answer that it was given to.
+        wording: how the judge was asked.
+        is_first: whether it is the score that the search itself gave the answer.
+    """
+
+    value: float
+    answer: int
+    wording: str
+    is_first: bool = False
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Answers that stand or fall together: all with one final answer, or a single free text.
+
+    Attributes:
+        scores: all their scores, at least one.
+        support: how many answers they are, at least 1.
+    """
+
+    scores: tuple[Scored, ...]
+    support: int = 1
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the scores so far say of n contenders.
+
+    Attributes:
+        estimates: expected quality, shape (n,), on the rewards' scale.
+        worth: what is compared, shape (n,): the estimates with what support adds to them.
+        errors: standard deviation of each worth's error, shape (n,).
+        scores: independent scores that each estimate rests on, shape (n,).
+        mean: expected quality of a contender not seen yet.
+        spread: variance of quality over contenders.
+        noise: variance of one score around quality.
+    """
+
+    estimates: Numbers
+    worth: Numbers
+    errors: Numbers
+    scores: Numbers
+    mean: float
+    spread: float
+    noise: float
+
+    @property
+    def lead(self) -> int:
+        """The contender that is best so far; the first among equals."""
+        return int(np.argmax(self.worth))
+
+
+def standing(contenders: Sequence[Contender], rule: Rule = "support") -> Standing:
+    """Estimate all contenders from all scores.
+
+    Args:
+        contenders: at least one.
+        rule: what the support of an answer adds: `"support"` adds its logarithm times `SUPPORT_WEIGHT`, and less where
+            the judge is more exact than `PRIOR_NOISE`; `"sum"` compares the sum of rewards (CRISP, arXiv 2503.05188);
+            `"best"` adds nothing.
+    """
+    of = np.array([i for i, contender in enumerate(contenders) for _ in contender.scores])
+    scored = [score for contender in contenders for score in contender.scores]
+    values = np.array([score.value for score in scored])
+    is_first = np.array([score.is_first for score in scored])
+    wordings = _wordings(scored)
+    wording = np.array([wordings.index(score.wording) for score in scored])
+
+    severity = np.zeros(len(wordings))
+    weights: Numbers = _weights([(score.answer, score.wording) for score in scored], values)
+    scores = np.bincount(of, weights=weights).astype(np.float64)
+    mean, variance = float(values[is_first].mean()), float(values[is_first].var())
+    for _ in range(ROUNDS_OF_FITTING):
+        fair = values - severity[wording]
+        averages = np.bincount(of, weights * fair) / scores
+        noise = _noise(weights * (fair - averages[of]) ** 2, scores)
+        spread = max(variance - noise, noise / 10, 1e-9)
+        trust = spread / (spread + noise / scores)
+        estimates = mean + trust * (averages - mean)
+        excess = np.bincount(wording, weights * (values - estimates[of]))
+        severity = excess / (np.bincount(wording, weights) + PRIOR_SEVERITY)
+        severity -= severity[0]
+    errors = np.sqrt(spread * (1 - trust))
+    support = np.array([contender.support for contender in contenders], dtype=np.float64)
+    if rule == "sum":
+        return Standing(estimates, estimates * support, errors * support, scores, mean, spread, noise)
+    weight = SUPPORT_WEIGHT * min(1.0, math.sqrt(noise) / PRIOR_NOISE) if rule == "support" else 0.0
+    return Standing(estimates, estimates + weight * np.log(support), errors, scores, mean, spread, noise)
+
+
+def _wordings(scored: Sequence[Scored]) -> list[str]:
+    """All wordings, the one that most first scores were asked in first: the others are severe or mild beside it."""
+    firsts = Counter(score.wording for score in scored if score.is_first)
+    return sorted({score.wording for score in scored}, key=lambda name: (-firsts[name], name))
+
+
+def _noise(squares: Numbers, scores: Numbers) -> float:
+    """Variance of one score, from squared deviations and the independent scores of each contender."""
+    freedom = float(np.maximum(scores - 1, 0).sum())
+    return (PRIOR_WEIGHT * PRIOR_NOISE**2 + float(squares.sum())) / (PRIOR_WEIGHT + freedom)
+
+
+def _weights(askings: Sequence[tuple[int, str]], values: Numbers) -> Numbers:
+    """The weight of each score: less than 1 where one answer was asked about repeatedly under one wording.
+
+    Scores in such a group are correlated, in the extreme (a judge at temperature 0) copies; k scores of correlation r
+    are worth k / (1 + (k - 1) r) independent ones (Kish's design effect).
+    """
+    groups: dict[tuple[int, str], list[int]] = {}
+    for index, asked in enumerate(askings):
+        groups.setdefault(asked, []).append(index)
+    repeated = [members for members in groups.values() if len(members) > 1]
+    weights = np.ones(len(values))
+    if not repeated:
+        return weights
+    within = sum(float(((values[g] - values[g].mean()) ** 2).sum()) for g in repeated)
+    freedom = sum(len(g) - 1 for g in repeated)
+    overall = max(float(values.var()), PRIOR_NOISE**2)
+    independent = (PRIOR_COPYING / 2 + within / overall) / (PRIOR_COPYING + freedom)
+    correlation = 1 - min(1.0, independent)
+    for members in repeated:
+        weights[members] = 1 / (1 + (len(members) - 1) * correlation)
+    return weights
+
+
+def next_looks(contenders: Sequence[Contender], calls: int, rule: Rule = "support") -> list[int]:
+    """The contenders to judge once more, all at once; none where no look is worth its call.
+
+    The first round is a probe of two. Later ones take the largest field that the calls can still halve down to two, and
+    of it those that are in contention.
+
+    Args:
+        contenders: at least one.
+        calls: looks that may still be spent.
+        rule: as in `standing`.
+
+    Returns:
+        Indices of contenders, at most `calls`.
+    """
+    if calls < 1 or len(contenders) < PROBE:
+        return []
+    now = standing(contenders, rule)
+    field = _field(contenders, calls)
+    order = np.argsort(-now.worth, kind="stable")[:field]
+    gains = np.array([gain_of_looking(now, int(index)) for index in order])
+    if gains.max() < MIN_GAIN:
+        return []
+    return [int(index) for index in order[gains >= IN_CONTENTION * gains.max()]][:calls]
+
+
+def _field(contenders: Sequence[Contender], calls: int) -> int:
+    """How many contenders the next round may have."""
+    if all(len(contender.scores) == contender.support for contender in contenders):
+        return PROBE
+    field = PROBE
+    while 4 * field - 2 <= calls and 2 * field <= max(PROBE, len(contenders) // 4):
+        field *= 2
+    return field
+
+
+def gain_of_looking(now: Standing, index: int) -> float:
+    """By how much a look at a contender is expected to raise the quality of the choice, for each call it takes.
+
+    The knowledge gradient (Frazier et al. 2008) of one, two or four looks, whichever gives most a call: a single look
+    can be too little to change a choice that several would change.
+    """
+    others = np.delete(now.worth, index)
+    distance = abs(float(now.worth[index] - others.max()))
+    known = 1 / now.spread + float(now.scores[index]) / now.noise
+    gains = []
+    for looks in (1, 2, 4):
+        learnt = looks / now.noise
+        change = float(now.errors[index]) * math.sqrt(learnt / (known + learnt))
+        gains.append(expected_excess(distance, change) / looks)
+    return max(gains)
+
+
+def gain_of_sampling(now: Standing) -> float:
+    """By how much one more answer is expected to raise the quality of the choice, for each call it takes."""
+    distance = max(0.0, float(now.worth.max()) - now.mean)
+    change = now.spread / math.sqrt(now.spread + now.noise)
+    return expected_excess(distance, change) / SAMPLE_CALLS
+
+
+def reserve(contenders: Sequence[Contender], rule: Rule = "support", *, calls: int, spent: int, max_calls: int) -> int:
+    """Calls to keep back from sampling for second looks, where the two compete.
+
+    Args:
+        contenders: those so far; may be none.
+        rule: as in `standing`.
+        calls: looks that the settings allow in all.
+        spent: looks already made.
+        max_calls: the run's limit.
+
+    Returns:
+        0 where a further sample promises more than a second look.
+    """
+    planned = min(calls, max_calls // RESERVED)
+    if planned < MIN_RESERVE:
+        return 0
+    if len(contenders) >= PROBE:
+        now = standing(contenders, rule)
+        leaders = np.argsort(-now.worth, kind="stable")[:8]
+        looking = max(gain_of_looking(now, int(index)) for index in leaders)
+        if looking < max(MIN_GAIN, gain_of_sampling(now)):
+            return 0
+    return max(0, planned - spent)
+
+
+def confidence(now: Standing) -> float:
+    """The probability that no contender is better than the leader, in [0, 1], under the model's independent errors.
+
+    By Gauss-Hermite quadrature over the leader's quality.
+    """
+    lead = now.lead
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    at = now.worth[lead] + nodes * now.errors[lead]
+    below = np.ones_like(at)
+    for index in range(len(now.worth)):
+        if index != lead:
+            error = max(float(now.errors[index]), 1e-12)
+            below *= [normal_tail((float(now.worth[index]) - x) / error) for x in at.tolist()]
+    return min(1.0, float(weights @ below / weights.sum()))

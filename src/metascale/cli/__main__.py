@@ -1,0 +1,5 @@
+"""`python -m metascale.cli`."""
+
+from metascale.cli.app import main
+
+main()

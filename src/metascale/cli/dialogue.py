@@ -1,0 +1,165 @@
+"""The questions of a run, put to whoever sits at the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from metascale.cli.live import ORIGINS, best_panel
+from metascale.cli.session import Question, WaitingError
+from metascale.interrupts import ACCEPT, AnswerError, BudgetQuestion, PoolQuestion, edited_pool, granted_samples
+from metascale.records import MetaThought
+from metascale.settings import MetaScaleSettings
+
+HOW_TO_REVIEW = "Enter takes this pool; drop ID ..., edit ID, add: "
+SECTIONS = re.compile(r"\s*# mindset\n(.*)# strategy\n(.*)", re.DOTALL)
+
+
+class Dialogue:
+    """Answers a run's questions: with a review that was given beforehand, or else by asking at a terminal.
+
+    Attributes:
+        console: where people are asked; None where nobody is there.
+        live: the view that makes room for a question.
+    """
+
+    def __init__(self, settings: MetaScaleSettings, console: Console | None, pool: Any = None) -> None:
+        """Take the answer about the pool that was given beforehand, if there is one."""
+        self.console = console
+        self.live: Live | None = None
+        self._settings = settings
+        self._pool = pool
+
+    def __call__(self, question: Question) -> Any:
+        """The answer as JSON.
+
+        Raises:
+            AnswerError: the answer that was given beforehand makes no sense; the run does not get to see it.
+            WaitingError: there is no answer, and nobody to ask.
+            KeyboardInterrupt: somebody would rather not answer.
+        """
+        if self.live is None:
+            return self._answer(question)
+        self.live.stop()
+        try:
+            return self._answer(question)
+        finally:
+            self.live.start()
+
+    def _answer(self, question: Question) -> Any:
+        if question["asks"] == "review_pool":
+            if self._pool is not None:
+                return self._checked_pool(question)
+            if self.console is None:
+                raise WaitingError("the pool waits for review; the same command with --pool FILE goes on", question)
+            return review(question, self._settings, self.console)
+        if self.console is None:
+            raise WaitingError(
+                f"the budget of {question['budget']} samples is spent; the same command with --more N goes on, and "
+                "with --more 0 it ends with the best answer",
+                question,
+            )
+        return ask_for_samples(question, self.console)
+
+    def _checked_pool(self, question: PoolQuestion) -> Any:
+        try:
+            edited_pool(_shown(question), self._pool, self._settings)
+        except AnswerError as error:
+            raise AnswerError(f"--pool: {error}") from error
+        return self._pool
+
+
+def _shown(question: PoolQuestion) -> list[MetaThought]:
+    return [cast("MetaThought", {**thought, "parents": [], "generation": 0}) for thought in question["pool"]]
+
+
+def pool_table(pool: Sequence[Any]) -> Table:
+    """The meta-thoughts of a `PoolQuestion` or a state, in full."""
+    table = Table(title="How to think: review the meta-thoughts", title_justify="left", expand=True, show_lines=True)
+    for column in ("arm", "mindset", "strategy", "origin"):
+        table.add_column(column, ratio=None if column in {"arm", "origin"} else 1)
+    for thought in pool:
+        table.add_row(thought["id"], Text(thought["mindset"]), Text(thought["strategy"]), ORIGINS[thought["origin"]])
+    return table
+
+
+def review(question: PoolQuestion, settings: MetaScaleSettings, console: Console) -> Any:
+    """Let somebody drop, edit and add meta-thoughts; returns the answer to the question."""
+    shown = pool = _shown(question)
+    edits: dict[str, list[Any]]
+    while True:
+        console.print(pool_table(pool))
+        match _read(console, HOW_TO_REVIEW).split():
+            case []:
+                return _edits(shown, pool)
+            case ["drop", first, *others]:
+                edits = {"drop": [first, *others]}
+            case ["edit", name]:
+                known = next((thought for thought in pool if thought["id"] == name), None)
+                words = _written(console, known["mindset"], known["strategy"]) if known else {}
+                edits = {"change": [{"id": name, **words}]}
+            case ["add"]:
+                edits = {"add": [_written(console, "", "")]}
+            case _:
+                continue
+        try:
+            pool = edited_pool(pool, edits, settings)
+        except AnswerError as error:
+            console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def ask_for_samples(question: BudgetQuestion, console: Console) -> int:
+    """Let somebody grant more samples; returns how many."""
+    if question["answer"] is not None:
+        console.print(best_panel(question["answer"], question["reward"], question["meta_thought"] or ""))
+    usage = question["usage"]
+    console.print(
+        f"The budget of {question['budget']} samples is spent: {usage['calls']} calls, {usage['seconds']:.1f} s.",
+        highlight=False,
+    )
+    while True:
+        try:
+            return granted_samples(_read(console, "How many more samples? (Enter: none) ") or 0)
+        except AnswerError as error:
+            console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _edits(before: Sequence[MetaThought], after: Sequence[MetaThought]) -> Any:
+    """What turns one pool into the other, as `PoolEdits`."""
+    old, new = ({thought["id"]: thought for thought in pool} for pool in (before, after))
+    words = {name: {"mindset": t["mindset"], "strategy": t["strategy"]} for name, t in new.items()}
+    edits = {
+        "drop": [name for name in old if name not in new],
+        "change": [{"id": name, **words[name]} for name in new if name in old and new[name] != old[name]],
+        "add": [words[name] for name in new if name not in old],
+    }
+    return edits if any(edits.values()) else ACCEPT
+
+
+def _written(console: Console, mindset: str, strategy: str) -> dict[str, str]:
+    """A mindset and a strategy, written in the user's editor if one is named, or else line by line."""
+    if os.environ.get("VISUAL") or os.environ.get("EDITOR"):
+        text = click.edit(f"# mindset\n{mindset}\n\n# strategy\n{strategy}\n", extension=".md")
+        found = SECTIONS.fullmatch(text) if text is not None else None
+        if found:
+            return {"mindset": found[1].strip(), "strategy": found[2].strip()}
+        return {"mindset": mindset, "strategy": strategy}
+    return {
+        "mindset": _read(console, "mindset (Enter leaves it): ") or mindset,
+        "strategy": _read(console, "strategy (Enter leaves it): ") or strategy,
+    }
+
+
+def _read(console: Console, prompt: str) -> str:
+    try:
+        return console.input(Text(prompt, style="bold")).strip()
+    except EOFError as error:
+        raise KeyboardInterrupt from error

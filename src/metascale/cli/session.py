@@ -1,0 +1,221 @@
+"""One question on one thread: run, watch, interrupt and resume a graph."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.constants import START
+from langgraph.types import Command, StateSnapshot
+
+from metascale.choice.ranking import ranking
+from metascale.errors import MetaScaleError, NoAnswerError, ThreadError
+from metascale.events import Event, follow
+from metascale.interrupts import BudgetQuestion, PoolQuestion, grant, granted_samples
+from metascale.nodes.finalize import conclude
+from metascale.records import Result
+from metascale.settings import MetaScaleSettings
+from metascale.state import _FINGERPRINT, AnyGraph, State, empty_state, fingerprint_of, state_of
+
+Watcher = Callable[[State], None]
+Question = PoolQuestion | BudgetQuestion
+Answerer = Callable[[Question], Any]
+"""Answers a run's question with JSON; raises `WaitingError` where nobody is there to ask."""
+
+
+class WaitingError(MetaScaleError):
+    """The run waits for an answer, and its thread keeps it until there is one.
+
+    Attributes:
+        question: what it asks.
+    """
+
+    def __init__(self, message: str, question: Question) -> None:
+        """Keep the question beside the message."""
+        super().__init__(message)
+        self.question = question
+
+
+def nobody(question: Question) -> Any:
+    """Answers no question."""
+    raise WaitingError("the run waits for an answer", question)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: its result and the state in which it did.
+
+    Attributes:
+        state: pool, candidates and bill as they stand.
+        result: the answer and what is known about it.
+        stored: the thread had answered this question before, and nothing was spent now.
+    """
+
+    state: State
+    result: Result
+    stored: bool = False
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """Where a stretch of a run stopped: at its end, at a question, or because somebody interrupted it."""
+
+    state: State
+    question: Question | None = None
+    interrupted: bool = False
+
+
+class Session:
+    """A graph, a thread of it, and what runs on the thread must have in common to be continued.
+
+    Attributes:
+        graph: compiled with a checkpointer, on disk if the thread is to outlive the process.
+        thread: the thread's name.
+        fingerprint: what the run is made of: model, judge and settings.
+    """
+
+    def __init__(self, graph: AnyGraph, settings: MetaScaleSettings, thread: str, **parts: str | None) -> None:
+        """Open the thread; `parts` are the names of models and the like."""
+        self.graph = graph
+        self.thread = thread
+        self._settings = settings
+        self.fingerprint = {**parts, **settings.model_dump(mode="json")}
+        self._config: RunnableConfig = {
+            "configurable": {"thread_id": thread},
+            "metadata": {_FINGERPRINT: json.dumps(self.fingerprint)},
+        }
+
+    async def solve(
+        self, question: str, watch: Watcher, answer: Answerer = nobody, *, more: int | None = None
+    ) -> Ended:
+        """Answer the question, or continue to answer it where the thread's run stopped.
+
+        The first Ctrl-C ends the run with the best answer so far; so it does while a question is open.
+
+        Args:
+            question: what is asked.
+            watch: called with the state after every change.
+            answer: answers what the run asks of people.
+            more: samples to grant to the thread's run, which is finished or asks for them. One that is under way with
+                earlier grants gets no others, so that the same command continues what it began.
+
+        Raises:
+            ThreadError: the thread's unfinished run asks something else, or was started with other settings; or there
+                is no run that could be granted samples.
+            WaitingError: the run asked something, and nobody answered.
+            NoAnswerError: no sample succeeded.
+        """
+        state = empty_state()
+        given: Any = {"messages": [HumanMessage(question)]}
+        snapshot = await self.graph.aget_state(self._config)
+        values = state_of(snapshot)
+        asked = next((message for message in reversed(values["messages"]) if message.type == "human"), None)
+        same_question = asked is not None and asked.text == question
+        if snapshot.tasks and snapshot.tasks[0].name == START:
+            self._check_not_begun(more)
+        elif snapshot.tasks:
+            self._check(snapshot, same_question=same_question)
+            is_asked_for = any(pending.value["asks"] == "grant_budget" for pending in snapshot.interrupts)
+            if more is not None and not is_asked_for and not values["granted"]:
+                raise ThreadError(f"thread {self.thread!r} has not finished; continue it before it is granted more")
+            if snapshot.tasks[0].name == "finalize" and not ranking(values["candidates"]):
+                given = {"messages": [HumanMessage(question, id=asked.id if asked else None)]}
+            else:
+                state, given = state_of(await self.graph.aget_state(snapshot.config)), None
+            if more is not None and is_asked_for:
+                given = Command(resume=granted_samples(more))
+        elif more is not None:
+            self._check_finished(snapshot, same_question=same_question)
+            state, given = values, grant(more)
+        elif same_question and values["result"] is not None and not self._changes(snapshot):
+            return Ended(values, values["result"], stored=True)
+        while True:
+            stop = await self._until_it_stops(state, given, watch)
+            state = stop.state
+            if stop.question is None:
+                return self._ended(state, interrupted=stop.interrupted)
+            try:
+                given = Command(resume=answer(stop.question))
+            except KeyboardInterrupt:
+                return self._ended(state, interrupted=True)
+
+    async def _until_it_stops(self, state: State, given: Any, watch: Watcher) -> _Stop:
+        work = asyncio.ensure_future(self._run(state, given, watch))
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self._interrupt, work)
+        try:
+            return await work
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+
+    def _interrupt(self, work: asyncio.Future[_Stop]) -> None:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        work.cancel()
+
+    async def _run(self, state: State, given: Any, watch: Watcher) -> _Stop:
+        try:
+            watch(state)
+            async for event in self.graph.astream(given, self._config, stream_mode="custom", durability="sync"):
+                state = follow(state, cast("Event", event))
+                watch(state)
+        except asyncio.CancelledError:
+            return _Stop(state_of(await self.graph.aget_state(self._config)), interrupted=True)
+        snapshot = await self.graph.aget_state(self._config)
+        return _Stop(state_of(snapshot), snapshot.interrupts[0].value if snapshot.interrupts else None)
+
+    def _ended(self, state: State, *, interrupted: bool) -> Ended:
+        if not interrupted:
+            if state["result"] is None:
+                raise NoAnswerError("the run ended without a result")
+            return Ended(state, state["result"])
+        try:
+            return Ended(state, conclude(state, "interrupted", self._settings))
+        except NoAnswerError as error:
+            raise NoAnswerError("interrupted before the first answer") from error
+
+    def _changes(self, snapshot: StateSnapshot) -> list[str]:
+        """In what the thread's run differs from the one asked for."""
+        known = fingerprint_of(snapshot)
+        before = MetaScaleSettings().model_dump(mode="json") | known if known else known
+        return [
+            f"{name} was {before.get(name)!r} and is now {self.fingerprint.get(name)!r}"
+            for name in dict.fromkeys([*before, *self.fingerprint])
+            if before.get(name) != self.fingerprint.get(name)
+        ]
+
+    def _check_not_begun(self, more: int | None) -> None:
+        """Make sure that nothing is granted to a run that was cut off before anything of it was done.
+
+        Such a thread does not hold the question yet, so the run begins with the one that is asked now.
+        """
+        if more is not None:
+            raise ThreadError(f"thread {self.thread!r} has not finished; continue it before it is granted more")
+
+    def _check_finished(self, snapshot: StateSnapshot, *, same_question: bool) -> None:
+        """Make sure that the thread holds a finished run of what is asked for."""
+        if state_of(snapshot)["result"] is None:
+            raise ThreadError(f"thread {self.thread!r} holds no finished run that could be granted more samples")
+        if not same_question:
+            raise ThreadError(f"thread {self.thread!r} answered another question; ask that one to grant it more")
+        self._check_changes(snapshot, "answered with other settings")
+
+    def _check_changes(self, snapshot: StateSnapshot, what: str) -> None:
+        changes = self._changes(snapshot)
+        if changes:
+            raise ThreadError(
+                f"thread {self.thread!r} {what}: {'; '.join(changes)}. Repeat them to continue, or use another --thread"
+            )
+
+    def _check(self, snapshot: StateSnapshot, *, same_question: bool) -> None:
+        """Make sure that the thread's unfinished run is the one asked for."""
+        if not same_question:
+            raise ThreadError(
+                f"thread {self.thread!r} has not finished another question; ask that one again, or use another --thread"
+            )
+        self._check_changes(snapshot, "has not finished, and its settings changed")

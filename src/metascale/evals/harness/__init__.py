@@ -1,0 +1,1 @@
+"""Benchmarks on Inspect: tasks, solvers, scorers, and the command that runs them."""

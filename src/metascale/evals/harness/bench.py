@@ -1,0 +1,270 @@
+"""Methods x tasks x budgets, run by Inspect: planned, priced, and resumed where they were interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inspect_ai import Task, eval_set, task_with
+from inspect_ai.log import EvalLog
+from inspect_ai.model import GenerateConfig, get_model
+
+from metascale.budget.limits import PULLS_AN_ARM
+from metascale.errors import ModelSetupError, UnknownNameError
+from metascale.evals.harness.fleet import Fleet
+from metascale.evals.harness.models import RECORDED, SERVERS
+from metascale.evals.harness.solvers import SOLVERS, context_of
+from metascale.evals.harness.tasks import arena_hard, gsm8k, mmlu_pro, recorded
+from metascale.graphs import METHODS
+from metascale.models.resolve import NO_KEY
+from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
+from metascale.rewards import Rejudging, create_reward
+from metascale.settings import MetaScaleSettings, Price
+
+TASKS: dict[str, Callable[..., Task]] = {
+    "gsm8k": gsm8k,
+    "mmlu_pro": mmlu_pro,
+    "arena_hard": arena_hard,
+    "recorded": recorded,
+}
+
+OWN_SERVER = "openai-api/local/"
+"""How Inspect calls the models of a server that speaks OpenAI's chat completions."""
+TOKENS_A_CALL = (600, 350)
+"""Prompt and completion tokens that the estimate of costs assumes for one model request. Ours: a question of the size
+of GSM8K's with its meta-thought, and a reasoned answer."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One evaluation of a benchmark.
+
+    Attributes:
+        task: the task's name.
+        method: the method's name.
+        budget: its sampling budget; 1 for methods that draw one sample.
+        questions: how many questions it answers, epochs included.
+        calls: model requests that this makes at most when nothing goes wrong, the scorer's included.
+    """
+
+    task: str
+    method: str
+    budget: int
+    questions: int
+    calls: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole benchmark before it runs.
+
+    Attributes:
+        cells: its evaluations.
+        tasks: the same, as Inspect tasks.
+        model: the model's name in Inspect.
+        model_args: its arguments.
+        contexts: the settings of every method and budget, as servers take them.
+    """
+
+    cells: Sequence[Cell]
+    tasks: Sequence[Task]
+    model: str
+    model_args: dict[str, Any]
+    contexts: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def calls(self) -> int:
+        """Model requests of all evaluations."""
+        return sum(cell.calls for cell in self.cells)
+
+    def cost(self, price: Price | None) -> float | None:
+        """US dollars that the requests would cost at `TOKENS_A_CALL`; None where the price is not known."""
+        if price is None:
+            return None
+        return self.calls * (TOKENS_A_CALL[0] * price.input + TOKENS_A_CALL[1] * price.output) / 1e6
+
+
+def plan(
+    *,
+    model: str,
+    tasks: Sequence[str],
+    methods: Sequence[str],
+    budgets: Sequence[int],
+    task_args: Mapping[str, Any],
+    limit: int | None = None,
+    epochs: int = 1,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    judge_model: str | None = None,
+    base_url: str | None = None,
+) -> Plan:
+    """Lay out a benchmark.
+
+    Args:
+        model: a model's name, as `metascale solve` or Inspect takes it.
+        tasks: names of `TASKS`.
+        methods: names of `METHODS`.
+        budgets: sampling budgets; methods that draw one sample run once.
+        task_args: arguments for every task, such as `path` or `subset`.
+        limit: questions of each task; all of them if None.
+        epochs: times that each question is asked.
+        seed: makes the runs repeatable.
+        settings: further `MetaScaleSettings`.
+        judge_model: scores answers; the model itself if none is given.
+        base_url: the OpenAI-compatible server of `openai:NAME` models.
+
+    Raises:
+        UnknownNameError: a task or method does not exist.
+        pydantic.ValidationError: a setting is not valid.
+    """
+    for kind, names, known in (("task", tasks, TASKS), ("method", methods, METHODS)):
+        for name in names:
+            if name not in known:
+                raise UnknownNameError(kind, name, known)
+    name, model_args = inspect_model(model, base_url)
+    judge = inspect_model(judge_model, base_url)[0] if judge_model else None
+    cells: list[Cell] = []
+    laid: list[Task] = []
+    contexts: list[dict[str, Any]] = []
+    for task_name in tasks:
+        for method in methods:
+            for budget in [1] if METHODS[method].one_pass else budgets:
+                given: dict[str, Any] = {"budget": budget, "seed": seed, "judge_model": judge}
+                chosen = MetaScaleSettings.model_validate({"budget": budget, "seed": seed, **(settings or {})})
+                contexts.append(context_of(chosen))
+                solver = SOLVERS[method](**given, settings=dict(settings or {}))
+                task = TASKS[task_name](**task_args)
+                questions = min(len(task.dataset), limit or len(task.dataset))
+                title = f"{task_name}-{method}-{budget}"
+                laid.append(task_with(task, solver=solver, epochs=epochs, metadata={"cell": title}))
+                calls = questions * epochs * (calls_of_one(method, chosen) + (3 if task_name == "arena_hard" else 0))
+                cells.append(Cell(task_name, method, budget, questions * epochs, calls))
+    return Plan(cells, laid, name, model_args, contexts)
+
+
+def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str, Any]]:
+    """A model's name in Inspect, with its arguments: `openai:NAME` is `openai/NAME` there.
+
+    On a server of one's own it is `openai-api/local/NAME`, which keeps to chat completions.
+
+    Raises:
+        ModelSetupError: there is no name.
+    """
+    if name in OVERCONFIDENCE:
+        return f"metascale/{name}", {}
+    if name == SERVERS:
+        return name, {}
+    provider, colon, rest = name.partition(":")
+    if provider == RECORDED and rest:
+        return f"metascale/{RECORDED}", {"path": rest}
+    if provider == "openai" and rest and base_url:
+        return f"{OWN_SERVER}{rest}", {}
+    if colon and "/" not in provider:
+        return f"{provider}/{rest}", {}
+    if "/" not in name:
+        raise ModelSetupError(
+            f"a model for a benchmark is 'openai:NAME', 'simulated' or Inspect's 'provider/name', not {name!r}"
+        )
+    return name, {}
+
+
+def calls_of_one(method: str, settings: MetaScaleSettings) -> int:
+    """Model requests of one question, at most, when nothing goes wrong."""
+    chosen = METHODS[method]
+    budget = 1 if chosen.one_pass else settings.budget
+    calls = budget + (_judgements(settings) if chosen.judged else 0)
+    if method == "self_discover_best_of_n":
+        calls += 3
+    if method == "mrp":
+        calls += 1
+    if method == "metascale":
+        calls += int(settings.seed_methods > 0) + (settings.predictions if settings.foresee else 0)
+        calls += int(budget > 2 and settings.pool_size > 2) + _evolutions(settings)
+    return calls
+
+
+def _judgements(settings: MetaScaleSettings) -> int:
+    """Requests of the reward: first scores round by round, and every second look that is allowed."""
+    reward = create_reward(settings, SimulatedChatModel())
+    rounds = range(0, settings.budget, settings.batch_size)
+    first = sum(reward.calls(min(settings.batch_size, settings.budget - done), done) for done in rounds)
+    looks = settings.budget // 2 if settings.confirm is None else settings.confirm
+    return first + (looks * reward.calls_per_look if isinstance(reward, Rejudging) else 0)
+
+
+def _evolutions(settings: MetaScaleSettings) -> int:
+    """Times that a run evolves when nothing goes wrong: at most, where evolution is gated or the pool gets full."""
+    if settings.evolution == "off" or settings.evolve_every == 0:
+        return 0
+    budget_an_arm = PULLS_AN_ARM if settings.evolution == "gated" else 0
+    arms, pulled, rounds, evolved_at, count = settings.pool_size, 0, 0, 0, 0
+    while pulled < settings.budget:
+        pulled, rounds = pulled + min(settings.batch_size, settings.budget - pulled), rounds + 1
+        is_time = rounds - evolved_at >= settings.evolve_every and arms <= pulled < settings.budget
+        if is_time and settings.budget >= budget_an_arm * min(arms, settings.max_pool):
+            arms, evolved_at, count = arms + settings.children, rounds, count + 1
+    return count
+
+
+def check_servers(laid: Plan, urls: Sequence[str]) -> list[str]:
+    """Make sure that servers can run a benchmark.
+
+    Returns:
+        A line about every server that does not answer.
+
+    Raises:
+        FleetError: none answers, or one refuses the token, a graph or the settings.
+    """
+    fleet = Fleet(urls)
+    return asyncio.run(fleet.check([cell.method for cell in laid.cells], laid.contexts))
+
+
+def run(
+    laid: Plan,
+    log_dir: Path,
+    *,
+    base_url: str | None = None,
+    limit: int | None = None,
+    at_once: int | None = None,
+) -> tuple[bool, list[EvalLog]]:
+    """Run a benchmark, or what is left of it: evaluations that `log_dir` holds complete are not repeated.
+
+    Args:
+        laid: the benchmark.
+        log_dir: where the logs are.
+        base_url: the OpenAI-compatible server of `openai:NAME` models; for `langgraph/servers` their URLs, separated
+            by spaces.
+        limit: questions of each task; all of them if None.
+        at_once: questions that each LangGraph server has at a time; as a fleet has them by default if None.
+
+    Returns:
+        Whether all evaluations are complete, and their logs.
+
+    Raises:
+        ModelSetupError: the model is unknown or cannot be set up.
+    """
+    is_remote = laid.model == SERVERS
+    config = GenerateConfig(max_connections=at_once)
+    key = (os.environ.get("OPENAI_API_KEY") or NO_KEY) if laid.model.startswith(OWN_SERVER) else None
+    try:
+        model = get_model(laid.model, base_url=base_url, api_key=key, config=config, **laid.model_args)
+    except Exception as error:
+        plain = " ".join(re.sub(r"\[/?[a-z ]+\]", "", str(error)).removeprefix("ERROR: ").split())
+        raise ModelSetupError(f"cannot set up the model {laid.model!r}: {plain}") from error
+    return eval_set(
+        list(laid.tasks),
+        log_dir=str(log_dir),
+        model=model,
+        limit=limit,
+        fail_on_error=is_remote,
+        log_model_api=False,
+        log_realtime=False,
+        log_dir_allow_dirty=True,
+        retry_attempts=1,
+        max_tasks=2,
+    )

@@ -1,0 +1,316 @@
+"""Inspect's models for our graphs, and our models for Inspect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, ClassVar
+
+from inspect_ai.event import ModelEvent
+from inspect_ai.log import transcript
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageUser,
+    GenerateConfig,
+    Model,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+    modelapi,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+from inspect_ai.util import LimitExceededError
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import ConfigDict, PrivateAttr
+
+from metascale.errors import ModelSetupError, UnknownNameError, describe
+from metascale.evals.harness.fleet import AT_ONCE, Fleet
+from metascale.models import RecordedChatModel, SimulatedChatModel
+from metascale.models.simulated import OVERCONFIDENCE
+from metascale.redaction import redacted
+from metascale.runtime.bridge import generate
+
+RECORDED = "recorded"
+SERVERS = "langgraph/servers"
+MOST_CONNECTIONS = 64
+"""Requests to a model of ours at a time; they cost processor time alone."""
+
+
+_records: ContextVar[dict[int, BaseChatModel] | None] = ContextVar("metascale_records", default=None)
+
+
+def begin_run() -> None:
+    """Let every record that this context asks begin again, so that one run's answers are not spent on another."""
+    _records.set({})
+
+
+class InspectChatModel(BaseChatModel):
+    """An Inspect model as a LangChain chat model: its connections, retries, limits and log are Inspect's.
+
+    Attributes:
+        inner: the Inspect model.
+        temperature: as `GenerateConfig`; None leaves the evaluation's own.
+        max_tokens: likewise.
+        seed: likewise.
+        max_retries: None: Inspect retries, so nobody else does.
+        n: replies to one request; None is one.
+        hides_limits: True: an evaluation's own `max_tokens` cannot be seen from here, so it might be raised unawares.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    inner: Model
+    temperature: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    max_retries: int | None = None
+    n: int | None = None
+    hides_limits: ClassVar[bool] = True
+    _exceeded: list[LimitExceededError] = PrivateAttr(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "inspect"
+
+    @property
+    def model_name(self) -> str:
+        """The model's name, as prices are keyed by it."""
+        return self.inner.name
+
+    @property
+    def exceeded(self) -> LimitExceededError | None:
+        """The limit of the evaluation that a request ran into, if one did."""
+        return self._exceeded[0] if self._exceeded else None
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        raise NotImplementedError("Inspect's models are asynchronous: use ainvoke")
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> ChatResult:
+        config = GenerateConfig(
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            seed=self.seed,
+            stop_seqs=stop,
+            num_choices=self.n,
+        )
+        try:
+            output = await self.inner.generate([to_inspect(message) for message in messages], config=config)
+        except LimitExceededError as error:
+            self._exceeded.append(error)
+            raise
+        return ChatResult(generations=[ChatGeneration(message=reply) for reply in _to_langchain_output(output)])
+
+
+def _to_langchain_output(output: ModelOutput) -> list[AIMessage]:
+    """The replies to one request, each with the bill of all."""
+    if output.error is not None:
+        raise RuntimeError(output.error)
+    usage = output.usage
+    read = (
+        usage.input_tokens + (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
+        if usage
+        else 0
+    )
+    written = usage.output_tokens if usage else 0
+    replies = [(choice.message.text, choice.stop_reason) for choice in output.choices]
+    return [
+        AIMessage(
+            text,
+            response_metadata={"finish_reason": reason},
+            usage_metadata={"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+            if usage
+            else None,
+        )
+        for text, reason in replies or [(output.completion, output.stop_reason)]
+    ]
+
+
+def to_inspect(message: BaseMessage) -> ChatMessage:
+    """A LangChain message as Inspect's, its text alone."""
+    if message.type == "system":
+        return ChatMessageSystem(content=message.text)
+    if message.type == "ai":
+        return ChatMessageAssistant(content=message.text)
+    return ChatMessageUser(content=message.text)
+
+
+def to_langchain(message: ChatMessage) -> AnyMessage:
+    """An Inspect message as LangChain's, its text alone."""
+    if message.role == "system":
+        return SystemMessage(message.text)
+    if message.role == "assistant":
+        return AIMessage(message.text)
+    return HumanMessage(message.text)
+
+
+class GenerationError(Exception):
+    """A request of a scorer failed for good."""
+
+
+async def generate_quietly(model: Model, messages: str | list[ChatMessage]) -> ModelOutput:
+    """A model's reply, or an error that quotes no key.
+
+    Raises:
+        GenerationError: the request failed for good.
+    """
+    try:
+        return await model.generate(messages)
+    except LimitExceededError:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever it is, Inspect logs the text of what is raised
+        raise GenerationError(describe(error)) from None
+    finally:
+        hide_keys()
+
+
+def hide_keys() -> None:
+    """Redact what Inspect will log of the sample's failed requests: it keeps what providers said as it came."""
+    failed = [event for event in transcript().events if isinstance(event, ModelEvent) and event.error is not None]
+    for event in failed:
+        event.error = redacted(event.error or "")
+        event.traceback = event.traceback_ansi = event.call = None
+    if failed:
+        attachments = transcript().attachments  # long texts, which events refer to
+        attachments.update({name: redacted(text) for name, text in attachments.items()})
+
+
+@modelapi(name="metascale")
+class MetaScaleModels(ModelAPI):
+    """The offline model under its names, such as `metascale/simulated`, and `metascale/recorded` (`-M path=FILE`)."""
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008  Inspect's own signature
+        path: str | None = None,
+        **model_args: Any,  # noqa: ARG002
+    ) -> None:
+        """Build the model.
+
+        Raises:
+            UnknownNameError: the name is neither the offline model's nor `recorded`.
+            ModelSetupError: the record cannot be read.
+        """
+        super().__init__(model_name, base_url, api_key, [], config)
+        known = (*OVERCONFIDENCE, RECORDED)
+        if model_name not in known:
+            raise UnknownNameError("model", f"metascale/{model_name}", [f"metascale/{name}" for name in known])
+        self.chat: BaseChatModel = (
+            RecordedChatModel(path=Path(path or ""))
+            if model_name == RECORDED
+            else SimulatedChatModel(overconfidence=OVERCONFIDENCE[model_name])
+        )
+
+    def max_connections(self) -> int:
+        """Requests at a time."""
+        return MOST_CONNECTIONS
+
+    async def generate(
+        self,
+        input: list[ChatMessage],  # noqa: A002  Inspect's own signature
+        tools: list[ToolInfo],  # noqa: ARG002
+        tool_choice: ToolChoice,  # noqa: ARG002
+        config: GenerateConfig,
+    ) -> ModelOutput:
+        """Answer; `config.seed` makes the offline model repeat itself, and a record begins again with each run."""
+        chat, begun = self.chat, _records.get()
+        if isinstance(chat, RecordedChatModel) and begun is not None:
+            chat = begun.setdefault(id(self), chat.begin_again())
+        if isinstance(chat, SimulatedChatModel):
+            chat = chat.model_copy(update={"seed": config.seed, "n": config.num_choices})
+        replies = await generate(chat, [to_langchain(message) for message in input], {})
+        reply = replies[0]
+        output = ModelOutput(
+            model=f"metascale/{self.model_name}",
+            choices=[
+                ChatCompletionChoice(message=ChatMessageAssistant(content=one.text, source="generate"))
+                for one in replies
+            ],
+        )
+        if isinstance(reply, AIMessage) and reply.usage_metadata:
+            output.usage = ModelUsage(
+                input_tokens=reply.usage_metadata["input_tokens"],
+                output_tokens=reply.usage_metadata["output_tokens"],
+                total_tokens=reply.usage_metadata["total_tokens"],
+            )
+        return output
+
+
+class LangGraphServers(ModelAPI):
+    """The model behind a fleet of LangGraph servers: `langgraph/servers`, with their URLs as its base URL.
+
+    Methods of metascale run on the servers. Whoever asks for a plain completion, as a scorer does, gets the answer of
+    the servers' graph `direct`; a `GenerateConfig` does not reach them.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008  Inspect's own signature
+        **model_args: Any,  # noqa: ARG002
+    ) -> None:
+        """Name the servers, separated by spaces.
+
+        Raises:
+            ModelSetupError: none is named.
+        """
+        super().__init__(model_name, base_url, api_key, [], config)
+        if not base_url:
+            raise ModelSetupError("name the servers: --remote URL, or Inspect's --model-base-url")
+        self.fleet = Fleet(base_url.split(), config.max_connections or AT_ONCE)
+
+    def max_connections(self) -> int:
+        """Questions at a time."""
+        return self.fleet.capacity
+
+    async def generate(
+        self,
+        input: list[ChatMessage],  # noqa: A002  Inspect's own signature
+        tools: list[ToolInfo],  # noqa: ARG002
+        tool_choice: ToolChoice,  # noqa: ARG002
+        config: GenerateConfig,  # noqa: ARG002
+    ) -> ModelOutput:
+        """Ask the graph `direct`."""
+        reply = await self.fleet.ask("direct", as_sent(input), {})
+        result, usage = reply.state["result"], reply.state["usage"]
+        output = ModelOutput.from_content(self.model_name, result["answer"] if result else "", error=reply.problem)
+        output.usage = ModelUsage(
+            input_tokens=usage["input_tokens"],
+            output_tokens=usage["output_tokens"],
+            total_tokens=usage["input_tokens"] + usage["output_tokens"],
+        )
+        return output
+
+
+@modelapi(name="langgraph")
+def langgraph_servers() -> type[ModelAPI]:
+    """What Inspect finds: `langgraph/servers`."""
+    return LangGraphServers
+
+
+def as_sent(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
+    """Inspect messages as a server takes them, their text alone."""
+    return [{"role": message.role, "content": message.text} for message in messages]

@@ -1,0 +1,137 @@
+"""Scorers: the final answer against the gold one, and Arena-Hard's pairwise judge."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from inspect_ai.model import ChatMessageSystem, ChatMessageUser, Model, get_model
+from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accuracy, mean, scorer, stderr
+from inspect_ai.solver import TaskState
+
+from metascale import prompts
+from metascale.answers import Kind, extract
+from metascale.evals.harness.models import generate_quietly
+from metascale.evals.harness.solvers import RECORD
+from metascale.evals.report.records import Verdict
+from metascale.evals.report.style import style_difference, style_of, verdict_outcome
+from metascale.foresight.alignment import alignment
+from metascale.records import Alignment, ForesightReport
+
+_VERDICT = re.compile(r"\[\[(A>>B|A>B|A=B|B>A|B>>A)\]\]")
+_SWAPPED: dict[str, Verdict] = {"A>>B": "B>>A", "A>B": "B>A", "A=B": "A=B", "B>A": "A>B", "B>>A": "A>>B"}
+
+
+@scorer(metrics=[accuracy(), stderr()])
+def final_answer(kind: Kind = "auto") -> Scorer:
+    """Right if the final answer that the reply marks is the gold one; a reply that marks none is wrong."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        choices = int(state.metadata.get("choices", 10))
+        found = extract(state.output.completion, kind, choices=choices)
+        gold = extract(target.text, kind, choices=choices)
+        right = found is not None and found == gold
+        known = {"foresight": accuracy_of_foresight(state.store.get(RECORD, {}), extract(target.text))}
+        return Score(
+            value=CORRECT if right else INCORRECT,
+            answer=found,
+            explanation=f"gold: {gold}",
+            metadata=known if known["foresight"] else None,
+        )
+
+    return score
+
+
+def accuracy_of_foresight(record: Mapping[str, Any], gold: str | None) -> Alignment | None:
+    """How right the predictions of a run were, by the gold answer; None where nothing was foreseen or answered."""
+    report: ForesightReport | None = record.get("foresight")
+    answers = [
+        ("; ".join(c["notions"]), c["output_tokens"], c["extracted"] is not None and c["extracted"] == gold)
+        for c in record.get("candidates", [])
+        if c["status"] != "failed"
+    ]
+    return alignment(report["foresight"], "", answers, "accuracy") if report and answers else None
+
+
+@scorer(metrics=[accuracy(), stderr()])
+def recorded_answer(right: Mapping[str, bool]) -> Scorer:
+    """Right if the record says that this text was; keys are question and answer, joined by a line of its own."""
+
+    async def score(state: TaskState, target: Target) -> Score:  # noqa: ARG001
+        known = right.get(record_key(state.input_text, state.output.completion))
+        return Score(value=CORRECT if known else INCORRECT, answer=state.output.completion[-200:])
+
+    return score
+
+
+def record_key(question: str, answer: str) -> str:
+    """The key under which a recorded answer is known."""
+    return f"{question.strip()}\n----\n{answer.strip()}"
+
+
+@scorer(metrics=[mean(), stderr()])
+def arena(
+    baseline: Mapping[str, str] | None = None, baseline_model: str | None = None, judge_model: str | None = None
+) -> Scorer:
+    """The share of two battles won against a baseline's answer, one in each order (Arena-Hard, Li et al. 2024).
+
+    Args:
+        baseline: answers by question id; for a question without one, `baseline_model` gives a plain answer.
+        baseline_model: an Inspect model's name; the evaluated model if none is given.
+        judge_model: an Inspect model's name; the model in the role `grader`, or the evaluated one, if none is given.
+    """
+    plain: dict[str, asyncio.Task[str]] = {}
+
+    async def opponent(state: TaskState) -> str:
+        name = str(state.sample_id)
+        if baseline is not None and name in baseline:
+            return baseline[name]
+        if name not in plain:
+            plain[name] = asyncio.ensure_future(_plain_answer(get_model(baseline_model), state.input_text))
+        return await plain[name]
+
+    async def score(state: TaskState, target: Target) -> Score:  # noqa: ARG001
+        other = await opponent(state)
+        ours = state.output.completion
+        judge = get_model(judge_model) if judge_model else get_model(role="grader")
+        first, second = await asyncio.gather(
+            _verdict(judge, state.input_text, ours, other), _verdict(judge, state.input_text, other, ours)
+        )
+        verdicts = [first, _SWAPPED[second] if second else None]
+        style = style_difference(style_of(ours), style_of(other))
+        battles = [
+            {"verdict": verdict, "swapped": swapped, "style": list(style)}
+            for verdict, swapped in zip(verdicts, (False, True), strict=True)
+        ]
+        won = [verdict_outcome(verdict)[0] for verdict in verdicts if verdict is not None]
+        value = sum(won) / len(won) if won else 0.0
+        return Score(value=value, answer=ours[:200], metadata={"battles": battles, "unreadable": 2 - len(won)})
+
+    return score
+
+
+async def _plain_answer(model: Model, question: str) -> str:
+    return (await generate_quietly(model, question)).completion
+
+
+async def _verdict(judge: Model, question: str, first: str, second: str) -> Verdict | None:
+    """The judge's verdict on A, the first answer, against B, the second; None where it gives none, or several."""
+    tag = prompts.new_tag()
+    material = "\n\n".join(
+        [
+            prompts.fence("request", question, tag),
+            prompts.fence("answer_a", first, tag),
+            prompts.fence("answer_b", second, tag),
+        ]
+    )
+    system = ChatMessageSystem(content=prompts.render("arena_judge", tag=tag))
+    reply = await generate_quietly(judge, [system, ChatMessageUser(content=material)])
+    return read_verdict(reply.completion)
+
+
+def read_verdict(text: str) -> Verdict | None:
+    """The one verdict that a judgement gives, or None."""
+    found: set[Verdict] = set(_VERDICT.findall(text))
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,163 @@
+"""Every method as an Inspect solver, `metascale/<method>`, so that any Inspect task can be answered by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from inspect_ai.model import ChatMessageAssistant, Model, ModelOutput, get_model
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from metascale.answers import extract
+from metascale.errors import MetaScaleError, SettingError
+from metascale.evals.harness.fleet import Reply
+from metascale.evals.harness.models import (
+    InspectChatModel,
+    LangGraphServers,
+    as_sent,
+    begin_run,
+    hide_keys,
+    to_langchain,
+)
+from metascale.foresight.meta_rewards import used
+from metascale.graphs import METHODS
+from metascale.models.simulated import NOTICE
+from metascale.nodes.finalize import bill, conclude
+from metascale.rewards import create_reward
+from metascale.runtime.seeds import derive_seed
+from metascale.settings import MetaScaleSettings
+from metascale.state import State, empty_state, fold
+
+RECORD = "metascale"
+"""The key in a sample's store under which a run's record lies."""
+
+
+def _solver(name: str) -> Callable[..., Solver]:
+    method = METHODS[name]
+
+    @solver(name=name)
+    def answer(
+        budget: int = 16,
+        batch_size: int = 4,
+        policy: str = "upper_tail",
+        model: str | None = None,
+        judge_model: str | None = None,
+        seed: int | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> Solver:
+        """Answer with a method of metascale.
+
+        Args:
+            budget: answers to generate.
+            batch_size: answers generated in parallel.
+            policy: which meta-thoughts to sample from.
+            model: an Inspect model's name; the evaluation's model if none is given. `langgraph/servers` runs the
+                method there instead, with these settings as its context.
+            judge_model: an Inspect model that scores answers; the same as `model` if none is given.
+            seed: makes a run repeatable; each question and epoch gets a seed of its own.
+            settings: any other of `MetaScaleSettings`, without a memory: questions are asked independently; and
+                without questions to people.
+
+        Raises:
+            SettingError: a memory is named, people are to be asked, or servers that have their own judge get another.
+        """
+        given = {"budget": budget, "batch_size": batch_size, "policy": policy, "seed": seed, **(settings or {})}
+        chosen = MetaScaleSettings.model_validate(given)
+        if chosen.memory is not None:
+            raise SettingError("an evaluation asks every question alone, so it takes no setting 'memory'")
+        if chosen.review_pool or chosen.ask_for_budget:
+            raise SettingError("an evaluation asks no people, so it takes no 'review_pool' and no 'ask_for_budget'")
+
+        async def solve(state: TaskState, generate: Generate) -> TaskState:  # noqa: ARG001
+            begin_run()
+            asked = get_model(model)
+            own = chosen.model_copy(update={"seed": derive_seed(seed, str(state.sample_id), state.epoch)})
+            if isinstance(asked.api, LangGraphServers):
+                if judge_model is not None:
+                    raise SettingError("servers have a judge of their own, so they take no judge_model")
+                reply = await asked.api.fleet.ask(name, as_sent(state.messages), context_of(own))
+                _record(state, reply.state, reply.problem, own, model=str(asked), reply=reply)
+                return state
+            chat = _chat(asked)
+            parts: dict[str, Any] = {}
+            if method.judged:
+                parts["reward"] = create_reward(chosen, _chat(get_model(judge_model)) if judge_model else chat)
+            graph = method.create(chat, settings=own, **parts)
+            run, problem = empty_state(), None
+            try:
+                async for updates in graph.astream(
+                    {"messages": [to_langchain(message) for message in state.messages]}, stream_mode="updates"
+                ):
+                    run = fold(run, cast("dict[str, Any]", updates))
+            except MetaScaleError as error:
+                problem = str(error)
+            finally:
+                hide_keys()
+            _record(state, run, problem, own, model=str(chat.inner))
+            if chat.exceeded is not None:
+                raise chat.exceeded
+            return state
+
+        return solve
+
+    return answer
+
+
+SOLVERS = {name: _solver(name) for name in METHODS}
+
+
+def context_of(settings: MetaScaleSettings) -> dict[str, Any]:
+    """Settings as a server takes them: those that are set."""
+    return settings.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+
+
+def _chat(model: Model) -> InspectChatModel:
+    return InspectChatModel(inner=model)
+
+
+def _record(
+    state: TaskState,
+    run: State,
+    problem: str | None,
+    settings: MetaScaleSettings,
+    *,
+    model: str,
+    reply: Reply | None = None,
+) -> None:
+    """Put the answer, and what is known of how it was found, where Inspect scores and logs it."""
+    result = run["result"]
+    if result is None and problem is not None:
+        try:
+            result = conclude(run, "interrupted", settings)
+        except MetaScaleError:
+            result = None
+    text = result["answer"] if result else ""
+    notions = run["foresight"]["notions"] if run["foresight"] else []
+    state.output = ModelOutput.from_content(model, text)
+    state.messages.append(ChatMessageAssistant(content=text, model=model, source="generate"))
+    state.store.set(
+        RECORD,
+        {
+            "usage": bill(run["usage"]),
+            "reward": result["reward"] if result else None,
+            "winner": result["candidate"] if result else None,
+            "stop_reason": result["stop_reason"] if result else None,
+            "finalists": result["finalists"] if result else [],
+            "confidence": result["confidence"] if result else None,
+            "foresight": result["foresight"] if result else None,
+            "notes": [*(result["notes"] if result else run["notes"]), *(reply.notes if reply else ())],
+            "problem": problem,
+            **(_of_server(reply) if reply else {}),
+            "pool": run["pool"],
+            "candidates": [
+                {key: value for key, value in c.items() if key != "critique"}
+                | {"extracted": extract(c["text"]), "notions": used(notions, c["text"])}
+                for c in sorted(run["candidates"], key=lambda c: c["id"])
+            ],
+        },
+    )
+
+
+def _of_server(reply: Reply) -> dict[str, Any]:
+    """Which server answered, and whether with the offline model, as that says in every answer."""
+    return {"server": reply.server, "simulated": any(NOTICE in c["text"] for c in reply.state["candidates"])}

@@ -1,0 +1,145 @@
+"""The benchmarks of the paper as Inspect tasks, from local files or, where there is network, from the hub.
+
+The paper's main table rests on 64 questions of each, drawn at random: `subset=64`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample, hf_dataset
+from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser
+
+from metascale import data, prompts
+from metascale.evals.harness.scorers import arena as arena_scorer
+from metascale.evals.harness.scorers import final_answer, record_key, recorded_answer
+
+
+@task
+def gsm8k(path: str | None = None, hub: bool = False, subset: int | None = None, seed: int = 0) -> Task:
+    """GSM8K (Cobbe et al. 2021): word problems with a number as their answer.
+
+    Args:
+        path: a JSONL file with `question_id`, `question` and `gold`; the shipped test set if none is given.
+        hub: read `openai/gsm8k` from the Hugging Face hub instead.
+        subset: draw so many questions at random (64 in the paper).
+        seed: of that draw.
+    """
+    if hub:
+        return Task(
+            dataset=_drawn(
+                list(hf_dataset("openai/gsm8k", "test", name="main", sample_fields=_gsm8k_of_hub)), subset, seed
+            ),
+            scorer=final_answer("number"),
+        )
+    rows = data.read_rows(Path(path), ("question_id", "question", "gold")) if path else data.gsm8k()
+    samples = [
+        Sample(id=row["question_id"], input=_asked(row["question"], "task_number"), target=str(row["gold"]))
+        for row in rows
+    ]
+    return Task(dataset=_drawn(samples, subset, seed), scorer=final_answer("number"))
+
+
+@task
+def mmlu_pro(path: str | None = None, hub: bool = False, subset: int | None = None, seed: int = 0) -> Task:
+    """MMLU-Pro (Wang et al. 2024): questions with up to ten options.
+
+    Args:
+        path: a JSONL file with `question_id`, `question`, `options` and `answer`; the shipped sample if none is given.
+        hub: read `TIGER-Lab/MMLU-Pro` from the Hugging Face hub instead.
+        subset: draw so many questions at random (64 in the paper).
+        seed: of that draw.
+    """
+    if hub:
+        return Task(
+            dataset=_drawn(
+                list(hf_dataset("TIGER-Lab/MMLU-Pro", "test", sample_fields=_mmlu_pro_sample)), subset, seed
+            ),
+            scorer=final_answer("choice"),
+        )
+    rows = data.read_rows(Path(path), ("question_id", "question", "options", "answer")) if path else data.mmlu_pro()
+    return Task(dataset=_drawn([_mmlu_pro_sample(row) for row in rows], subset, seed), scorer=final_answer("choice"))
+
+
+@task
+def arena_hard(
+    path: str | None = None,
+    hub: bool = False,
+    subset: int | None = None,
+    seed: int = 0,
+    baseline: str | None = None,
+    baseline_model: str | None = None,
+    judge_model: str | None = None,
+) -> Task:
+    """Arena-Hard (Li et al. 2024): open requests, judged in pairs against a baseline's answers.
+
+    Args:
+        path: a JSONL file with `question_id` and `prompt`; the shipped sample if none is given.
+        hub: read `lmarena-ai/arena-hard-auto-v0.1` from the Hugging Face hub instead.
+        subset: draw so many requests at random (64 in the paper).
+        seed: of that draw.
+        baseline: a JSONL file with `question_id` and `output`, the baseline's answers.
+        baseline_model: an Inspect model that gives a plain answer where there is none; the evaluated one by default.
+        judge_model: an Inspect model; by default the one in the role `grader`, or the evaluated one.
+    """
+    if hub:
+        samples = list(hf_dataset("lmarena-ai/arena-hard-auto-v0.1", "train", sample_fields=_arena_sample))
+    else:
+        rows = data.read_rows(Path(path), ("question_id", "prompt")) if path else data.arena_hard()
+        samples = [_arena_sample(row) for row in rows]
+    answers = (
+        {row["question_id"]: row["output"] for row in data.read_rows(Path(baseline), ("question_id", "output"))}
+        if baseline
+        else None
+    )
+    scored = arena_scorer(baseline=answers, baseline_model=baseline_model, judge_model=judge_model)
+    return Task(dataset=_drawn(samples, subset, seed), scorer=scored)
+
+
+@task
+def recorded(path: str, subset: int | None = None, seed: int = 0) -> Task:
+    """The questions of a record of real answers, scored by what the record says was right.
+
+    Args:
+        path: a JSONL file with `question_id`, `question`, `output_text` and `correct`, as `metascale/recorded` has.
+        subset: draw so many questions at random.
+        seed: of that draw.
+    """
+    rows = data.read_rows(Path(path), ("question_id", "question", "output_text", "correct"))
+    right = {record_key(row["question"], row["output_text"]): bool(row["correct"]) for row in rows}
+    samples = {row["question_id"]: Sample(id=row["question_id"], input=row["question"]) for row in rows}
+    return Task(dataset=_drawn(list(samples.values()), subset, seed), scorer=recorded_answer(right))
+
+
+def _asked(question: str, form: str) -> list[ChatMessage]:
+    return [ChatMessageSystem(content=prompts.load(form)), ChatMessageUser(content=question)]
+
+
+def _drawn(samples: Sequence[Sample], subset: int | None, seed: int) -> MemoryDataset:
+    if subset is None or subset >= len(samples):
+        return MemoryDataset(list(samples))
+    chosen = random.Random(seed).sample(range(len(samples)), subset)  # noqa: S311  a draw of questions, not a secret
+    return MemoryDataset([samples[index] for index in sorted(chosen)])
+
+
+def _gsm8k_of_hub(row: dict[str, Any]) -> Sample:
+    return Sample(input=_asked(row["question"], "task_number"), target=row["answer"].rpartition("####")[2].strip())
+
+
+def _mmlu_pro_sample(row: dict[str, Any]) -> Sample:
+    asked = _asked(data.choice_prompt(row["question"], row["options"]), "task_choice")
+    return Sample(
+        id=row["question_id"],
+        input=asked,
+        target=row["answer"],
+        metadata={"category": row.get("category"), "choices": len(row["options"])},
+    )
+
+
+def _arena_sample(row: dict[str, Any]) -> Sample:
+    text = row["prompt"] if "prompt" in row else row["turns"][0]["content"]
+    return Sample(id=row["question_id"], input=text, metadata={"cluster": row.get("cluster")})

@@ -1,0 +1,1 @@
+"""Whether a judge can judge: trials on labelled answers, and better rubrics."""

@@ -1,0 +1,329 @@
+"""A better rubric for a judge, written between tasks by a meta-judge and accepted only if it judges better.
+
+The idea is that of MPO (Meta Policy Optimization, "Toward Evaluative Thinking", arXiv 2504.20157): a meta reward model
+looks at how a judge judges and rewrites its rubric. There it serves training; here it is prompting alone, and the rest
+is ours: labelled material instead of a policy's samples, a half of it to learn from and another to measure by, and a
+criterion by which the new rubric must win. Within a task the rubric never changes: a run's settings are frozen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain, zip_longest
+
+from langchain_core.messages import HumanMessage, SystemMessage
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from metascale import prompts
+from metascale.evals.judges.mistakes import numbered
+from metascale.evals.judges.rubric_trial import (
+    Cases,
+    ChainJudged,
+    Comparison,
+    Figures,
+    Judged,
+    PairJudged,
+    compare,
+    judge_cases,
+    measure,
+)
+from metascale.evals.judges.trial import SEED
+from metascale.evals.judges.trial import planned_calls as calls_of_trial
+from metascale.models import MeteredModel, SimulatedChatModel
+from metascale.rewards import JudgeReward
+from metascale.rewards.judge import LOOK_TEMPERATURE, ask_twice
+from metascale.rewards.rubric import Rubric, RubricError, undefined_scores
+from metascale.settings import MetaScaleSettings
+from metascale.usage import Usage, add_usage, no_usage
+
+CASES_SHOWN = 8
+"""Misjudged cases that the meta-judge is shown, pairs and chains in turn. Ours: enough to see what they share."""
+TEXT_CHARS = 1_500
+"""Characters shown of each text of a case. Ours: half of LLMBar's outputs have fewer than 230, and eight cases of the
+longest texts stay below 20,000 tokens."""
+RUBRIC_CHARS = 4_000
+"""Longest rubric that a meta-judge may write. Ours: ten times the one that ships; each judgement pays for it."""
+
+
+class BetterRubric(BaseModel):
+    """A meta-judge's reply."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+    diagnosis: str = Field(description="What the misjudgements have in common and what in the rubric lets them happen.")
+    rubric: str = Field(
+        max_length=RUBRIC_CHARS, description="The whole better rubric, with lines such as '- 3-4: …' from 1 to 10."
+    )
+
+    @field_validator("rubric")
+    @classmethod
+    def _defines_every_score(cls, text: str) -> str:
+        missing = undefined_scores(text)
+        if missing:
+            listed = ", ".join(map(str, missing))
+            raise ValueError(f"it must define every score on lines such as '- 3-4: …'; no line defines {listed}")
+        return text
+
+
+class RubricRound(BaseModel):
+    """One attempt at a better rubric."""
+
+    model_config = ConfigDict(frozen=True)
+
+    training: Figures = Field(description="The present rubric on the half to learn from.")
+    diagnosis: str | None = Field(default=None, description="What the meta-judge says is wrong with it.")
+    proposed: Rubric | None = Field(default=None, description="What the meta-judge wrote.")
+    held_out: Comparison | None = Field(default=None, description="Both on the half to measure by.")
+    accepted: bool = False
+    verdict: str = Field(description="What became of the proposal and why, in plain words.")
+
+
+class Improvement(BaseModel):
+    """What came of the attempts at a better rubric."""
+
+    model_config = ConfigDict(frozen=True)
+
+    simulation: bool = Field(description="The offline model took part: this is no result about language models.")
+    rubric: Rubric = Field(description="The last accepted rubric, or the one that was given.")
+    accepted: bool = Field(description="Whether the rubric is another than the one that was given.")
+    rounds: list[RubricRound]
+    usage: Usage
+    problems: dict[str, int] = Field(description="Why judgements are missing, and how often, the most frequent first.")
+    notes: list[str] = Field(description="What must be known to read the numbers, in plain words.")
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the judge gave not one case all its values, so that nothing is known about any rubric."""
+        return self.rounds[0].training.quality is None
+
+    def to_markdown(self, judge: str) -> str:
+        """The file that keeps the accepted rubric, with the figures it was accepted for.
+
+        Args:
+            judge: the name of the judge that they were measured with.
+
+        Raises:
+            RubricError: none was accepted.
+        """
+        held_out = [one.held_out for one in self.rounds if one.accepted and one.held_out is not None]
+        if not held_out:
+            raise RubricError("no better rubric was accepted")
+        last = held_out[-1]
+        facts: dict[str, str | float | bool | None] = {"judge": judge, "simulation": self.simulation}
+        for when, found in (("before", last.before), ("after", last.after)):
+            facts |= {
+                f"held_out_accuracy_{when}": _rounded(found.accuracy),
+                f"held_out_auc_{when}": _rounded(found.auc),
+            }
+        facts |= {"held_out_pairs": last.after.pairs, "held_out_chains": last.after.chains}
+        facts |= {"p_value": _rounded(last.p_value), "within_noise": last.within_noise}
+        return self.rubric.to_markdown(facts)
+
+
+def planned_rubric_calls(judge: JudgeReward, cases: Cases, settings: MetaScaleSettings, rounds: int) -> dict[str, int]:
+    """Model requests of each part when nothing goes wrong, at most; arguments and errors as for `improve_rubric`."""
+    training, held_out = (
+        sum(calls_of_trial(judge, half.pairs, half.chains, repeats=0).values())
+        for half in cases.halves(_seeded(settings).seed or 0)
+    )
+    return {
+        "the half to learn from": training * rounds,
+        "rubrics written": rounds,
+        "the half to measure by": held_out * (rounds + 1),
+    }
+
+
+async def improve_rubric(
+    judge: JudgeReward,
+    meta_judge: MeteredModel,
+    rubric: Rubric,
+    cases: Cases,
+    settings: MetaScaleSettings,
+    *,
+    rounds: int = 1,
+) -> Improvement:
+    """Try to find a better rubric. It is returned, and used nowhere unless somebody names it in a run's settings.
+
+    In each round the judge judges one half of the cases by the present rubric; the meta-judge is shown the worst of its
+    misjudgements and writes a better rubric; the other half is judged by both. The new one is accepted if it is better
+    there (`Comparison.better`); the first that is not ends the rounds.
+
+    Args:
+        judge: takes its rubric from the settings.
+        meta_judge: writes rubrics, asked as second looks are: another seed may give another rubric.
+        rubric: the present one. Trusted, as those are that were accepted.
+        cases: labelled material. Untrusted.
+        settings: as in a run, but for the rubric. Without a seed, that of a judge's trial is taken.
+        rounds: attempts at most, at least 1.
+
+    Raises:
+        RubricError: there is too little material, or the judge has a rubric of its own.
+    """
+    if judge.rubric is not None:
+        raise RubricError("this judge has a rubric of its own, so no other can be tried with it")
+    attempts = _Attempts(judge, meta_judge, cases, _seeded(settings))
+    found: list[RubricRound] = []
+    present = rubric
+    while len(found) < rounds and (not found or found[-1].accepted):
+        found.append(await attempts.attempt(present))
+        if found[-1].accepted and found[-1].proposed is not None:
+            present = found[-1].proposed
+    return Improvement(
+        simulation=any(isinstance(model.model, SimulatedChatModel) for model in (judge.model, meta_judge)),
+        rubric=present,
+        accepted=present != rubric,
+        rounds=found,
+        usage=attempts.usage,
+        problems=dict(attempts.problems.most_common()),
+        notes=_notes(found),
+    )
+
+
+class _Attempts:
+    """Judges and asks, and keeps the bill and what was judged already."""
+
+    def __init__(self, judge: JudgeReward, meta_judge: MeteredModel, cases: Cases, settings: MetaScaleSettings) -> None:
+        self.judge = judge
+        self.meta_judge = meta_judge.sampling_at(LOOK_TEMPERATURE)
+        self.settings = settings
+        self.seed = settings.seed or 0
+        self.training, self.held_out = cases.halves(self.seed)
+        self.measured: dict[str, Judged] = {}
+        self.usage = no_usage()
+        self.problems: Counter[str] = Counter()
+
+    async def attempt(self, present: Rubric) -> RubricRound:
+        trained = await self._judged(present, self.training)
+        training = measure(trained)
+        if training.quality is None:
+            return RubricRound(training=training, verdict="Nothing could be judged by the present rubric.")
+        misjudged = worst(trained)
+        if not misjudged:
+            return RubricRound(
+                training=training, verdict="The judge misjudged nothing, so there is nothing to learn from."
+            )
+        reply, problem, usage = await self._ask(present, misjudged)
+        self.usage = add_usage(self.usage, usage)
+        if reply is None:
+            return RubricRound(training=training, verdict=f"The meta-judge wrote no usable rubric: {problem}")
+        proposed = present.improved(reply.rubric)
+        if proposed.version_id == present.version_id:
+            return RubricRound(
+                training=training, diagnosis=reply.diagnosis, verdict="The meta-judge repeats the present rubric."
+            )
+        held_out = compare(await self._on_held_out(present), await self._on_held_out(proposed), self.seed)
+        return RubricRound(
+            training=training,
+            diagnosis=reply.diagnosis,
+            proposed=proposed,
+            held_out=held_out,
+            accepted=held_out.better,
+            verdict=_verdict(held_out),
+        )
+
+    async def _on_held_out(self, rubric: Rubric) -> Judged:
+        if rubric.version_id not in self.measured:
+            self.measured[rubric.version_id] = await self._judged(rubric, self.held_out)
+        return self.measured[rubric.version_id]
+
+    async def _judged(self, rubric: Rubric, cases: Cases) -> Judged:
+        judged = await judge_cases(self.judge, rubric, cases, self.settings)
+        for score in judged.scores:
+            self.usage = add_usage(self.usage, score.usage)
+        self.problems.update(score.error or "no reason is given" for score in judged.scores if score.value is None)
+        return judged
+
+    async def _ask(
+        self, present: Rubric, misjudged: Sequence[PairJudged | ChainJudged]
+    ) -> tuple[BetterRubric | None, str | None, Usage]:
+        tag = prompts.new_tag()
+        material = "\n\n".join(chain.from_iterable(_case(one, i, tag) for i, one in enumerate(misjudged, 1)))
+        messages = [
+            SystemMessage(prompts.render("improve_rubric", limit=f"{RUBRIC_CHARS:,}", tag=tag)),
+            HumanMessage(f"{prompts.fence('rubric', present.text, tag)}\n\n{material}"),
+        ]
+        place: list[int | str] = ["rubric", present.version]
+        return await ask_twice(self.meta_judge, messages, BetterRubric, self.settings, place, untrusted=material)
+
+
+def worst(judged: Judged) -> list[PairJudged | ChainJudged]:
+    """The cases that were judged most wrongly, at most `CASES_SHOWN`, pairs and chains in turn.
+
+    A pair is misjudged if the better output did not win both times; it is the worse, the further the other was valued
+    above it. A chain is misjudged if its value is nearer to the wrong end of [0, 1]; the nearer, the worse.
+    """
+    pairs = [(sum(pair.excess), pair) for pair in judged.pairs if pair.excess is not None and pair.point != 1]
+    chains = [
+        (error, one)
+        for one in judged.chains
+        if one.score.value is not None and (error := abs(float(one.right) - one.score.value)) > 0.5
+    ]
+    pairs.sort(key=lambda found: -found[0])
+    chains.sort(key=lambda found: -found[0])
+    in_turn = chain.from_iterable(zip_longest([one for _, one in pairs], [one for _, one in chains]))
+    return [one for one in in_turn if one is not None][:CASES_SHOWN]
+
+
+def _case(judged: PairJudged | ChainJudged, number: int, tag: str) -> Iterator[str]:
+    """A misjudged case as the meta-judge sees it: what is known, and every text of it in a fence."""
+    if isinstance(judged, ChainJudged):
+        case = judged.chain
+        known = "It has no mistake." if judged.right else f"It goes wrong in step {(case.mistake_index or 0) + 1}."
+        yield f"Case {number}: an answer in numbered steps. {known} The judge's score: {_of_10([judged.score.value])}."
+        texts = {"question": case.question, "answer": numbered(case), "critique": judged.score.critique}
+    else:
+        pair = judged.pair
+        first, second = zip(*judged.showings, strict=True)
+        given = [_of_10([score.value for score in scores]) for scores in (first, second)]
+        yield (
+            f"Case {number}: two answers. People say that answer {pair.label} is the better one. The judge's scores, "
+            f"asked twice: {given[0]} for answer 1, {given[1]} for answer 2."
+        )
+        texts = {"question": pair.prompt, "answer_1": pair.output_1, "critique_of_answer_1": first[0].critique}
+        texts |= {"answer_2": pair.output_2, "critique_of_answer_2": second[0].critique}
+    for label, text in texts.items():
+        if text:
+            yield prompts.fence(f"case_{number}_{label}", _shortened(text), tag)
+
+
+def _of_10(values: Sequence[float | None]) -> str:
+    return " and ".join(f"{1 + 9 * value:.3g}" for value in values if value is not None)
+
+
+def _shortened(text: str) -> str:
+    """A text with its middle left out where it is longer than `TEXT_CHARS`."""
+    left_out = len(text) - TEXT_CHARS
+    if left_out <= 0:
+        return text
+    half = TEXT_CHARS // 2
+    return f"{text[:half]}\n[… {left_out:,} characters left out …]\n{text[-half:]}"
+
+
+def _verdict(found: Comparison) -> str:
+    if found.better:
+        doubt = " The difference is within noise: a rubric no better than the present one often does as well."
+        return "Accepted: it judges the held-out half better." + (doubt if found.within_noise else "")
+    if found.before.quality is None:
+        return "Refused: no case of the held-out half got all its values under both rubrics."
+    if found.fell_silent:
+        return f"Refused: by it the judge leaves {found.fell_silent:,} more answers of the held-out half unscored."
+    return "Refused: it does not judge the held-out half better."
+
+
+def _notes(rounds: Sequence[RubricRound]) -> list[str]:
+    found = [
+        "The held-out half decided what was accepted, so what it says of an accepted rubric is a little too good; more "
+        "material would tell."
+    ]
+    if len(rounds) > 1:
+        found.append("It decided more than once, and each time its figures flatter more.")
+    return found if any(one.accepted for one in rounds) else []
+
+
+def _seeded(settings: MetaScaleSettings) -> MetaScaleSettings:
+    return settings if settings.seed is not None else settings.model_copy(update={"seed": SEED})
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -1,0 +1,1 @@
+"""Policies and the strategy memory, replayed on recorded answers."""

@@ -1,0 +1,1 @@
+"""From Inspect's logs to a page of figures and tables."""

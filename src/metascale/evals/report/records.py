@@ -1,0 +1,111 @@
+"""What an evaluation leaves for a report: one record for each question that one method answered once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from metascale.records import Alignment, Bill, MetaThought, Outlook
+
+Verdict = Literal["A>>B", "A>B", "A=B", "B>A", "B>>A"]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One sample of a run, without its text.
+
+    Attributes:
+        id: its number in the run, from 0.
+        round: the round that planned it, from 1.
+        meta_thought: the id of the meta-thought that it was sampled under.
+        status: as in `metascale.records.Candidate`.
+        reward: in [0, 1], or None where it was not scored.
+        right: whether its final answer is the gold one; None where there is no gold answer or none was marked.
+        extracted: its final answer in canonical form, or None.
+        input_tokens: prompt tokens of the sample itself.
+        output_tokens: completion tokens of the sample itself.
+    """
+
+    id: int
+    round: int
+    meta_thought: str
+    status: str
+    reward: float | None
+    right: bool | None
+    extracted: str | None
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class Battle:
+    """One pairwise judgement of an Arena-Hard answer (A) against the baseline's (B), in one order.
+
+    Attributes:
+        verdict: the judge's, as if the method's answer always stood first; None where it could not be read.
+        swapped: whether the baseline's answer was shown first.
+        style: the method's answer minus the baseline's, each feature as `(a - b) / (a + b)` (0 where both are 0):
+            length in tokens, headers, lists, bold passages.
+    """
+
+    verdict: Verdict | None
+    swapped: bool
+    style: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What a run predicted of its own answers.
+
+    Attributes:
+        pass_rate: in [0, 1].
+        outlook: what followed from it for the budget.
+        accuracy: how right the predictions were, by the gold answer; None where there is none.
+    """
+
+    pass_rate: float
+    outlook: Outlook
+    accuracy: Alignment | None
+
+
+@dataclass(frozen=True)
+class AnswerGiven:
+    """One question, answered once by one method.
+
+    Attributes:
+        task: such as `gsm8k`.
+        method: such as `best_of_n`.
+        budget: the sampling budget that was set.
+        model: the model's name.
+        simulated: whether the offline model answered, so that everything made of this says *simulation*.
+        question_id: the question, the same for all methods.
+        epoch: which time it was asked, from 1.
+        score: 1 right, 0 wrong; for Arena-Hard the share of battles won, in [0, 1]; None where the run failed.
+        usage: what it cost, or None where the run failed.
+        reward: the reward of the chosen answer, or None.
+        winner: the id of the chosen sample, or None.
+        pool: the meta-thoughts of the run, with their parents.
+        samples: every sample, in order.
+        battles: Arena-Hard's judgements.
+        foreseen: what the run predicted of itself, or None.
+        full_budget: the name of the same method without foresight, whose budget is always the full one; None where
+            this is it.
+    """
+
+    task: str
+    method: str
+    budget: int
+    model: str
+    simulated: bool
+    question_id: str
+    epoch: int
+    score: float | None
+    usage: Bill | None
+    reward: float | None
+    winner: int | None
+    pool: Sequence[MetaThought] = field(default_factory=tuple)
+    samples: Sequence[Sampled] = field(default_factory=tuple)
+    battles: Sequence[Battle] = field(default_factory=tuple)
+    foreseen: Foreseen | None = None
+    full_budget: str | None = None

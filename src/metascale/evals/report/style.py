@@ -1,0 +1,91 @@
+"""Style of a Markdown answer, after Arena-Hard's style control, and its battles as matches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from metascale.evals.report.records import Battle, Verdict
+from metascale.evals.statistics import Match
+
+STRONG_WEIGHT = 3.0
+
+_CODE_BLOCK = re.compile(
+    r"^[ \t]*(`{3,}|~{3,})[^\n`]*(?:\n|\Z)(?:.*?^[ \t]*\1[`~]*[ \t]*$|.*\Z)", re.MULTILINE | re.DOTALL
+)
+_HEADER = re.compile(r"^#{1,6}[ \t]", re.MULTILINE)
+_LIST_ITEM = re.compile(r"^[ \t]*(?:\d+\.|[-*+])[ \t]", re.MULTILINE)
+_BOLD = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__")
+
+_OUTCOMES: dict[Verdict, tuple[float, float]] = {
+    "A>>B": (1.0, STRONG_WEIGHT),
+    "A>B": (1.0, 1.0),
+    "A=B": (0.5, 1.0),
+    "B>A": (0.0, 1.0),
+    "B>>A": (0.0, STRONG_WEIGHT),
+}
+
+
+class Style(NamedTuple):
+    """What a judge may be swayed by besides content.
+
+    Attributes:
+        length: words between white space, code included. Arena-Hard counts tokens; words are ours, because no
+            tokenizer's tables are at hand offline, and most of the difference cancels in `style_difference`.
+        headers: Markdown headers (`#` to `######`).
+        lists: list items, numbered or not.
+        bold: bold passages.
+    """
+
+    length: int
+    headers: int
+    lists: int
+    bold: int
+
+
+def style_of(text: str) -> Style:
+    """Count an answer's style features; code blocks (an unclosed one to the end) count only towards the length."""
+    prose = _CODE_BLOCK.sub("", text)
+    return Style(
+        length=len(text.split()),
+        headers=len(_HEADER.findall(prose)),
+        lists=len(_LIST_ITEM.findall(prose)),
+        bold=len(_BOLD.findall(prose)),
+    )
+
+
+def style_difference(first: Style, second: Style) -> tuple[float, float, float, float]:
+    """`(a - b) / (a + b)` of each feature, in [-1, 1]; 0 where both are 0.
+
+    The form that Chatbot Arena's style control began with (Li, Angelopoulos and Chiang 2024); Arena-Hard 2.0 compares
+    headers, lists and bold per token instead.
+    """
+    length, headers, lists, bold = ((a - b) / (a + b) if a + b else 0.0 for a, b in zip(first, second, strict=True))
+    return length, headers, lists, bold
+
+
+def verdict_outcome(verdict: Verdict) -> tuple[float, float]:
+    """The outcome for A (1, 0.5 or 0) and the weight of a verdict.
+
+    A strong verdict counts `STRONG_WEIGHT` times, as in Arena-Hard.
+    """
+    return _OUTCOMES[verdict]
+
+
+def matches_of(
+    method: str, battles: Sequence[Battle], baseline: str = "baseline", *, question: str = ""
+) -> list[Match]:
+    """The battles whose verdict could be read, as matches of a method (first) against the baseline.
+
+    Args:
+        method: the method's name as a player.
+        battles: its battles, each as if its answer stood first.
+        baseline: the baseline's name as a player.
+        question: what the battles are about, so that they are resampled together.
+    """
+    return [
+        Match(method, baseline, *verdict_outcome(battle.verdict), style=battle.style, cluster=question)
+        for battle in battles
+        if battle.verdict is not None
+    ]

@@ -1,0 +1,1 @@
+"""Before a run: the model predicts how its own answers will turn out."""

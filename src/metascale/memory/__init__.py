@@ -1,0 +1,1 @@
+"""The strategy memory: what earlier runs taught, and the store that keeps it."""

@@ -1,0 +1,269 @@
+"""Strategy memory: what runs learn about meta-thoughts, kept in a LangGraph store for the runs to come.
+
+No paper has it in this form. SMART (arXiv 2410.16128) trains a model to choose the right strategy the first time; here
+the choice is learned from the rewards of earlier runs on similar tasks, without training.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from statistics import fmean, pvariance
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import BaseStore, Item
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from metascale.errors import SettingError
+from metascale.memory.embeddings import HashedEmbeddings
+from metascale.memory.recollection import WORTH_KEEPING, Episode, Numbers, Record, recollect, worth_trying
+from metascale.pool.admission import Member
+from metascale.pool.beliefs import Beliefs, Kept, key_of
+from metascale.records import MetaThought
+from metascale.runtime.bridge import either
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+NAMESPACE = ("metascale", "memory")
+NAME = re.compile(r"[^.\x00-\x1f]{1,100}")
+"""What a memory may be called: LangGraph's stores allow no dots."""
+MOST_EPISODES = 1_000
+"""Runs that a memory holds; the oldest are forgotten. Ours: 2 MB, and older ones would count for a thirtieth."""
+MOST_KEPT = 3
+"""Meta-thoughts of a run that are kept as texts. Ours."""
+PRIOR_SAMPLES = 3.0
+"""Samples of no advantage that a kept meta-thought's advantage is drawn towards. Ours."""
+TASK_CHARACTERS = 200
+"""How much of a task's text is kept, for people to recognise it."""
+QUANTA = 127
+"""Embeddings are kept as whole numbers from -127 to 127: a byte a dimension, and cosines right to about 0.01."""
+
+
+class Remembered(BaseModel):
+    """One run as it lies in the store."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: AwareDatetime = Field(description="When it ended.")
+    task: str = Field(description="The beginning of the question.")
+    embedder: str = Field(description="What embedded the question; runs of another embedder are not compared.")
+    embedding: str = Field(description="The question's embedding, base64 of a signed byte a dimension.")
+    records: dict[str, Record] = Field(min_length=1, description="What the meta-thoughts earned, by their keys.")
+    names: dict[str, str] = Field(description="What the meta-thoughts are called, for people.")
+    winner: str | None = Field(description="The key of the meta-thought whose answer was chosen.")
+    kept: list[Kept] = Field(description="Meta-thoughts worth trying on similar tasks.")
+
+    def episode(self) -> Episode:
+        """As `recollect` takes it.
+
+        Raises:
+            ValueError: the embedding is not base64.
+        """
+        return Episode(_decoded(self.embedding), self.records, tuple(self.kept))
+
+
+@dataclass(frozen=True)
+class Recollection:
+    """What a memory says before a run.
+
+    Attributes:
+        beliefs: about meta-thoughts.
+        kept: meta-thoughts that did well on similar tasks, best first.
+        similar: remembered runs that were compared.
+    """
+
+    beliefs: Beliefs
+    kept: Sequence[Kept] = ()
+    similar: int = 0
+
+
+@dataclass(frozen=True)
+class StrategyMemory:
+    """A named memory in a store.
+
+    Every run is a record of its own, so that processes that write at the same time lose nothing; what is believed is
+    worked out when it is read.
+
+    Attributes:
+        store: any LangGraph store, set up. It needs no index: similarity is worked out here.
+        name: of a user, a project, whatever shares its experience; no dots.
+        embeddings: embed questions; hashed words by default.
+        most: runs that are held, at least 1.
+    """
+
+    store: BaseStore
+    name: str = "default"
+    embeddings: Embeddings = HashedEmbeddings()  # noqa: RUF009  it has no state
+    most: int = MOST_EPISODES
+
+    def __post_init__(self) -> None:
+        """Check the name.
+
+        Raises:
+            SettingError: a store would not take it.
+        """
+        if not NAME.fullmatch(self.name):
+            raise SettingError(f"a memory's name is 1 to 100 characters without a dot, not {self.name!r}")
+
+    @property
+    def namespace(self) -> tuple[str, ...]:
+        """Where it lies in the store."""
+        return (*NAMESPACE, self.name)
+
+    async def recall(self, question: str, *, budget: int, at_most: int = 0) -> Recollection:
+        """What earlier runs say before a new one; see `recollect`.
+
+        Args:
+            question: of the new run.
+            budget: its samples, at least 1.
+            at_most: kept meta-thoughts to return.
+        """
+        embedding = await self._embedded(question)
+        ours = [run.episode() for run in (await self.runs()).values() if run.embedder == self._embedder(embedding)]
+        episodes = [episode for episode in ours if len(episode.embedding) == len(embedding)]
+        return Recollection(
+            recollect(episodes, embedding, budget=budget), worth_trying(episodes, embedding, at_most), len(episodes)
+        )
+
+    async def remember(
+        self,
+        question: str,
+        records: Mapping[str, Record],
+        *,
+        names: Mapping[str, str] | None = None,
+        winner: str | None = None,
+        kept: Sequence[Kept] = (),
+    ) -> None:
+        """Remember a run, and forget the oldest ones beyond `most`.
+
+        The same run remembered twice is remembered once.
+
+        Args:
+            question: what was asked.
+            records: what its meta-thoughts earned, by `key_of`; a run without any is not remembered.
+            names: what they are called, for people.
+            winner: the key of the one whose answer was chosen.
+            kept: those worth trying on similar tasks.
+        """
+        if not records:
+            return
+        embedding = await self._embedded(question)
+        run = Remembered(
+            at=datetime.now(UTC),
+            task=question[:TASK_CHARACTERS],
+            embedder=self._embedder(embedding),
+            embedding=_encoded(embedding),
+            records=dict(records),
+            names=dict(names or {}),
+            winner=winner,
+            kept=list(kept),
+        )
+        key = key_of_run(question, records, winner)
+        await _either(self.store.put, self.store.aput, self.namespace, key, run.model_dump(mode="json"))
+        for old in list(await self.runs())[: -self.most]:
+            await self.forget(old)
+
+    async def runs(self) -> dict[str, Remembered]:
+        """All remembered runs by their key, from old to new. What is no such record is passed over."""
+        found = [(item.key, run) for item in await self._items() if (run := _read(item.value)) is not None]
+        return dict(sorted(found, key=lambda pair: (pair[1].at, pair[0])))
+
+    async def forget(self, key: str | None = None) -> int:
+        """Forget one run, or all.
+
+        Returns:
+            How many were there to forget.
+        """
+        keys = [item.key for item in await self._items() if key in {None, item.key}]
+        for one in keys:
+            await _either(self.store.delete, self.store.adelete, self.namespace, one)
+        return len(keys)
+
+    async def _items(self) -> Iterable[Item]:
+        return await _either(self.store.search, self.store.asearch, self.namespace, limit=10 * self.most)
+
+    async def _embedded(self, question: str) -> Numbers:
+        vector = await either(self.embeddings.embed_query, self.embeddings.aembed_query, question)
+        embedding = np.array(vector, dtype=np.float64)
+        return embedding / (float(np.linalg.norm(embedding)) or 1.0)
+
+    def _embedder(self, embedding: Numbers) -> str:
+        return f"{type(self.embeddings).__name__}/{len(embedding)}"
+
+
+async def _either(
+    call: Callable[P, T], acall: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **options: P.kwargs
+) -> T:
+    """As `either`, and `call` in a thread where a store has no asynchronous side, as LangGraph's `SqliteStore`."""
+    try:
+        return await either(call, acall, *args, **options)
+    except NotImplementedError:
+        return await asyncio.to_thread(call, *args, **options)
+
+
+def records_of(pool: Sequence[MetaThought], members: Sequence[Member]) -> tuple[dict[str, Record], dict[str, str]]:
+    """What the meta-thoughts of a run earned, and what they are called, both by `key_of`.
+
+    Args:
+        pool: the meta-thoughts.
+        members: their statistics, in the same order. Those that only rework other arms' answers are left out.
+    """
+    records, names = {}, {}
+    for thought, member in zip(pool, members, strict=True):
+        if member.rewards and member.breeds:
+            key = key_of(thought["mindset"], thought["strategy"])
+            records[key] = Record(len(member.rewards), fmean(member.rewards), pvariance(member.rewards))
+            names[key] = thought["id"] if member.is_fixed else " ".join(thought["strategy"].split())[:80]
+    return records, names
+
+
+def worth_keeping(pool: Sequence[MetaThought], members: Sequence[Member]) -> list[Kept]:
+    """The run's own meta-thoughts that beat its average, best first.
+
+    Their advantage is drawn towards none as if they had `PRIOR_SAMPLES` more samples without any. Fixed arms need no
+    keeping, for every run has them.
+    """
+    everything = [reward for member in members for reward in member.rewards]
+    kept = []
+    for thought, member in zip(pool, members, strict=True):
+        if len(member.rewards) >= WORTH_KEEPING and member.breeds and not member.is_fixed:
+            count = len(member.rewards)
+            advantage = count / (count + PRIOR_SAMPLES) * (fmean(member.rewards) - fmean(everything))
+            if advantage > 0:
+                kept.append(Kept(thought["mindset"], thought["strategy"], advantage, count))
+    return sorted(kept, key=lambda one: -one.advantage)[:MOST_KEPT]
+
+
+def key_of_run(question: str, records: Mapping[str, Record], winner: str | None) -> str:
+    """The key of a run in a memory, by what it found."""
+    earned = {key: asdict(record) for key, record in records.items()}
+    return hashlib.sha256(json.dumps([question, earned, winner], sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _read(value: Mapping[str, Any]) -> Remembered | None:
+    try:
+        run = Remembered.model_validate(value)
+        run.episode()
+    except ValueError:
+        return None
+    return run
+
+
+def _encoded(embedding: Numbers) -> str:
+    scale = QUANTA / (float(np.abs(embedding).max(initial=0.0)) or 1.0)
+    return base64.b64encode(np.round(embedding * scale).astype(np.int8).tobytes()).decode()
+
+
+def _decoded(text: str) -> Numbers:
+    vector = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.int8).astype(np.float64)
+    length = float(np.linalg.norm(vector))
+    return vector / length if length else vector

@@ -1,0 +1,167 @@
+"""The pool of meta-thoughts: what may enter it, and what its arms have earned."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, zip_longest
+from typing import Annotated, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from metascale.bandits import Arm, Prior
+from metascale.pool.beliefs import Kept
+from metascale.records import Candidate, MetaThought, OperatorName, Origin
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000)]
+
+
+class Remark(NamedTuple):
+    """What a critic said of an answer.
+
+    Attributes:
+        critique: the words. Untrusted.
+        reward: the answer's reward in [0, 1]; None where it has none.
+    """
+
+    critique: str
+    reward: float | None
+
+
+@dataclass(frozen=True)
+class Member(Arm):
+    """An arm of the pool, with what evolution asks of it.
+
+    Attributes:
+        remarks: what was said of its answers, in their order.
+        parents: the places in the pool of the arms that it was bred from.
+        operator: what bred it; None for arms of the first pool.
+        is_fixed: whether the method prescribes it.
+        breeds: whether it is a way to think that others can be bred from; refining or joining answers is none.
+        retired: whether it is never pulled again.
+    """
+
+    remarks: tuple[Remark, ...] = ()
+    parents: tuple[int, ...] = ()
+    operator: OperatorName | None = None
+    is_fixed: bool = False
+    breeds: bool = True
+    retired: bool = False
+
+
+class Draft(BaseModel):
+    """A meta-thought as the model writes it."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+    mindset: Text = Field(description="Who thinks: perspective, expertise, role. One or two sentences.")
+    strategy: Text = Field(description="How the solution is formed under that mindset. Two to five sentences.")
+
+
+class Drafts(BaseModel):
+    """Several meta-thoughts as the model writes them."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+    meta_thoughts: list[Draft] = Field(description="The meta-thoughts, each different from the others.")
+
+
+@lru_cache(maxsize=1_024)
+def trigrams(text: str) -> frozenset[str]:
+    """The character trigrams of a text, case and white space folded."""
+    folded = " ".join(text.casefold().split())
+    return frozenset(folded[i : i + 3] for i in range(max(1, len(folded) - 2))) if folded else frozenset()
+
+
+def similarity(one: str, other: str) -> float:
+    """Jaccard similarity of two texts' character trigrams, in [0, 1]; 1 for two empty texts.
+
+    Ours: it needs no tokenizer, no language and no model.
+    """
+    a, b = trigrams(one), trigrams(other)
+    return len(a & b) / len(a | b) if a or b else 1.0
+
+
+def admit(
+    pool: Sequence[MetaThought],
+    drafts: Iterable[tuple[Draft | Kept, Origin]],
+    *,
+    at_most: int,
+    threshold: float,
+    parents: Sequence[MetaThought] = (),
+    operator: OperatorName | None = None,
+) -> list[MetaThought]:
+    """The drafts that may enter the pool, as meta-thoughts with ids, in their order.
+
+    Args:
+        pool: what is there already, retired ones included.
+        drafts: what asks to enter, and where it comes from.
+        at_most: how many may enter.
+        threshold: similarity in (0, 1] from which a draft is a near-duplicate of one in the pool, or of one admitted
+            before it, and is dropped.
+        parents: what the drafts were bred from.
+        operator: what bred them; None for the first pool.
+    """
+    texts = [f"{thought['mindset']}\n{thought['strategy']}" for thought in pool]
+    born = max(sum(thought["origin"] != "fixed" for thought in pool), highest_number(pool))
+    admitted: list[MetaThought] = []
+    for draft, origin in drafts:
+        if len(admitted) == at_most:
+            break
+        text = f"{draft.mindset}\n{draft.strategy}"
+        if any(similarity(text, known) >= threshold for known in texts):
+            continue
+        texts.append(text)
+        thought: MetaThought = {
+            "id": f"m{born + len(admitted) + 1}",
+            "mindset": draft.mindset,
+            "strategy": draft.strategy,
+            "origin": origin,
+            "parents": [parent["id"] for parent in parents],
+            "generation": max((parent["generation"] + 1 for parent in parents), default=int(operator is not None)),
+        }
+        if operator is not None:
+            thought["operator"] = operator
+        admitted.append(thought)
+    return admitted
+
+
+def highest_number(pool: Sequence[MetaThought]) -> int:
+    """The highest k among the ids `mk` of the pool; 0 where there is none."""
+    return max((int(t["id"][1:]) for t in pool if re.fullmatch(r"m\d+", t["id"])), default=0)
+
+
+def interleave(*sources: Sequence[tuple[Draft, Origin]]) -> list[tuple[Draft, Origin]]:
+    """One draft of each source in turn, until all are used: every source gets its share of a small pool."""
+    return [draft for draft in chain.from_iterable(zip_longest(*sources)) if draft is not None]
+
+
+def arm_statistics(pool: Sequence[MetaThought], candidates: Sequence[Candidate]) -> list[Member]:
+    """What each meta-thought of the pool has earned so far, in the pool's order."""
+    place = {thought["id"]: index for index, thought in enumerate(pool)}
+    pulls = [0] * len(pool)
+    rewards: list[list[float]] = [[] for _ in pool]
+    remarks: list[list[Remark]] = [[] for _ in pool]
+    for candidate in candidates:
+        index = place[candidate["meta_thought"]]
+        pulls[index] += 1
+        if candidate["reward"] is not None:
+            rewards[index].append(candidate["reward"])
+        if candidate["critique"]:
+            remarks[index].append(Remark(candidate["critique"], candidate["reward"]))
+    return [
+        Member(
+            pulls=pulls[index],
+            rewards=tuple(rewards[index]),
+            prior=Prior(**thought["prior"]) if "prior" in thought else None,
+            remarks=tuple(remarks[index]),
+            parents=tuple(place[parent] for parent in thought["parents"] if parent in place),
+            operator=thought.get("operator"),
+            is_fixed=thought["origin"] in {"fixed", "refinement"},
+            breeds=thought["origin"] not in {"refinement", "synthesis"},
+            retired=thought.get("retired", False),
+        )
+        for index, thought in enumerate(pool)
+    ]

@@ -1,0 +1,63 @@
+"""Arms that are not composed: the fixed ones, and those that a setting adds."""
+
+from __future__ import annotations
+
+from metascale import prompts
+from metascale.pool.methods import ReasoningMethod
+from metascale.pool.refinement import REFINEMENT
+from metascale.records import MetaThought
+
+FIXED_ARMS = ("chain_of_thought", "no_strategy")
+
+
+def hint_arm(notions: str) -> MetaThought:
+    """The arm that is told which notions the task is foreseen to need."""
+    return {
+        "id": "hint",
+        "mindset": "",
+        "strategy": prompts.render("foresee_hint", notions=notions),
+        "origin": "foreseen",
+        "parents": [],
+        "generation": 0,
+    }
+
+
+def refinement_arm() -> MetaThought:
+    """The arm whose pulls refine one of the best answers; under the meta-thought of that answer."""
+    return {
+        "id": REFINEMENT,
+        "mindset": "",
+        "strategy": prompts.load("refinement_strategy"),
+        "origin": "refinement",
+        "parents": [],
+        "generation": 0,
+    }
+
+
+def fixed_arm(name: str) -> MetaThought:
+    """One of `FIXED_ARMS`: plain chain of thought, or no strategy at all."""
+    mindset, strategy = prompts.BUILT_IN_META_THOUGHTS[name]
+    return {
+        "id": name,
+        "mindset": mindset,
+        "strategy": strategy,
+        "origin": "fixed",
+        "parents": [],
+        "generation": 0,
+    }
+
+
+def method_arm(method: ReasoningMethod) -> MetaThought:
+    """The meta-thought that applies a method."""
+    return {
+        "id": method.name,
+        "mindset": "",
+        "strategy": method.instructions,
+        "origin": "method",
+        "parents": [],
+        "generation": 0,
+    }
+
+
+SYNTHESIS = "synthesis"
+"""Id of the meta-thought under which the synthesis is written."""

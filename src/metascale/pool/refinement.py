@@ -1,0 +1,40 @@
+"""Answers as arms: which answer is refined next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from metascale.records import Candidate
+
+REFINEMENT = "refinement"
+"""Id of the arm whose pulls refine an answer instead of drawing a new one (AB-MCTS's "deeper", arXiv 2503.04412;
+Self-Refine, arXiv 2303.17651)."""
+LEADERS = 3
+"""Answers that are refined in turn: those of highest reward. Ours: a single one may owe its place to a lucky score."""
+
+
+def to_refine(candidates: Sequence[Candidate], count: int) -> list[int]:
+    """The answers that the next `count` refinements start from: of the leaders the least refined, then the best.
+
+    Args:
+        candidates: the samples so far; only whole, scored answers are refined, refinements among them.
+        count: how many are wanted.
+
+    Returns:
+        Ids of candidates, `count` of them, repeated where there are too few; none where nothing can be refined.
+    """
+    if count == 0:
+        return []
+    answers = sorted(
+        (c for c in candidates if c["status"] == "ok" and c["reward"] is not None),
+        key=lambda c: (-(c["reward"] or 0.0), c["id"]),
+    )
+    rank = {c["id"]: place for place, c in enumerate(answers[:LEADERS])}
+    refined = Counter(c["refines"] for c in candidates)
+    chosen: list[int] = []
+    while rank and len(chosen) < count:
+        number = min(rank, key=lambda known: (refined[known], rank[known]))
+        refined[number] += 1
+        chosen.append(number)
+    return chosen

@@ -1,0 +1,1 @@
+"""Statistics that several rooms share. Nothing here knows of models or graphs."""
