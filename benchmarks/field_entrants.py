@@ -57,9 +57,8 @@ def _graph(url: str, create: str, width: int | None) -> Run:
         graph = getattr(graphs, create)(model, settings=settings)
         depth = 0
         async for update in graph.astream({"messages": [("user", QUESTION)]}, stream_mode="updates"):
-            for node, changes in update.items():
-                depth += {"initialize_pool": 1, "score": 2, "evolve": 1}.get(node, 0)
-                depth += node == "finalize" and "candidates" in changes
+            for node in update:
+                depth += {"initialize_pool": 1, "score": 2, "evolve": 1, "synthesize": 2, "confirm": 1}.get(node, 0)
         return depth
 
     return run

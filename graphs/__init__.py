@@ -1,4 +1,4 @@
-"""The graphs: only wiring. One graph a file; `METHODS` names them all."""
+"""The graphs: wiring alone. `METHODS` names them all."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from metascale.graphs.assembly import Graph
-from metascale.graphs.best_of_n import create_best_of_n
-from metascale.graphs.chain_of_thought import create_chain_of_thought
-from metascale.graphs.cot_best_of_n import create_cot_best_of_n
-from metascale.graphs.direct import create_direct
+from metascale.graphs.baselines import create_best_of_n, create_chain_of_thought, create_cot_best_of_n, create_direct
 from metascale.graphs.meta_reasoning import create_meta_reasoning
 from metascale.graphs.metascale import create_metascale
 from metascale.graphs.self_consistency import create_self_consistency

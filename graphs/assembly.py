@@ -1,29 +1,24 @@
-"""What the graphs have in common: their type, their factory's arguments, and how they are compiled."""
+"""What the graphs have in common: their type, the arguments of their factories, and how they are put together."""
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any, Literal, cast
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackManager
-from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT
-from langgraph.cache.base import BaseCache
-from langgraph.graph import END, StateGraph
+from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 from typing_extensions import TypedDict
 
-from metascale.models import resolve_model
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
-from metascale.nodes import Components, as_node, finalize, generate, score, select_arm
-from metascale.nodes.finalize import Settled, after_finalize
-from metascale.nodes.select_arm import fan_out
-from metascale.rewards import Reward, Unscored
+from metascale.nodes import Components, Node, Run, generate, runnable
+from metascale.rewards import Reward
 from metascale.settings import MetaScaleSettings
 from metascale.state import Input, Output, Sampling, State
 
@@ -77,7 +72,6 @@ class Unjudged(TypedDict, total=False):
     settings: MetaScaleSettings | None
     checkpointer: Checkpointer
     store: BaseStore | None
-    cache: BaseCache[Any] | None
 
 
 class Judged(Unjudged, total=False):
@@ -86,74 +80,31 @@ class Judged(Unjudged, total=False):
     reward: Reward | None
 
 
-def components_of(
-    model: BaseChatModel | str | None, parts: Judged | Unjudged, *, judged: bool, **fixed: Any
-) -> Components:
-    """The components of a baseline; `fixed` are the settings that the method prescribes.
-
-    Raises:
-        TypeError: an argument is unknown to the method.
-        MetaScaleError: the model is unknown, is not named, or cannot be set up.
-    """
-    given: Mapping[str, Any] = parts
-    unknown = given.keys() - (Judged if judged else Unjudged).__annotations__.keys() - Unjudged.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"unexpected arguments: {', '.join(sorted(unknown))}")
-    return Components(
-        resolve_model(model),
-        given.get("reward") if judged else Unscored(),
-        None,
-        None,
-        given.get("settings") or MetaScaleSettings(),
-        MetaScaleSettings(**fixed),
-    )
-
-
 def new_graph(state: type[State] = State) -> Builder:
     """A graph over the state that all methods share, or over one that adds to it."""
     return StateGraph(state, context_schema=MetaScaleSettings, input_schema=Input, output_schema=Output)
 
 
-def add_best_of_n(graph: Builder, components: Components, *, after: str) -> None:
-    """Append rounds of samples on the pool that `after` leaves, each scored, and the choice of the best."""
-
-    def route(state: State) -> Literal["budget left", "budget spent"]:
-        return "budget spent" if components.stop_reason(state) else "budget left"
-
-    def settle(state: State) -> Settled:
-        return after_finalize(state, components)
-
-    graph.add_node("select_arm", as_node(select_arm, components))
-    graph.add_node("generate", as_node(generate, components), input_schema=Sampling)
-    graph.add_node("score", as_node(score, components))
-    graph.add_node("finalize", as_node(finalize, components))
-    graph.add_edge(after, "select_arm")
-    graph.add_conditional_edges("select_arm", fan_out, ["generate", "finalize"])
-    graph.add_edge("generate", "score")
-    graph.add_conditional_edges("score", route, {"budget left": "select_arm", "budget spent": "finalize"})
-    graph.add_conditional_edges(
-        "finalize",
-        settle,
-        {"look again": "finalize", "budget left": "select_arm", "answer chosen": END},
-    )
+def add_nodes(graph: Builder, parts: Components, *nodes: Node) -> None:
+    """Add nodes under their own names."""
+    for node in nodes:
+        schema = Sampling if node is generate else None
+        graph.add_node(node.__name__, runnable(node, parts), input_schema=schema)
 
 
-def add_one_pass(graph: Builder, components: Components, *, after: str) -> None:
-    """Append one sample on the pool that `after` leaves, which is the answer."""
-    graph.add_node("select_arm", as_node(select_arm, components))
-    graph.add_node("generate", as_node(generate, components), input_schema=Sampling)
-    graph.add_node("finalize", as_node(finalize, components))
-    graph.add_edge(after, "select_arm")
-    graph.add_conditional_edges("select_arm", fan_out, ["generate", "finalize"])
-    graph.add_edge("generate", "finalize")
-    graph.add_edge("finalize", END)
+def bound(route: Callable[[State, Run], str], parts: Components) -> Callable[[State], str]:
+    """A router as LangGraph calls it, with the state alone."""
+
+    @functools.wraps(route, assigned=("__name__", "__doc__"), updated=())
+    def ask(state: State) -> str:
+        return route(state, parts.run())
+
+    return ask
 
 
 def compiled(graph: Builder, name: str, parts: Unjudged | Judged) -> Graph:
     """The graph, ready to run."""
-    ready = graph.compile(
-        checkpointer=parts.get("checkpointer"), store=parts.get("store"), cache=parts.get("cache"), name=name
-    )
+    ready = graph.compile(checkpointer=parts.get("checkpointer"), store=parts.get("store"), name=name)
     return _Embeddable(**vars(ready)).with_config(max_concurrency=MAX_CONCURRENCY)
 
 

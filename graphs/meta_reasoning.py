@@ -7,8 +7,9 @@ from typing import Unpack
 from langchain_core.language_models import BaseChatModel
 from langgraph.graph import START
 
-from metascale.graphs.assembly import Graph, Unjudged, add_one_pass, compiled, components_of, for_studio, new_graph
-from metascale.nodes import apply_method, as_node, rate_methods
+from metascale.graphs.assembly import Graph, Unjudged, add_nodes, compiled, for_studio, new_graph
+from metascale.graphs.baselines import add_one_pass, components_of
+from metascale.nodes import apply_method, rate_methods
 from metascale.nodes.rate_methods import MetaReasoningState
 
 
@@ -20,8 +21,7 @@ def create_meta_reasoning(model: BaseChatModel | str | None = None, **parts: Unp
     """
     components = components_of(model, parts, judged=False, budget=1)
     graph = new_graph(MetaReasoningState)
-    graph.add_node("rate_methods", as_node(rate_methods, components))
-    graph.add_node("apply_method", as_node(apply_method, components))
+    add_nodes(graph, components, rate_methods, apply_method)
     graph.add_edge(START, "rate_methods")
     graph.add_edge("rate_methods", "apply_method")
     add_one_pass(graph, components, after="apply_method")

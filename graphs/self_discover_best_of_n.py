@@ -7,8 +7,9 @@ from typing import Unpack
 from langchain_core.language_models import BaseChatModel
 from langgraph.graph import START
 
-from metascale.graphs.assembly import Graph, Judged, add_best_of_n, compiled, components_of, for_studio, new_graph
-from metascale.nodes import adapt_modules, as_node, compose_plan, select_modules
+from metascale.graphs.assembly import Graph, Judged, add_nodes, compiled, for_studio, new_graph
+from metascale.graphs.baselines import add_best_of_n, components_of
+from metascale.nodes import adapt_modules, compose_plan, select_modules
 from metascale.nodes.self_discover import SelfDiscoverState
 
 
@@ -20,9 +21,7 @@ def create_self_discover_best_of_n(model: BaseChatModel | str | None = None, **p
     """
     components = components_of(model, parts, judged=True)
     graph = new_graph(SelfDiscoverState)
-    graph.add_node("select_modules", as_node(select_modules, components))
-    graph.add_node("adapt_modules", as_node(adapt_modules, components))
-    graph.add_node("compose_plan", as_node(compose_plan, components))
+    add_nodes(graph, components, select_modules, adapt_modules, compose_plan)
     graph.add_edge(START, "select_modules")
     graph.add_edge("select_modules", "adapt_modules")
     graph.add_edge("adapt_modules", "compose_plan")

@@ -9,7 +9,7 @@ from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.events import Evolved
 from metascale.evolution import OPERATORS, by_front, by_ucb, choose_operator, retirable, room
-from metascale.nodes.components import PREPARATION, Components, Update
+from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.admission import Draft, Drafts, admit, arm_statistics
 from metascale.question import question_text
 from metascale.records import MetaThought, OperatorName, Origin
@@ -18,14 +18,14 @@ from metascale.state import State
 from metascale.usage import add_usage, working_since
 
 
-async def evolve(state: State, components: Components) -> Update:
+async def evolve(state: State, run: Run) -> Update:
     """Add children to the pool, at most as many as can still be pulled and as there is room for.
 
     Children have no pull yet, so every policy pulls them first. A failed evolution leaves the pool as it is. In a full
     pool, as many arms retire as children come.
     """
-    started = components.start_work(state["usage"]["seconds"], share=PREPARATION)
-    settings = components.settings()
+    started = run.start_work(state["usage"]["seconds"], share=PREPARATION)
+    settings = run.settings
     pool = state["pool"]
     members = arm_statistics(pool, state["candidates"])
     ranked = by_ucb(members, settings.beta) if settings.evolution == "always" else by_front(members)
@@ -34,14 +34,14 @@ async def evolve(state: State, components: Components) -> Update:
     usable = {name: parents for name, parents in found.items() if parents is not None}
     name = choose_operator(members, list(usable), place_generator(settings.seed or 0, "operator", state["round"]))
     operator, parents = OPERATORS[name], usable[name]
-    count = min(settings.children, max(1, components.samples_left(state)), room(members, settings.max_pool))
+    count = min(settings.children, max(1, run.ledger(state).samples_left()), room(members, settings.max_pool))
     tag = prompts.new_tag()
     task = prompts.fence("task", question_text(state["messages"]), tag)
     material = "\n\n".join([task, *operator.material(pool, members, parents, tag)])
     messages = [SystemMessage(prompts.render(operator.prompt, count=count, tag=tag)), HumanMessage(material)]
     children: list[MetaThought] = []
     try:
-        reading = await components.thinker.ask(
+        reading = await run.thinker.ask(
             messages, Drafts, settings, place=["evolve", state["round"]], untrusted=material
         )
     except ModelCallError as error:

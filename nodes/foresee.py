@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.config import get_stream_writer
 
 from metascale import prompts
 from metascale.events import Foreseen
 from metascale.foresight.prediction import Predicted, foresight_of, prediction_of
-from metascale.nodes.components import PREPARATION, Components, Update
 from metascale.nodes.fresh_run import fresh_run
+from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.question import check_question, question_text
 from metascale.settings import MetaScaleSettings
 from metascale.state import State
 from metascale.usage import add_usage, no_usage, working_since
 
-Before = Literal["straight in", "foresee first"]
-
 SHARE_OF_CALLS = 4
 """At most one in so many of `max_calls` goes to predictions. Ours."""
 
 
-def before_the_pool(components: Components) -> Before:
-    """Whether the run begins with predictions."""
-    return "foresee first" if components.settings().foresee else "straight in"
-
-
-async def foresee(state: State, components: Components) -> Update:
+async def foresee(state: State, run: Run) -> Update:
     """Begin a fresh run with predictions of pass rate, length and needed notions.
 
     Predictions that fail are left out, and a note says so; without any the run goes on as if nobody had asked.
@@ -36,9 +27,9 @@ async def foresee(state: State, components: Components) -> Update:
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
     """
-    started = components.start_work(0.0, share=PREPARATION)
-    settings = components.settings()
-    components.check_resumable()
+    started = run.start_work(0.0, share=PREPARATION)
+    settings = run.settings
+    run.check_resumable()
     check_question(state["messages"], settings.max_question_chars)
     wanted = _affordable(settings)
     if wanted == 0:
@@ -47,9 +38,7 @@ async def foresee(state: State, components: Components) -> Update:
     tag = prompts.new_tag()
     material = prompts.fence("task", task, tag)
     messages = [SystemMessage(prompts.render("foresee", tag=tag)), HumanMessage(material)]
-    found = await components.foreseer(settings).ask_several(
-        messages, Predicted, settings, wanted, place=["foresee"], untrusted=material
-    )
+    found = await run.foreseer.ask_several(messages, Predicted, settings, wanted, place=["foresee"], untrusted=material)
     predictions = [prediction_of(said, task) for said in found.values]
     notes = []
     if found.problems:

@@ -8,7 +8,7 @@ from langgraph.config import get_stream_writer
 from langgraph.types import Overwrite
 
 from metascale.events import PoolMade
-from metascale.nodes.components import Update
+from metascale.nodes.run import Update
 from metascale.records import Foresight, MetaThought
 from metascale.usage import Usage
 

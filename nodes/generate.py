@@ -13,7 +13,7 @@ from metascale.events import Sampled
 from metascale.models import MeteredModel
 from metascale.models.flaws import flaw_of, refusal_of
 from metascale.models.metered import WHY_EMPTY
-from metascale.nodes.components import Components, Update
+from metascale.nodes.run import Run, Update
 from metascale.records import Candidate, MetaThought, Status
 from metascale.settings import MetaScaleSettings
 from metascale.state import Sampling
@@ -23,10 +23,10 @@ Outcome = tuple[Status, str, str | None]
 """What came back: status, text, and what is wrong with it."""
 
 
-async def generate(state: Sampling, components: Components) -> Update:
+async def generate(state: Sampling, run: Run) -> Update:
     """Draw one sample. A request that fails becomes a failed candidate with its error, and costs no budget."""
-    started = components.start_work(state.get("spent", 0.0))
-    candidate, usage = await draw(state, _asked(state), components)
+    started = run.start_work(state.get("spent", 0.0))
+    candidate, usage = await draw(state, _asked(state), run)
     usage = add_usage(usage, working_since(started))
     get_stream_writer()(Sampled(event="sampled", candidate=candidate, usage=usage))
     return {"candidates": [candidate], "usage": usage}
@@ -43,14 +43,16 @@ def _asked(state: Sampling) -> list[AnyMessage]:
     return [*conversation, AIMessage(refined["text"]), HumanMessage(prompts.render("refine", remark=remark, tag=tag))]
 
 
-async def draw(state: Sampling, messages: Sequence[AnyMessage], components: Components) -> tuple[Candidate, Usage]:
+async def draw(state: Sampling, messages: Sequence[AnyMessage], run: Run) -> tuple[Candidate, Usage]:
     """One sample in reply to `messages`, and its bill.
 
     Where the foreseen length cuts it short, or the server refuses that limit, it is drawn once more without.
     """
-    settings = components.settings()
-    unlimited = components.solver(settings)
-    solver = components.limited_solver(settings, state.get("limit"))
+    settings = run.settings
+    unlimited = solver = run.solver
+    limit = state.get("limit")
+    if limit is not None:
+        solver = unlimited.capped_at(limit)
     candidate, usage, is_limited = await _attempt(state, messages, solver, settings)
     if solver is unlimited or not is_limited:
         return candidate, usage

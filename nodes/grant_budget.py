@@ -10,15 +10,15 @@ from metascale.choice.ranking import ranking
 from metascale.errors import ThreadError
 from metascale.events import Granted
 from metascale.interrupts import AnswerError, BudgetQuestion, granted_samples
-from metascale.nodes.components import Components, Update
-from metascale.nodes.finalize import bill
 from metascale.nodes.remember import unremember
+from metascale.nodes.run import Run, Update
 from metascale.pool.arms import SYNTHESIS
 from metascale.question import question_text
+from metascale.result import bill
 from metascale.state import State
 
 
-async def grant_budget(state: State, components: Components) -> Update:
+async def grant_budget(state: State, run: Run) -> Update:
     """Ask how many more samples there may be; or take up a finished run that was granted some.
 
     Raises:
@@ -27,13 +27,13 @@ async def grant_budget(state: State, components: Components) -> Update:
     if not state.get("pool"):
         raise ThreadError("samples were granted, but this thread holds no run that could go on with them")
     if state["result"] is not None:
-        return await _reopened(state, components)
-    more = _asked(state, components) if components.is_budget_all_that_ends_it(state) else 0
+        return await _reopened(state, run)
+    more = _asked(state, run) if run.ledger(state).is_ended_by_budget_alone else 0
     get_stream_writer()(Granted(event="granted", samples=state["granted"] + more))
     return {"granted": more}
 
 
-def _asked(state: State, components: Components) -> int:
+def _asked(state: State, run: Run) -> int:
     best = next(iter(ranking(state["candidates"])), None)
     asked: BudgetQuestion = {
         "asks": "grant_budget",
@@ -42,7 +42,7 @@ def _asked(state: State, components: Components) -> int:
         "reward": best and best["reward"],
         "meta_thought": best and best["meta_thought"],
         "stop_reason": "budget",
-        "budget": components.limits(state).budget,
+        "budget": run.ledger(state).limits.budget,
         "usage": bill(state["usage"]),
         "problem": None,
     }
@@ -54,7 +54,7 @@ def _asked(state: State, components: Components) -> int:
             asked = {**asked, "problem": str(error)}
 
 
-async def _reopened(state: State, components: Components) -> Update:
+async def _reopened(state: State, run: Run) -> Update:
     """The run as it was before its answer was chosen: that is withdrawn, and chosen anew in the end.
 
     Raises:
@@ -70,8 +70,8 @@ async def _reopened(state: State, components: Components) -> Update:
         "result": None,
         "reopened_at": len(state["candidates"]),
     }
-    notes = await unremember(reopened, result, components)
-    reason = components.stop_reason(reopened)
+    notes = await unremember(reopened, result, run)
+    reason = run.ledger(reopened).stop_reason
     if reason is not None:
         notes.append(f"more samples were granted, but {reason!r} ends the search")
     get_stream_writer()(Granted(event="granted", samples=state["granted"]))

@@ -11,10 +11,10 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from metascale import prompts
 from metascale.errors import ModelCallError, describe
 from metascale.foresight.prediction import hint
-from metascale.nodes.components import PREPARATION, Components, Update
 from metascale.nodes.fresh_run import fresh_run, tell_pool
 from metascale.nodes.rate_methods import ask_ratings
 from metascale.nodes.remember import recall
+from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.admission import Draft, Drafts, admit, interleave
 from metascale.pool.arms import FIXED_ARMS, fixed_arm, hint_arm, method_arm, refinement_arm
 from metascale.pool.beliefs import beliefs as beliefs_of
@@ -29,7 +29,7 @@ from metascale.usage import Usage, add_usage, no_usage, working_since
 Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]
 
 
-async def initialize_pool(state: State, components: Components) -> Update:
+async def initialize_pool(state: State, run: Run) -> Update:
     """Begin a fresh run: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
 
     A strategy memory adds those that did well on similar tasks, and what is believed of all; so do reasoning methods
@@ -42,9 +42,9 @@ async def initialize_pool(state: State, components: Components) -> Update:
         QuestionError: the conversation does not end with a question, or is too long.
         SettingError: the run is to ask people, and has no checkpointer.
     """
-    settings = components.settings()
-    started = components.start_work(state["usage"]["seconds"] if settings.foresee else 0.0, share=PREPARATION)
-    components.check_resumable()
+    settings = run.settings
+    started = run.start_work(state["usage"]["seconds"] if settings.foresee else 0.0, share=PREPARATION)
+    run.check_resumable()
     check_question(state["messages"], settings.max_question_chars)
     pool = [fixed_arm(name) for name in FIXED_ARMS]
     foresight = state.get("foresight") if settings.foresee else None
@@ -53,22 +53,22 @@ async def initialize_pool(state: State, components: Components) -> Update:
     has_hint = bool(hint(foresight)) and min(settings.budget, settings.pool_size) > len(pool)
     size = settings.pool_size - has_hint
     task = question_text(state["messages"])
-    beliefs, remembered, troubles = await recall(task, components)
+    beliefs, remembered, troubles = await recall(task, run)
     notes += troubles
     pool += admit(pool, remembered, at_most=size - len(pool), threshold=settings.duplicate_similarity)
     ratings: list[Rating] = []
     free = size - len(pool)
     if free > 0 and settings.budget > len(pool):
         *found, rated = await asyncio.gather(
-            _compose(task, free, settings, components),
-            _abstract(task, settings, components),
-            _rate(task, settings, components),
+            _compose(task, free, settings, run),
+            _abstract(task, settings, run),
+            _rate(task, settings, run),
         )
         for _, said, bill in (*found, rated):
             notes += said
             usage = add_usage(usage, bill)
         ratings = rated[0]
-        pool += _best_methods(ratings, pool, min(settings.seed_methods, free // 2), components)
+        pool += _best_methods(ratings, pool, min(settings.seed_methods, free // 2), run)
         drafts = interleave(*(drafts for drafts, _, _ in found))
         free = size - len(pool)
         pool += admit(pool, drafts, at_most=free, threshold=settings.duplicate_similarity)
@@ -83,7 +83,7 @@ async def initialize_pool(state: State, components: Components) -> Update:
         pool.append(hint_arm(hint(foresight)))
     if settings.refine:
         pool.append(refinement_arm())
-    rated_beliefs = beliefs_of(ratings, components.rated_methods)
+    rated_beliefs = beliefs_of(ratings, run.rated_methods)
     before = beliefs if beliefs.known else head_start(settings.head_start)
     believed_pool = believed(pool, before, rated_beliefs)
     usage = add_usage(usage, working_since(started))
@@ -101,19 +101,19 @@ def _builtin_drafts() -> list[tuple[Draft, Origin]]:
     ]
 
 
-async def _compose(task: str, count: int, settings: MetaScaleSettings, components: Components) -> Found:
+async def _compose(task: str, count: int, settings: MetaScaleSettings, run: Run) -> Found:
     """The meta-thoughts that the model composes for the task itself."""
     tag = prompts.new_tag()
     system = prompts.render("compose", count=count, tag=tag)
-    return await _drafts(system, prompts.fence("task", task, tag), "self_composed", settings, components)
+    return await _drafts(system, prompts.fence("task", task, tag), "self_composed", settings, run)
 
 
-async def _abstract(task: str, settings: MetaScaleSettings, components: Components) -> Found:
+async def _abstract(task: str, settings: MetaScaleSettings, run: Run) -> Found:
     """The meta-thoughts behind the most similar worked examples, where there is a retriever."""
-    if components.retriever is None or settings.retriever_k == 0:
+    if run.parts.retriever is None or settings.retriever_k == 0:
         return [], [], no_usage()
     try:
-        documents = await invoke(components.retriever, task)
+        documents = await invoke(run.parts.retriever, task)
     except Exception as error:  # noqa: BLE001  a retriever is the user's code: whatever it raises, the run goes on
         return [], [f"no worked examples: the retriever failed: {describe(error)}"], no_usage()
     if not documents:
@@ -122,24 +122,20 @@ async def _abstract(task: str, settings: MetaScaleSettings, components: Componen
     examples = [prompts.fence("example", _worked(document), tag) for document in documents[: settings.retriever_k]]
     material = "\n\n".join([prompts.fence("task", task, tag), *examples])
     system = prompts.render("abstract", count=len(examples), tag=tag)
-    return await _drafts(system, material, "retrieved", settings, components)
+    return await _drafts(system, material, "retrieved", settings, run)
 
 
-async def _rate(
-    task: str, settings: MetaScaleSettings, components: Components
-) -> tuple[list[Rating], list[str], Usage]:
+async def _rate(task: str, settings: MetaScaleSettings, run: Run) -> tuple[list[Rating], list[str], Usage]:
     """The model's ratings of reasoning methods, where any of them are to enter the pool."""
     if settings.seed_methods == 0:
         return [], [], no_usage()
-    return await ask_ratings(task, components.rated_methods, components)
+    return await ask_ratings(task, run.rated_methods, run)
 
 
-def _best_methods(
-    ratings: Sequence[Rating], pool: Sequence[MetaThought], at_most: int, components: Components
-) -> list[MetaThought]:
+def _best_methods(ratings: Sequence[Rating], pool: Sequence[MetaThought], at_most: int, run: Run) -> list[MetaThought]:
     """The best-rated methods that the pool does not hold already."""
     known = {key_of(thought["mindset"], thought["strategy"]) for thought in pool}
-    arms = [method_arm(components.rated_methods[rating["method"]]) for rating in ratings]
+    arms = [method_arm(run.rated_methods[rating["method"]]) for rating in ratings]
     return [arm for arm in arms if key_of(arm["mindset"], arm["strategy"]) not in known][:at_most]
 
 
@@ -149,12 +145,10 @@ def _worked(document: Document) -> str:
     return f"{document.page_content}\n\nSolution: {solution}" if solution else document.page_content
 
 
-async def _drafts(
-    system: str, material: str, origin: Origin, settings: MetaScaleSettings, components: Components
-) -> Found:
+async def _drafts(system: str, material: str, origin: Origin, settings: MetaScaleSettings, run: Run) -> Found:
     messages = [SystemMessage(system), HumanMessage(material)]
     try:
-        reading = await components.thinker.ask(messages, Drafts, settings, place=[origin], untrusted=material)
+        reading = await run.thinker.ask(messages, Drafts, settings, place=[origin], untrusted=material)
     except ModelCallError as error:
         return [], [f"no {origin} meta-thoughts: {error}"], error.usage
     if reading.value is None:

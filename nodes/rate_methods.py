@@ -8,8 +8,8 @@ from langchain_core.messages import HumanMessage, SystemMessage
 
 from metascale import prompts
 from metascale.errors import ModelCallError
-from metascale.nodes.components import PREPARATION, Components, Update
 from metascale.nodes.fresh_run import fresh_run, tell_pool
+from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.arms import fixed_arm, method_arm
 from metascale.pool.beliefs import Ratings, usable
 from metascale.pool.methods import ReasoningMethod
@@ -26,31 +26,31 @@ class MetaReasoningState(State):
     """Of every method, best first; empty where they could not be read."""
 
 
-async def rate_methods(state: State, components: Components) -> Update:
+async def rate_methods(state: State, run: Run) -> Update:
     """Begin a fresh run, and rate every method for the task in one request.
 
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
     """
-    started = components.start_work(0.0, share=PREPARATION)
-    check_question(state["messages"], components.settings().max_question_chars)
-    ratings, notes, usage = await ask_ratings(question_text(state["messages"]), components.rated_methods, components)
+    started = run.start_work(0.0, share=PREPARATION)
+    check_question(state["messages"], run.settings.max_question_chars)
+    ratings, notes, usage = await ask_ratings(question_text(state["messages"]), run.rated_methods, run)
     if not ratings:
         notes.append("no method could be chosen, so the answer is plain chain of thought")
     update = fresh_run([], add_usage(usage, working_since(started)), notes)
     return {**update, "ratings": ratings}
 
 
-async def apply_method(state: MetaReasoningState, components: Components) -> Update:
+async def apply_method(state: MetaReasoningState, run: Run) -> Update:
     """Make the best-rated method the arm of this run; without ratings it is plain chain of thought."""
     best = state["ratings"][0]["method"] if state["ratings"] else None
-    arm = method_arm(components.rated_methods[best]) if best else fixed_arm("chain_of_thought")
+    arm = method_arm(run.rated_methods[best]) if best else fixed_arm("chain_of_thought")
     tell_pool([arm], no_usage())
     return {"pool": [arm]}
 
 
 async def ask_ratings(
-    task: str, methods: Mapping[str, ReasoningMethod], components: Components
+    task: str, methods: Mapping[str, ReasoningMethod], run: Run
 ) -> tuple[list[Rating], list[str], Usage]:
     """The ratings that could be read, best first, what went wrong, and what it cost."""
     tag = prompts.new_tag()
@@ -58,9 +58,7 @@ async def ask_ratings(
     material = prompts.fence("task", task, tag)
     messages = [SystemMessage(prompts.render("rate_methods", methods=listed, tag=tag)), HumanMessage(material)]
     try:
-        reading = await components.thinker.ask(
-            messages, Ratings, components.settings(), place=["rate_methods"], untrusted=material
-        )
+        reading = await run.thinker.ask(messages, Ratings, run.settings, place=["rate_methods"], untrusted=material)
     except ModelCallError as error:
         return [], [f"the methods were not rated: {error}"], error.usage
     if reading.value is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metascale.errors import describe
 from metascale.memory.store import key_of_run, records_of, worth_keeping
-from metascale.nodes.components import Components
+from metascale.nodes.run import Run
 from metascale.pool.admission import arm_statistics
 from metascale.pool.beliefs import Beliefs, Kept, key_of
 from metascale.question import question_text
@@ -12,7 +12,7 @@ from metascale.records import Origin, Result
 from metascale.state import State
 
 
-async def recall(task: str, components: Components) -> tuple[Beliefs, list[tuple[Kept, Origin]], list[str]]:
+async def recall(task: str, run: Run) -> tuple[Beliefs, list[tuple[Kept, Origin]], list[str]]:
     """What earlier runs let one believe, the meta-thoughts that did well in them, and what went wrong in asking.
 
     A memory that fails is none.
@@ -20,7 +20,7 @@ async def recall(task: str, components: Components) -> tuple[Beliefs, list[tuple
     Raises:
         SettingError: a memory is named, but the graph has no store.
     """
-    memory, settings = components.memory, components.settings()
+    memory, settings = run.memory, run.settings
     if memory is None:
         return Beliefs(), [], []
     try:
@@ -30,9 +30,9 @@ async def recall(task: str, components: Components) -> tuple[Beliefs, list[tuple
     return found.beliefs, [(kept, "remembered") for kept in found.kept], []
 
 
-async def remember(state: State, result: Result, components: Components) -> list[str]:
+async def remember(state: State, result: Result, run: Run) -> list[str]:
     """Leave what this run learned to the next ones; returns what went wrong, for the notes."""
-    memory = components.memory
+    memory = run.memory
     if memory is None:
         return []
     members = arm_statistics(state["pool"], state["candidates"])
@@ -45,9 +45,9 @@ async def remember(state: State, result: Result, components: Components) -> list
     return []
 
 
-async def unremember(state: State, result: Result, components: Components) -> list[str]:
+async def unremember(state: State, result: Result, run: Run) -> list[str]:
     """Take back what a finished run left that now goes on; returns what went wrong, for the notes."""
-    memory = components.memory
+    memory = run.memory
     if memory is None:
         return []
     records, _ = records_of(state["pool"], arm_statistics(state["pool"], state["candidates"]))

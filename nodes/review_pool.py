@@ -5,14 +5,14 @@ from __future__ import annotations
 from langgraph.types import Overwrite, interrupt
 
 from metascale.interrupts import AnswerError, PoolQuestion, edited_pool
-from metascale.nodes.components import Components, Update
 from metascale.nodes.fresh_run import tell_pool
+from metascale.nodes.run import Run, Update
 from metascale.question import question_text
 from metascale.state import State
 from metascale.usage import no_usage
 
 
-async def review_pool(state: State, components: Components) -> Update:
+async def review_pool(state: State, run: Run) -> Update:
     """Ask for the pool to be reviewed, until the answer makes sense.
 
     LangGraph runs this from the top for every answer, so nothing here costs anything: the pool was made, paid for and
@@ -30,7 +30,7 @@ async def review_pool(state: State, components: Components) -> Update:
     while True:
         answer = interrupt(asked)
         try:
-            pool = edited_pool(state["pool"], answer, components.settings())
+            pool = edited_pool(state["pool"], answer, run.settings)
         except AnswerError as error:
             asked = {**asked, "problem": str(error)}
         else:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
 from langgraph.config import get_stream_writer
-from langgraph.types import Send
 
 from metascale.bandits.base import untried
-from metascale.budget.allowance import first_look, length_limit
+from metascale.budget.allowance import first_look
 from metascale.events import Pulled
 from metascale.evolution import with_class_prior
-from metascale.nodes.components import Components, Update
+from metascale.nodes.run import Run, Update
 from metascale.pool.admission import arm_statistics
 from metascale.pool.refinement import REFINEMENT, to_refine
-from metascale.records import Pull, Refined
+from metascale.records import Pull
 from metascale.runtime.seeds import round_generator
-from metascale.state import Sampling, State
+from metascale.state import State
 
 
-async def select_arm(state: State, components: Components) -> Update:
+async def select_arm(state: State, run: Run) -> Update:
     """Plan the next round: `batch_size` pulls, never more than the budget leaves, and none of a retired arm.
 
     A task that is foreseen to be easy gets a first look instead: few pulls, each of another arm. Where evolution is
     gated, the policy sees children with the prior of their class.
     """
-    settings = components.settings()
+    settings = run.settings
     members = arm_statistics(state["pool"], state["candidates"])
     if settings.evolution == "gated":
         members = with_class_prior(members)
@@ -36,12 +32,11 @@ async def select_arm(state: State, components: Components) -> Update:
         if not member.retired and (thought["id"] != REFINEMENT or to_refine(state["candidates"], 1))
     ]
     number = state["round"] + 1
-    left = components.samples_left(state)
-    policy = components.chosen_policy(settings)
+    left = run.ledger(state).samples_left()
     arms = [members[index] for index in active]
     size = min(settings.batch_size, left)
     look = min(size, first_look(state.get("foresight"), state["usage"]["samples"]))
-    plan = policy.plan(arms, look or size, round_generator(settings.seed, number), left=left)
+    plan = run.policy.plan(arms, look or size, round_generator(settings.seed, number), left=left)
     plan = [*untried(arms, look), *plan][: len(plan)]
     chosen = [state["pool"][active[arm]]["id"] for arm in plan]
     answers = iter(to_refine(state["candidates"], chosen.count(REFINEMENT)))
@@ -52,37 +47,3 @@ async def select_arm(state: State, components: Components) -> Update:
     ]
     get_stream_writer()(Pulled(event="pulled", round=number, pulls=pulls, left=left - len(pulls)))
     return {"round": number, "plan": pulls}
-
-
-def fan_out(state: State) -> Sequence[Send] | Literal["finalize"]:
-    """One `generate` for each planned pull; where the calls pay for none, the end of the run."""
-    if not state["plan"]:
-        return "finalize"
-    thoughts = {thought["id"]: thought for thought in state["pool"]}
-    answers = {candidate["id"]: candidate for candidate in state["candidates"]}
-
-    def refined(number: int | None) -> Refined | None:
-        if number is None:
-            return None
-        answer = origin = answers[number]
-        while origin["refines"] is not None:
-            origin = answers[origin["refines"]]
-        thought = thoughts[origin["meta_thought"]]
-        return {"id": number, "meta_thought": thought, "text": answer["text"], "critique": answer["critique"]}
-
-    limit = length_limit(state.get("foresight"), state["candidates"])
-    return [
-        Send(
-            "generate",
-            Sampling(
-                messages=state["messages"],
-                id=pull["id"],
-                round=state["round"],
-                meta_thought=thoughts[pull["meta_thought"]],
-                refined=refined(pull["refines"]),
-                limit=limit,
-                spent=state["usage"]["seconds"],
-            ),
-        )
-        for pull in state["plan"]
-    ]

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from metascale import prompts
 from metascale.errors import ModelCallError
-from metascale.nodes.components import PREPARATION, Components, Update
 from metascale.nodes.fresh_run import fresh_run, tell_pool
+from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.arms import fixed_arm
 from metascale.question import check_question, question_text
 from metascale.records import MetaThought
@@ -46,38 +46,38 @@ class SelfDiscoverState(State):
     """The reasoning modules so far: selected, then adapted; empty once a step has failed."""
 
 
-async def select_modules(state: State, components: Components) -> Update:
+async def select_modules(state: State, run: Run) -> Update:
     """Begin a fresh run, and choose reasoning modules for the task.
 
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
     """
-    started = components.start_work(0.0, share=PREPARATION)
-    check_question(state["messages"], components.settings().max_question_chars)
+    started = run.start_work(0.0, share=PREPARATION)
+    check_question(state["messages"], run.settings.max_question_chars)
     listed = prompts.load("reasoning_modules")
-    found, usage, notes = await _ask(state, components, "select", Modules, modules=listed)
+    found, usage, notes = await _ask(state, run, "select", Modules, modules=listed)
     update = fresh_run([], add_usage(usage, working_since(started)), notes)
     return {**update, "modules": found.modules if found else []}
 
 
-async def adapt_modules(state: SelfDiscoverState, components: Components) -> Update:
+async def adapt_modules(state: SelfDiscoverState, run: Run) -> Update:
     """Restate the modules for the task."""
-    started = components.start_work(state["usage"]["seconds"], share=PREPARATION)
+    started = run.start_work(state["usage"]["seconds"], share=PREPARATION)
     if not state["modules"]:
         return {"modules": []}
-    found, usage, notes = await _ask(state, components, "adapt", Modules)
+    found, usage, notes = await _ask(state, run, "adapt", Modules)
     usage = add_usage(usage, working_since(started))
     tell_pool([], usage)
     return {"modules": found.modules if found else [], "usage": usage, "notes": notes}
 
 
-async def compose_plan(state: SelfDiscoverState, components: Components) -> Update:
+async def compose_plan(state: SelfDiscoverState, run: Run) -> Update:
     """Make one plan of the modules: the arm of this run. Where a step failed, it is plain chain of thought."""
-    started = components.start_work(state["usage"]["seconds"], share=PREPARATION)
+    started = run.start_work(state["usage"]["seconds"], share=PREPARATION)
     if not state["modules"]:
         tell_pool([fixed_arm("chain_of_thought")], no_usage())
         return {"pool": [fixed_arm("chain_of_thought")]}
-    found, usage, notes = await _ask(state, components, "compose", Plan)
+    found, usage, notes = await _ask(state, run, "compose", Plan)
     discovered: MetaThought = {
         "id": "self_discovered",
         "mindset": "",
@@ -93,7 +93,7 @@ async def compose_plan(state: SelfDiscoverState, components: Components) -> Upda
 
 
 async def _ask(
-    state: State, components: Components, step: str, schema: type[Schema], **values: str
+    state: State, run: Run, step: str, schema: type[Schema], **values: str
 ) -> tuple[Schema | None, Usage, list[str]]:
     tag = prompts.new_tag()
     material = prompts.fence("task", question_text(state["messages"]), tag)
@@ -106,8 +106,8 @@ async def _ask(
     ]
     failed = f"self-discovery stopped at step {step!r}, so answers are plain chain of thought"
     try:
-        reading = await components.thinker.ask(
-            messages, schema, components.settings(), place=["self_discover", step], untrusted=material
+        reading = await run.thinker.ask(
+            messages, schema, run.settings, place=["self_discover", step], untrusted=material
         )
     except ModelCallError as error:
         return None, error.usage, [f"{failed}: {error}"]

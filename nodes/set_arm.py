@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from metascale.nodes.components import Components, Node, Update
 from metascale.nodes.fresh_run import fresh_run
+from metascale.nodes.run import Node, Run, Update
 from metascale.pool.arms import fixed_arm
 from metascale.question import check_question
 from metascale.state import State
@@ -18,9 +18,9 @@ def set_arm(name: str) -> Node:
     The node raises `QuestionError` where the conversation does not end with a question, or is too long.
     """
 
-    async def set_arm(state: State, components: Components) -> Update:
+    async def set_arm(state: State, run: Run) -> Update:
         started = time.time()
-        check_question(state["messages"], components.settings().max_question_chars)
+        check_question(state["messages"], run.settings.max_question_chars)
         return fresh_run([fixed_arm(name)], working_since(started))
 
     return set_arm

@@ -8,24 +8,24 @@ from langgraph.config import get_stream_writer
 from metascale import prompts
 from metascale.choice.ranking import choose, field_of
 from metascale.events import Pulled, Sampled
-from metascale.nodes.components import Components, Update
 from metascale.nodes.fresh_run import tell_pool
 from metascale.nodes.generate import draw
+from metascale.nodes.run import Run, Update
 from metascale.nodes.score import scored, tell
 from metascale.pool.arms import SYNTHESIS
 from metascale.question import question_text
 from metascale.records import MetaThought, Pull
-from metascale.state import Sampling, State, merge_by_id
+from metascale.state import Sampling, State, updated
 from metascale.usage import add_usage, no_usage, working_since
 
 SHOWN = 3
 """Finalists that are synthesised. Ours."""
 
 
-async def synthesize(state: State, components: Components) -> Update:
+async def synthesize(state: State, run: Run) -> Update:
     """Draw one sample that has read the best answers, and score it like any other: it must win its place."""
-    started = components.start_work(state["usage"]["seconds"])
-    settings = components.settings()
+    started = run.start_work(state["usage"]["seconds"])
+    settings = run.settings
     field = field_of(state["candidates"], settings.final_choice)
     leaders = {group[0]["id"]: group[0] for group in field.groups}
     best = [leaders[c["id"]] for c in choose(state["candidates"], settings).ranked if c["id"] in leaders][:SHOWN]
@@ -51,19 +51,19 @@ async def synthesize(state: State, components: Components) -> Update:
         "meta_thought": thought,
         "refined": None,
     }
-    after: State = {**state, "pool": merge_by_id(state["pool"], [[thought]]), "round": number}
+    after = updated(state, {"pool": [thought], "round": number})
     tell_pool(after["pool"], no_usage())
     pull: Pull = {"id": sampling["id"], "meta_thought": SYNTHESIS, "refines": None}
-    get_stream_writer()(Pulled(event="pulled", round=number, pulls=[pull], left=components.samples_left(state)))
-    candidate, usage = await draw(sampling, sampling["messages"], components)
+    get_stream_writer()(Pulled(event="pulled", round=number, pulls=[pull], left=run.ledger(state).samples_left()))
+    candidate, usage = await draw(sampling, sampling["messages"], run)
     get_stream_writer()(Sampled(event="sampled", candidate=candidate, usage=usage))
     answered = [candidate] if candidate["status"] != "failed" else []
-    updates, judged = await scored(answered, state, components)
+    updates, judged = await scored(answered, state, run)
     judged = add_usage(judged, working_since(started))
-    tell(updates, judged, {**after, "candidates": merge_by_id(state["candidates"], [[candidate]])})
+    tell(updates, judged, updated(after, {"candidates": [candidate]}))
     return {
         "pool": [thought],
         "round": number,
-        "candidates": merge_by_id([candidate], [updates]),
+        "candidates": [candidate, *updates],
         "usage": add_usage(usage, judged),
     }

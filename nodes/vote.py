@@ -10,14 +10,14 @@ from langgraph.config import get_stream_writer
 
 from metascale.answers import extract
 from metascale.events import Chosen
-from metascale.nodes.components import Components, Update
-from metascale.nodes.finalize import conclude
+from metascale.nodes.run import Run, Update
 from metascale.records import Candidate
+from metascale.result import conclude
 from metascale.state import State
 from metascale.usage import working_since
 
 
-async def vote(state: State, components: Components) -> Update:
+async def vote(state: State, run: Run) -> Update:
     """Choose the earliest sample of the largest group; its reward is the group's share of all answers.
 
     Where no sample marks its answer there is nothing to vote on: the first whole sample is the answer, and a note says
@@ -34,8 +34,8 @@ async def vote(state: State, components: Components) -> Update:
     ]
     notes = [] if votes else ["no sample marks its final answer, so there was nothing to vote on"]
     ended: State = {**state, "candidates": voted, "notes": [*state["notes"], *notes]}
-    settings = components.settings().model_copy(update={"confirm": 0})
-    result = conclude(ended, components.stop_reason(state) or "step_limit", settings)
+    settings = run.settings.model_copy(update={"confirm": 0})
+    result = conclude(ended, run.ledger(state).stop_reason or "step_limit", settings)
     get_stream_writer()(Chosen(event="chosen", result=result))
     return {
         "messages": [AIMessage(result["answer"])],
@@ -45,10 +45,10 @@ async def vote(state: State, components: Components) -> Update:
     }
 
 
-async def tally(state: State, components: Components) -> Update:
+async def tally(state: State, run: Run) -> Update:
     """Read the final answer of every new sample; where none is marked, it stays null."""
     started = time.time()
-    kind = components.settings().answer_kind
+    kind = run.settings.answer_kind
     new = [c for c in state["candidates"] if c["round"] == state["round"] and c["text"]]
     return {
         "candidates": [{"id": c["id"], "extracted": extract(c["text"], kind)} for c in new],

@@ -7,13 +7,14 @@ the event added to the bill.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Any, Literal
 
+from langgraph.types import Overwrite
 from typing_extensions import TypedDict
 
 from metascale.records import Candidate, Foresight, Look, MetaThought, Pull, Result
-from metascale.state import State, merge_by_id
-from metascale.usage import Usage, add_usage
+from metascale.state import State, updated
+from metascale.usage import Usage
 
 
 class PoolMade(TypedDict):
@@ -135,27 +136,23 @@ def verdicts(candidates: Sequence[Candidate], changed: Sequence[int]) -> list[Ve
 
 
 def follow(state: State, event: Event) -> State:
-    """The state after an event, as far as events tell it: all but the conversation and the notes."""
-    seen: State = {**state}
+    """The state after an event: everything but the conversation and the notes, which no event reports."""
+    update: dict[str, Any] = {name: spent for name, spent in event.items() if name == "usage"}
     match event["event"]:
         case "foreseen":
-            seen["foresight"] = event["foresight"]
+            update["foresight"] = event["foresight"]
         case "pool":
-            seen["pool"] = event["pool"]
+            update["pool"] = Overwrite(event["pool"])
         case "pulled":
-            seen["round"], seen["plan"] = event["round"], event["pulls"]
+            update |= {"round": event["round"], "plan": event["pulls"]}
         case "sampled":
-            seen["candidates"] = merge_by_id(state["candidates"], [[event["candidate"]]])
+            update["candidates"] = [event["candidate"]]
         case "scored" | "looked":
-            seen["candidates"] = merge_by_id(state["candidates"], [event["verdicts"]])
+            update["candidates"] = event["verdicts"]
         case "evolved":
-            leaving = [{"id": name, "retired": True} for name in event["retired"]]
-            seen["pool"] = merge_by_id(state["pool"], [leaving, event["children"]])
+            update["pool"] = [*({"id": name, "retired": True} for name in event["retired"]), *event["children"]]
         case "granted":
-            seen["granted"], seen["result"] = event["samples"], None
+            update |= {"granted": Overwrite(event["samples"]), "result": None}
         case "chosen":
-            seen["result"] = event["result"]
-    spent = cast("Usage | None", event.get("usage"))
-    if spent is not None:
-        seen["usage"] = add_usage(state["usage"], spent)
-    return seen
+            update["result"] = event["result"]
+    return updated(state, update)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired, cast
 
 from langchain_core.messages import AnyMessage
@@ -23,11 +23,13 @@ from metascale.errors import ThreadError
 from metascale.records import Candidate, Foresight, MetaThought, Pull, Refined, Result
 from metascale.usage import Usage, add_usage, no_usage
 
+AnyGraph = CompiledStateGraph[Any, Any, Any, Any]
+
+FINGERPRINT = "metascale"
+"""The key of a thread's metadata that says what its run is made of."""
 SNAPSHOT_EVERY = 1_000
 """Updates of a growing channel between two whole snapshots of it. Ours: a snapshot holds everything so far, so
 frequent ones make checkpoints grow with the square of the budget; rare ones cost a longer replay on resuming."""
-
-
 _NEEDED = {"refines", "wording", "memo", "looks", "extracted"}
 """What candidates did not have from the beginning of the project."""
 
@@ -47,6 +49,21 @@ def merge_by_id(items: Sequence[Any], writes: Sequence[Sequence[Mapping[str, Any
 def add_notes(notes: list[str], new: list[str]) -> list[str]:
     """All notes in order of appearance, each once."""
     return list(dict.fromkeys([*notes, *new]))
+
+
+REDUCERS: dict[str, Callable[[Any, Any], Any]] = {
+    "pool": lambda items, records: merge_by_id(items, [records]),
+    "candidates": lambda items, records: merge_by_id(items, [records]),
+    "usage": add_usage,
+    "granted": operator.add,
+    "notes": add_notes,
+}
+"""How the keys of a state take up an update; all others are replaced by it."""
+
+
+def _growing() -> DeltaChannel[list[Any]]:
+    """A channel that checkpoints what is added to a list of records, not the list."""
+    return DeltaChannel(merge_by_id, snapshot_frequency=SNAPSHOT_EVERY)
 
 
 def check_continuable(state: Mapping[str, Any]) -> None:
@@ -87,9 +104,9 @@ class State(TypedDict):
     """The conversation. The only key shared with a parent graph."""
     foresight: Foresight | None
     """What the model foresees of its answers; null where it was not asked, or had nothing to say."""
-    pool: Annotated[list[MetaThought], DeltaChannel(merge_by_id, snapshot_frequency=SNAPSHOT_EVERY)]
+    pool: Annotated[list[MetaThought], _growing()]
     """The meta-thoughts, in order of birth."""
-    candidates: Annotated[list[Candidate], DeltaChannel(merge_by_id, snapshot_frequency=SNAPSHOT_EVERY)]
+    candidates: Annotated[list[Candidate], _growing()]
     """Every sample so far."""
     plan: list[Pull]
     """The pulls of the current round."""
@@ -97,13 +114,13 @@ class State(TypedDict):
     """Rounds planned so far."""
     evolved_at: int
     """The round after which the pool last evolved; 0 before the first evolution."""
-    usage: Annotated[Usage, add_usage]
+    usage: Annotated[Usage, REDUCERS["usage"]]
     """What was spent so far."""
-    granted: Annotated[int, operator.add]
+    granted: Annotated[int, REDUCERS["granted"]]
     """Samples that were granted on top of the budget."""
     reopened_at: int
     """Samples that there were when the finished run was last continued; 0 if it never was."""
-    notes: Annotated[list[str], add_notes]
+    notes: Annotated[list[str], REDUCERS["notes"]]
     """What went wrong or was replaced on the way."""
     result: Result | None
     """Set by `finalize`."""
@@ -122,12 +139,6 @@ class Sampling(TypedDict):
     """The longest answer by what was foreseen, in tokens; null or absent for none."""
     spent: NotRequired[float]
     """Seconds at work when it was planned; absent means none."""
-
-
-AnyGraph = CompiledStateGraph[Any, Any, Any, Any]
-
-
-_FINGERPRINT = "metascale"
 
 
 def empty_state() -> State:
@@ -149,31 +160,29 @@ def empty_state() -> State:
     }
 
 
-def fold(state: State, updates: dict[str, Any]) -> State:
-    """The state after what a node returned, by the graph's own reducers."""
+def updated(state: State, update: Mapping[str, Any]) -> State:
+    """The state after an update, as the graph's channels would have it; the conversation stays as it is."""
     merged = cast("dict[str, Any]", dict(state))
-    for node, update in updates.items():
-        if node.startswith("__"):
-            continue
-        for key, value in (update or {}).items():
-            if isinstance(value, Overwrite):
-                merged[key] = value.value
-            elif key in {"pool", "candidates"}:
-                merged[key] = merge_by_id(merged[key], [value])
-            elif key == "usage":
-                merged[key] = add_usage(merged[key], value)
-            elif key == "granted":
-                merged[key] += value
-            elif key == "notes":
-                merged[key] = add_notes(merged[key], value)
-            elif key != "messages":
-                merged[key] = value
+    for key, value in update.items():
+        if isinstance(value, Overwrite):
+            merged[key] = value.value
+        elif key in REDUCERS:
+            merged[key] = REDUCERS[key](merged[key], value)
+        elif key != "messages":
+            merged[key] = value
     return cast("State", merged)
+
+
+def fold(state: State, updates: Mapping[str, Any]) -> State:
+    """The state after a superstep: what each of its nodes returned, as `stream_mode="updates"` gives it."""
+    for node, update in updates.items():
+        state = state if node.startswith("__") else updated(state, update or {})
+    return state
 
 
 def fingerprint_of(snapshot: StateSnapshot) -> dict[str, Any]:
     """What a thread's run was made of: its method, models and settings; empty where no session began it."""
-    return cast("dict[str, Any]", json.loads(str((snapshot.metadata or {}).get(_FINGERPRINT, "{}"))))
+    return cast("dict[str, Any]", json.loads(str((snapshot.metadata or {}).get(FINGERPRINT, "{}"))))
 
 
 def state_of(snapshot: StateSnapshot) -> State:

@@ -18,10 +18,10 @@ from metascale.choice.ranking import ranking
 from metascale.errors import MetaScaleError, NoAnswerError, ThreadError
 from metascale.events import Event, follow
 from metascale.interrupts import BudgetQuestion, PoolQuestion, grant, granted_samples
-from metascale.nodes.finalize import conclude
 from metascale.records import Result
+from metascale.result import conclude
 from metascale.settings import MetaScaleSettings
-from metascale.state import _FINGERPRINT, AnyGraph, State, empty_state, fingerprint_of, state_of
+from metascale.state import FINGERPRINT, AnyGraph, State, empty_state, fingerprint_of, state_of
 
 Watcher = Callable[[State], None]
 Question = PoolQuestion | BudgetQuestion
@@ -88,7 +88,7 @@ class Session:
         self.fingerprint = {**parts, **settings.model_dump(mode="json")}
         self._config: RunnableConfig = {
             "configurable": {"thread_id": thread},
-            "metadata": {_FINGERPRINT: json.dumps(self.fingerprint)},
+            "metadata": {FINGERPRINT: json.dumps(self.fingerprint)},
         }
 
     async def solve(

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from metascale.errors import UnknownNameError, describe
-from metascale.nodes.components import BUILDERS_SETTINGS
+from metascale.nodes.run import BUILDERS_SETTINGS
 from metascale.server.errors import bad_request
 from metascale.settings import MetaScaleSettings
 

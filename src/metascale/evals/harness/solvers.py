@@ -22,7 +22,7 @@ from metascale.evals.harness.models import (
 from metascale.foresight.meta_rewards import used
 from metascale.graphs import METHODS
 from metascale.models.simulated import NOTICE
-from metascale.nodes.finalize import bill, conclude
+from metascale.result import bill, conclude
 from metascale.rewards import create_reward
 from metascale.runtime.seeds import derive_seed
 from metascale.settings import MetaScaleSettings

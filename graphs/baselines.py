@@ -1,0 +1,115 @@
+"""The paper's baselines: one plain answer, one chain of thought, and the best of N answers (paper, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+from langchain_core.language_models import BaseChatModel
+from langgraph.graph import END, START
+
+from metascale.graphs.assembly import (
+    Builder,
+    Graph,
+    Judged,
+    Unjudged,
+    add_nodes,
+    bound,
+    compiled,
+    for_studio,
+    new_graph,
+)
+from metascale.graphs.routes import NEXT, after_choice, after_spending, to_samples
+from metascale.models import resolve_model
+from metascale.nodes import Components, confirm, finalize, generate, score, select_arm, set_arm, synthesize
+from metascale.rewards import Unscored
+from metascale.settings import MetaScaleSettings
+
+
+def create_direct(model: BaseChatModel | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+    """One plain answer (the paper's 1-pass baseline); arguments as for `create_metascale`.
+
+    Raises:
+        MetaScaleError: the model is unknown, is not named, or cannot be set up.
+    """
+    return _one_pass("direct", "no_strategy", model, parts)
+
+
+def create_chain_of_thought(model: BaseChatModel | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+    """One answer, thought through step by step (the paper's CoT 1-pass baseline); as `create_direct`."""
+    return _one_pass("chain_of_thought", "chain_of_thought", model, parts)
+
+
+def create_best_of_n(model: BaseChatModel | str | None = None, **parts: Unpack[Judged]) -> Graph:
+    """Plain answers, and the one of highest reward (the paper's best-of-N); as `create_direct`."""
+    return _best_of_n("best_of_n", "no_strategy", model, parts)
+
+
+def create_cot_best_of_n(model: BaseChatModel | str | None = None, **parts: Unpack[Judged]) -> Graph:
+    """Chains of thought, and the one of highest reward (the paper's CoT + best-of-N); as `create_direct`."""
+    return _best_of_n("cot_best_of_n", "chain_of_thought", model, parts)
+
+
+def components_of(
+    model: BaseChatModel | str | None, parts: Judged | Unjudged, *, judged: bool, **fixed: Any
+) -> Components:
+    """The components of a baseline; `fixed` are the settings that the method prescribes.
+
+    Raises:
+        TypeError: an argument is unknown to the method.
+        MetaScaleError: the model is unknown, is not named, or cannot be set up.
+    """
+    given: Mapping[str, Any] = parts
+    unknown = given.keys() - (Judged if judged else Unjudged).__annotations__.keys() - Unjudged.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"unexpected arguments: {', '.join(sorted(unknown))}")
+    return Components(
+        resolve_model(model),
+        reward=given.get("reward") if judged else Unscored(),
+        defaults=given.get("settings") or MetaScaleSettings(),
+        fixed=MetaScaleSettings(**fixed),
+    )
+
+
+def add_best_of_n(graph: Builder, components: Components, *, after: str) -> None:
+    """Append rounds of scored samples on the pool that `after` leaves, and the choice of the best one."""
+    add_nodes(graph, components, select_arm, generate, score, synthesize, confirm, finalize)
+    graph.add_edge(after, "select_arm")
+    graph.add_conditional_edges("select_arm", to_samples, ["generate", "finalize"])
+    graph.add_edge("generate", "score")
+    for phase in ("score", "synthesize", "confirm"):
+        graph.add_conditional_edges(phase, bound(after_spending, components), NEXT)
+    graph.add_conditional_edges("finalize", after_choice, {"answer chosen": END, "budget left": "select_arm"})
+
+
+def add_one_pass(graph: Builder, components: Components, *, after: str) -> None:
+    """Append one sample on the pool that `after` leaves, which is the answer."""
+    add_nodes(graph, components, select_arm, generate, finalize)
+    graph.add_edge(after, "select_arm")
+    graph.add_conditional_edges("select_arm", to_samples, ["generate", "finalize"])
+    graph.add_edge("generate", "finalize")
+    graph.add_edge("finalize", END)
+
+
+def _one_pass(name: str, arm: str, model: BaseChatModel | str | None, parts: Unjudged) -> Graph:
+    components = components_of(model, parts, judged=False, budget=1)
+    graph = new_graph()
+    add_nodes(graph, components, set_arm(arm))
+    graph.add_edge(START, "set_arm")
+    add_one_pass(graph, components, after="set_arm")
+    return compiled(graph, name, parts)
+
+
+def _best_of_n(name: str, arm: str, model: BaseChatModel | str | None, parts: Judged) -> Graph:
+    components = components_of(model, parts, judged=True)
+    graph = new_graph()
+    add_nodes(graph, components, set_arm(arm))
+    graph.add_edge(START, "set_arm")
+    add_best_of_n(graph, components, after="set_arm")
+    return compiled(graph, name, parts)
+
+
+direct = for_studio(create_direct)
+chain_of_thought = for_studio(create_chain_of_thought)
+best_of_n = for_studio(create_best_of_n)
+cot_best_of_n = for_studio(create_cot_best_of_n)

@@ -1,0 +1,108 @@
+"""Every router of the graphs: a named function from the state to the label of the edge that the run takes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Literal
+
+from langgraph.types import Send
+
+from metascale.budget.allowance import length_limit
+from metascale.budget.ledger import Ledger
+from metascale.nodes.confirm import to_look_at
+from metascale.nodes.run import Run
+from metascale.records import Refined
+from metascale.state import Sampling, State
+
+Next = Literal["budget left", "write a synthesis", "look again", "choose"]
+
+NEXT: dict[Hashable, str] = {
+    "budget left": "select_arm",
+    "write a synthesis": "synthesize",
+    "look again": "confirm",
+    "choose": "finalize",
+}
+"""The node that each label leads to."""
+
+
+def before_pool(_: State, run: Run) -> Literal["straight in", "foresee first"]:
+    """Whether the run begins with predictions."""
+    return "foresee first" if run.settings.foresee else "straight in"
+
+
+def after_pool(_: State, run: Run) -> Literal["pool made", "to be reviewed"]:
+    """Whether a person reviews the pool before any sample."""
+    return "to be reviewed" if run.settings.review_pool else "pool made"
+
+
+def after_score(state: State, run: Run) -> Next | Literal["time to evolve", "ask for more"]:
+    """Whether the search goes on, and how; who is asked when the budget is spent; or how the run closes."""
+    ledger = run.ledger(state)
+    if ledger.stop_reason is None and ledger.evolution_due:
+        return "time to evolve"
+    if run.settings.ask_for_budget and ledger.is_ended_by_budget_alone:
+        return "ask for more"
+    return next_phase(ledger)
+
+
+def after_spending(state: State, run: Run) -> Next:
+    """Where the run goes after a synthesis, second looks, an evolution or a grant.
+
+    Second looks may show that the judge is exact. The calls kept for them then go to further samples.
+    """
+    return next_phase(run.ledger(state))
+
+
+def next_phase(ledger: Ledger) -> Next:
+    """More samples while the budget lasts, then a synthesis, then second looks while each is worth its call."""
+    if ledger.stop_reason is None:
+        return "budget left"
+    if not ledger.may_improve_the_choice:
+        return "choose"
+    if ledger.synthesis_due:
+        return "write a synthesis"
+    return "look again" if to_look_at(ledger) else "choose"
+
+
+def after_choice(state: State) -> Literal["answer chosen", "budget left"]:
+    """Whether the answer was chosen; it was not in a fork with a larger budget, which goes on."""
+    return "answer chosen" if state["result"] is not None else "budget left"
+
+
+def after_round(state: State, run: Run) -> Literal["budget left", "budget spent"]:
+    """Whether a baseline that scores nothing draws another round."""
+    return "budget spent" if run.ledger(state).stop_reason else "budget left"
+
+
+def to_samples(state: State) -> Sequence[Send] | Literal["finalize"]:
+    """One `generate` for each planned pull; the end of the run where the limits pay for none."""
+    if not state["plan"]:
+        return "finalize"
+    thoughts = {thought["id"]: thought for thought in state["pool"]}
+    answers = {candidate["id"]: candidate for candidate in state["candidates"]}
+
+    def refined(number: int | None) -> Refined | None:
+        if number is None:
+            return None
+        answer = origin = answers[number]
+        while origin["refines"] is not None:
+            origin = answers[origin["refines"]]
+        thought = thoughts[origin["meta_thought"]]
+        return {"id": number, "meta_thought": thought, "text": answer["text"], "critique": answer["critique"]}
+
+    limit = length_limit(state.get("foresight"), state["candidates"])
+    return [
+        Send(
+            "generate",
+            Sampling(
+                messages=state["messages"],
+                id=pull["id"],
+                round=state["round"],
+                meta_thought=thoughts[pull["meta_thought"]],
+                refined=refined(pull["refines"]),
+                limit=limit,
+                spent=state["usage"]["seconds"],
+            ),
+        )
+        for pull in state["plan"]
+    ]

@@ -1,0 +1,249 @@
+"""What the nodes of one graph share, and how a coroutine becomes a node."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableLambda
+from langgraph.config import get_config
+from langgraph.runtime import Runtime, get_runtime
+
+from metascale.bandits import Policy, create_policy
+from metascale.budget.ledger import UNCOUNTED_STEPS, Costs, Ledger
+from metascale.errors import SettingError
+from metascale.memory.embeddings import HashedEmbeddings
+from metascale.memory.store import StrategyMemory
+from metascale.models import MeteredModel, Sampler
+from metascale.pool.methods import ReasoningMethod, catalogue
+from metascale.rewards import Reward, create_reward
+from metascale.rewards.scorer import Scorer
+from metascale.runtime.bridge import run_sync
+from metascale.runtime.deadline import end_in
+from metascale.settings import MetaScaleSettings
+from metascale.state import State, check_continuable
+
+BUILDERS_SETTINGS = ("panel", "reward_model", "verifier", "methods_dir", "max_in_flight")
+"""Settings that load code, read files, name servers or concern all runs. A run's context, which anybody may send,
+cannot set them."""
+PREPARATION = 0.5
+"""Share of the seconds left that predicting, composing or breeding may take, so that a request that hangs there leaves
+time for answers. Ours, not tuned."""
+_CHECKPOINTER = "__pregel_checkpointer"
+"""Where LangGraph keeps a task's checkpointer; it has no public way to ask."""
+
+Update = dict[str, Any]
+
+
+@dataclass
+class Components:
+    """The parts that a graph is made of; the same for all of its runs.
+
+    Attributes:
+        model: answers, and designs meta-thoughts.
+        defaults: the settings of runs that bring none of their own.
+        fixed: settings that the method prescribes, whatever a run brings.
+        reward: scores answers; the model itself as a judge if none is given.
+        policy: chooses arms; the one that the settings name if none is given.
+        retriever: finds similar worked examples.
+        embeddings: embed questions for the strategy memory; hashed words if none are given.
+        sampler: what answers are drawn through; the model itself if none is given.
+    """
+
+    model: BaseChatModel
+    _: KW_ONLY
+    defaults: MetaScaleSettings
+    fixed: MetaScaleSettings = field(default_factory=MetaScaleSettings)
+    reward: Reward | None = None
+    policy: Policy | None = None
+    retriever: BaseRetriever | None = None
+    embeddings: Embeddings | None = None
+    sampler: Sampler | None = None
+    thinker: MeteredModel = field(init=False)
+    methods: dict[str, ReasoningMethod] = field(init=False)
+    _scorers: dict[str, Scorer] = field(init=False, default_factory=dict)
+    _solvers: dict[tuple[float | None, int | None], MeteredModel] = field(init=False, default_factory=dict)
+    _foreseers: dict[float | None, MeteredModel] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Prepare what every run uses, so that a setting that cannot work fails when the graph is built."""
+        self.thinker = MeteredModel(self.model)
+        self.solver(self.defaults)
+        self.scorer(self.defaults)
+        folder = self.defaults.methods_dir
+        self.methods = catalogue(Path(folder) if folder is not None else None)
+
+    def run(self) -> Run:
+        """The run under way, its settings resolved: the defaults, overlaid by the run's context, then what is fixed.
+
+        Without a run, as when somebody edits a thread's state, the defaults are all there is. A context counts only if
+        it is of our kind: in a subgraph it is the parent's.
+
+        Raises:
+            SettingError: the context says what code is loaded or which servers are asked, which is for whoever builds
+                the graph.
+        """
+        runtime: Runtime[MetaScaleSettings] | None = get_runtime(MetaScaleSettings)
+        context = runtime.context if runtime else None
+        chosen = self.defaults.overlaid_by(context) if isinstance(context, MetaScaleSettings) else self.defaults
+        for name in BUILDERS_SETTINGS:
+            if getattr(chosen, name) != getattr(self.defaults, name):
+                raise SettingError(f"the setting {name!r} belongs to the graph and cannot be changed by a run")
+        return Run(self, chosen.overlaid_by(self.fixed), runtime)
+
+    def scorer(self, settings: MetaScaleSettings) -> Scorer:
+        """The reward that was given, or else the one that the settings name."""
+        name = "given" if self.reward is not None else settings.reward
+        if name not in self._scorers:
+            self._scorers[name] = Scorer(self.reward or create_reward(settings, self.thinker))
+        return self._scorers[name]
+
+    def solver(self, settings: MetaScaleSettings) -> MeteredModel:
+        """The model as samples are drawn from it."""
+        key = (settings.temperature, settings.max_tokens)
+        if key not in self._solvers:
+            self._solvers[key] = MeteredModel(
+                self.model,
+                sampling=True,
+                temperature=settings.temperature,
+                max_tokens=settings.max_tokens,
+                sampler=self.sampler,
+            )
+        return self._solvers[key]
+
+    def foreseer(self, settings: MetaScaleSettings) -> MeteredModel:
+        """The model as it predicts its own answers: at their temperature, because predictions must vary as they do."""
+        if settings.temperature not in self._foreseers:
+            self._foreseers[settings.temperature] = self.thinker.sampling_at(settings.temperature)
+        return self._foreseers[settings.temperature]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a graph, as one node sees it: the parts, and the settings, resolved once.
+
+    Attributes:
+        parts: what the graph is made of.
+        settings: of this run.
+        runtime: LangGraph's; None where no run is under way.
+    """
+
+    parts: Components
+    settings: MetaScaleSettings
+    runtime: Runtime[MetaScaleSettings] | None
+
+    @property
+    def thinker(self) -> MeteredModel:
+        """The model as it designs meta-thoughts."""
+        return self.parts.thinker
+
+    @property
+    def solver(self) -> MeteredModel:
+        """The model as samples are drawn from it."""
+        return self.parts.solver(self.settings)
+
+    @property
+    def foreseer(self) -> MeteredModel:
+        """The model as it predicts its own answers."""
+        return self.parts.foreseer(self.settings)
+
+    @property
+    def scorer(self) -> Scorer:
+        """What scores the answers."""
+        return self.parts.scorer(self.settings)
+
+    @property
+    def policy(self) -> Policy:
+        """What plans rounds."""
+        return self.parts.policy or create_policy(self.settings)
+
+    @cached_property
+    def rated_methods(self) -> dict[str, ReasoningMethod]:
+        """The reasoning methods that this run rates, by name."""
+        methods = self.parts.methods
+        own = methods.keys() - catalogue().keys()
+        is_all = self.settings.rated_methods == "all"
+        return {name: method for name, method in methods.items() if is_all or method.mrp or name in own}
+
+    @property
+    def memory(self) -> StrategyMemory | None:
+        """The strategy memory; None if the settings name none.
+
+        Raises:
+            SettingError: a memory is named, but the graph has no store.
+        """
+        if self.settings.memory is None:
+            return None
+        store = self.runtime.store if self.runtime else None
+        if store is None:
+            raise SettingError("the setting 'memory' needs a store: create_metascale(..., store=...)")
+        return StrategyMemory(store, self.settings.memory, self.parts.embeddings or HashedEmbeddings())
+
+    def ledger(self, state: State) -> Ledger:
+        """What the run has spent and may still spend."""
+        return Ledger(
+            settings=self.settings,
+            costs=Costs(self.scorer.calls, self.scorer.calls_per_look),
+            usage=state["usage"],
+            pool=state["pool"],
+            candidates=state["candidates"],
+            foresight=state.get("foresight"),
+            rounds=state["round"],
+            evolved_at=state["evolved_at"],
+            granted=state["granted"],
+            reopened_at=state.get("reopened_at", 0),
+            remaining_steps=state["remaining_steps"] if self.runtime else UNCOUNTED_STEPS,
+        )
+
+    def start_work(self, spent: float, *, share: float = 1.0) -> float:
+        """Set the deadline of the node's requests by `max_seconds`.
+
+        Args:
+            spent: seconds at work before this node.
+            share: how much of the remaining seconds the node may take, in (0, 1].
+
+        Returns:
+            The time now, in seconds since the epoch.
+        """
+        limit = self.settings.max_seconds
+        if limit is not None:
+            end_in(share * max(0.0, limit - spent))
+        return time.time()
+
+    def check_resumable(self) -> None:
+        """Make sure that a run that asks people can be resumed with their answers.
+
+        Raises:
+            SettingError: there is no checkpointer, neither the graph's own nor a parent's.
+        """
+        wanted = [name for name in ("review_pool", "ask_for_budget") if getattr(self.settings, name)]
+        if wanted and not get_config()["configurable"].get(_CHECKPOINTER):
+            raise SettingError(
+                f"the setting {wanted[0]!r} needs a checkpointer: create_metascale(..., checkpointer=...)"
+            )
+
+
+Node = Callable[[Any, Run], Coroutine[Any, Any, Update]]
+
+
+def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
+    """A LangGraph node that serves `invoke` and `ainvoke` with one coroutine, on any state that it can read."""
+
+    def call(state: Any) -> Update:
+        check_continuable(state)
+        run = parts.run()
+        return run_sync(lambda: node(state, run))
+
+    async def acall(state: Any) -> Update:
+        check_continuable(state)
+        return await node(state, parts.run())
+
+    afunc: Callable[[Any], Awaitable[Update]] = acall
+    return RunnableLambda(call, afunc=afunc, name=node.__name__)

@@ -1,0 +1,231 @@
+"""The hard budget (paper, section 3): what a run may still spend, and when it ends.
+
+The ledger is pure. The settings, the price of a judgement and the run so far go in; samples left, the reason to stop,
+second looks left, and whether evolution or a synthesis is due come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from metascale.budget.allowance import allowance
+from metascale.budget.limits import affordable, evolution_due, reached, stop_reason, tokens_of
+from metascale.choice.ranking import field_of
+from metascale.choice.second_look import reserve
+from metascale.pool.admission import arm_statistics
+from metascale.pool.arms import SYNTHESIS
+from metascale.records import Candidate, Foresight, MetaThought, StopReason
+from metascale.settings import MetaScaleSettings
+from metascale.usage import Usage
+
+TARGET_LOOKS = 2
+"""Second looks that confirm a reached target. Ours, not tuned."""
+MIN_SYNTHESISED = 2
+"""Scored answers that a synthesis needs."""
+STEPS_TO_CONCLUDE = 3
+"""Supersteps that must remain for a second look or a synthesis: one for it, one for `finalize`, one in reserve."""
+UNCOUNTED_STEPS = 10_000
+"""Remaining supersteps where nobody counts them; enough to end no search."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What judging costs, in model requests when nothing goes wrong.
+
+    Attributes:
+        scoring: requests to score `new` answers after `earlier` ones, called as `scoring(new, earlier)`.
+        look: requests of one second look; None where the reward cannot look again.
+    """
+
+    scoring: Callable[[int, int], int]
+    look: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """A run's settings and everything that it has spent.
+
+    Attributes:
+        settings: of this run.
+        costs: of its reward.
+        usage: the bill so far.
+        pool: the meta-thoughts, retired ones included.
+        candidates: the samples so far.
+        foresight: what the model predicted of its answers; None if it was not asked.
+        rounds: rounds planned so far.
+        evolved_at: the round after which the pool last evolved; 0 before the first evolution.
+        granted: samples granted on top of the budget.
+        reopened_at: samples that existed when a finished run was last continued.
+        remaining_steps: supersteps that LangGraph's recursion limit leaves.
+    """
+
+    settings: MetaScaleSettings
+    costs: Costs
+    usage: Usage
+    pool: Sequence[MetaThought] = ()
+    candidates: Sequence[Candidate] = ()
+    foresight: Foresight | None = None
+    rounds: int = 0
+    evolved_at: int = 0
+    granted: int = 0
+    reopened_at: int = 0
+    remaining_steps: int = UNCOUNTED_STEPS
+
+    @cached_property
+    def limits(self) -> MetaScaleSettings:
+        """The settings with the budget as it is now.
+
+        Grants raise the budget. Without any, a prediction may lower it, once the answers bear the prediction out.
+        """
+        budget = self.settings.budget + self.granted
+        if not self.granted:
+            budget = allowance(
+                self.foresight,
+                self._searched,
+                budget=budget,
+                samples=self.usage["samples"],
+                several_arms=len(self.pool) > 1,
+            )
+        return self.settings if budget == self.settings.budget else self.settings.model_copy(update={"budget": budget})
+
+    def samples_left(self, *, beside: int = 0) -> int:
+        """Samples that the limits still pay for, each with its judgement (at least 0).
+
+        Args:
+            beside: other model requests that must be paid for as well.
+        """
+        return affordable(
+            self.limits,
+            self.usage,
+            lambda new: self.costs.scoring(new, self._scored),
+            reserve=beside + self._reserve,
+            kept=self._kept_for_synthesis,
+        )
+
+    @cached_property
+    def stop_reason(self) -> StopReason | None:
+        """Why no further round may begin, or None.
+
+        A synthesis takes the last place in the budget: it ends the search, and is no evidence of how that went.
+        """
+        reason = stop_reason(
+            self.limits,
+            self.usage,
+            [thought for thought in self.pool if thought["id"] != SYNTHESIS],
+            self._searched,
+            samples_left=self.samples_left(),
+            kept=self._kept_for_synthesis,
+            target_looks=min(TARGET_LOOKS, self._looks_allowed),
+            remaining_steps=self.remaining_steps,
+        )
+        reason = reason or ("budget" if self._is_synthesised else None)
+        if reason == "budget" and self.foresight is not None and self.limits.budget < self.settings.budget:
+            return "foreseen" if self.foresight["outlook"] == "easy" else "hopeless"
+        return reason
+
+    @property
+    def is_ended_by_budget_alone(self) -> bool:
+        """Whether the search would go on if it were granted one more sample."""
+        return self.stop_reason == "budget" and replace(self, granted=self.granted + 1).stop_reason is None
+
+    @property
+    def may_improve_the_choice(self) -> bool:
+        """Whether a second look or a synthesis makes sense: an answer has a score, and supersteps remain."""
+        return self._scored > 0 and self.remaining_steps > STEPS_TO_CONCLUDE
+
+    @cached_property
+    def looks_left(self) -> int:
+        """Second looks that the settings and limits still pay for; 0 where the reward cannot look again."""
+        if self.costs.look is None or self._gave_up_looking or self._is_exhausted:
+            return 0
+        left = self._looks_allowed - len(looks_made(self.candidates))
+        if self.limits.max_calls is not None:
+            left = min(left, (self.limits.max_calls - self.usage["calls"]) // max(1, self.costs.look))
+        return max(0, left)
+
+    @property
+    def synthesis_due(self) -> bool:
+        """Whether the best answers are to be synthesised into one more now."""
+        return self._kept_for_synthesis > 0 and self._scored >= MIN_SYNTHESISED and not self._is_exhausted
+
+    @property
+    def evolution_due(self) -> bool:
+        """Whether the pool evolves before the next round, which must still be paid for."""
+        return evolution_due(
+            self.limits,
+            arm_statistics(self.pool, self.candidates),
+            rounds=self.rounds,
+            evolved_at=self.evolved_at,
+            samples_left=self.samples_left(beside=1),
+        )
+
+    @property
+    def _searched(self) -> list[Candidate]:
+        """The samples of the search, without the synthesis."""
+        return [candidate for candidate in self.candidates if candidate["meta_thought"] != SYNTHESIS]
+
+    @property
+    def _scored(self) -> int:
+        return sum(candidate["reward"] is not None for candidate in self.candidates)
+
+    @property
+    def _looks_allowed(self) -> int:
+        if self.costs.look is None:
+            return 0
+        return self.limits.confirm if self.limits.confirm is not None else self.limits.budget // 2
+
+    @property
+    def _gave_up_looking(self) -> bool:
+        """Whether second looks have failed often enough to stop asking: `max_failures`, and half of them."""
+        looks = looks_made(self.candidates)
+        return looks.count(None) >= max(self.limits.max_failures, len(looks) / 2)
+
+    @property
+    def _is_exhausted(self) -> bool:
+        """Whether tokens or time are used up, so that no request may be sent."""
+        return reached(self.limits.max_tokens_total, tokens_of(self.usage)) or reached(
+            self.limits.max_seconds, self.usage["seconds"]
+        )
+
+    @cached_property
+    def _reserve(self) -> int:
+        """Requests that sampling must leave for second looks and the synthesis."""
+        if self.limits.max_calls is None:
+            return 0
+        synthesis = self._synthesis_calls if self._kept_for_synthesis else 0
+        if self.costs.look is None or self._gave_up_looking:
+            return synthesis
+        looks = reserve(
+            field_of(self.candidates, self.limits.final_choice).contenders,
+            self.limits.final_choice,
+            calls=self._looks_allowed,
+            spent=len(looks_made(self.candidates)),
+            max_calls=self.limits.max_calls // max(1, self.costs.look),
+        )
+        return synthesis + looks * self.costs.look
+
+    @cached_property
+    def _kept_for_synthesis(self) -> int:
+        """Samples kept for a synthesis: 1 while one is wanted, not yet written, and paid for with its material."""
+        if not self.limits.synthesize or self.limits.budget <= MIN_SYNTHESISED or self._is_synthesised:
+            return 0
+        if self.limits.max_calls is None:
+            return 1
+        missing = max(0, MIN_SYNTHESISED - self.usage["samples"])
+        calls = self._synthesis_calls + (missing + self.costs.scoring(missing, 0) if missing else 0)
+        return int(self.limits.max_calls - self.usage["calls"] >= calls)
+
+    @property
+    def _synthesis_calls(self) -> int:
+        return 1 + self.costs.scoring(1, len(self.candidates))
+
+    @property
+    def _is_synthesised(self) -> bool:
+        return any(c["meta_thought"] == SYNTHESIS for c in self.candidates if c["id"] >= self.reopened_at)
+
+
+def looks_made(candidates: Sequence[Candidate]) -> list[float | None]:
+    """The values of all second looks so far; None for those that failed."""
+    return [look["value"] for candidate in candidates for look in candidate["looks"]]

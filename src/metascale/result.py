@@ -1,0 +1,100 @@
+"""What a run returns: the answer, how it was found, and why the search ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from metascale.budget.ledger import looks_made
+from metascale.budget.progress import progress, regret
+from metascale.choice.ranking import choose, rivals
+from metascale.errors import NoAnswerError
+from metascale.foresight.alignment import consistency
+from metascale.pool.admission import arm_statistics
+from metascale.question import question_text
+from metascale.records import Bill, Candidate, ForesightReport, Result, Status, StopReason
+from metascale.settings import MetaScaleSettings
+from metascale.state import State
+from metascale.usage import Usage
+
+
+def conclude(state: State, reason: StopReason, settings: MetaScaleSettings) -> Result:
+    """The result of a run as it stands.
+
+    Raises:
+        NoAnswerError: no sample succeeded so far.
+    """
+    choice = choose(state["candidates"], settings)
+    if not choice.ranked:
+        is_upstreams = any(candidate["status"] == "failed" for candidate in state["candidates"])
+        raise NoAnswerError(_why_nothing(state), is_upstreams=is_upstreams)
+    winner = choice.ranked[0]
+    return {
+        "answer": winner["text"],
+        "reward": winner["reward"],
+        "meta_thought": next(t for t in state["pool"] if t["id"] == winner["meta_thought"]),
+        "candidate": winner["id"],
+        "stop_reason": reason,
+        "usage": bill(state["usage"]),
+        "rivals": rivals(choice.ranked),
+        "finalists": choice.finalists,
+        "confidence": choice.confidence,
+        "regret": round(regret(arm_statistics(state["pool"], state["candidates"])), 6),
+        "progress": progress(state["candidates"]),
+        "foresight": _what_was_foreseen(state, winner),
+        "notes": [*state["notes"], *_hopeless(reason), *_troubles(state, winner)],
+    }
+
+
+def _what_was_foreseen(state: State, winner: Candidate) -> ForesightReport | None:
+    foresight = state.get("foresight")
+    if foresight is None:
+        return None
+    fit = consistency(foresight, question_text(state["messages"]), state["candidates"], winner)
+    return {"foresight": foresight, "alignment": fit}
+
+
+def _hopeless(reason: StopReason) -> list[str]:
+    if reason != "hopeless":
+        return []
+    return ["the model expects to fail at this task, and nothing in its first answers speaks against that"]
+
+
+_TROUBLES: dict[Status, str] = {"failed": "samples failed:", "ok": "answers are"}
+
+
+def _troubles(state: State, winner: Candidate) -> list[str]:
+    """What went wrong, one line each."""
+    notes = []
+    troubles = Counter(
+        f"{_TROUBLES.get(c['status'], 'answers have a flaw:')} {c['error']}" for c in state["candidates"] if c["error"]
+    )
+    notes += [f"{count} {trouble}" for trouble, count in troubles.most_common(3)]
+    if winner["reward"] is None and winner["error"]:
+        how = "the first whole sample" if winner["extracted"] is None else "the one that most samples agree on"
+        notes.append(f"nothing was scored; the answer is {how}")
+    looks = looks_made(state["candidates"])
+    if None in looks:
+        notes.append(f"{looks.count(None)} of {len(looks)} second looks failed")
+    if not state["usage"]["input_tokens"]:
+        notes.append("the server reported no token usage")
+    return notes
+
+
+def bill(usage: Usage) -> Bill:
+    """The bill without the bookkeeping of time."""
+    return {
+        "samples": usage["samples"],
+        "calls": usage["calls"],
+        "input_tokens": usage["input_tokens"],
+        "output_tokens": usage["output_tokens"],
+        "seconds": round(usage["seconds"], 3),
+        "cost_usd": usage["cost_usd"],
+    }
+
+
+def _why_nothing(state: State) -> str:
+    problems = Counter(c["error"] for c in state["candidates"])
+    if not problems:
+        return "no sample was drawn"
+    error, _ = problems.most_common(1)[0]
+    return f"none of {len(state['candidates'])} samples gave an answer: {error}"

@@ -1,0 +1,101 @@
+"""One way to ask any reward. What a reward can do is found out here, once, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from metascale.errors import describe
+from metascale.rewards.base import Earlier, Rejudging, RelativeReward, Reward, Score, guarded, in_range
+from metascale.settings import MetaScaleSettings
+
+
+class Scorer:
+    """A reward behind one interface, whether it is relative or not and whether it can look again or not.
+
+    A reward may be the user's code: nothing that it raises or returns ends a run.
+    """
+
+    def __init__(self, reward: Reward | RelativeReward) -> None:
+        """Ask `reward`."""
+        self.reward = reward
+        self._relative = reward if isinstance(reward, RelativeReward) else None
+        self._rejudging = reward if isinstance(reward, Rejudging) else None
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether new answers may change what earlier ones are worth."""
+        return self._relative is not None
+
+    @property
+    def calls_per_look(self) -> int | None:
+        """Model requests of one second look at one answer; None where the reward cannot look again."""
+        return self._rejudging.calls_per_look if self._rejudging else None
+
+    def calls(self, new: int, earlier: int = 0) -> int:
+        """Model requests to score `new` answers after `earlier` ones; see `Reward.calls`."""
+        return self.reward.calls(new, earlier)
+
+    async def score(
+        self,
+        question: str,
+        answers: Sequence[str],
+        settings: MetaScaleSettings,
+        *,
+        place: Sequence[int | str],
+        earlier: Sequence[Earlier] = (),
+    ) -> tuple[list[Score], list[float | None]]:
+        """Score new answers; arguments as in `RelativeReward.score`.
+
+        Returns:
+            One score an answer, each value in [0, 1] or None with an error, and what the earlier answers are worth now:
+            one value each, or nothing where the reward does not move them.
+        """
+
+        async def asked() -> list[Score]:
+            if self._relative is None:
+                return await self.reward.score(question, answers, settings, place=place)
+            return await self._relative.score(question, answers, settings, place=place, earlier=earlier)
+
+        scores = await guarded(asked(), len(answers))
+        if self._relative is None:
+            return scores, []
+        memos = [*(answer.memo for answer in earlier), *(score.memo for score in scores)]
+        try:
+            values = self._relative.values(memos)
+            if len(values) != len(memos):
+                raise ValueError(f"the reward gave {len(values)} values for {len(memos)} answers")
+        except Exception as error:  # noqa: BLE001  whatever it raises, the run goes on
+            return [replace(score, value=None, error=describe(error)) for score in scores], []
+        moved = [in_range(value) for value in values[: len(earlier)]]
+        return [_worth(score, value) for score, value in zip(scores, values[len(earlier) :], strict=True)], moved
+
+    async def look_again(
+        self,
+        question: str,
+        answers: Sequence[str],
+        settings: MetaScaleSettings,
+        *,
+        place: Sequence[int | str],
+        looks: Sequence[int],
+    ) -> list[Score]:
+        """Judge answers afresh; see `Rejudging.look_again`.
+
+        Raises:
+            TypeError: the reward cannot look again.
+        """
+        if self._rejudging is None:
+            raise TypeError(f"{type(self.reward).__name__} cannot look again")
+        rejudging = self._rejudging
+
+        async def asked() -> list[Score]:
+            return await rejudging.look_again(question, answers, settings, place=place, looks=looks)
+
+        return await guarded(asked(), len(answers))
+
+
+def _worth(score: Score, value: float | None) -> Score:
+    """A score with the value that a relative reward gives it beside the others."""
+    if value is None or in_range(value) is not None:
+        return replace(score, value=value)
+    return replace(score, value=None, error=f"the reward gave {value}, which is not in [0, 1]")
