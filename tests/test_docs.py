@@ -13,11 +13,13 @@ from typing import Any, get_args
 import pytest
 
 from docs.hooks import all_commands, commands, records, settings_tables
-from metascale import Event, MetaScaleSettings, create_metascale, state
+from metascale import Event, MetaScaleSettings, create_metascale
 from metascale.cli.app import PRESETS
 from metascale.evals.harness.bench import TASKS
 from metascale.graphs import METHODS
+from metascale.records import StopReason
 from metascale.settings import PolicyName, RewardName
+from metascale.state import State
 from tests.conftest import ServerFactory
 
 ROOT = Path(__file__).parents[1]
@@ -123,8 +125,8 @@ def test_a_command_that_does_not_exist_is_found_out() -> None:
 
 def test_the_reference_tells_every_setting_command_and_key() -> None:
     page = text_of("reference/result.md")
-    asked = " ".join(re.findall(r"<!-- records metascale.state (.*) -->", page)).split()
-    assert set(state.State.__annotations__) <= set(re.findall(r"^\| `(\w+)`", records("metascale.state", *asked), re.M))
+    asked = re.findall(r"<!-- records (metascale.state) State -->", page)
+    assert set(State.__annotations__) <= set(re.findall(r"^\| `(\w+)`", records(*asked, "State"), re.MULTILINE))
     assert set(MetaScaleSettings.model_fields) == set(re.findall(r"^\| `(\w+)`", settings_tables(), re.MULTILINE))
     events = re.findall(r"<!-- records metascale.events (.*) -->", text_of("reference/events.md"))[0].split()
     assert {kind.__name__ for kind in get_args(Event)} <= set(events)
@@ -144,7 +146,7 @@ def test_the_picture_of_the_graph_names_its_nodes_and_conditions() -> None:
 
 def test_every_reason_to_stop_is_explained() -> None:
     page = text_of("explanation/budget.md")
-    assert all(f"`{reason}`" in page for reason in state.StopReason.__args__)  # type: ignore[attr-defined]
+    assert all(f"`{reason}`" in page for reason in get_args(StopReason))
 
 
 def test_every_paper_that_the_code_names_is_among_the_sources() -> None:
