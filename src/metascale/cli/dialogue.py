@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
-import click
+import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -147,7 +147,7 @@ def _edits(before: Sequence[MetaThought], after: Sequence[MetaThought]) -> Any:
 def _written(console: Console, mindset: str, strategy: str) -> dict[str, str]:
     """A mindset and a strategy, written in the user's editor if one is named, or else line by line."""
     if os.environ.get("VISUAL") or os.environ.get("EDITOR"):
-        text = click.edit(f"# mindset\n{mindset}\n\n# strategy\n{strategy}\n", extension=".md")
+        text = typer.edit(f"# mindset\n{mindset}\n\n# strategy\n{strategy}\n", extension=".md")
         found = SECTIONS.fullmatch(text) if text is not None else None
         if found:
             return {"mindset": found[1].strip(), "strategy": found[2].strip()}

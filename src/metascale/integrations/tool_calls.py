@@ -11,7 +11,7 @@ from langchain_core.tools import BaseTool, tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
-from metascale.errors import describe
+from metascale.errors import ModelSetupError, describe
 
 Check = Callable[[dict[str, Any]], object]
 
@@ -73,7 +73,10 @@ def _check(given: Any) -> tuple[str, Check] | None:
 
 
 def _fits(schema: dict[str, Any]) -> Check:
-    from jsonschema import Draft202012Validator, ValidationError  # noqa: PLC0415  slow to import, and seldom needed
+    try:
+        from jsonschema import Draft202012Validator, ValidationError  # noqa: PLC0415  slow to import, and seldom needed
+    except ImportError as error:
+        raise ModelSetupError("a tool described by a JSON Schema needs: pip install 'metascale[agents]'") from error
 
     validator = Draft202012Validator(schema)
 

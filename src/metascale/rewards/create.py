@@ -52,8 +52,10 @@ def _needed(value: T | None, name: str) -> T:
 
 
 def _reward_model(settings: RewardModelSettings) -> Reward:
-    from metascale.rewards.reward_model import RewardModelReward  # noqa: PLC0415  it brings Jinja
-
+    try:
+        from metascale.rewards.reward_model import RewardModelReward  # noqa: PLC0415  it needs Jinja, an extra
+    except ImportError as error:
+        raise ModelSetupError("the reward 'reward_model' needs: pip install 'metascale[reward-model]'") from error
     return RewardModelReward(settings)
 
 
