@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import tomllib
@@ -60,6 +61,29 @@ def test_examples_run_in_order_and_print_what_the_page_says(
         assert printed == output or not output
 
 
+def test_each_way_in_runs_a_search(
+    start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = start_server()
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    names: dict[str, Any] = {"__name__": "docs"}
+    answers = {
+        "as_node(": lambda: names["builder"].compile().invoke({"task": "What is 3 * 4 + 5?"})["solution"],
+        "as_tool(": lambda: names["out"]["messages"][-1].text,
+        "MetaScaleMiddleware(": lambda: names["reply"].text,
+        "ChatMetaScale(": lambda: names["answer"],
+    }
+    for source, _ in EXAMPLE.findall(text_of("howto/embed.md")):
+        before = server.count("solve")
+        exec(source, names)
+        for way in [way for way in answers if way in source]:
+            assert "Simulated answer" in answers.pop(way)()
+            assert server.count("solve") >= before + 4
+    assert answers == {}
+    assert capsys.readouterr().out
+
+
 def shell_lines() -> Iterator[tuple[str, list[str]]]:
     for page in PAGES:
         for block in SHELL.findall(text_of(page)):
@@ -99,8 +123,14 @@ def is_understood(words: list[str]) -> bool:
     return all(value in VALUES[option] for option, value in pairs if option in VALUES)
 
 
+def is_served(words: list[str]) -> bool:
+    body = json.loads(words[words.index("-d") + 1])
+    return words[0] == "localhost:8123/v1/chat/completions" and body.keys() == {"model", "metadata", "messages"}
+
+
 CHECKS: dict[str, Any] = {
     "metascale": is_understood,
+    "curl": is_served,
     "make": is_made,
     "pip": is_installed,
     "inspect": is_inspected,
