@@ -1,6 +1,6 @@
-"""What the documentation says of settings, records and commands, written from the code when the site is built.
+"""Generates the reference for settings, records and commands from the code when the site is built.
 
-A page asks for it with a comment on a line of its own: `<!-- settings -->`, `<!-- commands -->`, `<!-- methods -->`
+A page requests a part with a comment on a line of its own: `<!-- settings -->`, `<!-- commands -->`, `<!-- methods -->`
 for the catalogue of reasoning methods, `<!-- fields MODULE NAME … -->` for the fields of pydantic models, and
 `<!-- records MODULE NAME … -->` for the keys of typed dictionaries and the values of literals.
 """
@@ -38,7 +38,7 @@ log = logging.getLogger("mkdocs.hooks.metascale")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill in what a page asks for."""
+    """Replace the comments of a page by what they request."""
     written = {
         "settings": settings_tables,
         "commands": commands,
@@ -50,14 +50,14 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
-    """Warn of a page that would load something from elsewhere; with `--strict` that is an error."""
+    """Warn if a page would load something from another host; with `--strict` that is an error."""
     for found in LOADED.finditer(output):
         log.warning("%s loads from elsewhere: %s", page.file.src_uri, found[0])
     return output
 
 
 def settings_tables() -> str:
-    """Every setting with its default and what it does, in one table for each node that reads it first."""
+    """Every setting with its default and description, in one table per node that reads it first."""
     rows: dict[str, list[str]] = {}
     for name, field in MetaScaleSettings.model_fields.items():
         extra = field.json_schema_extra
@@ -87,7 +87,7 @@ def _field(name: str, field: FieldInfo, *, anchor: bool) -> str:
 
 
 def _values(field: FieldInfo) -> str:
-    """What a field may be: its type and its bounds."""
+    """The type and the bounds of a field."""
     bounds = [
         f"{words} {value:,}"
         for constraint in field.metadata
@@ -98,7 +98,7 @@ def _values(field: FieldInfo) -> str:
 
 
 def _kind(annotation: Any) -> str:
-    """A type in the words of those who write JSON."""
+    """A type in JSON terms."""
     inner = get_args(annotation)
     match get_origin(annotation):
         case origin if origin is Annotated:
@@ -115,7 +115,7 @@ def _kind(annotation: Any) -> str:
 
 
 def records(module: str, *names: str) -> str:
-    """The keys of typed dictionaries with what stands beside them in the source, and the values of literals."""
+    """The keys of typed dictionaries with their descriptions from the source, and the values of literals."""
     source = importlib.import_module(module)
     written = {node.name: node for node in ast.parse(inspect.getsource(source)).body if isinstance(node, ast.ClassDef)}
     places = {name: f"result.md#{name.lower()}" for name in RECORDS.findall(RESULT.read_text(encoding="utf-8"))}
@@ -137,7 +137,7 @@ def _keys(record: ast.ClassDef, places: Mapping[str, str]) -> str:
 
 
 def _linked(annotation: str, places: Mapping[str, str]) -> str:
-    """A type as it is written, without what only the graph reads, and with links to records."""
+    """A type as written, without annotations for the graph, and with links to records."""
     plain = re.sub(r"^Annotated\[(.*?\]?), .*\]$", r"\1", annotation)
     if plain.startswith("NotRequired["):
         plain = f"{plain.removeprefix('NotRequired[').removesuffix(']')}, or absent"
@@ -156,7 +156,7 @@ def commands() -> str:
 
 
 def all_commands() -> Iterator[tuple[str, Any]]:
-    """The commands by what is typed to call them, `metascale` itself left out."""
+    """Every command below `metascale`, with the words that call it."""
     yield from _below("metascale", typer.main.get_command(app))
 
 
@@ -179,7 +179,7 @@ def _command(path: str, command: Any) -> str:
 
 
 def methods() -> str:
-    """The reasoning methods that ship, with their sources."""
+    """The built-in reasoning methods with their sources."""
     rows = [
         f"| `{one.name}` | {_cell(one.description)}<br><small>{_cell(one.source)}</small> |"
         for one in catalogue().values()
@@ -188,5 +188,5 @@ def methods() -> str:
 
 
 def _cell(text: str) -> str:
-    """Text as it stands in a table."""
+    """Text escaped for a table cell."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
