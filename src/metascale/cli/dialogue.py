@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import subprocess
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
-import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -146,9 +149,9 @@ def _edits(before: Sequence[MetaThought], after: Sequence[MetaThought]) -> Any:
 
 def _written(console: Console, mindset: str, strategy: str) -> dict[str, str]:
     """A mindset and a strategy, written in the user's editor if one is named, or else line by line."""
-    if os.environ.get("VISUAL") or os.environ.get("EDITOR"):
-        text = typer.edit(f"# mindset\n{mindset}\n\n# strategy\n{strategy}\n", extension=".md")
-        found = SECTIONS.fullmatch(text) if text is not None else None
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if editor:
+        found = SECTIONS.fullmatch(_edited(editor, f"# mindset\n{mindset}\n\n# strategy\n{strategy}\n"))
         if found:
             return {"mindset": found[1].strip(), "strategy": found[2].strip()}
         return {"mindset": mindset, "strategy": strategy}
@@ -156,6 +159,15 @@ def _written(console: Console, mindset: str, strategy: str) -> dict[str, str]:
         "mindset": _read(console, "mindset (Enter leaves it): ") or mindset,
         "strategy": _read(console, "strategy (Enter leaves it): ") or strategy,
     }
+
+
+def _edited(editor: str, text: str) -> str:
+    """The text as it was saved in an editor, which is a command with its options."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "meta_thought.md"
+        file.write_text(text, encoding="utf-8")
+        subprocess.run([*shlex.split(editor, posix=os.name != "nt"), str(file)], check=False)  # noqa: S603  the user's own
+        return file.read_text(encoding="utf-8")
 
 
 def _read(console: Console, prompt: str) -> str:
