@@ -27,12 +27,9 @@ from metascale.rewards import Reward, create_reward
 from metascale.rewards.scorer import Scorer
 from metascale.runtime.bridge import run_sync
 from metascale.runtime.deadline import end_in
-from metascale.settings import MetaScaleSettings
+from metascale.settings import BUILDERS_SETTINGS, MetaScaleSettings
 from metascale.state import State, check_continuable
 
-BUILDERS_SETTINGS = ("panel", "reward_model", "verifier", "methods_dir", "max_in_flight")
-"""Settings that load code, read files, name servers or concern all runs. A run's context, which anybody may send,
-cannot set them."""
 PREPARATION = 0.5
 """Share of the seconds left that predicting, composing or breeding may take, so that a request that hangs there leaves
 time for answers. Ours, not tuned."""

@@ -9,9 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from metascale.errors import UnknownNameError, describe
-from metascale.nodes.run import BUILDERS_SETTINGS
 from metascale.server.errors import bad_request
-from metascale.settings import MetaScaleSettings
+from metascale.settings import BUILDERS_SETTINGS, MetaScaleSettings
 
 SERVERS_SETTINGS = (*BUILDERS_SETTINGS, "memory", "prices")
 """Settings that load code, read files, name servers, reach other people's memories, or say what things cost."""

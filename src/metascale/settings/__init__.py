@@ -1,0 +1,98 @@
+"""The settings of a run, which are also the graphs' context schema: four sections, given and shown as one flat form."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Self
+
+from pydantic import model_validator
+
+from metascale.errors import UnknownNameError
+from metascale.settings.limits import LimitSettings
+from metascale.settings.scoring import PanelMember, RewardModelSettings, RewardName, ScoringSettings
+from metascale.settings.search import PolicyName, SearchSettings
+from metascale.settings.traffic import Price, TrafficSettings
+
+ENVIRONMENT_VARIABLE = "METASCALE_SETTINGS"
+BUILDERS_SETTINGS = ("panel", "reward_model", "verifier", "methods_dir", "max_in_flight")
+"""Settings that load code, read files, name servers or concern all runs. Only the builder of a graph can set them, not
+the context of a run, which anybody may send."""
+
+
+# Pydantic lists the fields of the last base class first.
+class MetaScaleSettings(TrafficSettings, LimitSettings, ScoringSettings, SearchSettings):
+    """How a run searches, scores, stops and asks its models.
+
+    Given to `create_metascale` they are the graph's defaults; given as `context=` to one run, the fields that are set
+    override those defaults. "Ours" marks values that the paper (Liu et al. 2026) and its sources do not give.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_settings(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for name in values:
+                if name not in cls.model_fields:
+                    raise UnknownNameError("setting", str(name), cls.model_fields)
+        return values
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings in the variable `METASCALE_SETTINGS`, a JSON object: the defaults of LangGraph's server.
+
+        Raises:
+            pydantic.ValidationError: they are not valid.
+        """
+        return cls.model_validate_json(os.environ.get(ENVIRONMENT_VARIABLE) or "{}")
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Self:
+        """The paper's way to search (Liu et al. 2026, section 3).
+
+        A pool of 8, UCB on the mean (`policy="softmax"` is its mini-batch rule), evolution by combining the arms of
+        highest UCB, and the answer of the highest single score. What the paper does not state (budget, beta,
+        intervals) keeps its default.
+
+        Args:
+            changes: any other settings.
+
+        Raises:
+            pydantic.ValidationError: a setting is not valid.
+        """
+        preset: dict[str, Any] = {
+            "pool_size": 8,
+            "policy": "ucb",
+            "evolution": "always",
+            "operators": "combine",
+            "confirm": 0,
+            "final_choice": "best",
+            "head_start": 0,
+        }
+        return cls.model_validate(preset | changes)
+
+    def overlaid_by(self, other: Self) -> Self:
+        """These settings with every field that `other` sets explicitly.
+
+        Raises:
+            pydantic.ValidationError: the combination is not valid.
+        """
+        if not other.model_fields_set:
+            return self
+        chosen = other.model_dump(include=other.model_fields_set)
+        return type(self).model_validate(self.model_dump(exclude_unset=True) | chosen)
+
+
+__all__ = [
+    "BUILDERS_SETTINGS",
+    "ENVIRONMENT_VARIABLE",
+    "LimitSettings",
+    "MetaScaleSettings",
+    "PanelMember",
+    "PolicyName",
+    "Price",
+    "RewardModelSettings",
+    "RewardName",
+    "ScoringSettings",
+    "SearchSettings",
+    "TrafficSettings",
+]
