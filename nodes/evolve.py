@@ -9,6 +9,7 @@ from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.events import Evolved
 from metascale.evolution import OPERATORS, by_front, by_ucb, choose_operator, retirable, room
+from metascale.models import ask
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.admission import Draft, Drafts, admit, arm_statistics
 from metascale.question import question_text
@@ -41,8 +42,8 @@ async def evolve(state: State, run: Run) -> Update:
     messages = [SystemMessage(prompts.render(operator.prompt, count=count, tag=tag)), HumanMessage(material)]
     children: list[MetaThought] = []
     try:
-        reading = await run.thinker.ask(
-            messages, Drafts, settings, place=["evolve", state["round"]], untrusted=material
+        reading = await ask(
+            run.thinker, messages, Drafts, settings, place=["evolve", state["round"]], untrusted=material
         )
     except ModelCallError as error:
         usage, note = error.usage, f"an evolution failed: {error}"

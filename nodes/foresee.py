@@ -8,6 +8,7 @@ from langgraph.config import get_stream_writer
 from metascale import prompts
 from metascale.events import Foreseen
 from metascale.foresight.prediction import Predicted, foresight_of, prediction_of
+from metascale.models import ask_several
 from metascale.nodes.fresh_run import fresh_run
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.question import check_question, question_text
@@ -38,7 +39,9 @@ async def foresee(state: State, run: Run) -> Update:
     tag = prompts.new_tag()
     material = prompts.fence("task", task, tag)
     messages = [SystemMessage(prompts.render("foresee", tag=tag)), HumanMessage(material)]
-    found = await run.foreseer.ask_several(messages, Predicted, settings, wanted, place=["foresee"], untrusted=material)
+    found = await ask_several(
+        run.foreseer, messages, Predicted, settings, wanted, place=["foresee"], untrusted=material
+    )
     predictions = [prediction_of(said, task) for said in found.values]
     notes = []
     if found.problems:

@@ -11,6 +11,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from metascale import prompts
 from metascale.errors import ModelCallError, describe
 from metascale.foresight.prediction import hint
+from metascale.models import ask
 from metascale.nodes.fresh_run import fresh_run, tell_pool
 from metascale.nodes.rate_methods import ask_ratings
 from metascale.nodes.remember import recall
@@ -148,7 +149,7 @@ def _worked(document: Document) -> str:
 async def _drafts(system: str, material: str, origin: Origin, settings: MetaScaleSettings, run: Run) -> Found:
     messages = [SystemMessage(system), HumanMessage(material)]
     try:
-        reading = await run.thinker.ask(messages, Drafts, settings, place=[origin], untrusted=material)
+        reading = await ask(run.thinker, messages, Drafts, settings, place=[origin], untrusted=material)
     except ModelCallError as error:
         return [], [f"no {origin} meta-thoughts: {error}"], error.usage
     if reading.value is None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from metascale import prompts
 from metascale.errors import ModelCallError
+from metascale.models import ask
 from metascale.nodes.fresh_run import fresh_run, tell_pool
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.arms import fixed_arm
@@ -106,8 +107,8 @@ async def _ask(
     ]
     failed = f"self-discovery stopped at step {step!r}, so answers are plain chain of thought"
     try:
-        reading = await run.thinker.ask(
-            messages, schema, run.settings, place=["self_discover", step], untrusted=material
+        reading = await ask(
+            run.thinker, messages, schema, run.settings, place=["self_discover", step], untrusted=material
         )
     except ModelCallError as error:
         return None, error.usage, [f"{failed}: {error}"]

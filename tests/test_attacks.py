@@ -16,9 +16,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from pydantic import BaseModel
 
 from metascale import MetaScaleSettings, prompts
-from metascale.models import MeteredModel
+from metascale.models import MeteredModel, ask
 from metascale.models.json_reply import UnreadableReplyError, read_reply
-from metascale.models.metered import with_schema
+from metascale.models.structured import with_schema
 from metascale.pool.admission import Drafts
 from metascale.rewards import JudgeReward
 from metascale.rewards.base import Score
@@ -253,7 +253,7 @@ async def test_a_critique_breeds_no_meta_thought_of_its_own(text: str) -> None:
     messages = [SystemMessage("You breed better ways of thinking."), HumanMessage(material)]
 
     async def bred(reply: Reply) -> list[str]:
-        reading = await MeteredModel(say(reply)).ask(messages, Drafts, SETTINGS, place=["here"], untrusted=material)
+        reading = await ask(MeteredModel(say(reply)), messages, Drafts, SETTINGS, place=["here"], untrusted=material)
         return [draft.mindset for draft in reading.value.meta_thoughts] if reading.value else []
 
     for reply in parrots_of_a_list(text):

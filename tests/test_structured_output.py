@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from metascale import MetaScaleSettings
-from metascale.models import MeteredModel, Reading
+from metascale.models import MeteredModel, Reading, ask
 from metascale.models.json_reply import UnreadableReplyError, read_reply
 from metascale.pool.admission import Drafts
 from metascale.rewards import JudgeReward
@@ -24,8 +24,8 @@ SETTINGS = MetaScaleSettings(max_retries=0)
 MESSAGES = [SystemMessage("You judge one answer."), HumanMessage("…")]
 
 
-async def ask(model: MeteredModel) -> Reading[Verdict]:
-    return await model.ask(MESSAGES, Verdict, SETTINGS, place=["here"])
+async def verdict_of(model: MeteredModel) -> Reading[Verdict]:
+    return await ask(model, MESSAGES, Verdict, SETTINGS, place=["here"])
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ async def test_the_servers_best_form_is_found_and_remembered(
 ) -> None:
     server = start_server(forms=forms, script=lambda *_: Fault(text=verdict(8, "Good.")))
     model = MeteredModel(chat_model(server))
-    first, second = await ask(model), await ask(model)
+    first, second = await verdict_of(model), await verdict_of(model)
     assert first.value == second.value == Verdict(critique="Good.", score=8)
     assert first.usage["calls"] == requests
     assert second.usage["calls"] == 1
@@ -50,7 +50,7 @@ async def test_the_servers_best_form_is_found_and_remembered(
 async def test_a_server_that_ignores_the_schema_gets_one_repair(start_server: ServerFactory) -> None:
     replies = ["Splendid, a nine!", f"Of course:\n```json\n{verdict(9)}\n```"]
     server = start_server(script=lambda _, number, __: Fault(text=replies[number]))
-    reading = await ask(MeteredModel(chat_model(server)))
+    reading = await verdict_of(MeteredModel(chat_model(server)))
     assert reading.value == Verdict(critique="Fine.", score=9)
     assert reading.usage["calls"] == 2
     repair = server.served[1].body["messages"]
@@ -60,7 +60,7 @@ async def test_a_server_that_ignores_the_schema_gets_one_repair(start_server: Se
 
 async def test_after_one_repair_it_gives_up(start_server: ServerFactory) -> None:
     server = start_server(script=lambda *_: Fault(text='{"critique": "x", "score": 11}'))
-    reading = await ask(MeteredModel(chat_model(server)))
+    reading = await verdict_of(MeteredModel(chat_model(server)))
     assert reading.value is None
     assert reading.problem == "score: Input should be less than or equal to 10"
     assert reading.usage["calls"] == server.requests.total() == 2
@@ -69,7 +69,7 @@ async def test_after_one_repair_it_gives_up(start_server: ServerFactory) -> None
 async def test_broken_tool_arguments_are_read_leniently(start_server: ServerFactory) -> None:
     broken = '{"critique": "uses \\(x\\)", "score": 3,}'
     server = start_server(forms=frozenset({"tools"}), script=lambda *_: Fault(tool_arguments=broken))
-    reading = await ask(MeteredModel(chat_model(server)))
+    reading = await verdict_of(MeteredModel(chat_model(server)))
     assert reading.value == Verdict(critique="uses \\(x\\)", score=3)
 
 

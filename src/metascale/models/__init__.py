@@ -1,9 +1,10 @@
-"""Chat models: how a name becomes one, the offline one, and the meter that every request passes."""
+"""Chat models: names to models, the meter for every request, structured replies, and the offline models."""
 
-from metascale.models.metered import MeteredModel, Reading, Reply, Sampler
+from metascale.models.metered import MeteredModel, Reply, Sampler
 from metascale.models.recorded import RecordDryError, RecordedChatModel, RecordError
 from metascale.models.resolve import resolve_model
 from metascale.models.simulated import SimulatedChatModel
+from metascale.models.structured import Reading, ask, ask_several
 
 __all__ = [
     "MeteredModel",
@@ -14,5 +15,7 @@ __all__ = [
     "Reply",
     "Sampler",
     "SimulatedChatModel",
+    "ask",
+    "ask_several",
     "resolve_model",
 ]

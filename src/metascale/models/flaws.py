@@ -1,4 +1,4 @@
-"""What a model's message says of itself: that the model refused, or that it was cut short."""
+"""Flaws of replies: a refusal or a cut, which the message itself reports, and broken Unicode, which is mended."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from langchain_core.messages import AIMessage
 
 Flaw = Literal["refused", "truncated"]
 
-_CUT = {"length", "max_tokens", "model_length"}
+_TRUNCATED = {"length", "max_tokens", "model_length"}
 _REFUSED = {"content_filter", "refusal", "safety", "blocked", "prohibited_content"}
 
 
 def flaw_of(message: AIMessage) -> Flaw | None:
-    """The flaw of a message, by the names that servers have for it; None if there is none."""
+    """The flaw that a message reports, by the names that servers use for it; None if there is none."""
     about = message.response_metadata
     reason = str(about.get("finish_reason") or about.get("stop_reason") or about.get("done_reason") or "").lower()
     if refusal_of(message) or reason in _REFUSED:
         return "refused"
-    return "truncated" if reason in _CUT else None
+    return "truncated" if reason in _TRUNCATED else None
 
 
 def refusal_of(message: AIMessage) -> str:
-    """The words of a refusal that stands beside a message's text; empty where there is none."""
-    beside = message.additional_kwargs.get("refusal")
-    if beside:
-        return str(beside)
+    """The text of a refusal that a message holds outside its content; empty where there is none."""
+    refusal = message.additional_kwargs.get("refusal")
+    if refusal:
+        return str(refusal)
     blocks = message.content if isinstance(message.content, list) else []
     return next(
         (str(b.get("refusal") or "refused") for b in blocks if isinstance(b, dict) and b.get("type") == "refusal"),
@@ -33,13 +33,21 @@ def refusal_of(message: AIMessage) -> str:
     )
 
 
-def well_formed(value: Any) -> Any:
-    """The value with every half of a surrogate pair in its texts replaced by U+FFFD.
+def well_formed_message(message: AIMessage) -> AIMessage:
+    """The message with `well_formed` content and tool calls; the same object where nothing changes."""
+    parts = {"content": message.content, "tool_calls": message.tool_calls}
+    changed = {name: clean for name, part in parts.items() if (clean := well_formed(part)) != part}
+    return message.model_copy(update=changed) if changed else message
 
-    A reply that is cut inside an emoji can end in such a half. It is no Unicode: it cannot be printed, sent or stored.
+
+def well_formed(value: Any) -> Any:
+    """The value with every lone surrogate in its texts replaced by U+FFFD.
+
+    A reply that is cut inside an emoji can end in a lone surrogate. That is no valid Unicode: it cannot be printed,
+    sent or stored.
 
     Args:
-        value: a text, or texts in lists and in the values and keys of dictionaries; anything else is left as it is.
+        value: a text, or texts in lists and in the values and keys of dictionaries; anything else is returned as it is.
 
     Raises:
         RecursionError: the lists and dictionaries are nested too deeply.
@@ -47,7 +55,7 @@ def well_formed(value: Any) -> Any:
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if isinstance(value, list):
-        return [well_formed(held) for held in value]
+        return [well_formed(item) for item in value]
     if isinstance(value, dict):
-        return {well_formed(key): well_formed(held) for key, held in value.items()}
+        return {well_formed(key): well_formed(item) for key, item in value.items()}
     return value

@@ -1,50 +1,37 @@
-"""Every request to a chat model goes through here: metered, retried and, where asked, read as a typed object."""
+"""Every request to a chat model goes through here: metered, gated, retried and, where it hangs, sent once more."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
-import json
 import math
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, TypeVar
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.constants import TAG_NOSTREAM
-from pydantic import BaseModel
 
-from metascale import prompts
 from metascale.errors import ModelCallError, ModelSetupError, OutOfTimeError, describe
-from metascale.models.flaws import flaw_of, well_formed
+from metascale.models.capabilities import Capabilities
+from metascale.models.flaws import well_formed_message
 from metascale.models.gate import gate_of
 from metascale.models.hedging import first_reply, within
-from metascale.models.json_reply import Schema, UnreadableReplyError, read_objects, read_reply
 from metascale.models.latencies import Latencies
-from metascale.models.retries import (
-    _PASSING,
-    _REJECTED,
-    NoCompletionError,
-    attempts,
-    status_of,
-)
+from metascale.models.retries import REJECTED_STATUSES, NoCompletionError, attempts, status_of
 from metascale.redaction import secrets_of
 from metascale.runtime.bridge import generate, invoke
 from metascale.runtime.deadline import seconds_left
 from metascale.runtime.seeds import derive_seed
-from metascale.settings import MetaScaleSettings
+from metascale.settings.traffic import TrafficSettings
 from metascale.usage import Usage, add_usage, is_believable, no_usage
 
 T = TypeVar("T")
-Form = Literal["json_schema", "function_calling", "prompt"]
 Sampler = Callable[[BaseChatModel], Runnable[Any, AIMessage]]
-"""What a request goes through: given the model as this request needs it (its seed, its temperature), whatever takes the
-messages and gives a message; `lambda model: model.bind(stop=["END"])`, say."""
+"""Wraps the model of one request, seed and temperature already set: `lambda model: model.bind(stop=["END"])`, say."""
 WHY_EMPTY = "why_empty"
-"""Key of a message's `response_metadata` by which a sampler says why an empty message is no answer."""
+"""Key of a message's `response_metadata` under which a sampler says why an empty message is no answer."""
 
 _MAX_TOKENS_FIELDS = ("max_tokens", "max_output_tokens", "num_predict")
 
@@ -57,64 +44,26 @@ class Reply:
     usage: Usage
 
 
-@dataclass(frozen=True)
-class Reading(Generic[Schema]):
-    """What was read from a model's reply and what it cost.
-
-    Attributes:
-        value: the object, or None if neither the reply nor its repair could be read.
-        problem: why there is none.
-        usage: the bill, the repair included.
-    """
-
-    value: Schema | None
-    problem: str | None
-    usage: Usage
-
-
-@dataclass(frozen=True)
-class Readings(Generic[Schema]):
-    """What was read from several replies to one question.
-
-    Attributes:
-        values: the objects.
-        problems: why there are no more of them, one line for each that is missing.
-        usage: the bill of all.
-    """
-
-    values: list[Schema]
-    problems: list[str]
-    usage: Usage
-
-
-@dataclass
-class _Server:
-    """What is known of the server behind a model.
-
-    Attributes:
-        form: in which it gave an object.
-        one_by_one: whether it gives only one reply to a request.
-    """
-
-    form: Form | None = None
-    one_by_one: bool = False
-
-
-def _has_field(model: BaseChatModel, name: str) -> bool:
+def has_field(model: BaseChatModel, name: str) -> bool:
+    """Whether a model's class has a field of this name."""
     return name in type(model).model_fields
 
 
 def _limit_field(model: BaseChatModel) -> str | None:
     """The model's field for the longest reply; None where it has none."""
-    return next((name for name in _MAX_TOKENS_FIELDS if _has_field(model, name)), None)
+    return next((name for name in _MAX_TOKENS_FIELDS if has_field(model, name)), None)
 
 
 class MeteredModel:
     """A chat model whose every request is counted.
 
-    Requests are kept out of the graph's message stream, are never answered from a cache where samples must differ, and
-    are retried when they failed in passing, unless the model retries by itself. None outlives the time that it may
-    take; one that is far slower than others of its kind is sent once more.
+    Requests stay out of the graph's message stream. A cache never answers them where samples must differ. They are
+    retried after transient failures, unless the model retries by itself. They end when their time is over, and a
+    straggler (far slower than other requests of its kind) is sent once more.
+
+    Attributes:
+        model: a copy of the chat model, changed as its arguments ask.
+        capabilities: what requests have shown of its server.
     """
 
     def __init__(
@@ -126,24 +75,24 @@ class MeteredModel:
         max_tokens: int | None = None,
         sampler: Sampler | None = None,
     ) -> None:
-        """Wrap `model`, which itself stays as it is.
+        """Wrap a copy of `model`.
 
         Args:
             model: any chat model.
             sampling: repeated requests must be able to give different answers, so no cache may answer them.
             temperature: sampling temperature, for models that have one; None leaves the model's own.
             max_tokens: longest reply in tokens; None leaves the model's own limit.
-            sampler: what `chat` sends its requests through; None sends them to the model itself.
+            sampler: what requests are sent through; None sends them to the model itself.
 
         Raises:
             ModelSetupError: `max_tokens` is given and the model takes no such limit.
         """
         changes: dict[str, Any] = {"disable_streaming": True}
-        if _has_field(model, "streaming"):
+        if has_field(model, "streaming"):
             changes["streaming"] = False
         if sampling:
             changes["cache"] = False
-        if temperature is not None and _has_field(model, "temperature"):
+        if temperature is not None and has_field(model, "temperature"):
             changes["temperature"] = temperature
         if max_tokens is not None:
             field = _limit_field(model)
@@ -155,19 +104,18 @@ class MeteredModel:
         self._sampler = sampler
         self._gate = gate_of(self.model, self.name)
         self._latencies: dict[str, Latencies] = {}
-        self._options: dict[tuple[Form, type], dict[str, Any] | None] = {}
-        self._server = _Server(one_by_one=not _has_field(model, "n"))
+        self.capabilities = Capabilities(one_by_one=not has_field(model, "n"))
 
     def sampling_at(self, temperature: float | None) -> MeteredModel:
-        """The same model, asked so that repeated requests can give different answers."""
+        """The same model, set up so that repeated requests can give different answers."""
         fresh = MeteredModel(self.model, sampling=True, temperature=temperature)
-        fresh._server = self._server
+        fresh.capabilities = self.capabilities
         return fresh
 
     def capped_at(self, max_tokens: int) -> MeteredModel:
-        """The same model with replies of at most so many tokens.
+        """The same model with replies of at most `max_tokens` tokens.
 
-        Itself, where it has a lower limit already, takes none, or hides what its limit is.
+        The model itself is returned if its own limit is lower or hidden, or if it takes none.
         """
         field = None if getattr(self.model, "hides_limits", False) else _limit_field(self.model)
         own = getattr(self.model, field) if field is not None else None
@@ -179,19 +127,19 @@ class MeteredModel:
 
     @property
     def _takes_timeout(self) -> bool:
-        """Whether requests without a time limit of their own can be given one: OpenAI's clients through LangChain.
+        """Whether the model has no timeout of its own but takes one with a request, as LangChain's OpenAI models do.
 
-        Without it, a thread that was left behind would wait for ever.
+        Without a timeout, a thread that was left behind would wait forever.
         """
         return (
             self._sampler is None
-            and _has_field(self.model, "root_client")
+            and has_field(self.model, "root_client")
             and getattr(self.model, "request_timeout", 0) is None
         )
 
     @property
     def name(self) -> str:
-        """The model's name, as prices are keyed by it."""
+        """The model's name, by which its price is found."""
         return str(
             getattr(self.model, "model_name", None) or getattr(self.model, "model", None) or self.model._llm_type
         )
@@ -199,7 +147,7 @@ class MeteredModel:
     async def chat(
         self,
         messages: Sequence[BaseMessage],
-        settings: MetaScaleSettings,
+        settings: TrafficSettings,
         *,
         place: Sequence[int | str],
         options: dict[str, Any] | None = None,
@@ -208,25 +156,40 @@ class MeteredModel:
 
         Args:
             messages: the conversation.
-            settings: its retries, its seed and its prices apply.
-            place: where in the run the request stands; together with the run's seed it gives the request's own.
+            settings: retries, timeouts, seed and prices.
+            place: the RNG seed path of the request: together with the run's seed it gives the request's own. Its first
+                part is also the kind of the request, by which latencies are compared.
             options: keyword arguments for the model.
 
         Raises:
             ModelCallError: the request failed for good; the error holds the bill.
         """
-        (message,), usage = await self._replies(messages, settings, place, options or {}, 1)
+        (message,), usage = await self.replies(messages, settings, place, options or {}, 1)
         return Reply(message, usage)
 
-    async def _replies(
+    async def replies(
         self,
         messages: Sequence[BaseMessage],
-        settings: MetaScaleSettings,
+        settings: TrafficSettings,
         place: Sequence[int | str],
         options: dict[str, Any],
         count: int,
     ) -> tuple[list[AIMessage], Usage]:
-        """The replies to one request, of which `count` are wanted, and its bill."""
+        """Send one request for several replies.
+
+        Args:
+            messages: as for `chat`.
+            settings: as for `chat`.
+            place: as for `chat`.
+            options: as for `chat`.
+            count: wanted replies; more than 1 only where the model has a field `n`.
+
+        Returns:
+            At least one reply, maybe fewer than `count`, and the bill of all.
+
+        Raises:
+            ModelCallError: as for `chat`.
+        """
         usage = no_usage()
         model = self._seeded(settings, place)
         if settings.call_timeout is not None and self._takes_timeout:
@@ -246,18 +209,18 @@ class MeteredModel:
                     said = await self._reply_in_time(
                         send, usage, settings, str(place[0]), is_retry=number > 1, is_last=number == at_most
                     )
-            replies = [_well_formed(message) for message in said if isinstance(message, AIMessage)]
+            replies = [well_formed_message(message) for message in said if isinstance(message, AIMessage)]
         except Exception as error:
             usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
             told = describe(error, secrets_of(self.model))
-            raise ModelCallError(told, usage=usage, rejected=status_of(error) in _REJECTED) from error
+            raise ModelCallError(told, usage=usage, rejected=status_of(error) in REJECTED_STATUSES) from error
         return replies, add_usage(usage, self._bill(replies, settings))
 
     async def _reply_in_time(
         self,
         send: Callable[[], Coroutine[Any, Any, T]],
         usage: Usage,
-        settings: MetaScaleSettings,
+        settings: TrafficSettings,
         kind: str,
         *,
         is_retry: bool,
@@ -265,11 +228,11 @@ class MeteredModel:
     ) -> T:
         """The reply to one attempt, which `send` makes once the server's gate has a place for it.
 
-        A straggler is sent twice and, unless it is the last attempt, given up in the end. What a request costs that was
-        not waited for, or to which no whole answer came, is unknown.
+        A straggler is sent twice and, unless it is the last attempt, given up in the end. The cost of a request is
+        unknown where the request was abandoned or its reply did not arrive whole.
 
         Raises:
-            TimeoutError: it took too long.
+            TimeoutError: the request took too long.
         """
         if seconds_left() <= 0:
             raise OutOfTimeError
@@ -301,7 +264,7 @@ class MeteredModel:
     async def _send(
         self, model: BaseChatModel, messages: Sequence[BaseMessage], options: dict[str, Any]
     ) -> list[BaseMessage]:
-        """One attempt at a request: all its replies, at least one."""
+        """Send one attempt at a request; returns all its replies, at least one."""
         config: RunnableConfig = {"tags": [TAG_NOSTREAM]}
         if self._sampler:
             return [await invoke(self._sampler(model), list(messages), config, **options)]
@@ -310,189 +273,18 @@ class MeteredModel:
             raise NoCompletionError("the server's reply holds no completion")
         return said
 
-    async def ask(
-        self,
-        messages: Sequence[BaseMessage],
-        schema: type[Schema],
-        settings: MetaScaleSettings,
-        *,
-        place: Sequence[int | str],
-        untrusted: str = "",
-    ) -> Reading[Schema]:
-        """Send one request whose reply is to be an object of `schema`; ask once more if it cannot be read.
-
-        The server's JSON-schema mode is tried first, then tools, then the schema in the prompt; the form that worked is
-        remembered.
-
-        Args:
-            messages: the conversation.
-            schema: what the reply must be.
-            settings: as for `chat`.
-            place: as for `chat`.
-            untrusted: material in the request; an object quoted from it is not taken for the reply.
-
-        Raises:
-            ModelCallError: the first request failed for good.
-        """
-        form, (said,), usage = await self._ask_in_some_form(messages, schema, settings, place, 1)
-        reading = await self._read(said, form, messages, schema, settings, place=place, untrusted=untrusted)
-        return Reading(reading.value, reading.problem, add_usage(usage, reading.usage))
-
-    async def ask_several(
-        self,
-        messages: Sequence[BaseMessage],
-        schema: type[Schema],
-        settings: MetaScaleSettings,
-        count: int,
-        *,
-        place: Sequence[int | str],
-        untrusted: str = "",
-    ) -> Readings[Schema]:
-        """Ask the same `count` times: in one request where the server gives several replies, else in as many.
-
-        What a server without several replies leaves out is asked for in further requests, all at once; that it is one
-        is remembered. Replies that cannot be read are asked for once more, as in `ask`.
-
-        Args:
-            messages: as for `ask`, and so are the others.
-            schema: what each reply must be.
-            settings: as for `chat`.
-            count: replies that are wanted, at least 1.
-            place: as for `chat`.
-            untrusted: as for `ask`.
-        """
-        try:
-            form, said, usage = await self._ask_in_some_form(messages, schema, settings, place, count)
-        except ModelCallError as error:
-            return Readings([], [str(error)] * count, error.usage)
-
-        async def one_more(number: int) -> Reading[Schema]:
-            here = [*place, number]
-            try:
-                return await self.ask(messages, schema, settings, place=here, untrusted=untrusted)
-            except ModelCallError as error:
-                return Reading(None, str(error), error.usage)
-
-        readings = await asyncio.gather(
-            *(
-                self._read(reply, form, messages, schema, settings, place=[*place, number], untrusted=untrusted)
-                for number, reply in enumerate(said[:count])
-            ),
-            *(one_more(number) for number in range(len(said), count)),
-        )
-        for reading in readings:
-            usage = add_usage(usage, reading.usage)
-        return Readings(
-            [reading.value for reading in readings if reading.value is not None],
-            [reading.problem or "" for reading in readings if reading.value is None],
-            usage,
-        )
-
-    async def _read(
-        self,
-        said: AIMessage,
-        form: Form,
-        messages: Sequence[BaseMessage],
-        schema: type[Schema],
-        settings: MetaScaleSettings,
-        *,
-        place: Sequence[int | str],
-        untrusted: str,
-    ) -> Reading[Schema]:
-        """The object in a reply, or in its repair; the bill is that of the repair."""
-        try:
-            return Reading(_read(said, schema, untrusted), None, no_usage())
-        except UnreadableReplyError as error:
-            problem = str(error)
-        repair = prompts.render("repair", problem=problem, schema=json.dumps(schema.model_json_schema()))
-        conversation = [*messages, AIMessage(_said(said)), HumanMessage(repair)]
-        try:
-            reply = await self.chat(
-                conversation, settings, place=[*place, "repair"], options=self._options_for(form, schema)
-            )
-        except ModelCallError as error:
-            return Reading(None, f"{problem}; repair: {error}", error.usage)
-        try:
-            return Reading(_read(reply.message, schema, untrusted), None, reply.usage)
-        except UnreadableReplyError as error:
-            return Reading(None, str(error), reply.usage)
-
-    async def _ask_in_some_form(
-        self,
-        messages: Sequence[BaseMessage],
-        schema: type[Schema],
-        settings: MetaScaleSettings,
-        place: Sequence[int | str],
-        count: int,
-    ) -> tuple[Form, list[AIMessage], Usage]:
-        """The replies to one request, at most `count` of them; in the first form, and number, that is not rejected."""
-        usage = no_usage()
-        server = self._server
-        forms: list[Form] = [server.form] if server.form else ["json_schema", "function_calling", "prompt"]
-        counts = [1] if count == 1 or server.one_by_one else [count, 1]
-        ways = [(form, wanted) for form in forms for wanted in counts if self._options_for(form, schema) is not None]
-        is_refusal = False
-        for form, wanted in ways:
-            asked = with_schema(messages, schema) if form == "prompt" else messages
-            options = self._options_for(form, schema) or {}
-            try:
-                replies, bill = await self._replies(asked, settings, place, options, wanted)
-            except ModelCallError as error:
-                usage = add_usage(usage, error.usage)
-                if (error.rejected or wanted > 1) and (form, wanted) != ways[-1]:
-                    is_refusal = status_of(error.__cause__ or error) not in {None, *_PASSING}
-                    continue
-                raise ModelCallError(str(error), usage=usage) from error
-            server.form = form
-            server.one_by_one |= count > 1 and len(replies) == 1 and (wanted > 1 or is_refusal)
-            return form, replies, add_usage(usage, bill)
-        raise AssertionError("the prompt form is always there")
-
-    def _options_for(self, form: Form, schema: type[Schema]) -> dict[str, Any] | None:
-        """The keyword arguments that ask this model for `schema` in a form; None where it has no such form."""
-        if form == "prompt":
-            return {}
-        key = (form, schema)
-        if key not in self._options:
-            self._options[key] = self._bound_options(form, schema)
-        return self._options[key]
-
-    def _bound_options(self, form: Form, schema: type[Schema]) -> dict[str, Any] | None:
-        takes_method = "method" in inspect.signature(type(self.model).with_structured_output).parameters
-        if form == "json_schema" and not takes_method:
-            return None
-        described = schema.model_json_schema() | {"description": schema.__doc__ or schema.__name__}
-        try:
-            named: dict[str, Any] = {"method": form} if takes_method else {}
-            chain = self.model.with_structured_output(described, **named)
-        except (NotImplementedError, ValueError, TypeError):
-            return None
-        first = chain.first if isinstance(chain, RunnableSequence) else None
-        return self._sent_as_it_is(dict(first.kwargs)) if isinstance(first, RunnableBinding) else None
-
-    def _sent_as_it_is(self, options: dict[str, Any]) -> dict[str, Any]:
-        """The options with the schema where OpenAI's client passes it on unread.
-
-        Walking the schema and parsing the reply cost that client more than a millisecond a request, and the reply is
-        read here anyway. (Through the Responses API the server refuses this, and the next form is tried.)
-        """
-        if "response_format" not in options or not _has_field(self.model, "extra_body"):
-            return options
-        own = getattr(self.model, "extra_body", None) or {}
-        return {"extra_body": {**own, "response_format": options["response_format"]}}
-
-    def _seeded(self, settings: MetaScaleSettings, place: Sequence[int | str]) -> BaseChatModel:
-        if not _has_field(self.model, "seed"):
+    def _seeded(self, settings: TrafficSettings, place: Sequence[int | str]) -> BaseChatModel:
+        if not has_field(self.model, "seed"):
             return self.model
         base = settings.seed if settings.seed is not None else getattr(self.model, "seed", None)
         seed = derive_seed(base, *place)
         if seed is None:
             return self.model
-        _ = self.model._serialized  # What tracers are told of a model: worked out once, its copies inherit it.
+        _ = self.model._serialized  # tracers need it: computed once here, its copies inherit the cached value
         return self.model.model_copy(update={"seed": seed})
 
-    def _bill(self, replies: Sequence[AIMessage], settings: MetaScaleSettings) -> Usage:
-        """The bill of one request, which LangChain writes on each of its replies."""
+    def _bill(self, replies: Sequence[AIMessage], settings: TrafficSettings) -> Usage:
+        """The bill of one request, which LangChain repeats on each of its replies."""
         reported = next((message.usage_metadata for message in replies if message.usage_metadata), None)
         tokens = (reported["input_tokens"], reported["output_tokens"]) if reported else ()
         if not tokens or not all(map(is_believable, tokens)):
@@ -500,48 +292,3 @@ class MeteredModel:
         price = settings.prices.get(self.name)
         cost = (tokens[0] * price.input + tokens[1] * price.output) / 1e6 if price else None
         return no_usage() | {"input_tokens": tokens[0], "output_tokens": tokens[1], "cost_usd": cost}
-
-
-def with_schema(messages: Sequence[BaseMessage], schema: type[Schema]) -> list[BaseMessage]:
-    """The messages with the schema written into the system message, for servers that know no structured output."""
-    request = _asking_for(schema)
-    if messages and isinstance(messages[0], SystemMessage):
-        return [SystemMessage(f"{messages[0].text}\n\n{request}"), *messages[1:]]
-    return [SystemMessage(request), *messages]
-
-
-@cache
-def _asking_for(schema: type[BaseModel]) -> str:
-    return prompts.render("schema", schema=json.dumps(schema.model_json_schema()))
-
-
-def _well_formed(message: AIMessage) -> AIMessage:
-    parts = {"content": message.content, "tool_calls": message.tool_calls}
-    changed = {name: clean for name, part in parts.items() if (clean := well_formed(part)) != part}
-    return message.model_copy(update=changed) if changed else message
-
-
-def _said(message: AIMessage) -> str:
-    """A reply as text to send back: a tool call as its arguments, silence as a mark (servers refuse empty texts)."""
-    if message.tool_calls:
-        return json.dumps(message.tool_calls[0]["args"])
-    return str(message.text) or "(nothing)"
-
-
-def _read(message: AIMessage, schema: type[Schema], untrusted: str) -> Schema:
-    """The object in a message.
-
-    Raises:
-        UnreadableReplyError: there is none; the message also says what is known of the reply.
-    """
-    try:
-        if message.tool_calls:
-            return read_objects([message.tool_calls[0]["args"]], schema, untrusted=untrusted)
-        broken = message.invalid_tool_calls[0]["args"] if message.invalid_tool_calls else None
-        return read_reply(broken or message.text, schema, untrusted=untrusted)
-    except UnreadableReplyError as error:
-        flaw = flaw_of(message)
-        if flaw is None:
-            raise
-        why = {"refused": "the model refused", "truncated": "it was cut at its longest length"}[flaw]
-        raise UnreadableReplyError(f"{error} ({why})") from error

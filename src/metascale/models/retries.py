@@ -1,4 +1,4 @@
-"""Which failed requests are sent again, when, and how often."""
+"""Which failed requests are retried, when and how often, and what their errors say: HTTP status and `Retry-After`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,35 @@ from tenacity.wait import wait_random_exponential
 from metascale.runtime.deadline import seconds_left
 
 LONGEST_WAIT = 60.0
-"""Seconds: the longest pause before another attempt, whatever the server asks for. Ours."""
+"""Seconds: the longest pause before a retry, whatever the server asks for. Ours."""
+TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
+"""HTTP statuses below 500 after which the same request may succeed."""
+REJECTED_STATUSES = frozenset({400, 422, 501})
+"""HTTP statuses by which a server refuses the form of a request."""
+_TRANSPORT_ERRORS = frozenset({"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError"})
+"""Names of exception classes for connections that failed: those of OpenAI's client, httpx and Python."""
+
+
+class NoCompletionError(Exception):
+    """A server's reply held no completion at all, as happens on overloaded servers: a transient failure."""
+
+
+def attempts(at_most: int) -> AsyncRetrying:
+    """The attempts at one request: it is retried after transient failures, with pauses, while there is time."""
+
+    def is_enough(state: RetryCallState) -> bool:
+        return state.attempt_number >= at_most or state.upcoming_sleep >= seconds_left()
+
+    return AsyncRetrying(stop=is_enough, retry=retry_if_exception(is_transient), wait=_pause, reraise=True)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request may succeed when it is retried: overload, server error, lost connection, timeout."""
+    status = status_of(error)
+    if status is not None:
+        return status in TRANSIENT_STATUSES or status >= 500
+    names = {base.__name__ for base in type(error).__mro__}
+    return isinstance(error, NoCompletionError) or not names.isdisjoint(_TRANSPORT_ERRORS)
 
 
 def status_of(error: BaseException) -> int | None:
@@ -25,9 +53,9 @@ def status_of(error: BaseException) -> int | None:
 
 
 def retry_after(error: BaseException | None) -> float | None:
-    """Seconds until the server wants to be asked again, in [0, `LONGEST_WAIT`]; None where it does not say.
+    """Seconds that the server asks to wait before a retry, in [0, `LONGEST_WAIT`]; None where it does not say.
 
-    `Retry-After` holds seconds or a date (RFC 9110, section 10.2.3); OpenAI's servers also say `retry-after-ms`.
+    `Retry-After` holds seconds or a date (RFC 9110, section 10.2.3); OpenAI's servers also send `retry-after-ms`.
     """
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     for name, parse in (("retry-after-ms", _milliseconds), ("retry-after", float), ("retry-after", _until)):
@@ -46,39 +74,9 @@ def _until(date: Any) -> float:
     return parsedate_to_datetime(date).timestamp() - time.time()
 
 
-_PASSING = frozenset({408, 409, 425, 429})
-
-
-_REJECTED = frozenset({400, 422, 501})
-
-
-_TRANSPORT = frozenset({"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError"})
-
-
-class NoCompletionError(Exception):
-    """A server's reply held no completion at all, as of servers that are overloaded: a failure in passing."""
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether a failed request may succeed when it is simply sent again: overload, server fault, lost connection."""
-    status = status_of(error)
-    if status is not None:
-        return status in _PASSING or status >= 500
-    return isinstance(error, NoCompletionError) or any(base.__name__ in _TRANSPORT for base in type(error).__mro__)
-
-
 def _pause(state: RetryCallState) -> float:
     """Seconds before the next attempt: what `Retry-After` asks for, else an exponential pause with jitter."""
     asked_for = retry_after(state.outcome.exception() if state.outcome else None)
     if asked_for is not None:
         return asked_for
     return float(wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)(state))
-
-
-def attempts(at_most: int) -> AsyncRetrying:
-    """The attempts at one request: repeated while it fails in passing and there is time, with pauses in between."""
-
-    def is_enough(state: RetryCallState) -> bool:
-        return state.attempt_number >= at_most or state.upcoming_sleep >= seconds_left()
-
-    return AsyncRetrying(stop=is_enough, retry=retry_if_exception(is_passing), wait=_pause, reraise=True)

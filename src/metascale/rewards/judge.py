@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from metascale import prompts
 from metascale.errors import ModelCallError
-from metascale.models import MeteredModel, resolve_model
+from metascale.models import MeteredModel, ask, resolve_model
 from metascale.models.json_reply import Schema
 from metascale.models.quotation import unquoted
 from metascale.rewards.base import Score
@@ -214,7 +214,7 @@ async def ask_twice(
     problem: str | None = None
     for attempt in range(2):
         try:
-            reading = await model.ask(messages, schema, settings, place=[*place, attempt], untrusted=untrusted)
+            reading = await ask(model, messages, schema, settings, place=[*place, attempt], untrusted=untrusted)
         except ModelCallError as error:
             usage, problem = add_usage(usage, error.usage), str(error)
             continue

@@ -11,7 +11,7 @@ from langchain_core.messages.utils import convert_to_messages
 
 from metascale import prompts
 from metascale.foresight.prediction import Predicted
-from metascale.models.metered import with_schema
+from metascale.models.structured import with_schema
 from metascale.question import question_text
 from metascale.training.rollouts import Message
 
