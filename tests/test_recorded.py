@@ -11,8 +11,9 @@ import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from metascale import MetaScaleSettings, ModelSetupError, Score, create_metascale
+from metascale.evals.policies.matrix import CorrectnessMatrix
 from metascale.graphs import create_best_of_n, create_self_consistency
-from metascale.models import CorrectnessMatrix, RecordDryError, RecordedChatModel, RecordError
+from metascale.models import RecordDryError, RecordedChatModel, RecordError
 from tests.conftest import ask
 from tests.test_answers import DATA
 

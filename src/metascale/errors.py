@@ -60,11 +60,11 @@ class ModelCallError(MetaScaleError):
 
 
 class OutOfTimeError(MetaScaleError, TimeoutError):
-    """A request was cut off, or not sent, because the run's time was over."""
+    """A request was cut off, or not sent, because the run had reached `max_seconds`."""
 
     def __init__(self) -> None:
         """Say so."""
-        super().__init__("the time that max_seconds left was over before a reply came")
+        super().__init__("max_seconds was reached before a reply came")
 
 
 class NoAnswerError(MetaScaleError):

@@ -1,7 +1,7 @@
 r"""The final answer in a reply, in canonical form: what makes two answers the same answer.
 
 Extraction reads only what a reply marks as its answer (`#### 18`, `\boxed{18}`, "the answer is 18", a JSON field, a
-last line that holds nothing else) and returns None where nothing is marked: it never guesses. The rules are ours.
+last line that holds nothing else) and returns None where nothing is marked: it never guesses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from metascale.answers.texts import read_text
 Kind = Literal["number", "choice", "text", "auto"]
 
 STEPS_TO_REST = 5
-"""Readings of a text that itself contains marks until it must have come to rest. Ours."""
+"""Most times that an answer, which may contain marks itself, is extracted again until it stays the same. Ours."""
 
 
 def extract(reply: str, kind: Kind = "auto", *, choices: int = 10) -> str | None:
@@ -25,7 +25,7 @@ def extract(reply: str, kind: Kind = "auto", *, choices: int = 10) -> str | None
     Args:
         reply: a model's reply, whole.
         kind: what the answer is: a number (canonical: `18`, `-2.5`, `1/3`), a choice (canonical: `A` to `J`), or a
-            short text (canonical: folded case, no surrounding punctuation). `auto` takes whichever is marked.
+            short text (canonical: folded case, no surrounding punctuation). `auto` takes the kind that is marked.
         choices: how many choices there are, 1 to 26.
 
     Returns:
@@ -59,7 +59,7 @@ def _extract(reply: str, kind: Kind, choices: int) -> str | None:
 
 
 def _read(statement: str, kind: Kind, choices: int) -> str | None:
-    """The answer in what a reply marks as its answer."""
+    """The answer in a statement that a reply marks as its answer."""
     if kind == "number":
         return read_number(statement)
     if kind == "choice":
@@ -70,7 +70,7 @@ def _read(statement: str, kind: Kind, choices: int) -> str | None:
 
 
 def _read_alone(line: str, kind: Kind, choices: int, *, whole: bool) -> str | None:
-    """The answer in a last line, which must hold nothing else; a text, only where the line is the whole reply."""
+    """The answer in a last line, which must hold nothing else; a text only counts if the line is the whole reply."""
     choice = read_choice(line, choices, alone=True) if kind in {"choice", "auto"} and len(line) < 4 else None
     number = read_number(line, alone=True) if kind in {"number", "auto"} else None
     text = read_text(line) if kind in {"text", "auto"} and whole and len(line) <= 60 else None

@@ -19,7 +19,7 @@ def read_choice(statement: str, choices: int = 10, *, alone: bool = False) -> st
     Args:
         statement: what a reply marks as its answer, such as `(C)`, `C. Paris` or `option C, because …`.
         choices: how many choices there are, 1 to 26.
-        alone: only a letter counts, with or without the text of its option behind a closing mark.
+        alone: only a letter counts; after a closing mark the text of its option may follow.
     """
     letters = ascii_uppercase[:choices]
     text = _WRAP.sub(r"\1", statement).strip(" \t\n*_`\"'“”$\\{}.:")
@@ -39,9 +39,9 @@ def read_choice(statement: str, choices: int = 10, *, alone: bool = False) -> st
 
 
 def concluding_choice(sentence: str, choices: int = 10) -> str | None:
-    """The choice in which a reply's last sentence ends, `… is (C).`, if it names no other and rejects nothing.
+    """The choice at the end of a reply's last sentence, `… is (C).`, if it names no other and rejects nothing.
 
-    Of a sentence with a turn ("not listed, but closest to (G)") the part behind the turn counts.
+    In a sentence with "but" or "however" ("not listed, but closest to (G)") the part after that word counts.
     """
     letters = ascii_uppercase[:choices]
     clause = re.split(r"\b(?:but|however)\b", sentence)[-1]

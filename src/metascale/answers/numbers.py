@@ -28,7 +28,7 @@ def read_number(statement: str, *, alone: bool = False) -> str | None:
     """The number that a statement gives, in canonical form, or None.
 
     Reads currency, thousands, decimals, fractions, mixed numbers, percent (the sign is a unit: `50%` is `50`), powers
-    of ten, LaTeX and units. What stands after the last equals sign counts. Of several numbers none is chosen.
+    of ten, LaTeX and units. Only the part after the last equals sign counts. Several numbers give None.
 
     Args:
         statement: what a reply marks as its answer.

@@ -1,4 +1,4 @@
-"""Where a reply says what its answer is."""
+"""The places where a reply states its answer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 LONGEST_REPLY = 200_000
-"""Characters at the end of a reply that are read."""
+"""Characters that are read, counted from the end of a reply."""
 LONGEST_STATEMENT = 2_000
-"""Characters that a marked answer, or a last sentence, may have; longer ones say too much to be one answer. Ours."""
+"""Longest marked answer or last sentence, in characters; a longer one is not a single answer. Ours."""
 MOST_MARKS = 100
-"""Marks of one sort, the last ones, that are read: so the time stays linear in a reply that is full of them. Ours."""
+"""Marks of each sort that are read, counted from the end, so that the time stays linear in any reply. Ours."""
 
 _JSON_FIELD = re.compile(r'"(?:final[_ ])?answer"\s*:\s*(?:"((?:[^"\\\n]|\\.)*)"?|([^,}\n"]+))', re.IGNORECASE)
 _HASHES = re.compile(r"^[ \t>*]*####[ \t]*(\S.*)$", re.MULTILINE)
@@ -31,10 +31,10 @@ _SENTENCE_END = re.compile(r"(?<=[^\d\s.])[.!?](?=\s|$)|(?<=\d)[.!?](?=\s+[A-Z(]
 
 
 def statements(reply: str) -> Iterator[str]:
-    """What a reply marks as its answer, the most binding mark first.
+    """The statements that a reply marks as its answer, the most reliable mark first.
 
-    A field of JSON comes before everything else; of other marks, the later ones come first. A mark that takes the
-    answer back ("the answer is not listed") ends the search.
+    JSON fields come first, then all other marks, the later before the earlier. A mark that takes the answer back ("the
+    answer is not listed") ends the search.
     """
     text = reply[-LONGEST_REPLY:]
     fields = [match[1] if match[1] is not None else match[2] for match in _JSON_FIELD.finditer(text)]
@@ -54,7 +54,7 @@ def statements(reply: str) -> Iterator[str]:
 
 
 def _marked(pattern: re.Pattern[str], text: str) -> list[tuple[int, str]]:
-    """Where and what the last marks of one sort say."""
+    """The positions and texts of the last marks of one sort."""
     return [(match.start(1), match[1]) for match in pattern.finditer(text)][-MOST_MARKS:]
 
 
@@ -69,7 +69,7 @@ def plain(text: str) -> str:
 
 
 def last_line(reply: str) -> str | None:
-    """What stands alone at the end of a reply: its last line, or the one passage in bold on it."""
+    """The last line of a reply, or the passage in bold on it if there is exactly one."""
     lines = [line.strip() for line in reply[-LONGEST_REPLY:].splitlines() if line.strip()]
     if not lines:
         return None

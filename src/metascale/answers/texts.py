@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 LONGEST_ANSWER = 200
-"""Characters of the longest text that still counts as an answer. Ours."""
+"""Characters of the longest text that counts as an answer. Ours."""
 
 
 def read_text(statement: str) -> str | None:
-    """A short text with its case folded, white space squeezed, and articles and punctuation around it dropped."""
+    """A short text with case folded, white space collapsed, and leading articles and outer punctuation removed."""
     text = " ".join(statement.split())
     if len(text) > LONGEST_ANSWER:
         return None

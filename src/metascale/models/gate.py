@@ -1,4 +1,4 @@
-"""How many requests a server is sent at once: one gate for each server, for all graphs and threads of the process."""
+"""How many requests a server gets at once: one gate for each server, shared by the whole process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 TOO_MANY = 429
 BUSY = 503
 _ADDRESSES = ("openai_api_base", "azure_endpoint", "anthropic_api_url", "base_url", "endpoint")
-"""Fields in which chat models keep their server's address."""
+"""Fields in which chat models hold their server's address."""
 
 
 @dataclass(eq=False)
@@ -34,17 +34,17 @@ class _Waiter:
 
 
 class Gate:
-    """Lets requests in, first come, first served, as many at once as their server stands.
+    """Lets as many requests in at once as their server can take, first come, first served.
 
-    Additive increase, multiplicative decrease, as TCP does (Chiu and Jain 1989): where the server replies 429, half as
-    many as are inside may be inside, or as many as it let through in that round trip if these are fewer, and one more
-    in each round trip that goes well. A server that says when to come again is sent nothing before, by anybody.
+    Additive increase, multiplicative decrease, as in TCP (Chiu and Jain 1989). When the server replies 429, the width
+    drops to half of the requests inside, or to the number that it let through in that round trip if this is lower. Each
+    round trip without a 429 adds one. When the server says when to retry, no request is sent to it before then.
 
-    Any thread and any event loop may use it: who waits is woken in its own loop.
+    Any thread and any event loop may use it: a waiting request is woken in its own loop.
     """
 
     def __init__(self) -> None:
-        """Open, and as wide as anybody wants."""
+        """Start open and without a limit."""
         self.width = math.inf
         self.inside = 0
         self._waiting: deque[_Waiter] = deque()
@@ -56,11 +56,11 @@ class Gate:
         self._lock = threading.RLock()
 
     async def enter(self, at_most: int, *, is_retry: bool = False) -> Passage:
-        """Wait for a place, behind those who wait already.
+        """Wait for a place, behind the requests that wait already.
 
         Args:
             at_most: requests that may be inside, this one included; at least 1.
-            is_retry: whether it was inside before, and so goes before those who were not.
+            is_retry: whether the request was inside before; then it goes first.
         """
         loop = asyncio.get_running_loop()
         with self._lock:
@@ -83,7 +83,7 @@ class Gate:
         return Passage(self)
 
     def try_enter(self, at_most: int) -> Passage | None:
-        """A place, if there is one at once and nobody waits."""
+        """A place, if one is free and no other request waits."""
         with self._lock:
             if self._waiting or not self._has_room(at_most):
                 return None
@@ -91,12 +91,12 @@ class Gate:
             return Passage(self)
 
     def leave(self, entered_at: float, error: BaseException | None, *, is_cancelled: bool) -> None:
-        """Give a place up, and learn from how the request ended.
+        """Give a place up, and adapt the width to how the request ended.
 
         Args:
             entered_at: when the place was taken, by the monotonic clock.
-            error: with which the request failed; None where it did not.
-            is_cancelled: whether it was cancelled, of which nothing can be learned.
+            error: why the request failed; None where it did not.
+            is_cancelled: whether the request was cancelled, which says nothing about the server.
         """
         status = status_of(error) if error is not None else None
         pause = retry_after(error) if status in {TOO_MANY, BUSY} else None
@@ -122,10 +122,10 @@ class Gate:
         return self.inside + 1 <= min(self.width, at_most) and time.monotonic() >= self._opens_at
 
     def _let_in(self) -> None:
-        """Let in whoever is next, as far as there is room."""
+        """Let the next requests in while there is room."""
         while self._waiting and self._has_room(self._waiting[0].at_most):
             waiter = self._waiting.popleft()
-            with contextlib.suppress(RuntimeError):  # its loop is closed, so it does not wait any more
+            with contextlib.suppress(RuntimeError):  # its loop is closed, so nothing waits any more
                 waiter.loop.call_soon_threadsafe(_wake, waiter.turn)
                 waiter.is_inside = True
                 self.inside += 1
@@ -155,7 +155,7 @@ class Passage:
         self._entered_at = time.monotonic()
 
     def task(self, sending: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A task that sends the request, and gives the place up when it ends."""
+        """A task that sends the request and gives the place up when it ends."""
         task = asyncio.create_task(sending)
         task.add_done_callback(self._leave)
         return task
@@ -172,7 +172,7 @@ _gates_lock = threading.Lock()
 def gate_of(model: BaseChatModel, name: str) -> Gate | None:
     """The gate of a model's server, the same for every client of one class, address and model name.
 
-    It lasts as long as somebody holds it. A model that works in this process has none.
+    It lives as long as it is referenced. A model that runs in this process has none.
     """
     if getattr(model, "in_process", False):
         return None

@@ -1,4 +1,4 @@
-"""One reply to one request, which is sent once more where it takes far longer than others of its kind."""
+"""Hedging: a request that takes far longer than others of its kind is sent once more, and the first reply counts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from metascale.models.latencies import Latencies
 T = TypeVar("T")
 
 HOPELESS = 4.0
-"""Limits after which both are given up. Ours: what is this slow twice hangs, or truly takes long."""
+"""Multiple of the straggler limit after which both requests are given up. Ours: if two are this slow, either the server
+hangs or the reply really takes long."""
 LATE = 0.1
-"""How late, as a share of the time since it was sent, it may be seen that a request is a straggler. Ours: where this
-process itself is that busy, the reply may have come and wait to be read."""
+"""How late this task may wake up, as a share of the time since the request was sent. Ours: in a busier process the
+reply may have arrived already and wait to be read, so nothing is sent again."""
 LOOK_AGAIN = 0.25
-"""Seconds after which it is seen again whether a request may be sent twice by now. Ours."""
+"""Seconds between two checks whether a request may be sent twice. Ours."""
 
 
 async def within(seconds: float, work: Awaitable[T]) -> T:
@@ -25,7 +26,7 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
 
     Args:
         seconds: how long it may take.
-        work: what is waited for.
+        work: what to wait for.
 
     Raises:
         TimeoutError: it took longer, and was cancelled.
@@ -48,19 +49,19 @@ async def first_reply(
     *,
     gives_up: bool,
 ) -> T:
-    """The first reply to a request that is sent again where it is a straggler. What has not replied is cancelled.
+    """The first reply to a request that is sent again if it is a straggler. The other one is cancelled.
 
-    An error counts only where the other has none to offer but an error.
+    An error counts only if both requests fail.
 
     Args:
         seconds: how long it may take.
-        first: sends it.
-        send_again: what sends it once more; None while there is no room for that.
-        latencies: of such requests; they learn from this one.
-        gives_up: whether to give up long before `seconds`, once both take hopelessly long.
+        first: the request under way.
+        send_again: sends the request once more; returns None while there is no room for that.
+        latencies: of requests of this kind; this one is added.
+        gives_up: whether to give up long before `seconds`, once both have taken `HOPELESS` limits.
 
     Raises:
-        TimeoutError: it was given up.
+        TimeoutError: there was no reply in time.
     """
     clock = asyncio.get_running_loop().time
     started, sent_again_at, late = clock(), math.inf, 0.0
@@ -74,7 +75,7 @@ async def first_reply(
                 raise _too_long(seconds)
             if gives_up and now - sent_again_at >= HOPELESS * limit:
                 latencies.observe(elapsed)
-                raise TimeoutError("neither the request nor its repetition was replied to in good time")
+                raise TimeoutError("no reply to the request, nor to the one that was sent again")
             is_due = math.isinf(sent_again_at) and elapsed >= limit and late <= LATE * elapsed
             if is_due and (latencies.allows_another or elapsed >= HOPELESS * limit):
                 repetition = send_again()

@@ -14,12 +14,12 @@ from metascale.models.quotation import unquoted
 Schema = TypeVar("Schema", bound=BaseModel)
 
 OPENINGS = 20
-"""Beginnings of objects that are tried in one reply, from its start and again from its end. Ours: what a judge says
-itself stands before or after what it quotes, and the search stays linear on hostile text."""
+"""Beginnings of objects that are tried in one reply, from its start and again from its end. Ours: a judge's own object
+stands before or after the text that it quotes, and the search stays linear on hostile text."""
 
 
 class UnreadableReplyError(ValueError):
-    """A reply holds no object of the schema; the message says why, in words that can be sent back to the model."""
+    """A reply holds no object of the schema; the message says why, and can be sent back to the model."""
 
 
 def _reject_constant(name: str) -> None:
@@ -32,12 +32,12 @@ _OPENING = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*:', re.DOTALL)
 
 
 def _mend(text: str) -> str:
-    """The text with the two slips mended that models make most: lone backslashes (LaTeX) and trailing commas."""
+    """The text without the two most common mistakes of models: lone backslashes (LaTeX) and trailing commas."""
     return re.sub(r",(\s*[}\]])", r"\1", re.sub(r'\\(?![\\"/bfnrtu])', r"\\\\", text))
 
 
 def objects_in(text: str) -> list[dict[str, Any]]:
-    """The outermost JSON objects with a key in a text: in prose, in code fences or alone."""
+    """The outermost JSON objects in a text that have a key: in prose, in code fences or alone."""
     starts = [match.start() for match in _OPENING.finditer(text)]
     found = []
     end = 0
@@ -62,8 +62,8 @@ def read_objects(values: list[dict[str, Any]], schema: type[Schema], *, untruste
     """The one object of the schema among several values.
 
     Args:
-        values: what a model gave.
-        schema: what it was asked for.
+        values: the objects that a model gave.
+        schema: what the model was asked for.
         untrusted: as for `read_reply`.
 
     Raises:
@@ -93,8 +93,8 @@ def read_reply(text: str, schema: type[Schema], *, untrusted: str = "") -> Schem
     Args:
         text: the model's reply.
         schema: what was asked for.
-        untrusted: material that the request showed to the model. An object whose fields all stand in it is a quotation
-            and never the reply; see `unquoted`.
+        untrusted: material that the request showed to the model. An object whose fields all occur in it is a quotation,
+            never the reply; see `unquoted`.
 
     Raises:
         UnreadableReplyError: there is no such object, or there are several that differ.

@@ -1,4 +1,4 @@
-"""From when on a request counts as a straggler: a limit learned from how long others of its kind took."""
+"""When a request counts as a straggler: a limit learned from the latencies of other requests of its kind."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ from collections.abc import Iterable
 from statistics import quantiles
 
 WINDOW = 128
-"""Latencies that are remembered. Ours: quartiles of so many are steady, and a server that changed is known again after
-half as many requests."""
+"""Latencies that are remembered. Ours: enough for steady quartiles, and few enough to follow a server that
+changed, which takes half as many requests."""
 ENOUGH = 3
-"""Latencies before there is a limit. Ours: what a round of four has when its fourth request hangs."""
+"""Latencies that are needed for a limit. Ours: a round of four has as many when its fourth request hangs."""
 QUARTILES = 1.349
 """Distance of the quartiles of a normal distribution, in standard deviations."""
 HIGH = 2.88
-"""The 99.8 % quantile of a normal distribution, in standard deviations. Ours: a repeated request leaves a bill of
-unknown cost, and of the forty requests of an ordinary run none should be repeated."""
+"""The 99.8 % quantile of a normal distribution, in standard deviations. Ours: a repeated request has an unknown cost,
+so none of the forty requests of an ordinary run should be repeated."""
 FACTOR = 2.0
-"""The least limit, in medians. Ours."""
+"""The lowest limit, in medians. Ours."""
 MARGIN = 0.5
-"""The least limit above the median, in seconds. Ours: to gain less is not worth a request."""
+"""The lowest limit above the median, in seconds. Ours: a smaller gain is not worth a request."""
 SHARE = 0.1
-"""Requests that are sent twice, as a share of all: a server that became slow for everybody is not asked twice as much.
-Ours; the tail at scale (Dean and Barroso, CACM 2013) hedges about 5 %."""
+"""Largest share of requests that are sent twice, so that a server that became slow for all requests does not get twice
+the load. Ours; "The Tail at Scale" (Dean and Barroso, CACM 2013) hedges about 5 %."""
 BURST = 16.0
-"""Requests that may be sent twice at once, where few were before. Ours: 5 % of 256 are 13."""
+"""Requests that may be sent twice at the same time, after a time with few of them. Ours: 5 % of 256 are 13."""
 
 
 class Latencies:
     """The latest latencies of one kind of request; any thread may use it.
 
-    They are taken to be log-normal: the limit is their 99.8 % quantile, by median and quartiles, which a quarter of
-    stragglers does not move. That these are themselves uncertain counts as further spread, of variance 1/n.
+    They are assumed to be log-normal. The limit is their 99.8 % quantile, estimated from the median and the quartiles,
+    which stay put while less than a quarter of the requests are stragglers. The uncertainty of the estimate counts as
+    further spread, of variance 1/n.
     """
 
     def __init__(self) -> None:
-        """Know nothing."""
+        """Start without latencies."""
         self._seconds: deque[float] = deque(maxlen=WINDOW)
         self._allowance = 1.0
         self._lock = threading.Lock()
@@ -45,14 +46,14 @@ class Latencies:
 
     @property
     def limit(self) -> float | None:
-        """Seconds after which a request is a straggler; None while too little is known."""
+        """Seconds after which a request is a straggler; None while there are fewer than `ENOUGH` latencies."""
         with self._lock:
             if self._limit is None and len(self._seconds) >= ENOUGH:
                 self._limit = limit_of(self._seconds)
             return self._limit
 
     def observe(self, seconds: float) -> None:
-        """Take in how long a request took, or had taken when it was given up."""
+        """Add the seconds that a request took, or had taken when it was given up."""
         with self._lock:
             self._seconds.append(seconds)
             self._allowance = min(BURST, self._allowance + SHARE)
@@ -71,10 +72,10 @@ class Latencies:
 
 
 def limit_of(seconds: Iterable[float]) -> float:
-    """The limit that latencies give.
+    """The straggler limit for these latencies.
 
     Args:
-        seconds: at least two latencies.
+        seconds: at least two latencies, in seconds.
 
     Returns:
         Seconds: at least `FACTOR` medians, and `MARGIN` above the median.

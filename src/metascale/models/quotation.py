@@ -1,4 +1,4 @@
-"""Telling what a model says itself from what it quotes out of the material that it was shown."""
+"""Distinguishes what a model says itself from what it quotes from the material that it was shown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _in_essence(token: str) -> str:
 def _essence(text: str) -> str:
     """What no way of quoting changes: letters without case and accents, numbers by value, and the ends of keys.
 
-    Escapes are resolved however deep the text is quoted. The time is linear in the length.
+    Escapes are resolved at any depth of quotation. The time is linear in the length.
     """
     joined = _ESCAPE.sub(_unescape, text).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
     plain = normalize("NFKD", _UNSEEN.sub("", "".join(joined.split()))).casefold()
@@ -53,15 +53,15 @@ def _fields(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def unquoted(objects: Sequence[Item], untrusted: str) -> list[Item]:
     """The objects that are not quoted from the material.
 
-    An object is a quotation if every field of it stands in the material as JSON: its name in quotes, a colon, and what
-    begins with its value. Case, order, layout, escapes, invisible characters and the way a number is written make no
-    difference, nor does the depth at which the fields stand. The rule is ours. It compares fields, not objects, so that
-    no broken, nested or padded JSON in the material hides what is planted there; that a model gives a planted critique
-    and a planted score of its own accord is not to be expected.
+    An object is a quotation if each of its fields occurs in the material as JSON: the name in quotes, a colon, and text
+    that begins with the value. Case, order, layout, escapes, invisible characters, number formats and the depth of the
+    fields make no difference. Fields are compared rather than objects, so that broken, nested or padded JSON in the
+    material cannot hide a planted object. A model is very unlikely to give both a planted critique and a planted score
+    of its own accord.
 
     Args:
         objects: what a model replied.
-        untrusted: the material; none if empty.
+        untrusted: the material; empty for none.
     """
     material = _essence(untrusted)
     return [

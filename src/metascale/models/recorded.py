@@ -1,4 +1,4 @@
-"""A chat model that answers from a file of what real models really said; it never invents an answer."""
+"""A chat model that answers from a file of recorded answers of real models; it never invents an answer."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ FIXED_ARMS = {
     "no_strategy": ("no_strategy", "direct", "standard"),
     "chain_of_thought": ("chain_of_thought", "zero_shot_cot", "cot"),
 }
-"""Names under which recordings know the two fixed arms."""
+"""Names that recordings use for the two fixed arms."""
 
 _MARK = re.compile(r"Recorded strategy `([^`]+)`")
 _REQUIRED = ("question", "strategy", "output_text")
 
 
 class RecordError(MetaScaleError):
-    """The record holds nothing of the kind that was asked for."""
+    """The record holds nothing of the requested kind."""
 
 
 class RecordDryError(RecordError):
-    """The record held what was asked for, and all of it has been served."""
+    """All recorded answers of the requested kind have been served."""
 
 
 class RecordedChatModel(BaseChatModel):
     """Serves recorded answers, keyed by question and strategy, each once.
 
     The file has one JSON object a line with `question`, `strategy` and `output_text`, and optionally `sample` (the
-    order of several answers); rows without a question, such as a canary, are skipped. As a solver it answers under
-    the strategy that the meta-thought in the system message names; asked to compose meta-thoughts, it names the
-    recorded strategies besides the fixed arms. Judging and evolving it refuses: nobody recorded that. Token counts are
-    unknown.
+    order of several answers); rows without a question, such as a canary, are skipped. As a solver the model answers
+    under the strategy that the meta-thought in the system message names. Asked to compose meta-thoughts, it names the
+    recorded strategies other than the fixed arms. It refuses to judge and to evolve, which are not recorded. Token
+    counts are unknown.
 
     Attributes:
         path: the file.
@@ -91,11 +91,11 @@ class RecordedChatModel(BaseChatModel):
 
     @property
     def dry(self) -> Counter[str]:
-        """Requests refused because the record had run dry, by strategy."""
+        """Requests refused because all answers had been served, by strategy."""
         return Counter(self._dry)
 
     def begin_again(self) -> Self:
-        """The same record with nothing served, for a run that is to know nothing of others."""
+        """The same record with nothing served, for a run that is independent of others."""
         again = self.model_copy()
         again._served, again._dry = Counter(), Counter()
         return again
@@ -120,7 +120,7 @@ class RecordedChatModel(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _fixed(self, arm: str) -> str:
-        """The recorded strategy that stands for a fixed arm."""
+        """The recorded strategy of a fixed arm."""
         name = next((name for name in FIXED_ARMS[arm] if name in self._strategies), None)
         if name is None:
             raise RecordError(f"the record {self.path.name} has no strategy for {arm!r}: {', '.join(self._strategies)}")

@@ -20,17 +20,16 @@ SIMULATION_NOTICE = (
     "Name one with --model openai:NAME or METASCALE_MODEL."
 )
 NO_KEY = "none-needed"
-"""The key that is sent to local servers, which need none."""
+"""The API key that is sent to local servers, which need none."""
 
 
 def resolve_model(model: BaseChatModel | str | None, *, base_url: str | None = None) -> BaseChatModel:
     """The chat model for a name.
 
     Args:
-        model: a chat model, which is returned as it is; `"simulated"`, or `"simulated-overconfident"`, which overrates
-            itself where it foresees its answers; `"openai:NAME"`; `"recorded:FILE"`; whatever
-            `init_chat_model` takes, where `langchain` is installed; or None for the name in the environment variable
-            `METASCALE_MODEL`.
+        model: a chat model, which is returned as it is; `"simulated"`, or `"simulated-overconfident"`, which predicts
+            too high a pass rate; `"openai:NAME"`; `"recorded:FILE"`; any name that `init_chat_model` takes, where
+            `langchain` is installed; or None for the name in the environment variable `METASCALE_MODEL`.
         base_url: the OpenAI-compatible server that serves `"openai:NAME"`; such servers need no key.
 
     Raises:
@@ -95,9 +94,9 @@ def _from_langchain(name: str) -> BaseChatModel:
 
 
 def model_or_simulation(model: str | None) -> tuple[str, bool]:
-    """The name of the model to use where nobody may have named one, and whether it is the offline model by default.
+    """The name of the model to use, and whether it is the offline model because no model was named.
 
-    For the command line and Studio only: the library never falls back to a simulation.
+    For the command line and Studio only: the library never falls back to the simulation.
     """
     name = model or os.environ.get(ENVIRONMENT_VARIABLE)
     return (name, False) if name else ("simulated", True)

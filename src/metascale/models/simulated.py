@@ -1,11 +1,11 @@
 """The offline model: a stochastic solver, judge and designer of meta-thoughts. A simulation, not a language model.
 
-It reads the same prompts as a real model and answers through the same parsing. Every task has a hidden kind and a
-hidden difficulty, every meta-thought a hidden aptitude for each kind, and an answer is right with the probability that
-the two give; so choosing how to think truly matters, and nothing measured here says anything about language models.
+It reads the same prompts as a real model, and its replies are parsed in the same way. Every task has a hidden kind and
+a hidden difficulty, and every meta-thought a hidden aptitude for each kind. Together they give the probability that an
+answer is right. So the choice of meta-thought matters, but nothing measured here says anything about language models.
 
-All constants below are ours. Judge noise follows repeated ratings of one text by GPT-4 (creative writing, in
-princeton-nlp/tree-of-thought-llm): within-text SD 0.73 on a scale from 1 to 10.
+All constants below are ours, chosen by hand so that strategies differ clearly. Judge noise follows repeated ratings of
+one text by GPT-4 (creative writing, in princeton-nlp/tree-of-thought-llm): within-text SD 0.73 on a scale from 1 to 10.
 """
 
 from __future__ import annotations
@@ -68,18 +68,18 @@ NOTIONS = {
     "order of operations": 9,
     "tempting mistake": 10,
 }
-"""Notions that a strategy stands for."""
+"""The strategy that each notion belongs to, as an index into `STRATEGIES`."""
 OVERCONFIDENCE = {"simulated": 0.0, "simulated-overconfident": 0.9}
-"""The offline model by its names: by what share of what it may fail at it overrates itself."""
+"""The names of the offline model, each with its `overconfidence`."""
 KEPT = 0.9
-"""Share of right answers that refining leaves right; a wrong one is simply tried again."""
+"""Share of right answers that refining keeps; a wrong one is solved again."""
 KINDS = 5
 """Hidden kinds of task."""
 SELF_DISCOVER = ("self_discover_select", "self_discover_adapt", "self_discover_compose")
 JUDGES = ("judge", "judge_examiner", "judge_sceptic")
-"""Wordings of one and the same request, for a score."""
+"""The wordings of the request for a score."""
 COMPARISONS = ("pairwise", "pairwise_sceptic")
-"""Wordings of one and the same request, for the better of two answers."""
+"""The wordings of the request for the better of two answers."""
 PROMPT_NAMES = (
     *("compose", "abstract", "synthesize"),
     *("evolve", "evolve_diagnose", "evolve_contrast", "evolve_compose"),
@@ -126,7 +126,7 @@ def _parts_of(text: str) -> list[str]:
 
 
 def aptitude(thought: str, question: str) -> float:
-    """How well a way of thinking fits a task, in logits; 0 is a plain answer without one."""
+    """How well a meta-thought fits a task, in logits; 0 is a plain answer without one."""
     kind = _hash("kind", question) % KINDS
     if not thought.strip():
         return 0.0
@@ -139,13 +139,13 @@ def aptitude(thought: str, question: str) -> float:
 
 
 def chance(thought: str, question: str) -> float:
-    """Probability that one sample under this way of thinking is right, in (0, 1)."""
+    """Probability that one sample under this meta-thought is right, in (0, 1)."""
     difficulty = np.random.default_rng(_hash("difficulty", question)).normal(-0.3, 1.3)
     return 1.0 / (1.0 + math.exp(difficulty - aptitude(thought, question)))
 
 
 def plain_chance(question: str) -> float:
-    """Probability that a sample is right under the arms that every pool has, in (0, 1)."""
+    """Mean probability, in (0, 1), that a sample under one of the two fixed arms is right."""
     plain = [prompts.BUILT_IN_META_THOUGHTS[name] for name in ("no_strategy", "chain_of_thought")]
     thoughts = [prompts.render("solve", mindset=m, strategy=s).strip() if m or s else "" for m, s in plain]
     return float(np.mean([chance(thought, question) for thought in thoughts]))
@@ -154,16 +154,15 @@ def plain_chance(question: str) -> float:
 class SimulatedChatModel(BaseChatModel):
     """A chat model that works offline and plays every part of METASCALE, by simulation.
 
-    It answers the questions of GSM8K and MMLU-Pro that ship with the package, for which it has the key. To a prompt of
-    Arena-Hard it replies with a mark of how good the reply pretends to be, which is all that its judge looks at. To
-    anything else it says that it cannot answer. The same seed and the same messages give the same reply; without a seed
-    each reply is drawn afresh.
+    It answers the questions of GSM8K and MMLU-Pro that ship with the package, because it has their key. To a prompt of
+    Arena-Hard it replies with a simulated quality, which is all that its judge reads. To anything else it says that it
+    cannot answer. The same seed and the same messages give the same reply; without a seed each reply is drawn afresh.
 
     Attributes:
-        seed: makes it repeat itself.
+        seed: makes replies repeatable.
         n: replies to one request.
-        overconfidence: how it foresees its pass rate: 0 for the truth, seen through some noise, 1 for never failing,
-            -1 for always.
+        overconfidence: bias of the predicted pass rate, in [-1, 1]: 0 predicts the true rate with some noise, 1 always
+            predicts success, -1 always failure.
     """
 
     in_process: ClassVar[bool] = True
@@ -225,7 +224,7 @@ class SimulatedChatModel(BaseChatModel):
 
     @staticmethod
     def _content(system: str, asked: str) -> list[int]:
-        """What the reply depends on, without the random tags of the fences."""
+        """Hashes of the texts that the reply depends on, without the random tags of the fences."""
         return [zlib.crc32(re.sub(r"\b[0-9a-f]{16}\b", "", text).encode()) for text in (system, asked)]
 
 
@@ -235,16 +234,16 @@ def _opening(name: str) -> str:
 
 
 def kind_of_request(system: str) -> str:
-    """Which of the prompts a request was made from: one of `PROMPT_NAMES`, or `"solve"`.
+    """The name of the prompt that a request was made from: one of `PROMPT_NAMES`, or `"solve"`.
 
-    The wordings of the judge's prompt all count as `"judge"`, those of the comparison as `"pairwise"`.
+    All wordings of the judge's prompt count as `"judge"`, all wordings of the comparison as `"pairwise"`.
     """
     name = next((name for name in PROMPT_NAMES if system.startswith(_opening(name))), "solve")
     return "judge" if name in JUDGES else "pairwise" if name in COMPARISONS else name
 
 
 def _answer(thought: str, messages: Sequence[BaseMessage], rng: np.random.Generator) -> str:
-    """A new answer to the question, or one that refines the answer before it."""
+    """A new answer to the question, or a refined version of the previous answer."""
     asked = [str(message.text) for message in messages if message.type == "human"] or [""]
     if len(asked) < 2 or not asked[-1].startswith(prompts.load("refine").partition("\n")[0]):
         return _solve(thought, asked[-1], rng)
@@ -278,7 +277,7 @@ def _solve(thought: str, question: str, rng: np.random.Generator) -> str:
 
 
 def _synthesize(material: dict[str, str]) -> str:
-    """The final answer that most of the shown answers give, or else that of the first."""
+    """The shown answer whose final answer is the most frequent; the first of several."""
     shown = [text.partition("\n\nCritique: ")[0] for label, text in material.items() if label.startswith("answer_")]
     given = [extract(text) for text in shown]
     chosen = max(range(len(shown)), key=lambda index: (given.count(given[index]), -index))
@@ -286,12 +285,12 @@ def _synthesize(material: dict[str, str]) -> str:
 
 
 def _asked(task: str) -> str:
-    """The question of a task, or of a conversation what the user said last."""
+    """The question of a task; in a conversation, the last message of the user."""
     return squeeze(task.rpartition("User: ")[2].partition("\n\nAssistant: ")[0])
 
 
 def _impression(material: dict[str, str], answer: str, rng: np.random.Generator) -> float:
-    """How good an answer seems to a judge this time, on a scale from 1 to 10, which it may leave."""
+    """A judge's noisy impression of an answer, on a scale from 1 to 10 but not clipped to it."""
     question = _asked(material.get("question", ""))
     gold, given = _answers().get(question), extract(answer)
     quality = _quality(answer)
@@ -358,7 +357,7 @@ def _compare(material: dict[str, str], rng: np.random.Generator) -> str:
 
 
 def _rate(material: dict[str, str], rng: np.random.Generator) -> str:
-    """Ratings of the package's own methods by their hidden aptitudes for the task, seen through noise."""
+    """Ratings of the package's own methods: their hidden aptitudes for the task plus noise."""
     question = _asked(material.get("task", ""))
     rated = []
     for method in catalogue().values():
@@ -370,7 +369,7 @@ def _rate(material: dict[str, str], rng: np.random.Generator) -> str:
 
 
 def _foresee(material: dict[str, str], rng: np.random.Generator, overconfidence: float) -> str:
-    """Its hidden chance to be right, seen through noise or overrated; the notions of strategies that seem to fit."""
+    """A prediction: the true chance to be right, noisy and maybe biased, and notions of strategies that seem to fit."""
     question = _asked(material.get("task", ""))
     is_known = question in _answers() or question in _open_questions()
     truth = plain_chance(question) if is_known else 0.0

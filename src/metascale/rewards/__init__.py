@@ -1,6 +1,6 @@
-"""Rewards: what scores an answer. One reward a file, behind one small protocol.
+"""Rewards score answers. Each reward is in a file of its own, behind one small protocol.
 
-`RewardModelReward` brings Jinja, which is imported only when somebody asks for it.
+`RewardModelReward` needs Jinja, so it is imported only on first use.
 """
 
 from __future__ import annotations

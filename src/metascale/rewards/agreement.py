@@ -1,4 +1,4 @@
-"""Self-consistency as a reward: an answer is worth the share of all answers that agree with it."""
+"""Self-consistency as a reward: the value of an answer is the share of all answers that agree with it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from metascale.settings import MetaScaleSettings
 class AgreementReward:
     """Counts final answers; for questions whose answers can be extracted (see `metascale.answers`).
 
-    The vote of Wang et al. (2023, arXiv 2203.11171) as a value: the share of the answers with a final answer that give
-    the same one. It remembers of an answer its final answer in canonical form.
+    The vote of Wang et al. (2023, arXiv 2203.11171) as a value: among the answers that mark a final answer, the share
+    that mark the same one. The memo of an answer is its final answer in canonical form.
     """
 
     def __init__(self, kind: Kind | None = None) -> None:
         """Compare final answers.
 
         Args:
-            kind: what they are; by default the settings' `answer_kind`.
+            kind: the kind of final answers; by default the settings' `answer_kind`.
         """
         self.kind = kind
 
     def calls(self, new: int, earlier: int = 0) -> int:  # noqa: ARG002
-        """Nothing is asked of anybody."""
+        """No model is asked."""
         return 0
 
     async def score(
@@ -49,6 +49,6 @@ class AgreementReward:
         ]
 
     def values(self, memos: Sequence[Any]) -> list[float | None]:
-        """The share of final answers that are the same, above 0; see `RelativeReward.values`."""
+        """For each final answer its share of all, in (0, 1]; see `RelativeReward.values`."""
         counts = Counter(memo for memo in memos if memo is not None)
         return [None if memo is None else counts[memo] / counts.total() for memo in memos]

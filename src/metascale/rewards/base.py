@@ -1,4 +1,4 @@
-"""What a reward is asked and what it returns."""
+"""The protocols of rewards, and the scores that they return."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from metascale.usage import Usage, no_usage
 
 @dataclass(frozen=True)
 class Score:
-    """What a reward says of one answer.
+    """A reward's judgement of one answer.
 
     Attributes:
-        value: in [0, 1]; None where it could not score, which is not the same as 0.
+        value: in [0, 1]; None where the answer could not be scored, which is not the same as 0.
         critique: what is good or bad about the answer, for evolution to learn from.
         error: why there is no value.
-        memo: what a relative reward remembers of the answer, as JSON; None for all others.
-        wording: how it was asked. Scores of one answer under the same wording may be mere copies of each other.
+        memo: what a relative reward remembers about the answer, as JSON; None for other rewards.
+        wording: how the question was put. Scores of one answer under the same wording may be mere copies.
         usage: what scoring this answer cost.
     """
 
@@ -39,7 +39,7 @@ class Earlier:
 
     Attributes:
         text: the answer.
-        memo: what the reward remembered of it; None where it failed.
+        memo: what the reward remembered about it; None where scoring failed.
     """
 
     text: str
@@ -50,7 +50,7 @@ class Reward(Protocol):
     """Scores the answers to one question."""
 
     def calls(self, new: int, earlier: int = 0) -> int:
-        """Model requests to score `new` answers after `earlier` ones when nothing goes wrong; 0 without a model."""
+        """Model requests to score `new` answers after `earlier` ones if none fails; 0 without a model."""
         ...
 
     async def score(
@@ -61,26 +61,26 @@ class Reward(Protocol):
         *,
         place: Sequence[int | str],
     ) -> list[Score]:
-        """Score the answers of one round, concurrently where that helps.
+        """Score the answers of one round, concurrently where possible.
 
         Args:
             question: the task, as text.
             answers: at least one answer, all of the same task. Untrusted.
             settings: the run's settings.
-            place: where in the run this round stands, for seeds.
+            place: the RNG seed path of this round.
 
         Returns:
-            One score an answer, in their order.
+            One score for each answer, in their order.
         """
         ...
 
 
 @runtime_checkable
 class RelativeReward(Protocol):
-    """A reward by which an answer is worth what it is worth beside the others of its task.
+    """A reward that values an answer relative to the other answers of its task.
 
-    It remembers of each answer a memo, and the memos of all answers so far give the value of each. So the values of a
-    task are always comparable, though those of earlier answers may move when new ones arrive.
+    It keeps a memo of each answer, and the memos of all answers so far give the value of each. So the values of a task
+    are always comparable, though the values of earlier answers may change when new ones arrive.
     """
 
     def calls(self, new: int, earlier: int = 0) -> int:
@@ -96,27 +96,27 @@ class RelativeReward(Protocol):
         place: Sequence[int | str],
         earlier: Sequence[Earlier] = (),
     ) -> list[Score]:
-        """Score new answers beside the earlier ones, which are given in order; see `Reward.score`."""
+        """Score new answers relative to the earlier ones, which are given in order; see `Reward.score`."""
         ...
 
     def values(self, memos: Sequence[Any]) -> list[float | None]:
         """The values in [0, 1] of all answers of a task.
 
         Args:
-            memos: what was remembered of each, in the order in which they were scored; None where that failed.
+            memos: the memo of each answer, in the order of scoring; None where scoring failed.
 
         Returns:
-            One value a memo; None for None.
+            One value for each memo; None for None.
         """
         ...
 
 
 @runtime_checkable
 class Rejudging(Protocol):
-    """A reward whose second look at an answer can tell more than its first."""
+    """A reward that can re-judge an answer, so that a second look tells more than the first."""
 
     calls_per_look: int
-    """Model requests that one more look at one answer costs when nothing goes wrong."""
+    """Model requests that one more look at one answer costs if none fails."""
 
     async def look_again(
         self,
@@ -127,30 +127,30 @@ class Rejudging(Protocol):
         place: Sequence[int | str],
         looks: Sequence[int],
     ) -> list[Score]:
-        """Judge answers afresh: asked in other words, in another order or by somebody else.
+        """Re-judge answers: in another wording, in another order or by another judge.
 
         Args:
             question: the task, as text.
-            answers: answers that were scored before; one may stand here more than once. Untrusted.
+            answers: answers that were scored before; the same answer may occur more than once. Untrusted.
             settings: the run's settings.
-            place: where in the run this stands, for seeds.
-            looks: for each answer how many judgements it has had, 1 or more; it decides how it is asked now.
+            place: the RNG seed path of these looks.
+            looks: for each answer its number of judgements so far, 1 or more; it decides the wording.
 
         Returns:
-            One score an answer, each with its wording.
+            One score for each answer, with its wording.
         """
         ...
 
 
 async def guarded(work: Awaitable[list[Score]], answers: int, who: str = "the reward") -> list[Score]:
-    """What a reward says of so many answers, with an error in place of everything that is no score.
+    """The scores of a reward, with an error in place of everything that is no valid score.
 
-    A reward may be the user's code: whatever it raises or returns, there is one score an answer.
+    A reward may be the user's code: whatever it raises or returns, there is one score for each answer.
 
     Args:
-        work: what was asked of it.
-        answers: how many answers it was asked about.
-        who: the reward, as errors name it.
+        work: the reward at work on the answers.
+        answers: the number of answers.
+        who: the reward's name in errors.
     """
     try:
         scores = await work
@@ -167,7 +167,7 @@ async def guarded(work: Awaitable[list[Score]], answers: int, who: str = "the re
 
 
 def in_range(value: Any) -> float | None:
-    """What a reward gave as a value, if it is a number in [0, 1]; else None."""
+    """The value as a float if it is a number in [0, 1]; else None."""
     try:
         return float(value) if math.isfinite(value) and 0 <= value <= 1 else None
     except TypeError:

@@ -1,4 +1,4 @@
-"""A reward model's chat template, and how untrusted text is put into it without breaking out."""
+"""A reward model's chat template, and how untrusted text is put into it safely."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _CONTROL = (
     r"</?(?:s|bos|eos|pad|unk|mask|cls|sep|start_of_turn|end_of_turn|extra_id_\d{1,4})>",
     r"\[(?:CLS|SEP|PAD|UNK|MASK)\]",
 )
-"""Control tokens of the usual model families, as patterns: Llama 2 and 3, Qwen, Gemma, Mistral, DeepSeek, Nemotron,
-BERT and T5. Ours."""
+"""Patterns of the control tokens of common model families: Llama 2 and 3, Qwen, Gemma, Mistral, DeepSeek, Nemotron,
+BERT and T5."""
 _USUAL = re.compile("|".join(_CONTROL), re.IGNORECASE)
 _TOKEN_NAME = re.compile(r"[a-z]+_token")
 _PROBE = ("Is this the question?", "This is the answer.")
 
 
 def defuse(text: str, special: Iterable[str] = ()) -> str:
-    """The text with a space after the first character of everything that a tokenizer could take for a control token.
+    """The text with a space after the first character of each string that a tokenizer could take for a control token.
 
     Args:
         text: untrusted.
-        special: the tokenizer's own special tokens, where they are known; the usual ones always count.
+        special: the tokenizer's own special tokens, if known; common ones always count.
 
     Returns:
-        The text, otherwise as it was, save that lone surrogates, which no server accepts, become question marks.
+        The text. Lone surrogates, which no server accepts, become question marks; nothing else changes.
     """
     own = [re.escape(token) for token in sorted(special) if token.strip() and not _USUAL.match(token)]
     opening = re.compile(f"(?={'|'.join([*_CONTROL, *own])})(.)", re.IGNORECASE | re.DOTALL)
@@ -45,7 +45,7 @@ def defuse(text: str, special: Iterable[str] = ()) -> str:
 
 
 def conversation(question: str, answer: str, special: Iterable[str] = ()) -> Conversation:
-    """The two chat messages that a reward model judges, both defused; see `defuse`."""
+    """The two chat messages that a reward model reads, both defused; see `defuse`."""
     return [
         {"role": "user", "content": defuse(question, special)},
         {"role": "assistant", "content": defuse(answer, special)},
@@ -53,23 +53,23 @@ def conversation(question: str, answer: str, special: Iterable[str] = ()) -> Con
 
 
 class ChatTemplate:
-    """A chat template from a file, rendered in a sandbox set up as transformers documents it for chat templates.
+    """A chat template from a file, rendered in a sandbox that is set up as in transformers.
 
     Attributes:
         source: the template, in Jinja.
-        tokens: the values of `bos_token` and its like, by name; empty where they are not known.
-        special: the tokenizer's special tokens as far as they are known; they are defused in questions and answers.
+        tokens: the values of `bos_token`, `eos_token` and so on, by name; empty if unknown.
+        special: the known special tokens of the tokenizer; they are defused in questions and answers.
     """
 
     def __init__(self, path: str) -> None:
         """Read a template.
 
         Args:
-            path: a Jinja file, or a tokenizer_config.json. What the one lacks is taken from a `chat_template.jinja` or
-                a `tokenizer_config.json` beside it, as in the folder of a checkpoint.
+            path: a Jinja file, or a tokenizer_config.json. Anything missing is taken from a `chat_template.jinja` or
+                `tokenizer_config.json` in the same folder, as in a checkpoint.
 
         Raises:
-            ModelSetupError: it cannot be read, holds no template, or the template cannot be used.
+            ModelSetupError: the file cannot be read or holds no template, or the template cannot be used.
         """
         self.path = Path(path)
         config = _tokenizer_config(self.path)
@@ -113,7 +113,7 @@ class ChatTemplate:
             raise ModelCallError(f"the chat template failed: {describe(error)}") from error
 
     def without_bos(self, text: str) -> str:
-        """A rendered text without the leading `bos_token`, for servers that put it there themselves."""
+        """A rendered text without the leading `bos_token`, for servers that add it themselves."""
         return text.removeprefix(self.tokens.get("bos_token", ""))
 
     def _read_source(self, config: dict[str, Any]) -> str:
@@ -142,7 +142,7 @@ def _read(path: Path) -> str:
 
 
 def _tokenizer_config(path: Path) -> dict[str, Any]:
-    """The tokenizer's configuration: the file itself, or the one beside a Jinja file; empty where there is none."""
+    """The tokenizer's configuration: the file itself, or the one next to a Jinja file; empty if there is none."""
     if path.suffix != ".json":
         path = path.with_name("tokenizer_config.json")
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""Reward models in this process, by transformers."""
+"""Reward models in this process, run by transformers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, no_usage
 
 AT_ONCE = 8
-"""Answers in one forward pass. Ours: bounds the memory that a large round takes."""
+"""Answers in one forward pass. Ours: it limits the memory that a large round takes."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class _Loaded:
     """A checkpoint in memory.
 
     Attributes:
-        torch: the module.
-        model: in evaluation mode, with one label.
-        tokenizer: the checkpoint's.
+        torch: the module `torch`.
+        model: the model, in evaluation mode and with one label.
+        tokenizer: the checkpoint's tokenizer.
         special: its special tokens, as text.
-        longest: tokens that the model can read.
+        longest: the most tokens that the model can read.
     """
 
     torch: Any
@@ -41,10 +41,10 @@ class _Loaded:
 
 
 class LocalClassifier:
-    """A checkpoint for sequence classification with one label, loaded on first use, on a GPU where there is one."""
+    """A checkpoint for sequence classification with one label, loaded on first use, on a GPU if there is one."""
 
     def __init__(self, model: str, template: ChatTemplate | None = None) -> None:
-        """Look at the checkpoint without loading it.
+        """Check the checkpoint without loading it.
 
         Args:
             model: a checkpoint's folder, or its name on the Hugging Face hub.
@@ -65,7 +65,7 @@ class LocalClassifier:
             raise ModelSetupError(f"the reward model's folder {model} does not exist")
 
     def requests(self, new: int) -> int:  # noqa: ARG002
-        """No requests: the model is here."""
+        """No requests: the model runs in this process."""
         return 0
 
     async def logits(
@@ -76,8 +76,8 @@ class LocalClassifier:
     ) -> tuple[list[float | str], Usage]:
         """The logits of answers, computed in a thread; see `ClassifierServer.logits`.
 
-        An answer that does not fit into the model has none. Answers share a forward pass, whose padding does not
-        change them beyond rounding.
+        An answer that is too long for the model has none. Answers share a forward pass; its padding changes logits by
+        no more than rounding.
 
         Raises:
             ModelSetupError: the checkpoint cannot be loaded, or is no reward model.
@@ -122,8 +122,8 @@ def _forward(loaded: _Loaded, tokens: Sequence[list[int]]) -> Iterator[float]:
     own_padding = config.pad_token_id
     for start in range(0, len(tokens), AT_ONCE):
         group = tokens[start : start + AT_ONCE]
-        # The model reads its verdict off the last token that is not padding, so where the checkpoint names no padding
-        # it must be a token that stands in none of the texts.
+        # The model takes the logit from the last token that is not padding. If the checkpoint names no padding token,
+        # one is chosen that occurs in none of the texts.
         used = {token for ids in group for token in ids}
         padding = own_padding if own_padding is not None else next(t for t in range(len(used) + 1) if t not in used)
         longest = max(map(len, group))
@@ -170,10 +170,10 @@ def _config_in(folder: Path) -> dict[str, Any]:
 
 
 def _check(config: dict[str, Any], name: str) -> None:
-    """Make sure that a checkpoint is for sequence classification with one label; else its head would be random.
+    """Check that a checkpoint is for sequence classification with one label; else its head would be random.
 
     Raises:
-        ModelSetupError: it is not.
+        ModelSetupError: the checkpoint is of another kind.
     """
     architectures = config.get("architectures") or ["no architecture"]
     if not all(str(each).endswith("ForSequenceClassification") for each in architectures):

@@ -21,21 +21,21 @@ from metascale.usage import Usage, is_believable, no_usage
 
 PATHS: Final = {"vllm_classify": "/classify", "vllm_pooling": "/pooling", "tei": "/predict"}
 AT_ONCE = 32
-"""Texts in one request: what Text Embeddings Inference accepts unless told otherwise (`--max-client-batch-size` in its
-documentation of command-line arguments). For vLLM, which documents no limit, the same number is ours."""
+"""Texts in one request: the default limit of Text Embeddings Inference (`--max-client-batch-size` in its
+documentation of command-line arguments). vLLM documents no limit and gets the same number."""
 TIMEOUT = 300.0
 """Seconds that one attempt may take. Ours: enough for a batch of long answers on one accelerator."""
 _TEXT_REFUSED = frozenset({400, 413, 422})
-"""How a server says that it will not take a text: vLLM by 400, Text Embeddings Inference by 413 or 422."""
+"""Statuses by which a server refuses a text: 400 of vLLM, 413 or 422 of Text Embeddings Inference."""
 
 
 class ClassifierServer:
     """Asks a server for the logits of answers.
 
     Requests and replies have the form of vLLM's Classification API and Pooling API (docs.vllm.ai, "Pooling Models") and
-    of `POST /predict` in the OpenAPI description of Text Embeddings Inference. Raw logits are asked for: by
-    `use_activation: false` and by `raw_scores: true`. A vLLM too old for that flag replies with probabilities, which
-    order answers alike until they round to 1. Nothing is ever truncated.
+    of `POST /predict` in the OpenAPI description of Text Embeddings Inference. `use_activation: false` and `raw_scores:
+    true` ask for raw logits. A vLLM too old for that flag replies with probabilities, which give the same order until
+    they round to 1. Texts are never truncated.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class ClassifierServer:
         """Ask the server of `options`.
 
         Args:
-            options: which server, and by which of its interfaces.
-            template: makes a text of question and answer here. Without one the server does that from chat messages;
-                vLLM takes one conversation a request.
+            options: the server and its interface.
+            template: renders question and answer as text. Without it the server gets chat messages and renders them;
+                vLLM takes one conversation in a request.
             timeout: seconds that one attempt may take.
 
         Raises:
@@ -62,7 +62,7 @@ class ClassifierServer:
         self._at_once = AT_ONCE if template else 1
 
     def requests(self, new: int) -> int:
-        """Requests that `new` answers take when nothing goes wrong."""
+        """Requests that `new` answers take if none fails."""
         return -(-new // self._at_once)
 
     async def logits(
@@ -70,17 +70,17 @@ class ClassifierServer:
     ) -> tuple[list[float | str], Usage]:
         """The logits of answers.
 
-        Where the server refuses a batch, each of its answers is sent once more by itself, so that one which is too
-        long spoils no other.
+        If the server refuses a batch, each of its answers is sent once more alone, so that one answer that is too long
+        does not affect the others.
 
         Args:
             question: the task. Untrusted.
             answers: at least one. Untrusted.
-            settings: its retries and prices apply.
+            settings: retries and prices.
 
         Returns:
-            For each answer its logit, unchecked beyond being a number, or in words why there is none; and the bill of
-            all requests, failed attempts included.
+            For each answer its logit, which may be any number, or an error in words; and the bill of all requests,
+            failed attempts included.
 
         Raises:
             ModelCallError: the chat template fails on an answer.
@@ -102,7 +102,7 @@ class ClassifierServer:
         if self.template is None:
             return conversation(question, answer)
         text = self.template.render(question, answer)
-        # The tokenizer of Text Embeddings Inference puts the first token there itself and cannot be told otherwise.
+        # The tokenizer of Text Embeddings Inference always adds the first token itself.
         return self.template.without_bos(text) if self.options.api == "tei" else text
 
     async def _measure(
@@ -128,7 +128,7 @@ class ClassifierServer:
     async def _post(
         self, client: httpx.AsyncClient, body: dict[str, Any], settings: MetaScaleSettings, bill: Usage
     ) -> Any:
-        """The reply's JSON; the bill grows by what the attempts cost."""
+        """The reply's JSON; the cost of all attempts is added to the bill."""
         try:
             async for attempt in attempts(1 + settings.max_retries):
                 with attempt:
@@ -136,7 +136,7 @@ class ClassifierServer:
                         raise OutOfTimeError
                     bill["calls"] += 1
                     sending = client.post(PATHS[self.options.api], json=body)
-                    # httpx limits only each wait of a request
+                    # httpx has timeouts for each read and write, none for the whole request
                     response = await within(min(self.timeout, seconds_left()), sending)
                     response.raise_for_status()
             reply = response.json()
@@ -158,7 +158,7 @@ class ClassifierServer:
         bill["cost_usd"] = spent + tokens * price.input / 1e6 if price and spent is not None else None
 
     def _results(self, reply: Any, count: int) -> list[Any]:
-        """The results of a reply, one a text, in the order of the texts."""
+        """The results of a reply: one for each text, in their order."""
         results = reply if self.options.api == "tei" else reply.get("data") if isinstance(reply, dict) else None
         if not isinstance(results, list):
             raise ModelCallError("the reward model's reply is malformed: it holds no list of results")
@@ -170,7 +170,7 @@ class ClassifierServer:
         return results
 
     def _logit(self, result: Any) -> float | str:
-        """The one number of a result, or what is wrong with it."""
+        """The one number of a result, or an error in words."""
         numbers = self._numbers(result)
         if not isinstance(numbers, list) or not numbers:
             return f"the reward model's result is malformed: {reprlib.repr(result)}"
@@ -191,7 +191,7 @@ class ClassifierServer:
         if self.options.api == "vllm_classify":
             return result.get("probs")
         data = result.get("data")
-        # Models that score every token give a list for each; the reward is what they say of the last.
+        # Models that score every token give a list for each token; the reward is that of the last.
         return data[-1] if isinstance(data, list) and _all_are(list, data) else data
 
 

@@ -26,11 +26,11 @@ def create_reward(settings: MetaScaleSettings, model: BaseChatModel | MeteredMod
     """The reward that the settings name.
 
     Args:
-        settings: `reward` names it; `panel`, `reward_model` and `verifier` say what it is made of.
-        model: judges, where a chat model does.
+        settings: `reward` names it; `panel`, `reward_model` and `verifier` configure it.
+        model: the judge, for rewards that need a chat model.
 
     Raises:
-        MetaScaleError: what it is made of is missing or cannot be set up.
+        MetaScaleError: a part of the reward is missing or cannot be set up.
     """
     judge = model if isinstance(model, MeteredModel) else MeteredModel(model)
     makers: dict[RewardName, Callable[[], Reward]] = {

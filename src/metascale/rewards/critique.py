@@ -1,4 +1,4 @@
-"""A judge whose critique is checked, claim by claim, before evolution may learn from it."""
+"""A judge whose critique is checked, claim by claim, before evolution uses it."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class CheckedCritique(BaseModel):
 
 
 class CritiqueReward(JudgeReward):
-    """Judges as `JudgeReward` does; then one more request an answer checks the critique.
+    """Judges as `JudgeReward` does; then one more request for each answer checks the critique.
 
     After MetaCritique (Sun et al. 2024, arXiv 2401.04518), which splits a critique into atomic information units and
-    measures its precision, the share of them that is factual. Here the supported claims are kept, in their order, and
-    the others dropped: they are the critique that evolution reads. Where none is left, or the check fails, there is no
-    critique; the score stays in any case. Second looks are the judge's own, unchecked: nobody reads their critiques.
+    measures its precision, the share of them that is factual. Here the supported claims, in their order, become the
+    critique that evolution reads, and the others are dropped. If no claim is left, or the check fails, there is no
+    critique; the score stays in any case. Second looks are not checked, because their critiques are not used.
     """
 
     def __init__(self, model: BaseChatModel | MeteredModel | str, *, rubric: str | None = None) -> None:
@@ -49,7 +49,7 @@ class CritiqueReward(JudgeReward):
         super().__init__(model, rubric=rubric)
 
     def calls(self, new: int, earlier: int = 0) -> int:
-        """As in `Reward`: what the judge asks, and one check an answer."""
+        """As in `Reward`: the judge's requests, and one check for each answer."""
         return super().calls(new, earlier) + new
 
     async def score(

@@ -1,7 +1,7 @@
 """The default reward: a chat model as a judge, critique first, then a score from 1 to 10.
 
-The paper scores with an outcome reward model (section 3, phase 2); a judge is ours, because most users have only a chat
-model.
+The paper scores with an outcome reward model (section 3, phase 2). A judge is the default here because most users have
+only a chat model.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from metascale.usage import Usage, add_usage, no_usage
 T = TypeVar("T")
 
 WORDINGS = ("judge", "judge_examiner", "judge_sceptic")
-"""The prompts that ask for a score of one answer, each in its own words; the first is asked first."""
+"""The prompts that ask for a score of one answer, in the order in which looks use them."""
 WAYS = 2 * len(WORDINGS)
 """Ways of asking: every wording with the question first, then every wording with the answer first."""
 LOOK_TEMPERATURE = 1.0
 """Temperature of every look but the first, for models that have one. Ours: judgements must be free to differ, and 1 is
-the one value that reasoning models accept."""
+the only value that reasoning models accept."""
 
 
 def _no_bool(value: Any) -> Any:
@@ -75,7 +75,7 @@ class Verdicts(BaseModel):
 
 
 class JudgeReward:
-    """A chat model that judges the answers of a round, one a request or several at once, all requests in parallel.
+    """A chat model that judges the answers of a round, one or several in a request, all requests in parallel.
 
     A request that fails twice, by error or by an unreadable reply, leaves its answers unscored.
     """
@@ -89,7 +89,8 @@ class JudgeReward:
 
         Args:
             model: a chat model, or a name as `create_metascale` takes it.
-            rubric: what earns which score, or the content of a rubric file; by default the settings' one, else ours.
+            rubric: what earns which score, or the content of a rubric file; by default that of the settings, else the
+                one that ships.
             at_once: answers shown in one request, in random order; by default the settings' `judge_at_once`.
 
         Raises:
@@ -101,7 +102,7 @@ class JudgeReward:
         self._fresh: MeteredModel | None = None
 
     def calls(self, new: int, earlier: int = 0) -> int:  # noqa: ARG002
-        """As in `Reward`; with several answers a request, at most one for each."""
+        """As in `Reward`: one request for each answer, or fewer if `at_once` is set."""
         return new if self.at_once is None else -(-new // self.at_once)
 
     async def score(
@@ -141,7 +142,7 @@ class JudgeReward:
         place: Sequence[int | str],
         looks: Sequence[int],
     ) -> list[Score]:
-        """Judge afresh: in the next wording and order, at a temperature that lets judgements differ."""
+        """Re-judge: in the next wording and order, at a temperature that lets judgements differ."""
         if self._fresh is None:
             self._fresh = self.model.sampling_at(LOOK_TEMPERATURE)
         fresh = self._fresh
@@ -209,7 +210,7 @@ async def ask_twice(
     *,
     untrusted: str,
 ) -> tuple[Schema | None, str | None, Usage]:
-    """Ask a judge, and once more if the request fails: the reply or None, why there is none, and the bill."""
+    """Ask a judge, and once more if the request fails. Returns the reply or None, the problem or None, and the bill."""
     usage = no_usage()
     problem: str | None = None
     for attempt in range(2):
@@ -226,5 +227,5 @@ async def ask_twice(
 
 
 async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of all the work, done at once as far as the run's `max_concurrency` allows."""
+    """The results of all the work, which runs concurrently, up to the run's `max_concurrency`."""
     return await gather_with_concurrency(ensure_config().get("max_concurrency"), *work)

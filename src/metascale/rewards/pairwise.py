@@ -1,4 +1,4 @@
-"""A tournament: a chat model compares answers two at a time, and an answer is worth what it wins."""
+"""A tournament: a chat model compares answers in pairs, and wins give an answer its value."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from metascale.stats.bradley_terry import Game, beats_average, strengths
 from metascale.usage import Usage, add_usage, no_usage
 
 WORDINGS = ("pairwise", "pairwise_sceptic")
-"""The prompts that ask for a comparison, each in its own words; games take turns in them."""
+"""The prompts that ask for a comparison; games take turns in using them."""
 EARLIER_OPPONENTS = 2
-"""Earlier answers that a new one plays: the best and one more. Ours: the best decides whether the new one is ahead, the
-other ties the new one to the rest of the field."""
+"""Earlier answers that a new one plays: the best and one more. Ours: the best shows whether the new one leads, the
+other connects the new one to the rest of the field."""
 DECIMALS = 9
 """Decimals of a value, well above the fit's precision, so that equal records give equal values. Ours."""
 
 POINTS = {"A": 1.0, "tie": 0.5, "B": 0.0}
-"""What the answer shown as A gets."""
+"""Points of the answer shown as A."""
 
 
 class Comparison(BaseModel):
@@ -43,7 +43,7 @@ class Comparison(BaseModel):
 
 @dataclass(frozen=True)
 class _Judgement:
-    """One game in one order: what the answer shown as A got, why, and what it cost; points are None on failure."""
+    """One game in one order: the points of the answer shown as A, the analysis and the bill; None where it failed."""
 
     points: float | None
     analysis: str | None
@@ -55,13 +55,14 @@ class PairwiseReward:
     """Compares answers in pairs, each pair in both orders, and values an answer by its chance against an average one.
 
     A new answer plays the other new ones (all of them in rounds of up to five, else four neighbours on a ring with
-    chords) and up to `EARLIER_OPPONENTS` earlier ones, so that no round stands apart from the past. A game whose two
-    orders disagree is drawn; a game of which one order could not be read counts half. The values of a task are
-    Bradley-Terry strengths as probabilities: their mean is always 1/2, so a value says how an answer stands beside the
-    others and nothing about whether any is right.
+    chords) and up to `EARLIER_OPPONENTS` earlier ones, so that rounds are connected. If the two orders of a game
+    disagree, it is a draw. If only one order could be read, the game counts half. The values of a task are
+    Bradley-Terry strengths as probabilities. Their mean is always 1/2, so a value compares an answer with the others
+    and says nothing about whether any is right.
 
-    It remembers of an answer its games with answers that came before it, as `{"games": [[opponent, points, orders]]}`:
-    the opponent's index in the order of scoring, the answer's mean points in [0, 1] and how many orders were read.
+    The memo of an answer holds its games with answers that came before it, as `{"games": [[opponent, points,
+    orders]]}`: the opponent's index in the order of scoring, the answer's mean points in [0, 1] and the number of
+    orders that were read.
     """
 
     def __init__(self, model: BaseChatModel | MeteredModel | str, *, rubric: str | None = None) -> None:
@@ -69,7 +70,7 @@ class PairwiseReward:
 
         Args:
             model: a chat model, or a name as `create_metascale` takes it.
-            rubric: what makes an answer better; by default the settings' one, else our own.
+            rubric: what makes an answer better; by default that of the settings, else the one that ships.
 
         Raises:
             MetaScaleError: the name is unknown or the model cannot be set up.
@@ -78,7 +79,7 @@ class PairwiseReward:
         self.rubric = rubric
 
     def calls(self, new: int, earlier: int = 0) -> int:
-        """As in `Reward`: two requests a game."""
+        """As in `Reward`: two requests for each game."""
         return 2 * (len(_within_round(new)) + new * min(earlier, EARLIER_OPPONENTS))
 
     async def score(
@@ -92,8 +93,8 @@ class PairwiseReward:
     ) -> list[Score]:
         """Play the games of a round; see `RelativeReward.score`.
 
-        An answer is unscored only if all its games failed. One without opponents is average. A critique is the analysis
-        of one of the answer's games.
+        An answer is unscored only if all its games failed. An answer without opponents gets 1/2. A critique is the
+        analysis of one of the answer's games.
         """
         texts = [*(answer.text for answer in earlier), *answers]
         games = self._games([answer.memo for answer in earlier], len(answers))
@@ -130,7 +131,7 @@ class PairwiseReward:
         ]
 
     def _games(self, memos: Sequence[Any], new: int) -> list[tuple[int, int]]:
-        """The games of a round as (an answer, one that came before it)."""
+        """The games of a round, as pairs of an answer and one that came before it."""
         values = self.values(memos)
         ranked = sorted(
             (index for index, value in enumerate(values) if value is not None),
@@ -164,10 +165,10 @@ class PairwiseReward:
 
 
 def _within_round(new: int) -> list[tuple[int, int]]:
-    """The games among the new answers of a round, as (the later, the earlier).
+    """The games among the new answers of a round, as pairs of the later and the earlier one.
 
-    Everyone plays the next one on a ring and the one about sqrt(new) places on: each plays each in rounds of up to
-    five, and in long rounds any two are linked by few games.
+    On a ring, each answer plays the next one and the one about sqrt(new) places further. In rounds of up to five each
+    plays each other; in long rounds any two are connected by few games.
     """
     steps = (1, round(math.sqrt(new)))
     pairs = {frozenset((index, (index + step) % new)) for index in range(new) for step in steps}
@@ -179,7 +180,7 @@ Judged = dict[tuple[int, int], _Judgement]
 
 
 def _memo(index: int, games: Games, judged: Judged) -> dict[str, Any] | None:
-    """What is remembered of a new answer; None if it has games and all of them failed."""
+    """The memo of a new answer; None if it has games and all of them failed."""
     played = [_outcome(first, second, judged) for first, second in games if index in {first, second}]
     if played and not any(orders for _, _, orders in played):
         return None
@@ -188,7 +189,7 @@ def _memo(index: int, games: Games, judged: Judged) -> dict[str, Any] | None:
 
 
 def _outcome(first: int, second: int, judged: Judged) -> tuple[int, float, int]:
-    """The opponent, the first one's mean points, and how many orders were read."""
+    """The opponent, the first answer's mean points, and the number of orders that were read."""
     as_a, as_b = judged[first, second].points, judged[second, first].points
     points = ([as_a] if as_a is not None else []) + ([1 - as_b] if as_b is not None else [])
     return second, sum(points) / len(points) if points else 0.0, len(points)

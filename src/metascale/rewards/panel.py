@@ -1,4 +1,4 @@
-"""Several judges as one reward, each heard as far as it can be trusted."""
+"""Several judges as one reward, weighted by their reliability."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from metascale.stats.reliability import Reliability
 from metascale.usage import add_usage, no_usage
 
 ENOUGH_TO_BE_CONSTANT = 3
-"""Answers that a member must have given one and the same value before that is held against it. Ours: two equal values
-among few are common."""
+"""Answers with the same value after which a member counts as constant. Ours: two equal values are common."""
 DECIMALS = 9
 """Decimals of a value, well above rounding errors, so that equal judgements give equal values. Ours."""
 
@@ -32,7 +31,7 @@ class Member:
 
     Attributes:
         reward: the judge; a relative reward cannot be one.
-        reliability: how it did on labelled answers; None weighs like a judge without a fault.
+        reliability: how it did on labelled answers; None gives it the weight of a perfect judge.
     """
 
     reward: Reward
@@ -40,33 +39,33 @@ class Member:
 
     @property
     def weight(self) -> float:
-        """Its voice, in [0, 1], before it has said anything."""
+        """Its weight, in [0, 1], before it has scored any answer of the task."""
         return 1.0 if self.reliability is None else self.reliability.weight
 
 
 class PanelReward:
-    """The weighted mean of what its members say of an answer.
+    """The weighted mean of its members' values of an answer.
 
-    A member weighs as much as its measured reliability. It has no voice in a task where it gave at least
-    `ENOUGH_TO_BE_CONSTANT` answers one and the same value while another member told those answers apart: so a judge
-    that says 10 to everything is not heard even when nobody measured it. If that leaves nobody, the members that did
-    tell answers apart are heard equally, whatever was measured. Weights follow from all answers of the task so far and
-    are the same for all of them.
+    A member's weight is its measured reliability. It is 0 in a task where the member gave the same value to at least
+    `ENOUGH_TO_BE_CONSTANT` answers while another member gave those answers different values. So a judge that gives
+    every answer a 10 has no influence, even if its reliability is unknown. If all weights are 0, the members that did
+    distinguish answers get equal weights, whatever their reliability. Weights depend on all answers of the task so far
+    and are the same for all of them.
 
-    Where members failed on an answer, it is worth the mean of all answers plus the weighted mean by which the members
-    that did score it are above their own means: so it neither gains nor loses by the severity of the missing ones.
-    Where no member with a voice scored it, it is worth that mean.
+    If members failed on an answer, its value is the mean of all answers plus the weighted mean of the differences
+    between the other members' values and their own means. So the severity of the missing members makes no difference.
+    If no member with a weight above 0 scored it, its value is the mean of all answers.
 
-    It remembers of an answer the members' values, with None for those that failed.
+    The memo of an answer is the list of the members' values, with None for those that failed.
     """
 
     calls_per_look = 1
 
     def __init__(self, members: Sequence[Member]) -> None:
-        """Hear these members.
+        """Score with these members.
 
         Raises:
-            ValueError: there is none, or one is a relative reward, whose values move.
+            ValueError: there is none, or one is a relative reward, whose values may change later.
         """
         if not members:
             raise ValueError("a panel needs a member")
@@ -77,7 +76,7 @@ class PanelReward:
 
     @classmethod
     def of_wordings(cls, model: BaseChatModel | MeteredModel | str, *, rubric: str | None = None) -> Self:
-        """One model as three judges, each asked in its own wording; see `JudgeReward` for the arguments."""
+        """One model as three judges, each with its own wording; see `JudgeReward` for the arguments."""
         metered = model if isinstance(model, MeteredModel) else MeteredModel(resolve_model(model))
         return cls([Member(_OneWording(metered, wording, rubric=rubric)) for wording in range(len(WORDINGS))])
 
@@ -96,8 +95,8 @@ class PanelReward:
     ) -> list[Score]:
         """Ask all members; see `RelativeReward.score`.
 
-        An answer is unscored only if every member failed on it. Its critique is that of the weightiest member that
-        wrote one.
+        An answer is unscored only if every member failed on it. Its critique comes from the member of the highest
+        weight that wrote one.
         """
         said = await _all_members(
             guarded(member.reward.score(question, answers, settings, place=[*place, number]), len(answers), "it")
@@ -136,10 +135,10 @@ class PanelReward:
         place: Sequence[int | str],
         looks: Sequence[int],
     ) -> list[Score]:
-        """Ask one member an answer, in turns: the first look again asks the first, and so on.
+        """Ask one member about each answer; members take turns from look to look.
 
-        Only members that can look again, and whose measured reliability gives them a voice, take turns; without any,
-        nothing is scored. A member's own looks are counted from 1. A wording begins with the member's number.
+        Only members that can re-judge and whose weight is above 0 take turns; without any, nothing is scored. A
+        member's own looks are counted from 1. A wording begins with the member's number.
         """
         able = [
             (number, member.reward)
@@ -174,7 +173,7 @@ class PanelReward:
         return [by_answer[index] for index in range(len(answers))]
 
     def _weights(self, said: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The members' voices in a task, of which at least one is above 0 if anything was said.
+        """The members' weights in a task; at least one is above 0 if any answer was scored.
 
         Args:
             said: shape (answers, members), NaN where a member failed.
@@ -185,7 +184,7 @@ class PanelReward:
 
 
 class _OneWording(JudgeReward):
-    """A judge that keeps to one wording: first with the question first, then with the answer first, in turns."""
+    """A judge with one wording, which alternates between showing the question first and the answer first."""
 
     def __init__(self, model: MeteredModel, wording: int, *, rubric: str | None) -> None:
         super().__init__(model, rubric=rubric, at_once=1)
@@ -216,7 +215,7 @@ def _scored_any(column: NDArray[np.float64]) -> bool:
 
 
 def _is_constant(column: NDArray[np.float64], said: NDArray[np.float64]) -> bool:
-    """Whether a member gave several answers one value while another member told those answers apart."""
+    """Whether a member gave several answers the same value while another member gave them different ones."""
     scored = ~np.isnan(column)
     if scored.sum() < ENOUGH_TO_BE_CONSTANT or len(set(column[scored])) > 1:
         return False
@@ -235,7 +234,7 @@ def _memo(scores: Sequence[Score]) -> list[float | None] | None:
 
 
 def _joined(value: float | None, memo: Any, scores: Sequence[Score]) -> Score:
-    """One score out of the members', which stand in the order of their weight."""
+    """One score made of the members', which are sorted by weight, the highest first."""
     usage = no_usage()
     for score in scores:
         usage = add_usage(usage, score.usage)
@@ -246,8 +245,8 @@ def _joined(value: float | None, memo: Any, scores: Sequence[Score]) -> Score:
 
 
 async def _all_members(work: Iterable[Coroutine[Any, Any, list[Score]]]) -> list[list[Score]]:
-    """All members' scores: asked at once, or one after another where the run bounds its `max_concurrency`.
+    """All members' scores: concurrently, or one after another if the run has a `max_concurrency`.
 
-    Every member uses up that bound by itself.
+    Each member uses the whole of that limit by itself.
     """
     return await gather_with_concurrency(1 if ensure_config().get("max_concurrency") else None, *work)

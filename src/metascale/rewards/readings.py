@@ -1,6 +1,6 @@
-"""What a judgement in free text says: its rating, or which of two outputs it prefers. Nothing is guessed.
+"""Reads a judgement in free text: its rating, or which of two outputs it prefers. Nothing is guessed.
 
-All patterns are ours. Each stretch that they can repeat over is bounded, so reading takes time linear in the text.
+Every repetition in the patterns is bounded, so the time is linear in the text.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _UNSURE = re.compile(
 _MARKS = str.maketrans(dict.fromkeys('*_`"“”«»~\\') | {"’": "'", "‘": "'", "（": "(", "）": ")"})
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _LOOK_BACK = 60
-"""Characters before a verdict in which a doubt about it is looked for."""
+"""Characters before a verdict that are searched for a doubt about it."""
 
 
 def read_rating(text: str | None) -> int | None:
@@ -83,7 +83,7 @@ def read_rating(text: str | None) -> int | None:
         text: the judgement, such as `"… Rating: [[8]]"`.
 
     Returns:
-        The rating; None where there is none, where it is no whole number of the scale, and where several differ.
+        The rating; None if there is none, if it is not a whole number from 1 to 10, or if several differ.
     """
     given = {digits.lstrip("0") for digits in _RATING.findall(text or "")}
     return _RATINGS.get(given.pop()) if len(given) == 1 else None
@@ -92,15 +92,15 @@ def read_rating(text: str | None) -> int | None:
 def read_preference(text: str | None, *, swapped: bool = False) -> Side | None:
     """The output that a judgement of two prefers: shown as "(a)", "A" or "1", and "(b)", "B" or "2".
 
-    A conclusion ("Therefore, Output (a) is better.", or a line that only names an output) outranks remarks on the way;
-    among those of the same rank all must agree.
+    A conclusion ("Therefore, Output (a) is better.", or a line that only names an output) outranks other remarks. All
+    statements of the highest rank must agree.
 
     Args:
         text: the judgement.
         swapped: the pair's second output was shown first.
 
     Returns:
-        The preferred output in the pair's own numbering; None where there is none, or where it contradicts itself.
+        The preferred output in the pair's own numbering; None if no preference is stated, or if statements conflict.
     """
     remarks: set[str | None] = set()
     conclusions: set[str | None] = set()
@@ -127,12 +127,12 @@ def prefer_by_ratings(ratings: Sequence[str | None], *, swapped: bool = False, f
     Args:
         ratings: the judgements of the pair's first and second output, in the pair's own order: bare numbers, as
             LLMBar's judges give them on a scale from 0 to 9, or ratings in double brackets.
-        swapped: the pair's second output counts as shown first; matters only where `forced`.
-        forced: decide as LLMBar's own evaluation does (Zeng et al. 2024), which names a winner always: the output shown
-            second where the ratings are equal, the one shown first where they cannot be read.
+        swapped: the pair's second output counts as shown first; this matters only if `forced`.
+        forced: always name a winner, as LLMBar's own evaluation does (Zeng et al. 2024): the output shown second if the
+            ratings are equal, the one shown first if they cannot be read.
 
     Returns:
-        The preferred output in the pair's own numbering; unless forced, None where the ratings are equal or unreadable.
+        The preferred output in the pair's own numbering; None if the ratings are equal or unreadable and not `forced`.
     """
     first, second = (_number(rating) for rating in ratings) if len(ratings) == 2 else (None, None)
     if first is None or second is None:
@@ -156,7 +156,7 @@ def _verdicts(sentence: str) -> Iterator[str | None]:
 
 
 def _side(match: re.Match[str]) -> str:
-    """The output that a match speaks for, as it was shown."""
+    """The output that a match prefers, in the order shown."""
     group, letter = next((name, value) for name, value in match.groupdict().items() if value and name != "tie")
     is_first = letter.lower() in {"a", "1", "first"}
     return "1" if is_first is not group.startswith("is_bad") else "2"

@@ -1,4 +1,4 @@
-"""The reward that the paper scores with: a sequence-classification reward model, such as Skywork-Reward."""
+"""The paper's kind of reward: a sequence-classification reward model, such as Skywork-Reward."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from metascale.settings import MetaScaleSettings, RewardModelSettings
 from metascale.usage import Usage, no_usage
 
 PRIOR_SPREAD = 1.0
-"""Spread of a task's logits, assumed before there are any. Ours: reward models are trained on the Bradley-Terry
+"""Prior spread of a task's logits. Ours: reward models are trained on the Bradley-Terry
 likelihood (Ouyang et al. 2022, equation 1), in which a difference of 1 multiplies the odds of being preferred by e."""
 PRIOR_ANSWERS = 4
-"""Answers that the prior spread counts for. Ours: one round of the default size."""
+"""Weight of the prior spread, in answers. Ours: one round of the default size."""
 
 
 class Classifier(Protocol):
-    """Where logits come from; see `ClassifierServer`."""
+    """A source of logits; see `ClassifierServer`."""
 
     def requests(self, new: int) -> int:
-        """Requests to a model that `new` answers take when nothing goes wrong."""
+        """Requests to a model that `new` answers take if none fails."""
         ...
 
     async def logits(
         self, question: str, answers: Sequence[str], settings: MetaScaleSettings
     ) -> tuple[list[float | str], Usage]:
-        """For each answer its logit, or why there is none; and the bill."""
+        """For each answer its logit, or an error in words; and the bill."""
         ...
 
 
 class RewardModelReward:
     """A reward model that gives each answer one logit.
 
-    Logits have no scale of their own, so an answer is worth what its logit is worth beside the others of its task. The
-    memo of an answer is its raw logit.
+    Logits have no scale of their own, so the value of an answer depends on the other logits of its task. The memo of an
+    answer is its raw logit.
     """
 
     def __init__(self, options: RewardModelSettings) -> None:
         """Score with the model of `options`. A local model is loaded on first use.
 
         Raises:
-            ModelSetupError: the options lack something, contradict each other, or name what is not there.
+            ModelSetupError: the options are incomplete, contradict each other, or name something that does not exist.
         """
         template = ChatTemplate(options.chat_template) if options.chat_template else None
         self._classifier: Classifier
@@ -61,7 +61,7 @@ class RewardModelReward:
             raise ModelSetupError("a reward model with the api 'local' has neither url nor api_key_variable")
 
     def calls(self, new: int, earlier: int = 0) -> int:  # noqa: ARG002
-        """As in `Reward`: one request for every conversation, or for every batch of texts; none for a local model."""
+        """As in `Reward`: one request for each conversation or batch of texts; none for a local model."""
         return self._classifier.requests(new)
 
     async def score(
@@ -73,7 +73,7 @@ class RewardModelReward:
         place: Sequence[int | str],  # noqa: ARG002
         earlier: Sequence[Earlier] = (),
     ) -> list[Score]:
-        """Score new answers beside the earlier ones; see `RelativeReward`. The first score bears the round's bill."""
+        """Score new answers relative to the earlier ones; see `RelativeReward`. The first score holds the bill."""
         found: list[float | str]
         try:
             found, bill = await self._classifier.logits(question, answers, settings)
@@ -100,15 +100,15 @@ class RewardModelReward:
 
 
 def relative_values(logits: Sequence[float]) -> NDArray[np.float64]:
-    """Logits of one task as values in (0, 1). The formula is ours.
+    """Logits of one task as values in (0, 1).
 
-    A logit x stands z = (x - median) / s from the middle. Its value is 1/2 + sign(z) u / (2 (1 + u)) with
-    u = ln(1 + |z|): the middle is worth 1/2, and the logarithm keeps far outliers apart and away from 0 and 1. The
-    scale s is the median absolute deviation, which no outlier moves far, shrunk to `PRIOR_SPREAD` as by
-    `PRIOR_ANSWERS` answers, because a few logits say little about their spread.
+    With z = (x - median) / s and u = ln(1 + |z|), the value of a logit x is 1/2 + sign(z) u / (2 (1 + u)). The median
+    gets 1/2, and the logarithm keeps outliers distinct and away from 0 and 1. The scale s is the median absolute
+    deviation, which is robust against outliers. It is shrunk towards `PRIOR_SPREAD` with the weight of `PRIOR_ANSWERS`
+    answers, because a few logits say little about their spread.
 
-    One increasing map holds for all, so answers keep the order of their logits. They tie only where a double cannot
-    tell them apart: at differences below about 1e-15 of the scale, or 1e-10 of the distance from the middle.
+    The map is increasing, so values keep the order of the logits. Two values are equal only if a double cannot
+    distinguish them: if they differ by less than about 1e-15 of the scale, or 1e-10 of the distance from the median.
 
     Args:
         logits: shape (n,); finite.
@@ -116,7 +116,7 @@ def relative_values(logits: Sequence[float]) -> NDArray[np.float64]:
     Returns:
         Shape (n,), each strictly between 0 and 1.
     """
-    # A quarter of every logit, so that no difference or mean of two can overflow.
+    # Quarters, so that neither a difference nor a sum of two can overflow.
     quarters = np.asarray(logits, dtype=np.float64) / 4
     if not quarters.size:
         return quarters
@@ -130,7 +130,7 @@ def relative_values(logits: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _finite(logit: float | str) -> float | str:
-    """The logit as a float, or why it is none; integers may be too large for one."""
+    """The logit as a float, or an error in words; an integer may be too large for a float."""
     if isinstance(logit, str):
         return logit
     fits = abs(logit) <= sys.float_info.max

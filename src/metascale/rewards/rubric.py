@@ -1,7 +1,7 @@
-"""A judge's rubric as a thing with a version, and the Markdown file that keeps it.
+"""A judge's rubric with its version, and the Markdown file that holds it.
 
 A rubric never changes within a task: a run's settings are frozen, and a thread that was started with one rubric is not
-continued with another. What improves it between tasks is `metascale.evals.judges.improve_rubric`.
+continued with another. `metascale.evals.judges.improve_rubric` improves it between tasks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from metascale.errors import MetaScaleError
 SCORES = range(1, 11)
 """The scores that a judge gives."""
 ID_DIGITS = 12
-"""Hexadecimal digits of a version's hash. Ours: 48 bits tell apart all the rubrics that anybody will write."""
+"""Hexadecimal digits of a version's hash. Ours: 48 bits make a collision between rubrics practically impossible."""
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n((?:\w+:.*\n)*)---[ \t]*(?:\n|\Z)")
 _DEFINITION = re.compile(
@@ -37,9 +37,9 @@ class Rubric:
     """What earns which score from 1 to 10, and where it comes from.
 
     Attributes:
-        text: as the judge reads it, without front matter.
-        version: 1 for a rubric that a person wrote, then one more each time a better one takes its place.
-        parent: the `version_id` of the rubric whose place it took; None for the first.
+        text: the rubric as the judge reads it, without front matter.
+        version: 1 for a rubric that a person wrote; each improvement adds 1.
+        parent: the `version_id` of the rubric that this one improves; None for the first.
     """
 
     text: str
@@ -48,21 +48,21 @@ class Rubric:
 
     @property
     def version_id(self) -> str:
-        """A short hash of the text: the same rubric has the same, whatever its file says about it."""
+        """A short hash of the text; it does not depend on the front matter."""
         return sha256(self.text.encode()).hexdigest()[:ID_DIGITS]
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a rubric, with or without front matter: lines `name: value` between two lines `---` at the very top.
 
-        Of the front matter, `version` and `parent` are read and the rest is for people. None of it is in the result's
-        `text`, so that no judge sees it: `MetaScaleSettings(rubric=Rubric.parse(text).text)`.
+        Only `version` and `parent` of the front matter are read; other lines are for people. The result's `text` holds
+        no front matter, so a judge never sees it: `MetaScaleSettings(rubric=Rubric.parse(text).text)`.
 
         Args:
-            text: what a file or a person gives.
+            text: the content of a file, or a plain rubric.
 
         Raises:
-            RubricError: the version is not a whole number from 1, or the parent not a string.
+            RubricError: the version is not a whole number of at least 1, or the parent not a string.
         """
         found = _FRONT_MATTER.match(text)
         if found is None:
@@ -77,7 +77,7 @@ class Rubric:
 
     @classmethod
     def shipped(cls) -> Self:
-        """The rubric that judges use where none is given."""
+        """The rubric that judges use by default."""
         return cls(prompts.load("rubric"))
 
     def improved(self, text: str) -> Self:
@@ -85,10 +85,10 @@ class Rubric:
         return type(self)(text.strip(), self.version + 1, self.version_id)
 
     def to_markdown(self, facts: Mapping[str, str | float | bool | None]) -> str:
-        """The file that keeps the rubric, which `parse` reads.
+        """The content of the rubric's file, which `parse` reads.
 
         Args:
-            facts: what else is to stand in the front matter, by names of letters, digits and underscores.
+            facts: further lines of the front matter; names have letters, digits and underscores only.
         """
         front = {"version": self.version, "parent": self.parent, **facts}
         lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in front.items()]
@@ -103,6 +103,6 @@ def _value(text: str) -> object:
 
 
 def undefined_scores(text: str) -> list[int]:
-    """The scores from 1 to 10 that no line of a rubric begins with, alone or in a span, before a colon."""
+    """The scores from 1 to 10 that a rubric does not define by a line such as `7: …` or `7-8: …`."""
     spans = [(int(first), int(last or first)) for first, last in _DEFINITION.findall(text)]
     return [score for score in SCORES if not any(first <= score <= last for first, last in spans)]

@@ -1,4 +1,4 @@
-"""The reward of methods that have none."""
+"""The reward of methods that score nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Unscored:
     """Scores nothing and costs nothing."""
 
     def calls(self, new: int, earlier: int = 0) -> int:  # noqa: ARG002
-        """Nothing is asked of anybody."""
+        """No model is asked."""
         return 0
 
     async def score(

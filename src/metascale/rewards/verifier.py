@@ -1,4 +1,4 @@
-"""A function of the user's as the reward: unit tests, a proof checker, an exact key."""
+"""A user's function as the reward: unit tests, a proof checker, an answer key."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from metascale.rewards.judge import together
 from metascale.settings import MetaScaleSettings
 
 Outcome = bool | float | Score | None
-"""What a verifier may say: right or wrong, a value in [0, 1], a whole score with a critique, or that it cannot tell."""
+"""What a verifier may return: right or wrong, a value in [0, 1], a `Score` with a critique, or None for no verdict."""
 Verifier = Callable[[str, str], Outcome | Awaitable[Outcome]]
 """Takes the question and an answer; a plain function, a coroutine function or any other callable."""
 
 
 class VerifierReward:
-    """Asks a function about each answer.
+    """Calls a function on each answer.
 
-    The function is called in threads, for several answers at once: it must be safe to be called so, or hold a lock of
-    its own. What it returns is awaited in the run's event loop if it can be. An answer on which it raises an error, or
-    says something else than an `Outcome`, stays unscored.
+    The function is called in threads, on several answers at once, so it must be thread-safe. An awaitable that it
+    returns is awaited in the run's event loop. An answer stays unscored if the function raises an error or returns
+    anything but an `Outcome`.
     """
 
     def __init__(self, function: Verifier) -> None:
@@ -41,7 +41,7 @@ class VerifierReward:
 
         Raises:
             UnknownNameError: the module has no such function.
-            ModelSetupError: the name has another form, the module cannot be imported, or what is there is no function.
+            ModelSetupError: the name is malformed, the module cannot be imported, or the object is not callable.
         """
         module_name, colon, path = name.partition(":")
         if not (module_name and colon and path):
@@ -60,7 +60,7 @@ class VerifierReward:
         return cls(function)
 
     def calls(self, new: int, earlier: int = 0) -> int:  # noqa: ARG002
-        """Nothing is asked of a model."""
+        """No model is asked."""
         return 0
 
     async def score(
@@ -78,7 +78,7 @@ class VerifierReward:
         try:
             outcome = await asyncio.to_thread(self._call, question, answer)
             return _read(await outcome if inspect.isawaitable(outcome) else outcome)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the user's code raises, the run goes on
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the run survives any error of the user's code
             return Score(None, error=describe(error))
 
     def _call(self, question: str, answer: str) -> Any:

@@ -1,1 +1,1 @@
-"""What a run needs of the machine: a bridge from sync to async, deadlines, random seeds, databases."""
+"""What a run needs from the machine: a bridge from sync to async, deadlines, random seeds and databases."""

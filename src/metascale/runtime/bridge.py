@@ -1,10 +1,10 @@
-"""One asynchronous implementation for both worlds.
+"""One asynchronous implementation for synchronous and asynchronous callers.
 
 Every node is written once, as a coroutine. `graph.ainvoke` awaits it. `graph.invoke` runs it through `run_sync`, in
-which `invoke` calls the synchronous side of models and retrievers in threads: so a synchronous user needs no event
-loop, may stand inside one (a notebook), and never shares an asynchronous HTTP client between two loops.
+which `invoke` calls the synchronous methods of models and retrievers in threads. So a synchronous caller needs no event
+loop, may run inside one (a notebook), and never shares an asynchronous HTTP client between two loops.
 
-A thread cannot be cancelled. One whose result nobody waits for any more is left behind: it keeps neither the run nor
+A thread cannot be cancelled. When its result is not wanted any more, it is left behind; it stops neither the run nor
 the interpreter from ending.
 """
 
@@ -33,7 +33,7 @@ MAX_THREADS = 128
 """Parallel requests of one node on the synchronous path. Threads start only when needed."""
 
 _threads: ContextVar[asyncio.Semaphore | None] = ContextVar("metascale_threads", default=None)
-"""The places for threads of a synchronous run; None where the graph is awaited."""
+"""Limits the threads of a synchronous run; None where the graph is awaited."""
 
 
 def run_sync(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -62,7 +62,7 @@ async def invoke(runnable: Runnable[In, Out], value: In, config: RunnableConfig 
 async def generate(
     model: BaseChatModel, messages: Sequence[BaseMessage], config: RunnableConfig, **options: Any
 ) -> list[BaseMessage]:
-    """All replies of a model to one request, of which `invoke` returns the first alone."""
+    """All replies of a model to one request; `invoke` returns only the first."""
     merged = ensure_config(config)
     about: dict[str, Any] = {name: merged.get(name) for name in ("callbacks", "tags", "metadata")}
     result = await either(model.generate, model.agenerate, [list(messages)], **about, **options)
@@ -81,7 +81,7 @@ async def either(
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    """What `call` returns; it runs in a thread that is left behind where this is cancelled."""
+    """The result of `call`, which runs in a thread; the thread is left behind if this is cancelled."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
 

@@ -19,15 +19,12 @@ from metascale.errors import MetaScaleError
 from metascale.redaction import redacted
 
 SETTING_UP = 0x6D657461
-"""The advisory lock that is held while tables are made: of two processes that make them at once, one fails."""
-
-
+"""Key of the advisory lock that is held while tables are made: where two processes make them at once, one fails."""
 _ILL_WRITTEN = re.compile(r"\w+://[^/?#@]*(?:@[^/?#]*@|%(?![0-9a-fA-F]{2})[^/?#]*@)")
-"""A URL of which libpq would take a part of the password for the host, or quote it as badly encoded."""
-
+"""A URL with a password that is not escaped: libpq would take a part of it for the host, or quote it in an error."""
 SERIALIZER = JsonPlusSerializer(allowed_msgpack_modules=None, pickle_fallback=False)
-"""How checkpoints are written and read: strictly, so that no database makes a reader import or build what it likes.
-LangGraph's own default is lax unless `LANGGRAPH_STRICT_MSGPACK` is set before it is imported."""
+"""How checkpoints are written and read: strictly, so that no database can make a reader import a module or build any
+other object. LangGraph is strict by default only if `LANGGRAPH_STRICT_MSGPACK` is set before it is imported."""
 
 
 class DatabaseError(MetaScaleError):
@@ -35,7 +32,7 @@ class DatabaseError(MetaScaleError):
 
 
 def is_postgres(where: str) -> bool:
-    """Whether a database's name is the URL of a PostgreSQL."""
+    """Whether a database's name is a PostgreSQL URL."""
     return where.startswith(("postgresql://", "postgres://"))
 
 
@@ -43,7 +40,7 @@ def check_database(where: str) -> None:
     """Make sure that a database can be opened and written.
 
     Args:
-        where: an SQLite file, which is made if it is not there, or the URL of a PostgreSQL.
+        where: an SQLite file, which is made if it does not exist, or a PostgreSQL URL.
 
     Raises:
         DatabaseError: it cannot, or the packages of the extra `postgres` are missing.
@@ -61,7 +58,7 @@ def check_database(where: str) -> None:
 
 
 def _check_file(where: Path) -> None:
-    """Say of a file that cannot be written what SQLite only fails to open: it also writes files beside it."""
+    """Raise a clear error for a read-only file or folder, as SQLite only says that it cannot open the file."""
     for place, what in ((where, "it"), (where.parent, "its folder")):
         if place.exists() and not os.access(place, os.W_OK):
             raise DatabaseError(f"the database {str(where)!r} cannot be used: {what} is read-only")
@@ -89,14 +86,14 @@ def _check_postgres(where: str) -> None:
 
 
 def failure_of(error: BaseException, *databases: str | None) -> DatabaseError | None:
-    """What to tell of a database that failed in the middle of something: it is full, read-only by now, or gone.
+    """The error to show when a database fails during a run: it is full, has become read-only, or is gone.
 
     Args:
         error: what was raised.
-        databases: those in use; None for none.
+        databases: the databases in use; None stands for no database.
 
     Returns:
-        One line; None where no database raised the error.
+        An error of one line; None where no database raised `error`.
     """
     raised_in = {base.__module__.partition(".")[0] for base in type(error).__mro__}
     if not raised_in & {"sqlite3", "psycopg"}:
@@ -107,13 +104,13 @@ def failure_of(error: BaseException, *databases: str | None) -> DatabaseError | 
 
 
 def named(where: str) -> str:
-    """A database's name as it may be shown: without the password of a URL."""
+    """A database's name for messages: without the password of a URL."""
     return redacted(where) if is_postgres(where) else where
 
 
 @asynccontextmanager
 async def open_checkpointer(where: str) -> AsyncIterator[BaseCheckpointSaver[str]]:
-    """The checkpoints in a database that `check_database` has nothing against."""
+    """The checkpoints in a database that has passed `check_database`."""
     if is_postgres(where):
         from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: PLC0415  the extra `postgres`
 
@@ -130,7 +127,7 @@ async def open_checkpointer(where: str) -> AsyncIterator[BaseCheckpointSaver[str
 
 @asynccontextmanager
 async def open_store(where: str) -> AsyncIterator[BaseStore]:
-    """The LangGraph store in a database that `check_database` has nothing against."""
+    """The LangGraph store in a database that has passed `check_database`."""
     if is_postgres(where):
         from langgraph.store.postgres.aio import AsyncPostgresStore  # noqa: PLC0415  the extra `postgres`
 
@@ -148,7 +145,7 @@ async def open_store(where: str) -> AsyncIterator[BaseStore]:
 async def _set_up(opened: Any) -> None:
     """Make the tables of a saver or a store that holds one connection, one process at a time.
 
-    Who waits asks again and again: a statement that waits would stand in the way of the indexes that are made.
+    The lock is polled: a statement that waited for it would block the creation of indexes.
     """
     while not await _is_locked(opened.conn):  # noqa: ASYNC110  other processes set no event
         await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Until when the requests of a node may take: one limit for everything that the node calls, however deep."""
+"""The deadline of a node: it holds for all requests that the node makes, at any depth of calls."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _end: ContextVar[float] = ContextVar("metascale_deadline", default=math.inf)
 
 
 def end_in(seconds: float) -> None:
-    """From here on, in this context and in those made from it, no request may take longer; a tighter limit stays."""
+    """Set the deadline of this context and of contexts copied from it. An earlier deadline stays in force."""
     _end.set(min(_end.get(), time.monotonic() + seconds))
 
 
 def seconds_left() -> float:
-    """Seconds that a request may still take, at least 0; infinite where nothing limits it."""
+    """Seconds until the deadline, at least 0; infinite where there is none."""
     return max(0.0, _end.get() - time.monotonic())

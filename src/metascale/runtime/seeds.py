@@ -1,4 +1,4 @@
-"""Random numbers that repeat: everything random is derived from one seed and a place in the run."""
+"""Repeatable random numbers: each generator is derived from the run's seed and an RNG seed path."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 
 def derive_seed(seed: int | None, *place: int | str) -> int | None:
-    """A seed in [0, 2**31) for one place in the run, or None where the run has no seed.
+    """A seed in [0, 2**31) for one RNG seed path, or None where the run has no seed.
 
     Args:
         seed: the run's seed.
-        place: what the seed is for, such as `("sample", 7)`; different places get independent seeds.
+        place: the RNG seed path, such as `("sample", 7)`; different paths get independent seeds.
     """
     if seed is None:
         return None
@@ -21,10 +21,10 @@ def derive_seed(seed: int | None, *place: int | str) -> int | None:
 
 
 def round_generator(seed: int | None, round_: int) -> np.random.Generator:
-    """The generator of one round's choices; without a seed, that of seed 0."""
+    """The generator of one round's choices; a run without a seed uses seed 0."""
     return np.random.default_rng([seed or 0, round_])
 
 
 def place_generator(seed: int | None, *place: int | str) -> np.random.Generator:
-    """The generator of the choices made at one place in the run; without a seed, a fresh one."""
+    """The generator for one RNG seed path; where the run has no seed, a fresh one."""
     return np.random.default_rng(derive_seed(seed, *place))

@@ -16,7 +16,7 @@ RewardName = Literal["judge", "panel", "critique", "pairwise", "reward_model", "
 class PanelMember(Frozen):
     """One judge of a panel."""
 
-    model: str | None = Field(default=None, description="The model's name; null is the graph's own model.")
+    model: str | None = Field(default=None, description="The model's name; null is the model of the reward 'judge'.")
     base_url: Url | None = Field(default=None, description="The OpenAI-compatible server of an 'openai:NAME' model.")
     rubric: str | None = Field(default=None, description="The member's own rubric.")
     reliability: Reliability | None = Field(
