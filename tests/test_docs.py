@@ -15,7 +15,7 @@ import pytest
 
 from docs.hooks import all_commands, commands, records, settings_tables
 from metascale import Event, MetaScaleSettings, create_metascale
-from metascale.cli.app import PRESETS
+from metascale.cli.options import PRESETS
 from metascale.evals.harness.bench import TASKS
 from metascale.graphs import METHODS
 from metascale.records import StopReason

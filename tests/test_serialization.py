@@ -76,7 +76,7 @@ async def test_a_database_is_opened_with_that_serializer(tmp_path: Path) -> None
 READ = """
 import sys
 from typer.testing import CliRunner
-from metascale.cli import app
+from metascale.cli.app import app
 from tests.test_serialization import Trap
 db, *place = sys.argv[1:]
 for arguments in (["solve", *place, "--db", db], ["export", db, "--format", "sft", "--out", f"{db}.jsonl"]):

@@ -6,19 +6,18 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 
-from metascale.errors import MetaScaleError, SettingError, UnknownNameError, describe
+from metascale.cli.options import FAILED, WRONG_USAGE, AsJson, fail
+from metascale.errors import MetaScaleError, SettingError, UnknownNameError
 from metascale.training.rollouts import gathered
 from metascale.training.rows import Row, export
 from metascale.training.selection import Form, Gate, Selection, What
 from metascale.training.sources import Sources
 
-FAILED, WRONG_USAGE = 1, 2
 NO_GATE = "none"
 
 REASONS = {
@@ -78,7 +77,7 @@ def export_command(
     max_length: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None,
     cutoff: Annotated[float | None, typer.Option(help="Longest answer, as a multiple of the predicted length.")] = None,
     margin: Annotated[float | None, typer.Option(help="dpo: how much better the chosen completion is (0.2).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write recorded runs as JSONL that TRL's trainers read: GRPO, SFT or DPO, in the conversational form.
 
@@ -115,9 +114,9 @@ def export_command(
         if done.rows:
             _write(done.rows, out)
     except ImportError as error:
-        _fail(SettingError(f"logs need more packages ({error.name}): pip install 'metascale[evals]'"))
+        fail(SettingError(f"logs need more packages ({error.name}): pip install 'metascale[evals]'"), WRONG_USAGE)
     except (MetaScaleError, ValidationError, OSError) as error:
-        _fail(error)
+        fail(error, WRONG_USAGE)
     summary = {
         "format": form,
         "what": what,
@@ -136,7 +135,7 @@ def export_command(
     else:
         _say(summary)
     if not done.rows:
-        _fail(MetaScaleError(f"nothing to export: {_why_nothing(summary)}"), FAILED)
+        fail(MetaScaleError(f"nothing to export: {_why_nothing(summary)}"), FAILED)
 
 
 def _selection(form: str, what: str, gates: Sequence[str] | None, given: Mapping[str, Any]) -> Selection:
@@ -192,9 +191,3 @@ def _why_nothing(summary: Mapping[str, Any]) -> str:
     left_out = summary["runs_skipped"] | summary["prompts_removed"]
     counts = [f"{count:,} {REASONS[reason]}" for reason, count in left_out.items()]
     return "; ".join(counts) or "the sources hold no run of metascale"
-
-
-def _fail(error: BaseException, code: int = WRONG_USAGE) -> NoReturn:
-    said = f"metascale: {describe(error)}"
-    Console(stderr=True).print(said, style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(code)

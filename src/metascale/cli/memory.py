@@ -8,22 +8,20 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from metascale.cli.options import WRONG_USAGE, fail
 from metascale.errors import MetaScaleError
 from metascale.memory.store import Remembered, StrategyMemory
 from metascale.runtime.databases import check_database, failure_of, is_postgres, open_store
 
 DEFAULT_NAME = "default"
 SHOWN = 20
-WRONG_USAGE = 2
-
-memory_app = typer.Typer(help="Look at a strategy memory, take it elsewhere, forget it.", no_args_is_help=True)
 
 Where = Annotated[
     str, typer.Argument(metavar="FILE|URL", help="The SQLite file or postgresql://… of `metascale solve --memory`.")
@@ -31,7 +29,6 @@ Where = Annotated[
 Name = Annotated[str, typer.Option("--name", help="Which memory in it: of a user, of a project.")]
 
 
-@memory_app.command()
 def show(where: Where, name: Name = DEFAULT_NAME) -> None:
     """Show what is remembered: the latest runs, and what the meta-thoughts earned in all of them."""
     found = _runs(where, name)
@@ -57,14 +54,12 @@ def show(where: Where, name: Name = DEFAULT_NAME) -> None:
     console.print(table)
 
 
-@memory_app.command()
 def export(where: Where, name: Name = DEFAULT_NAME) -> None:
     """Print every remembered run as one JSON object a line, from old to new."""
     for run in _runs(where, name).values():
         sys.stdout.write(run.model_dump_json() + "\n")
 
 
-@memory_app.command()
 def forget(
     where: Where,
     name: Name = DEFAULT_NAME,
@@ -74,7 +69,7 @@ def forget(
     """Forget one run, or all runs of a memory."""
     keys = [key for key in _runs(where, name) if run is None or key.startswith(run)]
     if run is not None and len(keys) != 1:
-        _fail(MetaScaleError(f"{len(keys)} remembered runs have a key that begins with {run!r}"))
+        fail(MetaScaleError(f"{len(keys)} remembered runs have a key that begins with {run!r}"), WRONG_USAGE)
     if keys and not yes:
         typer.confirm(f"Forget {len(keys)} run{'s' * (len(keys) != 1)}?", abort=True, err=True)
 
@@ -90,7 +85,7 @@ def forget(
         failure = error if isinstance(error, MetaScaleError) else failure_of(error, where)
         if failure is None:
             raise
-        _fail(failure)
+        fail(failure, WRONG_USAGE)
     Console(stderr=True).print(f"forgot {len(keys)} run{'s' * (len(keys) != 1)}")
 
 
@@ -103,14 +98,9 @@ def _runs(where: str, name: str) -> dict[str, Remembered]:
         if is_postgres(where):
             check_database(where)
         elif not Path(where).is_file():
-            _fail(MetaScaleError(f"there is no memory {where!r}"))
+            fail(MetaScaleError(f"there is no memory {where!r}"), WRONG_USAGE)
         return asyncio.run(work())
     except sqlite3.Error as error:
-        _fail(MetaScaleError(f"{where!r} cannot be read as a memory: {error}"))
+        fail(MetaScaleError(f"{where!r} cannot be read as a memory: {error}"), WRONG_USAGE)
     except MetaScaleError as error:
-        _fail(error)
-
-
-def _fail(error: MetaScaleError) -> NoReturn:
-    Console(stderr=True).print(f"metascale: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(WRONG_USAGE)
+        fail(error, WRONG_USAGE)

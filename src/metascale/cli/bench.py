@@ -1,0 +1,156 @@
+"""`metascale bench` and `metascale report`: run a benchmark, and make a report of its logs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from metascale.cli.options import (
+    FAILED,
+    WRONG_USAGE,
+    OtherSettings,
+    Preset,
+    UsageError,
+    Yes,
+    ask_to_start,
+    fail,
+    named_values,
+    preset_values,
+    with_extra,
+)
+from metascale.errors import (
+    MetaScaleError,
+)
+from metascale.graphs import METHODS
+from metascale.settings import MetaScaleSettings
+
+
+def bench(
+    context: typer.Context,
+    model: Annotated[
+        str | None, typer.Option(help="openai:NAME, simulated, recorded:FILE, or Inspect's provider/name.")
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="gsm8k, mmlu_pro, arena_hard, recorded; repeat for more.")
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Methods; repeat for more (default: all).")] = None,
+    budget: Annotated[
+        list[int] | None, typer.Option(help="Sampling budgets; repeat for more (default: 1 4 16).")
+    ] = None,
+    path: Annotated[Path | None, typer.Option(help="The task's questions, as JSONL.")] = None,
+    subset: Annotated[int | None, typer.Option(help="Draw so many questions at random (64 in the paper).")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many questions.")] = None,
+    epochs: Annotated[int, typer.Option(help="Times that each question is asked.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Makes the runs repeatable, as far as the model allows.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models.")] = None,
+    judge_model: Annotated[str | None, typer.Option(help="Model that scores answers (default: the same).")] = None,
+    remote: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Instead of --model: a LangGraph server that answers; repeat for a fleet."),
+    ] = None,
+    at_once: Annotated[
+        int | None, typer.Option(min=1, help="Questions that each --remote server has at a time (default: 8).")
+    ] = None,
+    preset: Preset = None,
+    setting: OtherSettings = None,
+    log_dir: Annotated[Path, typer.Option(help="Where the logs go; an interrupted benchmark goes on there.")] = Path(
+        "logs"
+    ),
+    yes: Yes = False,
+) -> None:
+    """Run methods x tasks x budgets on Inspect, after saying what it will cost.
+
+    Logs open in `inspect view --log-dir DIR`, and `metascale report DIR --out OUT` makes a report of them.
+
+    With --remote the methods run on LangGraph servers, on the model that is theirs. Questions of a server that dies go
+    to the others. METASCALE_SERVER_TOKEN holds the bearer token, where they ask for one.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    console = Console(stderr=True)
+    try:
+        _check_who_answers(model, remote, at_once, local=(base_url, judge_model))
+        from metascale.evals.harness import bench as benchmark  # noqa: PLC0415  the extra `evals`
+        from metascale.evals.harness.models import SERVERS  # noqa: PLC0415
+
+        model = SERVERS if model is None else model
+        further = preset_values(preset) | named_values(setting or [])
+        laid = benchmark.plan(
+            model=model,
+            tasks=task or ["gsm8k"],
+            methods=method or list(METHODS),
+            budgets=budget or [1, 4, 16],
+            task_args={key: value for key, value in {"path": path and str(path), "subset": subset}.items() if value},
+            limit=limit,
+            epochs=epochs,
+            seed=seed,
+            settings=further,
+            judge_model=judge_model,
+            base_url=base_url,
+        )
+        _say_what_it_costs(laid, MetaScaleSettings.model_validate(further).prices.get(model.partition(":")[2]), console)
+        for line in benchmark.check_servers(laid, remote) if remote else ():
+            console.print(f"note: {line}", style="yellow", markup=False, soft_wrap=True)
+        ask_to_start(yes=yes)
+        where = " ".join(remote) if remote else base_url
+        complete, ran = benchmark.run(laid, log_dir, base_url=where, limit=limit, at_once=at_once)
+    except (MetaScaleError, ValidationError, ImportError) as error:
+        fail(with_extra(error), WRONG_USAGE)
+    except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
+        fail(error, FAILED)
+    if not complete:
+        whys = [re.sub(r"""^\w+\(['"](.*)['"]\)$""", r"\1", log.error.message) for log in ran if log.error]
+        why = "; ".join(dict.fromkeys(whys))
+        said = f"some evaluations are not complete{f' ({why})' if why else ''}; the same command goes on with them"
+        fail(MetaScaleError(said), FAILED)
+    console.print(
+        f"Logs are in {log_dir}; metascale report {log_dir} --out report makes a report of them.", markup=False
+    )
+
+
+def report(
+    logs: Annotated[list[Path], typer.Argument(help="Inspect logs of metascale's methods, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="The folder that the report is written to.")] = Path("report"),
+) -> None:
+    """Make one HTML page and its figures of the logs of benchmarks."""
+    try:
+        from metascale.evals.report.logs import read_logs  # noqa: PLC0415  the extra `evals`
+        from metascale.evals.report.page import write_report  # noqa: PLC0415
+
+        page = write_report(read_logs(logs), out)
+    except (MetaScaleError, OSError, ImportError) as error:
+        fail(with_extra(error), WRONG_USAGE)
+    typer.echo(str(page))
+
+
+def _check_who_answers(
+    model: str | None, remote: list[str] | None, at_once: int | None, *, local: tuple[str | None, str | None]
+) -> None:
+    """Make sure that either a model or servers answer."""
+    if model is None and not remote:
+        raise UsageError("a benchmark needs a model: --model openai:NAME")
+    if remote and (model, *local) != (None, None, None):
+        raise UsageError("servers decide their model: --remote takes no --model, --judge-model and --base-url")
+    if at_once and not remote:
+        raise UsageError("--at-once goes with --remote")
+
+
+def _say_what_it_costs(laid: Any, price: Any, console: Console) -> None:
+    """Print the plan of a benchmark: evaluations, model requests, and dollars where the price is known."""
+    table = Table("task", "method", "budget", "questions", "model requests", box=None)
+    for cell in laid.cells:
+        table.add_row(cell.task, cell.method, str(cell.budget), f"{cell.questions:,}", f"{cell.calls:,}")
+    console.print(table)
+    cost = laid.cost(price)
+    dollars = "their cost is not known (name prices with --set prices=…)" if cost is None else f"about ${cost:,.2f}"
+    if laid.model == "metascale/simulated":
+        dollars = "free, for this is a SIMULATION: nothing of it is a result about language models"
+    if laid.model == "langgraph/servers":
+        dollars = "the servers' own model, which nobody here knows, decides what they cost"
+    console.print(f"at most {laid.calls:,} model requests on {laid.model}; {dollars}", markup=False, soft_wrap=True)

@@ -1,0 +1,305 @@
+"""`metascale solve`: answer one question."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import ValidationError
+from rich.console import Console
+from rich.live import Live
+
+from metascale.cli.dialogue import Dialogue, pool_table
+from metascale.cli.live import view, write_svg
+from metascale.cli.memory import DEFAULT_NAME
+from metascale.cli.options import (
+    FAILED,
+    WAITING,
+    WRONG_USAGE,
+    AsJson,
+    OtherSettings,
+    Preset,
+    UsageError,
+    fail,
+    method_named,
+    preset_values,
+    read_settings,
+)
+from metascale.cli.session import Ended, Question, Session, WaitingError
+from metascale.errors import (
+    ModelSetupError,
+    QuestionError,
+    SettingError,
+    ThreadError,
+    UnknownNameError,
+    describe,
+)
+from metascale.graphs import METHODS
+from metascale.interrupts import AnswerError
+from metascale.models import resolve_model
+from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
+from metascale.pool.admission import arm_statistics
+from metascale.rewards import create_reward
+from metascale.runtime.databases import (
+    SERIALIZER,
+    DatabaseError,
+    check_database,
+    failure_of,
+    open_checkpointer,
+    open_store,
+)
+from metascale.settings import MetaScaleSettings, PolicyName, RewardName
+from metascale.state import State
+
+ONLY_THREAD = "run"
+
+
+def solve(
+    question: Annotated[str, typer.Argument(help="What to answer; '-' reads it from standard input.")],
+    method: Annotated[str, typer.Option(help=f"{', '.join(METHODS)}.")] = "metascale",
+    model: Annotated[
+        str | None, typer.Option(help="openai:NAME, simulated, … (default: METASCALE_MODEL, else simulated).")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models, judge included.")
+    ] = None,
+    judge_model: Annotated[str | None, typer.Option(help="Model that scores answers (default: the same).")] = None,
+    budget: Annotated[int | None, typer.Option(help="Answers to generate.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Answers generated in parallel.")] = None,
+    policy: Annotated[str | None, typer.Option(help=f"How to search: {', '.join(get_args(PolicyName))}.")] = None,
+    reward: Annotated[str | None, typer.Option(help=f"What scores answers: {', '.join(get_args(RewardName))}.")] = None,
+    foresee: Annotated[
+        bool, typer.Option("--foresee", help="First predict pass rate, length and needed notions, and budget by them.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Makes the run repeatable, as far as the model allows.")] = None,
+    preset: Preset = None,
+    setting: OtherSettings = None,
+    db: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|URL", help="SQLite file, or postgresql://…, that keeps runs; goes with --thread."),
+    ] = None,
+    thread: Annotated[str | None, typer.Option(help="Name of the run in --db: an interrupted one continues.")] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|URL",
+            help="SQLite file, or postgresql://…, of a strategy memory: learn from its runs, and add this one.",
+        ),
+    ] = None,
+    memory_name: Annotated[str, typer.Option(help="Which memory in --memory: of a user, of a project.")] = DEFAULT_NAME,
+    review_pool: Annotated[
+        bool, typer.Option("--review-pool", help="Look at the meta-thoughts, and edit them, before any sample.")
+    ] = False,
+    pool: Annotated[
+        Path | None, typer.Option(help='The review, as JSON: "accept", or what to drop, change and add.')
+    ] = None,
+    ask_for_budget: Annotated[
+        bool, typer.Option("--ask-for-budget", help="Ask for more samples once the budget is spent.")
+    ] = False,
+    more: Annotated[
+        int | None, typer.Option(help="Grant so many more samples to the run in --db, finished or asking for them.")
+    ] = None,
+    svg: Annotated[Path | None, typer.Option(help="Draw the final view of the search into this file.")] = None,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notices.")] = False,
+) -> None:
+    """Answer one question. The answer goes to standard output, everything else to standard error.
+
+    Exit codes: 0 answered, 1 the run failed, 2 wrong usage, 3 the run waits in --db for an answer. Ctrl-C ends a run
+    with the best answer so far.
+    """
+    console = Console(stderr=True)
+    try:
+        given = {"budget": budget, "batch_size": batch_size, "policy": policy, "reward": reward, "seed": seed}
+        given |= {"memory": memory_name if memory is not None else None, "foresee": foresee or None}
+        given |= {"review_pool": review_pool or pool is not None or None, "ask_for_budget": ask_for_budget or None}
+        settings = read_settings(preset_values(preset), given, setting or [])
+        if method_named(method).one_pass:
+            settings = settings.model_copy(update={"budget": 1})
+        _check_method(method, settings, judged=judge_model is not None or reward is not None, memory=memory, more=more)
+        if (db is None) != (thread is None):
+            raise UsageError("--db and --thread go together")
+        at_terminal = console.is_terminal and sys.stdin.isatty() and question != "-"
+        _check_answers(settings, db, pool, more, at_terminal=at_terminal)
+        dialogue = Dialogue(settings, console if at_terminal else None, _review(pool))
+        for where in (db, memory):
+            if where is not None:
+                check_database(where)
+        name, simulated_by_default = model_or_simulation(model)
+        if simulated_by_default and not quiet:
+            console.print(SIMULATION_NOTICE, style="yellow", soft_wrap=True)
+        ended = asyncio.run(
+            _solve(
+                _question(question),
+                settings,
+                method=method,
+                models=(name, judge_model, base_url),
+                place=(db, thread),
+                memory=memory,
+                console=console if console.is_terminal and not quiet else None,
+                dialogue=dialogue,
+                more=more,
+            )
+        )
+    except (
+        UsageError,
+        UnknownNameError,
+        QuestionError,
+        ModelSetupError,
+        SettingError,
+        ThreadError,
+        AnswerError,
+        DatabaseError,
+        ValidationError,
+    ) as error:
+        fail(error, WRONG_USAGE)
+    except WaitingError as error:
+        _report_question(error.question, console, as_json=as_json, quiet=quiet)
+        fail(error, WAITING)
+    except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
+        fail(failure_of(error, db, memory) or error, FAILED)
+    else:
+        if ended.result["stop_reason"] == "interrupted" and db is not None and not quiet:
+            console.print("Interrupted; the same command continues the run.", style="yellow")
+        _report(ended, console, as_json=as_json, quiet=quiet)
+        _draw_view(ended.state, settings, name, svg)
+
+
+def _check_method(
+    method: str, settings: MetaScaleSettings, *, judged: bool, memory: str | None, more: int | None
+) -> None:
+    """Make sure that the method knows what it is asked for."""
+    if settings.memory is not None and (memory is None or method != "metascale"):
+        raise UsageError("a strategy memory needs --memory FILE and the method 'metascale'")
+    if settings.foresee and method != "metascale":
+        raise UsageError(f"method {method!r} foresees nothing: --foresee goes with the method 'metascale'")
+    if judged and not METHODS[method].judged:
+        raise UsageError(f"method {method!r} scores nothing, so it takes no --judge-model and no --reward")
+    if method != "metascale" and (settings.review_pool or settings.ask_for_budget or more is not None):
+        raise UsageError("only the method 'metascale' has its pool reviewed and its budget extended")
+
+
+def _check_answers(
+    settings: MetaScaleSettings, db: str | None, pool: Path | None, more: int | None, *, at_terminal: bool
+) -> None:
+    """Make sure that whatever the run will ask can be answered, now or later."""
+    if db is not None:
+        return
+    if more is not None:
+        raise UsageError("--more goes with --db and --thread, where the run is that it continues")
+    waits = {"--review-pool": settings.review_pool and pool is None, "--ask-for-budget": settings.ask_for_budget}
+    for name, is_wanted in waits.items():
+        if is_wanted and not at_terminal:
+            raise UsageError(f"{name} needs a terminal to ask at, or --db and --thread to wait in")
+
+
+def _review(file: Path | None) -> Any:
+    """The answer about the pool that a file holds; None without a file."""
+    if file is None:
+        return None
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--pool: the file cannot be read: {describe(error)}") from error
+
+
+def _question(text: str) -> str:
+    if text == "-":
+        try:
+            text = sys.stdin.buffer.read().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise QuestionError("the question is not valid UTF-8") from error
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise QuestionError("the question is not valid UTF-8")
+    return text
+
+
+async def _solve(
+    question: str,
+    settings: MetaScaleSettings,
+    *,
+    method: str,
+    models: tuple[str, str | None, str | None],
+    place: tuple[str | None, str | None],
+    memory: str | None,
+    console: Console | None,
+    dialogue: Dialogue,
+    more: int | None,
+) -> Ended:
+    name, judge_name, base_url = models
+    db, thread = place
+    model = resolve_model(name, base_url=base_url)
+    parts: dict[str, Any] = {"settings": settings}
+    if METHODS[method].judged:
+        judge_url = base_url if judge_name and judge_name.startswith("openai:") else None
+        judge = resolve_model(judge_name, base_url=judge_url) if judge_name else model
+        sys.path.insert(0, str(Path.cwd()))  # where a verifier of the user's is looked for
+        parts["reward"] = create_reward(settings, judge)
+    async with AsyncExitStack() as stack:
+        checkpointer: BaseCheckpointSaver[str] = InMemorySaver(serde=SERIALIZER)
+        if db is not None:
+            checkpointer = await stack.enter_async_context(open_checkpointer(db))
+        if memory is not None:
+            parts["store"] = await stack.enter_async_context(open_store(memory))
+        graph = METHODS[method].create(model, **parts, checkpointer=checkpointer)
+        session = Session(graph, settings, thread or ONLY_THREAD, method=method, model=name, judge_model=judge_name)
+        live = stack.enter_context(Live(console=console, refresh_per_second=8)) if console else None
+        dialogue.live = live
+
+        def watch(state: State) -> None:
+            if live is not None:
+                live.update(view(state, settings))
+
+        return await session.solve(question, watch, dialogue, more=more)
+
+
+def _report(ended: Ended, console: Console, *, as_json: bool, quiet: bool) -> None:
+    result = ended.result
+    if not quiet:
+        if ended.stored:
+            console.print("This thread has answered the question before; nothing was spent now.", style="yellow")
+        for note in result["notes"]:
+            console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+    if as_json:
+        sys.stdout.write(json.dumps(_as_json(ended), ensure_ascii=False) + "\n")
+    else:
+        typer.echo(result["answer"])
+
+
+def _report_question(question: Question, console: Console, *, as_json: bool, quiet: bool) -> None:
+    """Show what a run asks that nobody is there to answer."""
+    if as_json:
+        sys.stdout.write(json.dumps({"waits_for": question}, ensure_ascii=False) + "\n")
+    elif question["asks"] == "review_pool" and not quiet:
+        console.print(pool_table(question["pool"]))
+
+
+def _draw_view(state: State, settings: MetaScaleSettings, model: str, file: Path | None) -> None:
+    if file is not None:
+        what = "SIMULATION: no language model was asked" if model == "simulated" else model
+        try:
+            write_svg(state, settings, f"metascale solve ({what})", file)
+        except OSError as error:
+            fail(error, FAILED)
+
+
+def _as_json(ended: Ended) -> dict[str, Any]:
+    """What `--json` prints: the result, with every arm's statistics and every sample."""
+    pool, candidates = ended.state["pool"], ended.state["candidates"]
+    arms = [
+        {
+            **thought,
+            "pulls": arm.pulls,
+            "mean_reward": sum(arm.rewards) / len(arm.rewards) if arm.rewards else None,
+            "best_reward": max(arm.rewards, default=None),
+        }
+        for thought, arm in zip(pool, arm_statistics(pool, candidates), strict=True)
+    ]
+    return {**ended.result, "pool": arms, "candidates": sorted(candidates, key=lambda c: c["id"])}
