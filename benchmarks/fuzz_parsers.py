@@ -44,7 +44,6 @@ from metascale.rewards.critique import CheckedCritique, CritiqueReward
 from metascale.rewards.judge import JudgeReward, Verdict, Verdicts
 from metascale.rewards.pairwise import Comparison, PairwiseReward
 from metascale.rewards.panel import PanelReward
-from metascale.rewards.readings import prefer_by_ratings, read_preference, read_rating
 from metascale.rewards.reward_model import RewardModelReward
 from metascale.rewards.rubric import SCORES, Rubric, RubricError, undefined_scores
 from metascale.settings import RewardModelSettings
@@ -149,16 +148,6 @@ def answers(text: str) -> str:
                 assert len(found) == 1
                 assert ord(found) - ord("A") < choices
     return " ".join(outcomes)
-
-
-def readings(text: str) -> str:
-    """A rating from 1 to 10, a side, or None; the other side where the pair was swapped."""
-    rating, side = read_rating(text), read_preference(text)
-    assert rating is None or rating in range(1, 11)
-    assert read_preference(text, swapped=True) == (None if side is None else "2" if side == "1" else "1")
-    assert prefer_by_ratings([text, text]) is None
-    assert prefer_by_ratings([text, text], forced=True) in {"1", "2"}
-    return f"{rating} {side} {prefer_by_ratings([text, '5'])}"
 
 
 def rubric(text: str) -> str:
@@ -296,7 +285,6 @@ PARSERS: dict[str, Check] = {
     "quotations": quotation,
     "tool arguments": tool_arguments,
     "final answers": answers,
-    "readings": readings,
     "rubrics": rubric,
     "stated predictions": stated,
     "foresight": foresight,

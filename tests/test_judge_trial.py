@@ -17,18 +17,16 @@ from hypothesis import strategies as st
 from metascale import MetaScaleSettings, ModelSetupError, Score, prompts
 from metascale.data import Chain, JudgedPair, bigbench_mistake, llmbar_pairs
 from metascale.evals.judges.mistakes import combined_score, numbered
-from metascale.evals.judges.recorded import try_recorded
 from metascale.evals.judges.statistics import correlation_in_pairs, matthews, spread
 from metascale.evals.judges.trial import Trial, drawn_chains, drawn_pairs, planned_calls, try_judge
 from metascale.evals.statistics import wilson
 from metascale.models import MeteredModel
 from metascale.rewards import JudgeReward, PanelReward
-from metascale.rewards.readings import prefer_by_ratings, read_preference, read_rating
 from metascale.settings import PanelMember
 from tests.conftest import ServerFactory, chat_model
 from tests.openai_server import Fault, OpenAIServer
 from tests.scripted import ScriptedModel, verdict
-from tests.test_answers import DATA, recorded
+from tests.test_answers import recorded
 from tests.test_command_line import metascale
 
 PAIRS = llmbar_pairs()[:6]
@@ -38,119 +36,6 @@ CHAINS = [
 ]
 Writes = Callable[[dict[str, str], str], str]
 SIMULATED = ("--model", "simulated")
-
-
-@pytest.mark.parametrize(
-    ("text", "rating"),
-    [
-        ("It is right. Rating: [[8]]", 8),
-        ("**Rating: [[10]]**\n\nI hope this helps.", 10),
-        ("I would rate it a [[ 7 ]]. As said: [[7]].", 7),
-        ("In `grid = [[1, 2], [3, 4]]` a row is lost. [[3]]", 3),
-        ("[[7]] or rather [[8]]", None),
-        ("Rating: [[9.5]]", None),
-        ("Rating: 9/10", None),
-        ("Rating: [[9/10]]", None),
-        ("Rating: [[0]]", None),
-        ("Rating: [[11]]", None),
-        (f"Rating: [[{'9' * 5000}]]", None),
-        ("$ERROR$", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_ratings(text: str | None, rating: int | None) -> None:
-    assert read_rating(text) == rating
-
-
-@pytest.mark.parametrize(
-    ("text", "side"),
-    [
-        ("Output (a)", "1"),
-        ("output (B).", "2"),
-        ("b", "2"),
-        ("**Output (a)** is better.", "1"),
-        ('Therefore, "Output (b)" is the better output.', "2"),
-        ("Therefore,\nOutput (b)\nis better.", "2"),
-        ("Output (a)\n\nIt does what was asked, which Output (b) does not.", "1"),
-        ("Output (a) is better at rhyming. Still it is off topic. Therefore, Output (b) is better. Good luck!", "2"),
-        ("Response A is clearly superior to Response B.", "1"),
-        ("My final verdict is: [[B]]", "2"),
-        ("The better output is Output (a).", "1"),
-        ("I prefer Output (b).", "2"),
-        ("Winner: Output 2", "2"),
-        ("So the answer is Output (b).", "2"),
-        ("Therefore, the second output is better.", "2"),
-        ("Is Output (a) better? Output (a) is better? No: Output (b) is better.", "2"),
-        ("Therefore, Output (a) is worse.", "2"),
-        ("Output (b) is better than Output (a).", "2"),
-        ("Therefore, Output (a) is better. Therefore, Output (b) is better.", None),
-        ("Output (a) is better. Output (b) is better.", None),
-        ("Neither Output (a) nor Output (b) is better.", None),
-        ("It is hard to say whether Output (a) is better.", None),
-        ("I do not think that Output (a) is better.", None),
-        ("Output (a) is not better.", None),
-        ("Therefore, both outputs are equally good.", None),
-        ("A better answer would name the city.", None),
-        ("Output (a) or Output (b)", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_preferences(text: str | None, side: str | None) -> None:
-    assert read_preference(text) == side
-    assert read_preference(text, swapped=True) == {"1": "2", "2": "1", None: None}[side]
-
-
-@pytest.mark.parametrize(
-    ("ratings", "side", "forced"),
-    [
-        (["7", "4"], "1", "1"),
-        (["Rating: **3**", "8/10"], "2", "2"),
-        (["It is fine. [[6]]", "[[9]]"], "2", "2"),
-        (["5", "5"], None, "2"),
-        (["", "0"], None, "1"),
-        ([None, "3"], None, "1"),
-        (["3"], None, "1"),
-        (["seven of nine", "8"], None, "1"),
-    ],
-)
-def test_preferences_by_ratings(ratings: list[str | None], side: str | None, forced: str) -> None:
-    assert prefer_by_ratings(ratings) == side
-    assert prefer_by_ratings(ratings, forced=True) == forced
-
-
-WORDS = [
-    "Output (a)",
-    "Output (b)",
-    "A",
-    "[[8]]",
-    "[[",
-    "]]",
-    "is better",
-    "not",
-    "therefore,",
-    ". ",
-    "\n",
-    "(",
-    "9" * 99,
-]
-
-
-@given(st.one_of(st.text(), st.lists(st.sampled_from(WORDS)).map(" ".join)))
-@hypothesis_settings(max_examples=300, deadline=None)
-def test_no_text_breaks_the_readers(text: str) -> None:
-    assert read_rating(text) in {None, *range(1, 11)}
-    assert read_preference(text) in {None, "1", "2"}
-    assert prefer_by_ratings([text, text]) is None
-
-
-def test_recorded_judgements_are_read_as_they_were() -> None:
-    ratings = list(recorded("judge_arena_bench_gpt4_1to10.jsonl"))
-    assert [read_rating(row["judgment"]) for row in ratings] == [row["score"] for row in ratings]
-    found = try_recorded(DATA / "judge_llmbar_gpt4_outputs.jsonl")
-    assert (found.records, found.agreeing, found.disagreements) == (1266, 1266, [])
-    assert (found.unread, found.forced) == (60, 60)
 
 
 def test_the_spread_of_repeated_values() -> None:
@@ -462,23 +347,6 @@ def test_a_dead_judge_is_reported_and_fails(start_server: ServerFactory) -> None
     assert done.stderr.splitlines()[-1] == "metascale: nothing could be judged"
 
 
-def test_recorded_judgements_need_no_model(tmp_path: Path) -> None:
-    path = tmp_path / "own.jsonl"
-    rows = [
-        {"judgment": "Rating: [[8]]", "score": 8.0},
-        {"judgment": "Rating: [[7]]", "score": 3},
-        {"judgment": "8/10", "score": None},
-    ]
-    path.write_text("\n".join(map(json.dumps, rows)))
-    done = metascale("bench", "judge", "--recorded", str(path), "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    (found,) = json.loads(done.stdout)["recorded"]
-    assert (found["read"], found["unread"], found["agreeing"], found["disagreeing"]) == (2, 1, 2, 1)
-    assert found["disagreements"][0]["text"] == "Rating: [[7]]"
-    shown = metascale("bench", "judge", "--recorded", str(path)).stdout
-    assert "read 7, recorded 3" in shown
-
-
 PAIR = {"pair_id": "p", "subset": "s", "prompt": "?", "output_1": "a", "output_2": "b", "label": 1}
 CHAIN = {"question_id": "c", "task": "t", "question": "?", "steps": ["one", "two"], "mistake_index": None}
 
@@ -492,17 +360,14 @@ CHAIN = {"question_id": "c", "task": "t", "question": "?", "steps": ["one", "two
         ("--pairs", json.dumps({"pair_id": "p"}), "own.jsonl, line 1: no 'subset'"),
         ("--mistakes", json.dumps({**CHAIN, "mistake_index": 2}), "mistake_index 2 is beyond the 2 steps"),
         ("--mistakes", json.dumps({**CHAIN, "steps": []}), "own.jsonl, line 1: steps"),
-        ("--recorded", json.dumps(PAIR), "own.jsonl holds no judgements"),
-        ("--recorded", json.dumps({"judgment": "[[8]]", "score": "8"}), "own.jsonl, line 1: score"),
-        ("--recorded", json.dumps({"completion": "a", "winner": "3", "swap": False}), "own.jsonl, line 1: winner"),
-        ("--recorded", None, "cannot read"),
+        ("--pairs", None, "cannot read"),
     ],
 )
 def test_bad_files_are_refused_with_their_line(tmp_path: Path, option: str, text: str | None, says: str) -> None:
     path = tmp_path / "own.jsonl"
     if text is not None:
         path.write_text(text)
-    read = {"--pairs": llmbar_pairs, "--mistakes": bigbench_mistake, "--recorded": try_recorded}[option]
+    read = {"--pairs": llmbar_pairs, "--mistakes": bigbench_mistake}[option]
     with pytest.raises(ModelSetupError) as refusal:
         read(path)
     assert says in str(refusal.value)

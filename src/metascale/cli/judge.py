@@ -23,9 +23,7 @@ from metascale.cli.options import (
     fail,
     read_settings,
 )
-from metascale.errors import (
-    MetaScaleError,
-)
+from metascale.errors import MetaScaleError
 from metascale.models import MeteredModel, resolve_model
 from metascale.rewards import JudgeReward, Reward, create_reward
 from metascale.rewards.rubric import Rubric
@@ -35,7 +33,6 @@ from metascale.settings import MetaScaleSettings
 if TYPE_CHECKING:
     from metascale.data import Chain, JudgedPair
     from metascale.evals.judges.improve_rubric import Improvement
-    from metascale.evals.judges.recorded import RecordedTrial
     from metascale.evals.judges.trial import Trial
 
 MODEL_FREE = ("agreement", "reward_model", "verifier")
@@ -51,9 +48,6 @@ def judge_trial(
     pairs: Annotated[Path | None, typer.Option(help="Your own pairs, as JSONL like LLMBar's.")] = None,
     mistakes: Annotated[Path | None, typer.Option(help="Your own chains, as JSONL like BIG-Bench Mistake's.")] = None,
     reason_judge: Annotated[str | None, typer.Option(help="Model that grades the reasons given for mistakes.")] = None,
-    recorded: Annotated[
-        list[Path] | None, typer.Option(help="Recorded judgements to read; repeat for more. Needs no model.")
-    ] = None,
     improve_rubric: Annotated[
         Path | None, typer.Option(metavar="OUT.md", help="Instead, look for a better rubric than the judge's.")
     ] = None,
@@ -74,32 +68,28 @@ def judge_trial(
     judged, 2 wrong usage.
     """
     console = Console(stderr=True)
+    trial, improvement = None, None
     try:
-        from metascale.evals.judges.recorded import try_recorded  # noqa: PLC0415  only where it is used
-
-        read = [try_recorded(path) for path in recorded or []]
-        trial, improvement, name = None, None, ""
         if (meta_judge if improve_rubric is None else reason_judge) is not None:
             raise UsageError("--meta-judge goes with --improve-rubric, and --reason-judge without it")
-        if model is not None or improve_rubric is not None or not read:
-            settings = read_settings({}, {"reward": reward, "seed": seed}, setting or [])
-            judge, chat_model = _judge_on_trial(model, settings, base_url)
-            name = f"{settings.reward} on {chat_model.name}" if chat_model else settings.reward
-            graders = _model_for_reasons(reason_judge, base_url)
-            material = (pairs, mistakes, limit)
-            if improve_rubric is None:
-                trial = _try_judge((judge, chat_model, graders), settings, material, repeats, yes=yes, console=console)
-            else:
-                writer = _model_for_reasons(meta_judge, base_url) or chat_model
-                present = _present_rubric(settings, setting or [])
-                improvement = _improve_rubric(
-                    (judge, writer), settings, present, material, rounds, improve_rubric, yes=yes, console=console
-                )
+        settings = read_settings({}, {"reward": reward, "seed": seed}, setting or [])
+        judge, chat_model = _judge_on_trial(model, settings, base_url)
+        name = f"{settings.reward} on {chat_model.name}" if chat_model else settings.reward
+        grader = _helper_model(reason_judge, base_url)
+        material = (pairs, mistakes, limit)
+        if improve_rubric is None:
+            trial = _try_judge((judge, chat_model, grader), settings, material, repeats, yes=yes, console=console)
+        else:
+            writer = _helper_model(meta_judge, base_url) or chat_model
+            present = _present_rubric(settings, setting or [])
+            improvement = _improve_rubric(
+                (judge, writer), settings, present, material, rounds, improve_rubric, yes=yes, console=console
+            )
     except (MetaScaleError, ValidationError) as error:
         fail(error, WRONG_USAGE)
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
         fail(error, FAILED)
-    _report_on_judge(name, trial, improvement, read, as_json=as_json)
+    _report_on_judge(name, trial, improvement, as_json=as_json)
     if improvement and improve_rubric:
         _keep_rubric(improvement, name, improve_rubric, console)
     if (trial and trial.is_dead) or (improvement and improvement.is_dead):
@@ -117,7 +107,8 @@ def _judge_on_trial(
     return create_reward(settings, judge), judge
 
 
-def _model_for_reasons(name: str | None, base_url: str | None) -> MeteredModel | None:
+def _helper_model(name: str | None, base_url: str | None) -> MeteredModel | None:
+    """A model beside the judge; None without a name. The base URL serves only OpenAI models."""
     if name is None:
         return None
     return MeteredModel(resolve_model(name, base_url=base_url if name.startswith("openai:") else None))
@@ -191,24 +182,18 @@ def _keep_rubric(improvement: Improvement, judge: str, out: Path, console: Conso
     console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
-def _report_on_judge(
-    judge: str, trial: Trial | None, improvement: Improvement | None, recorded: list[RecordedTrial], *, as_json: bool
-) -> None:
-    from metascale.evals.judges import rubric_tables  # noqa: PLC0415
-    from metascale.evals.judges import tables as judge_tables  # noqa: PLC0415
+def _report_on_judge(judge: str, trial: Trial | None, improvement: Improvement | None, *, as_json: bool) -> None:
+    from metascale.evals.judges import tables  # noqa: PLC0415
 
     if as_json:
         found = {"judge": judge, **trial.model_dump(mode="json")} if trial else {}
         found |= {"judge": judge, "improvement": improvement.model_dump(mode="json")} if improvement else {}
-        found |= {"recorded": [one.model_dump(mode="json") for one in recorded]} if recorded else {}
         sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
         return
-    if recorded:
-        judge_tables.show_recorded(recorded, Console())
     if trial:
-        judge_tables.show_trial(trial, judge, Console())
+        tables.show_trial(trial, judge, Console())
     if improvement:
-        rubric_tables.show_improvement(improvement, judge, Console())
+        tables.show_improvement(improvement, judge, Console())
 
 
 def _drawn(

@@ -1,15 +1,16 @@
-"""A judge's trial as tables for a person."""
+"""A judge's trial, and the attempts at a better rubric, as tables for a person."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from metascale.evals.judges.improve_rubric import Improvement
 from metascale.evals.judges.mistakes import MistakesTrial
-from metascale.evals.judges.recorded import RecordedTrial
+from metascale.evals.judges.rubric_trial import Figures
 from metascale.evals.judges.trial import ChainsTrial, PairsFound, PairsTrial, RepeatsTrial, Trial
 from metascale.evals.statistics import Interval
 
@@ -41,30 +42,33 @@ def show_trial(trial: Trial, judge: str, console: Console) -> None:
         console.print(Text(f"Missing {times:,} times: {problem}", style="red"), soft_wrap=True)
 
 
-def show_recorded(trials: Sequence[RecordedTrial], console: Console) -> None:
-    """Print how recorded judgements are read."""
-    table = Table(
-        Column("file", overflow="fold"),
-        "what",
-        "records",
-        "read",
-        "unread",
-        "agreeing",
-        "disagreeing",
-        box=None,
-        title="Recorded judgements",
-    )
-    for trial in trials:
-        counts = (trial.records, trial.read, trial.unread, trial.agreeing, trial.disagreeing)
-        table.add_row(Text(trial.file), trial.what, *(f"{count:,}" for count in counts))
-    console.print(table)
-    for trial in trials:
-        if trial.forced:
-            rule = "winners come from LLMBar's rule for ratings that are equal or unreadable, not from the judge"
-            console.print(Text(f"Note: in {trial.file} {trial.forced:,} {rule}.", style="yellow"), soft_wrap=True)
-        for case in trial.disagreements:
-            said = f"{trial.file}, {case.record}: read {case.read}, recorded {case.recorded}: …{case.text!r}"
-            console.print(Text(said), soft_wrap=True)
+def show_improvement(improvement: Improvement, judge: str, console: Console) -> None:
+    """Print what came of it, for the judge so named."""
+    if improvement.simulation:
+        console.print(Text(SIMULATION, style="yellow"), soft_wrap=True)
+    console.print(Text(f"A better rubric for: {judge}", style="bold"), soft_wrap=True)
+    for number, found in enumerate(improvement.rounds, 1):
+        table = Table("rubric", "half", "pairs", "right", "95 %", "chains", "AUC", "95 %", "unscored", box=None)
+        table.title = f"Round {number}"
+        table.add_row("present", "to learn from", *_figures(found.training))
+        if found.held_out:
+            table.add_row("present", "held out", *_figures(found.held_out.before))
+            table.add_row("new", "held out", *_figures(found.held_out.after))
+        console.print(table)
+        if found.diagnosis:
+            console.print(Text(f"Diagnosis: {found.diagnosis}"), soft_wrap=True)
+        if found.held_out:
+            noise = "within noise" if found.held_out.within_noise else "beyond noise"
+            console.print(Text(f"The difference is {noise} (p = {found.held_out.p_value:.3f})."), soft_wrap=True)
+        console.print(Text(found.verdict, style="bold"), soft_wrap=True)
+    bill = improvement.usage
+    cost = f", ${bill['cost_usd']:,.2f}" if bill["cost_usd"] else ""
+    tokens = f"{bill['input_tokens']:,} tokens read and {bill['output_tokens']:,} written"
+    console.print(Text(f"Spent: {bill['calls']:,} model requests, {tokens}{cost}"), soft_wrap=True)
+    for note in improvement.notes:
+        console.print(Text(f"Note: {note}", style="yellow"), soft_wrap=True)
+    for problem, times in list(improvement.problems.items())[:3]:
+        console.print(Text(f"Missing {times:,} times: {problem}", style="red"), soft_wrap=True)
 
 
 def _pairs_table(pairs: PairsTrial) -> Table:
@@ -117,6 +121,19 @@ def _mistakes(mistakes: MistakesTrial) -> Iterator[tuple[str, str]]:
     graded = f" ({mistakes.ungraded:,} ungraded)" if mistakes.ungraded else ""
     yield "right reason (ACC_reason)", "not graded" if mistakes.reason is None else _percent(mistakes.reason) + graded
     yield "combined (MR-Score)", _number(mistakes.score)
+
+
+def _figures(found: Figures) -> list[str]:
+    area = found.auc_interval
+    return [
+        f"{found.pairs:,}",
+        _percent(found.accuracy),
+        _span(found.accuracy_interval),
+        f"{found.chains:,}",
+        _number(found.auc),
+        "" if area is None else f"{area.low:.2f}-{area.high:.2f}",
+        f"{found.unscored:,}",
+    ]
 
 
 def _facts(title: str, rows: Iterator[tuple[str, str]]) -> Table:
