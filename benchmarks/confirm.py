@@ -31,7 +31,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from metascale.evals.policies.second_looks import Answer, Drawn, sample_and_confirm
+from benchmarks.policies.second_looks import Answer, Drawn, sample_and_confirm
 
 CALLS = (16, 32, 64, 128, 256)
 BATCH = 4

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 TOP = Path(__file__).parents[1]
-MUTATED = ["bandits/*.py", "budget.py", "state.py", "usage.py", "confirmation.py"]
+MUTATED = ["bandits/*.py", "budget/*.py", "state.py", "usage.py", "choice/second_look.py"]
 TESTS = ["test_algorithms", "test_policies", "test_confirmation", "test_properties"]
 SLOW = "not run_keeps and not emoji and not cannot_be and not time_to_find and not 64_pulls and not second_looks"
 CONFIG = """
@@ -55,7 +55,7 @@ def main() -> int:
     """Mutate, test, and print the counts and the survivors with what was changed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="where the copy lies; by default a new temporary one")
-    parser.add_argument("--only", action="append", metavar="PATTERN", help="files of src/metascale: budget.py")
+    parser.add_argument("--only", action="append", metavar="PATTERN", help="files of src/metascale: bandits/ucb.py")
     parser.add_argument("--tests", action="append", metavar="NAME", help="files of tests, such as test_policies")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()

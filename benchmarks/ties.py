@@ -1,8 +1,8 @@
 """A simulation: what it is worth among equal rewards to take the answer of the meta-thought with the better record.
 
-On the landscapes of `metascale bench policies`, `upper_tail` or uniform choice draws samples. Of those with the highest
-reward either the first is the answer, or the one that `choice.ranking` puts first. No language model takes
-part. Landscapes where rewards hardly ever tie show nothing; a judge with few marks, or whose marks end at 1 while many
+On the landscapes of `benchmarks.policies`, `upper_tail` or uniform choice draws samples. Of those with the highest
+reward the answer is either the first, or the first in the order of `choice.ranking`. No language model takes part.
+Landscapes where rewards hardly ever tie show nothing; a judge with few marks, or whose marks end at 1 while many
 answers are good, shows most.
 """
 
@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.policies.landscapes import LANDSCAPES, Numbers, Task, play
 from metascale.bandits import UpperTail
 from metascale.choice.ranking import ranking
-from metascale.evals.policies.landscapes import LANDSCAPES, Numbers, Task, play
 from metascale.records import Candidate
 
 BUDGETS = (16, 32, 64, 128)

@@ -13,11 +13,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from metascale.bandits import POLICIES, UCB, Arm, RoundRobin, Single
-from metascale.cli.app import app
-from metascale.errors import UnknownNameError
-from metascale.evals.policies import contest as policy_bench
-from metascale.evals.policies.contest import (
+from benchmarks.policies import contest as policy_bench
+from benchmarks.policies.__main__ import app
+from benchmarks.policies.contest import (
     ORACLE,
     UNIFORM,
     Contest,
@@ -33,8 +31,8 @@ from metascale.evals.policies.contest import (
     share,
     share_rows,
 )
-from metascale.evals.policies.entrants import ABMCTSA, ANYTIME, Bandit, Search, Uniform, bandits
-from metascale.evals.policies.landscapes import (
+from benchmarks.policies.entrants import ABMCTSA, ALL_POLICIES, ANYTIME, Bandit, Search, Uniform, bandits
+from benchmarks.policies.landscapes import (
     ARMS,
     LANDSCAPES,
     Landscape,
@@ -45,7 +43,9 @@ from metascale.evals.policies.landscapes import (
     oracle_arms,
     play,
 )
-from metascale.evals.policies.second_looks import Answer, Drawn, sample, sample_and_confirm
+from benchmarks.policies.second_looks import Answer, Drawn, sample, sample_and_confirm
+from metascale.bandits import UCB, Arm, RoundRobin, Single
+from metascale.errors import UnknownNameError
 
 BINARY = LANDSCAPES[6]
 
@@ -68,7 +68,7 @@ class Greedy:
         return [self.arm] * size
 
 
-def metascale(*arguments: str, **environment: str) -> Result:
+def compare(*arguments: str, **environment: str) -> Result:
     return CliRunner().invoke(app, arguments, env=environment)
 
 
@@ -176,7 +176,7 @@ def test_anytime_policies_do_not_ask_how_much_is_left() -> None:
         plans = [policy.plan(arms, 4, np.random.default_rng(0), left=left) for left in (4, 400)]
         if isinstance(policy, ANYTIME):
             assert plans[0] == plans[1], name
-    assert set(POLICIES) <= set(bandits())
+    assert set(ALL_POLICIES) <= set(bandits())
     with pytest.raises(UnknownNameError, match="did you mean 'ucb'"):
         bandits(["ucbb"])
 
@@ -359,13 +359,13 @@ def test_a_landscape_without_a_gap_is_refused() -> None:
 
 def test_the_command_prints_tables() -> None:
     small = ("--tasks", "4", "--budget", "8", "--policy", "ucb", "--processes", "1", "--setting", "0.1,0.1,0.1,0.1")
-    done = metascale("bench", "policies", *small, COLUMNS="200")
+    done = compare(*small, COLUMNS="200")
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("SIMULATION")
     assert done.stdout.count("SIMULATION:") == 4
     if importlib.util.find_spec("treequest") is None:
         assert "metascale[bench]" in done.stdout
-    told = json.loads(metascale("bench", "policies", *small, "--treequest-tasks", "0", "--json").stdout)
+    told = json.loads(compare(*small, "--treequest-tasks", "0", "--json").stdout)
     assert told["simulation"] is True
     assert [row["name"] for row in told["rows"]] == ["ucb"]
     assert told["rows"][0]["shares"][0]["error"] > 0
@@ -373,7 +373,7 @@ def test_the_command_prints_tables() -> None:
 
 def test_the_command_at_equal_calls() -> None:
     small = ("--tasks", "3", "--calls", "32", "--policy", "upper_tail", "--processes", "1", "--batch-size", "4")
-    done = metascale("bench", "policies", *small, "--setting", "0.1,0.1,0.1,0.1", "--json")
+    done = compare(*small, "--setting", "0.1,0.1,0.1,0.1", "--json")
     assert (done.exit_code, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert told["calls"] == [32]
@@ -382,10 +382,10 @@ def test_the_command_at_equal_calls() -> None:
 
 def test_the_command_shows_what_evolution_adds() -> None:
     arguments = ("--calls", "64", "--tasks", "4", "--policy", "ucb", "--evolution", "0.05,0.08", "--processes", "1")
-    told = json.loads(metascale("bench", "policies", *arguments, "--json").stdout)
+    told = json.loads(compare(*arguments, "--json").stdout)
     assert [row["name"] for row in told["evolution"]] == ["ucb", "upper_tail + confirm"]
     assert told["batch_size"] == 4
-    shown = metascale("bench", "policies", *arguments).stdout
+    shown = compare(*arguments).stdout
     assert "SIMULATION: what evolution adds" in shown
     assert "0.05,0.08" in shown
 
@@ -406,7 +406,7 @@ def test_the_command_shows_what_evolution_adds() -> None:
     ],
 )
 def test_wrong_usage_of_the_command(arguments: tuple[str, ...]) -> None:
-    done = metascale("bench", "policies", "--processes", "1", *arguments)
+    done = compare("--processes", "1", *arguments)
     assert done.exit_code == 2
     assert done.stdout == ""
     assert "Traceback" not in done.stderr

@@ -14,30 +14,29 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from scipy.stats import norm
 
+from benchmarks.policies.entrants import ALL_POLICIES
+from benchmarks.policies.max_ucb import MaxUCB, scaled_maxima
+from benchmarks.policies.moments import SMALLEST_VARIANCE, moments
+from benchmarks.policies.successive_halving import SuccessiveHalving, quotas
+from benchmarks.policies.thompson import Thompson, common_normal, expected_maximum
 from metascale import MetaScaleSettings
 from metascale.bandits import (
     POLICIES,
     UCB,
     Arm,
-    MaxUCB,
     Policy,
     Prior,
     RoundRobin,
     Single,
     Softmax,
-    SuccessiveHalving,
-    Thompson,
     UpperTail,
     create_policy,
     mean_rewards,
     upper_tail,
 )
-from metascale.bandits.base import SMALLEST_VARIANCE, highest, moments, untried
-from metascale.bandits.max_ucb import scaled_maxima
+from metascale.bandits.base import highest, untried
 from metascale.bandits.posterior import DEVIATIONS, LOG_DEVIATIONS, SPREADS, _kinds_of_pools, posterior
 from metascale.bandits.softmax import largest_remainder
-from metascale.bandits.successive_halving import quotas
-from metascale.bandits.thompson import common_normal, expected_maximum
 from metascale.bandits.ucb import ucb_scores
 from metascale.bandits.upper_tail import SCALE, _all_are_due, _improvements, _tables
 
@@ -50,9 +49,9 @@ ARM = st.lists(REWARDS, max_size=6).flatmap(
     )
 )
 ARMS = st.lists(ARM, min_size=1, max_size=12)
-COMPARING = [name for name in POLICIES if name != "single"]
-every_policy = pytest.mark.parametrize("policy", [make() for make in POLICIES.values()], ids=list(POLICIES))
-comparing_policy = pytest.mark.parametrize("policy", [POLICIES[name]() for name in COMPARING], ids=COMPARING)
+COMPARING = [name for name in ALL_POLICIES if name != "single"]
+every_policy = pytest.mark.parametrize("policy", [make() for make in ALL_POLICIES.values()], ids=list(ALL_POLICIES))
+comparing_policy = pytest.mark.parametrize("policy", [ALL_POLICIES[name]() for name in COMPARING], ids=COMPARING)
 few = settings(max_examples=40, deadline=None)
 
 
@@ -85,7 +84,7 @@ def test_every_arm_is_pulled_before_any_is_compared(policy: Policy, arms: list[A
     assert policy.plan(known, size, rng(), left=size + 9)[: len(fresh)] == fresh[:size]
 
 
-@pytest.mark.parametrize("policy", [POLICIES[name]() for name in COMPARING if name != "upper_tail"])
+@pytest.mark.parametrize("policy", [ALL_POLICIES[name]() for name in COMPARING if name != "upper_tail"])
 def test_first_pulls_go_in_the_order_of_the_priors(policy: Policy) -> None:
     arms = [Arm(prior=Prior(-0.1, 2.0)), Arm(), Arm(3, (0.5, 0.6, 0.4)), Arm(prior=Prior(0.1, 2.0))]
     assert policy.plan(arms, 3, rng(), left=12) == [3, 1, 0]
@@ -117,7 +116,7 @@ def test_hundreds_of_arms_and_a_single_one(policy: Policy) -> None:
     data=st.data(),
 )
 def test_without_ties_the_order_of_arms_is_nothing(name: str, arms: list[Arm], size: int, data: st.DataObject) -> None:
-    policy = POLICIES[name]()
+    policy = ALL_POLICIES[name]()
     plans = [policy.plan(arms, size, rng(seed), left=size + 20) for seed in range(6)]
     order = data.draw(st.permutations(range(len(arms))))
     moved = policy.plan([arms[index] for index in order], size, rng(), left=size + 20)
@@ -140,7 +139,7 @@ def test_the_best_of_clearly_different_arms_gets_most_pulls(name: str, size: int
     draws = rng(5)
     rewards: list[list[float]] = [[], [], [], []]
     for left in range(40, 0, -size):
-        for index in POLICIES[name]().plan([arm(*earned) for earned in rewards], size, rng(left), left=left):
+        for index in ALL_POLICIES[name]().plan([arm(*earned) for earned in rewards], size, rng(left), left=left):
             rewards[index].append(float(np.clip(draws.normal((0.2, 0.2, 0.7, 0.2)[index], 0.08), 0, 1)))
     assert len(rewards[2]) >= 15
     assert max(map(len, rewards)) == len(rewards[2])
@@ -149,12 +148,12 @@ def test_the_best_of_clearly_different_arms_gets_most_pulls(name: str, size: int
 @pytest.mark.parametrize("name", ["ucb", "upper_tail", "max_ucb", "thompson", "successive_halving"])
 def test_a_round_is_spread_over_arms_that_look_alike(name: str) -> None:
     alike = [arm(0.4, 0.6, 0.5), arm(0.5, 0.4, 0.6), arm(0.6, 0.5, 0.4), arm(0.5, 0.6, 0.4)]
-    assert len(set(POLICIES[name]().plan(alike, 8, rng(), left=40))) == 4
+    assert len(set(ALL_POLICIES[name]().plan(alike, 8, rng(), left=40))) == 4
 
 
 @pytest.mark.parametrize("name", ["ucb", "upper_tail", "max_ucb", "thompson", "round_robin", "successive_halving"])
 def test_an_arm_that_never_gets_scored_does_not_take_the_budget(name: str) -> None:
-    policy, draws = POLICIES[name](), rng(3)
+    policy, draws = ALL_POLICIES[name](), rng(3)
     arms = [Arm(), Arm(), Arm()]
     for left in range(60, 0, -1):
         (index,) = policy.plan(arms, 1, rng(left), left=left)

@@ -3,12 +3,9 @@
 from collections.abc import Callable
 
 from metascale.bandits.base import Arm, Policy, Prior, mean_rewards
-from metascale.bandits.max_ucb import MaxUCB
 from metascale.bandits.round_robin import RoundRobin
 from metascale.bandits.single import Single
 from metascale.bandits.softmax import Softmax
-from metascale.bandits.successive_halving import SuccessiveHalving
-from metascale.bandits.thompson import Thompson
 from metascale.bandits.ucb import UCB, ucb_scores
 from metascale.bandits.upper_tail import UpperTail
 from metascale.settings import MetaScaleSettings
@@ -19,9 +16,6 @@ POLICIES: dict[str, Callable[..., Policy]] = {
     "softmax": Softmax,
     "round_robin": RoundRobin,
     "single": Single,
-    "thompson": Thompson,
-    "max_ucb": MaxUCB,
-    "successive_halving": SuccessiveHalving,
 }
 """Every policy by name. Each is a frozen dataclass whose fields all have defaults."""
 
@@ -39,14 +33,11 @@ __all__ = [
     "POLICIES",
     "UCB",
     "Arm",
-    "MaxUCB",
     "Policy",
     "Prior",
     "RoundRobin",
     "Single",
     "Softmax",
-    "SuccessiveHalving",
-    "Thompson",
     "UpperTail",
     "create_policy",
     "mean_rewards",

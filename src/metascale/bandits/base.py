@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -40,32 +39,6 @@ class Arm:
     pulls: int = 0
     rewards: tuple[float, ...] = ()
     prior: Prior | None = field(default=None, kw_only=True)
-
-
-PSEUDO_OBSERVATIONS = 3.0
-"""How many rewards the pooled variance counts for beside an arm's own. Ours: enough to hold back an arm of two lucky
-rewards, little enough for ten to speak for themselves."""
-
-SMALLEST_VARIANCE = 1e-6
-"""The least variance that all rewards together are said to have. Ours: a standard deviation of 0.001, a thousandth of
-the scale, so that equal rewards leave something to explore and nothing is divided by 0."""
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Mean and variance of the arms' rewards, estimated together.
-
-    Attributes:
-        scored: rewards of each arm, shape (arms,).
-        means: their mean, shape (arms,); for an arm without one as in `mean_rewards`.
-        variances: their variance, drawn towards `pooled`, shape (arms,), above 0.
-        pooled: the variance within arms, above 0.
-    """
-
-    scored: NDArray[np.int64]
-    means: NDArray[np.float64]
-    variances: NDArray[np.float64]
-    pooled: float
 
 
 class Policy(Protocol):
@@ -104,33 +77,6 @@ def _mean(arm: Arm, total: float, neutral: float) -> float:
     weight = _weight(arm)
     count = len(arm.rewards) + weight
     return (total + weight * (neutral + _advantage(arm))) / count if count else neutral
-
-
-def moments(arms: Sequence[Arm], pseudo: float = PSEUDO_OBSERVATIONS) -> Moments:
-    """Estimate every arm's mean and variance, the variance with the help of the other arms.
-
-    With the sum of squares `ss` of an arm's n rewards about their mean: `pooled` is the sum of all `ss` plus one
-    variance of all rewards together, over the sum of all n - 1 plus 1; the variance of an arm is
-    `(ss + pseudo * pooled) / (n - 1 + pseudo)`. That is the scale of the variance's posterior under a scaled inverse
-    chi-squared prior of `pseudo` degrees of freedom about `pooled`; that `pooled` stands in for the prior's scale is
-    ours.
-
-    Args:
-        arms: at least one.
-        pseudo: above 0.
-    """
-    scored = np.array([len(arm.rewards) for arm in arms], dtype=np.int64)
-    rewards = np.fromiter(chain.from_iterable(arm.rewards for arm in arms), dtype=np.float64)
-    overall = float(rewards.mean()) if len(rewards) else 0.5
-    spread = max(SMALLEST_VARIANCE, float(np.square(rewards - overall).mean()) if len(rewards) else 0.0)
-    owners = np.repeat(np.arange(len(arms)), scored)
-    sums = np.bincount(owners, weights=rewards, minlength=len(arms))
-    means = np.where(scored, sums / np.maximum(scored, 1), overall)
-    squares = np.bincount(owners, weights=np.square(rewards - means[owners]), minlength=len(arms))
-    freedom = np.maximum(scored - 1, 0)
-    pooled = (float(squares.sum()) + spread) / (int(freedom.sum()) + 1)
-    variances = (squares + pseudo * pooled) / (freedom + pseudo)
-    return Moments(scored, means, variances, pooled)
 
 
 def highest(scores: NDArray[np.float64], rng: np.random.Generator) -> int:

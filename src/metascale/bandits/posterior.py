@@ -83,7 +83,7 @@ def posterior(arms: Sequence[Arm]) -> Posterior:
     sign where they do not. Given a deviation all is in closed form; deviations and kinds are summed over a grid. The
     unit is the rewards' own spread, so that rewards of any scale serve. A prior counts as so many rewards whose mean is
     the centre plus its advantage, and says nothing of the deviation. The model is ours, and so is its grid: it spans
-    what the simulated landscapes of `metascale bench policies` and rewards that are right or wrong show.
+    what the simulated landscapes of `python -m benchmarks.policies` and rewards that are right or wrong show.
 
     Args:
         arms: at least one.

@@ -18,7 +18,7 @@ AT_ONCE, FROM_THE_MIDDLE = 4, 2
 NOISE = 0.7
 """Share of the steadiest arm's variance that is taken for the judge's noise. Ours: on simulated landscapes with noisy
 judges 0.4 and 0.7 win over 0; where only spreads differ and the judge is nearly exact, 0 does. On average over the
-seven of `metascale bench policies` all are alike within their errors."""
+seven of `python -m benchmarks.policies` all are alike within their errors."""
 SCALE = np.linspace(-6, 6, 601)
 CDF = np.array([NormalDist().cdf(z) for z in SCALE.tolist()])
 NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(5)

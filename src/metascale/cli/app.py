@@ -13,7 +13,7 @@ from metascale.cli.bench import bench, report
 from metascale.cli.export import export_command
 from metascale.cli.judge import judge_trial
 from metascale.cli.options import WRONG_USAGE, fail, method_named
-from metascale.cli.policies import policies_bench, replay_memory, replay_policies
+from metascale.cli.policies import replay_memory, replay_policies
 from metascale.cli.serve import serve
 from metascale.cli.solve import solve
 from metascale.errors import UnknownNameError
@@ -67,7 +67,6 @@ app.add_typer(memory_app, name="memory")
 bench_app = typer.Typer()
 bench_app.callback(invoke_without_command=True)(bench)
 bench_app.command(name="judge")(judge_trial)
-bench_app.command(name="policies")(policies_bench)
 bench_app.command(name="replay")(replay_policies)
 bench_app.command(name="memory")(replay_memory)
 app.add_typer(bench_app, name="bench")

@@ -15,9 +15,9 @@ FIRST_CHILDREN = 2
 """Children that are tried before they are judged as a class. Ours."""
 COST = 3.5
 """Pulls that a child costs: its trial, its share of the request that bred it, and those that policies give it until
-they know it is no better. Ours: in simulation (`metascale bench policies --evolution`), with 64 samples, good children
-bring about four fifths, and bad ones cost about a third, of what they do without a gate; 2.5 brings more of both, 4.5
-less."""
+they know it is no better. Ours: in simulation (`python -m benchmarks.policies --evolution`), with 64 samples, good
+children bring about four fifths, and bad ones cost about a third, of what they do without a gate; 2.5 brings more of
+both, 4.5 less."""
 
 
 def children_pay(members: Sequence[Member], left: int) -> bool:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from metascale.data import read_rows
 from metascale.errors import ModelSetupError
 
+Numbers = NDArray[np.float64]
+
 MISSING = "?"
 """An answer that was not recorded, in a string of letters; any other letter than the gold one is wrong."""
 
@@ -32,7 +34,7 @@ class CorrectnessMatrix:
     question_ids: Sequence[str]
     tasks: Sequence[str]
     strategies: Sequence[str]
-    correct: NDArray[np.float64]
+    correct: Numbers
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -64,7 +66,7 @@ class CorrectnessMatrix:
         chosen = [list(self.strategies).index(name) for name in strategies]
         return type(self)(self.question_ids, self.tasks, list(strategies), self.correct[:, chosen])
 
-    def accuracy(self) -> NDArray[np.float64]:
+    def accuracy(self) -> Numbers:
         """Share of right samples, shape (questions, strategies); NaN where nothing is recorded."""
         return _mean(self.correct, axis=2)
 
@@ -110,11 +112,11 @@ class CorrectnessMatrix:
         return type(self)(self.question_ids, self.tasks, self.strategies, self.correct[:, :, chosen])
 
 
-def _mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+def _mean(values: Numbers, axis: int) -> Numbers:
     """The mean along an axis over what is recorded; NaN where nothing is."""
     counts = (~np.isnan(values)).sum(axis=axis)
-    sums: NDArray[np.float64] = np.nansum(values, axis=axis)
-    means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(sums.shape, math.nan), where=counts > 0)
+    sums: Numbers = np.nansum(values, axis=axis)
+    means: Numbers = np.divide(sums, counts, out=np.full(sums.shape, math.nan), where=counts > 0)
     return means
 
 

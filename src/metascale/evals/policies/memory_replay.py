@@ -21,8 +21,7 @@ from langchain_core.embeddings import Embeddings
 
 from metascale.bandits import Policy, Prior, UpperTail
 from metascale.data import read_rows
-from metascale.evals.policies.landscapes import Numbers
-from metascale.evals.policies.matrix import CorrectnessMatrix
+from metascale.evals.policies.matrix import CorrectnessMatrix, Numbers
 from metascale.evals.policies.replay import ReplayError, draw, judged, read_matrix
 from metascale.memory.recollection import Episode, Record, recollect
 from metascale.memory.store import MOST_EPISODES

@@ -22,8 +22,7 @@ import numpy as np
 from metascale.bandits import Arm, Policy, Prior
 from metascale.errors import MetaScaleError
 from metascale.evals.policies.entrants import ANYTIME, bandits
-from metascale.evals.policies.landscapes import Numbers
-from metascale.evals.policies.matrix import CorrectnessMatrix
+from metascale.evals.policies.matrix import CorrectnessMatrix, Numbers
 from metascale.evals.statistics import is_tie, paired_bootstrap
 from metascale.models.recorded import FIXED_ARMS
 from metascale.pool.beliefs import WEIGHT

@@ -16,8 +16,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from metascale.errors import MetaScaleError
-from metascale.evals.policies.entrants import (
+from benchmarks.policies.entrants import (
     TREEQUEST,
     Bandit,
     Entrant,
@@ -28,15 +27,8 @@ from metascale.evals.policies.entrants import (
     bandits,
     treequest_is_installed,
 )
-from metascale.evals.policies.landscapes import (
-    LANDSCAPES,
-    Landscape,
-    Normal,
-    Numbers,
-    Task,
-    chosen_qualities,
-    oracle_arms,
-)
+from benchmarks.policies.landscapes import LANDSCAPES, Landscape, Normal, Numbers, Task, chosen_qualities, oracle_arms
+from metascale.errors import MetaScaleError
 
 CHUNK = 50
 """Tasks that a process plays at a time."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metascale.bandits.base import Arm, moments, untried
+from benchmarks.policies.moments import moments
+from metascale.bandits.base import Arm, untried
 
 
 def quotas(arms: int, horizon: int) -> list[int]:

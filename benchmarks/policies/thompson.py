@@ -8,7 +8,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from metascale.bandits.base import Arm, Moments, highest, moments, untried
+from benchmarks.policies.moments import Moments, moments
+from metascale.bandits.base import Arm, highest, untried
 
 PRIOR_SPREAD = 0.07
 """Standard deviation that arm means are expected to have about one another before any reward is seen. Ours."""

@@ -1,0 +1,1 @@
+"""The contest of bandit policies on simulated landscapes: `python -m benchmarks.policies`. A SIMULATION."""
