@@ -8,9 +8,7 @@ from pydantic import Field
 
 from metascale.settings.fields import Frozen, known, on
 
-PolicyName = Literal[
-    "upper_tail", "ucb", "softmax", "round_robin", "single", "thompson", "max_ucb", "successive_halving"
-]
+PolicyName = Literal["upper_tail", "ucb", "softmax", "round_robin", "single"]
 
 
 class SearchSettings(Frozen):
@@ -19,7 +17,7 @@ class SearchSettings(Frozen):
     policy: Annotated[PolicyName, known("policy", PolicyName)] = Field(
         default="upper_tail",
         description="Which meta-thoughts to sample from: those whose best answers may be best ('upper_tail', not in "
-        "the paper), the paper's 'ucb' or its mini-batch rule 'softmax', 'thompson', 'max_ucb', 'successive_halving', "
+        "the paper), the paper's 'ucb' or its mini-batch rule 'softmax', "
         "each in turn ('round_robin': METASCALE without its bandit), or plain chain of thought alone ('single': "
         "best-of-N).",
         json_schema_extra=on("select_arm"),
