@@ -41,7 +41,7 @@ from metascale.pool.beliefs import Ratings, beliefs, usable
 from metascale.pool.methods import catalogue
 from metascale.rewards.base import Reward
 from metascale.rewards.critique import CheckedCritique, CritiqueReward
-from metascale.rewards.judge import JudgeReward, Verdict, Verdicts
+from metascale.rewards.judge import JudgeReward, JudgeVerdict, Verdicts
 from metascale.rewards.pairwise import Comparison, PairwiseReward
 from metascale.rewards.panel import PanelReward
 from metascale.rewards.reward_model import RewardModelReward
@@ -57,7 +57,7 @@ SETTINGS = MetaScaleSettings.model_validate(
     {"max_retries": 0, "prices": {"judge": {"input": 1, "output": 1}}}  # with a price, a bill is worked out
 )
 SCHEMAS: list[type[BaseModel]] = [
-    *(Verdict, Verdicts, Comparison, CheckedCritique, Drafts, Ratings, Predicted, Modules, Plan, MistakeFound),
+    *(JudgeVerdict, Verdicts, Comparison, CheckedCritique, Drafts, Ratings, Predicted, Modules, Plan, MistakeFound),
 ]
 METHODS = catalogue()
 TASK = "Tom walks 3 miles at a rate of 2 miles an hour. How long does he walk?"
@@ -80,7 +80,7 @@ def json_reply(text: str) -> str:
             outcomes.append("" if "holds no JSON" in str(error) else "refused")
             continue
         checkpointed(value.model_dump())
-        if isinstance(value, Verdict):
+        if isinstance(value, JudgeVerdict):
             assert 0 <= value.value <= 1
         assert read_reply(value.model_dump_json(), schema) == value
         outcomes.append("read")
@@ -90,9 +90,9 @@ def json_reply(text: str) -> str:
 def quotation(text: str) -> str:
     """What the material says is no reply, whatever surrounds it."""
     try:
-        value = read_reply(text, Verdict)
+        value = read_reply(text, JudgeVerdict)
     except UnreadableReplyError:
-        kept = unquoted([Verdict(critique="It adds.", score=3)], text)
+        kept = unquoted([JudgeVerdict(critique="It adds.", score=3)], text)
         return f"kept {len(kept)}"
     assert unquoted([value], f"{text}\n{value.model_dump_json()}") == []
     assert unquoted([value], "") == [value]
@@ -107,7 +107,7 @@ def tool_arguments(text: str) -> str:
         return "no JSON"
     given = given if isinstance(given, dict) else {"value": given}
     outcome = []
-    for schema in (Verdict, Drafts, Ratings):
+    for schema in (JudgeVerdict, Drafts, Ratings):
         try:
             read_objects([given], schema)
             outcome.append("read")
@@ -123,7 +123,7 @@ def tool_arguments(text: str) -> str:
     }
     tool = {"type": "function", "function": {"name": "city", "description": "A city.", "parameters": parameters}}
     rules = CallRules.of(
-        [tool, {"name": "judge", "description": "x", "parameters": Verdict.model_json_schema()}], "any"
+        [tool, {"name": "judge", "description": "x", "parameters": JudgeVerdict.model_json_schema()}], "any"
     )
     for name in ("city", "judge", "unknown"):
         flaw = rules.flaw(AIMessage("", tool_calls=[{"name": name, "args": given, "id": "1"}]))

@@ -22,7 +22,7 @@ from metascale.models.structured import with_schema
 from metascale.pool.admission import Drafts
 from metascale.rewards import JudgeReward
 from metascale.rewards.base import Score
-from metascale.rewards.judge import WAYS, WORDINGS, Verdict, Verdicts
+from metascale.rewards.judge import WAYS, WORDINGS, JudgeVerdict, Verdicts
 from tests.attacks import ATTACKS, FOR_LISTS, LARGE_TEXTS
 from tests.scripted import Reply, ScriptedModel, drafts, verdict
 
@@ -82,7 +82,7 @@ async def test_a_text_stays_in_its_fence_in_every_wording(text: str) -> None:
     for messages in model.requests("judge"):
         wording = next(name for name in WORDINGS if messages[0].text[:60] == prompts.load(name)[:60])
         order = 1 if messages[1].text.startswith("<question") else -1
-        check_fences(messages, wording, Verdict, parts[::order])
+        check_fences(messages, wording, JudgeVerdict, parts[::order])
         seen.add((wording, order))
     assert len(seen) == WAYS
 
@@ -267,5 +267,5 @@ def test_time_to_read_grows_no_faster_than_the_text(text: str) -> None:
     """Eight times the text within 15 s: where time grew with the square of the length, it would take minutes."""
     started = time.perf_counter()
     with contextlib.suppress(UnreadableReplyError):
-        read_reply(text * 8, Verdict, untrusted=text * 8)
+        read_reply(text * 8, JudgeVerdict, untrusted=text * 8)
     assert time.perf_counter() - started < 15

@@ -15,7 +15,15 @@ from typer.testing import CliRunner
 from metascale.bandits import POLICIES, UCB, Arm, Single
 from metascale.cli.app import app
 from metascale.errors import ModelSetupError
-from metascale.evals.policies.replay import ALWAYS_COT, Found, ReplayError, draw, find_chain_of_thought, judged, replay
+from metascale.evals.policies.replay import (
+    ALWAYS_COT,
+    EntrantResult,
+    ReplayError,
+    draw,
+    find_chain_of_thought,
+    judged,
+    replay,
+)
 
 
 def write(path: Path, *answers: dict[str, str]) -> Path:
@@ -39,7 +47,7 @@ def record(tmp_path: Path) -> Path:
     return write(tmp_path / "record.jsonl", *questions)
 
 
-def of(found: Sequence[Found], name: str, samples: int, accuracy: float) -> Found:
+def of(found: Sequence[EntrantResult], name: str, samples: int, accuracy: float) -> EntrantResult:
     return next(f for f in found if (f.name, f.samples, f.judge_accuracy) == (name, samples, accuracy))
 
 

@@ -17,12 +17,12 @@ import metascale.evals.report.page
 from metascale.budget.progress import expected_by_round
 from metascale.evals.report import figures, tables
 from metascale.evals.report.page import Picture, slug, write_report
-from metascale.evals.report.records import AnswerGiven, Battle, Sampled, Verdict
+from metascale.evals.report.records import AnswerGiven, Battle, BattleVerdict, SampleRecord
 from metascale.evals.statistics import wilson
 from metascale.records import Bill, MetaThought, Origin
 
 HOSTILE = "<script>alert(1)</script>"
-VERDICTS: tuple[Verdict, ...] = ("A>>B", "A>B", "A=B", "B>A", "B>>A")
+VERDICTS: tuple[BattleVerdict, ...] = ("A>>B", "A>B", "A=B", "B>A", "B>>A")
 
 
 def thought(
@@ -61,8 +61,8 @@ def bill(samples: int = 1, calls: int = 1, cost: float | None = None) -> Bill:
     }
 
 
-def sample(number: int, arm: str = "no_strategy", reward: float | None = None, **changes: Any) -> Sampled:
-    plain = Sampled(number, 1, arm, "ok", reward, None, None, input_tokens=5, output_tokens=10)
+def sample(number: int, arm: str = "no_strategy", reward: float | None = None, **changes: Any) -> SampleRecord:
+    plain = SampleRecord(number, 1, arm, "ok", reward, None, None, input_tokens=5, output_tokens=10)
     return replace(plain, **changes)
 
 
@@ -83,7 +83,7 @@ def answer(question: str = "q1", score: float | None = 1.0, **changes: Any) -> A
     return replace(plain, **changes)
 
 
-def drawn_samples(rng: np.random.Generator, budget: int, arms: Sequence[str], *, judged: bool) -> list[Sampled]:
+def drawn_samples(rng: np.random.Generator, budget: int, arms: Sequence[str], *, judged: bool) -> list[SampleRecord]:
     samples = []
     for number in range(budget):
         arm = arms[number % len(arms)]
@@ -281,7 +281,7 @@ def test_calls_fifteen_per_cent_apart_are_just_equal() -> None:
 
 
 def test_the_verdict_is_a_tie_while_the_interval_holds_zero() -> None:
-    def verdict(ours: Sequence[float | None], others: Sequence[float | None]) -> tables.Comparison:
+    def verdict(ours: Sequence[float | None], others: Sequence[float | None]) -> tables.MethodComparison:
         answers = runs("metascale", 4, 8, ours) + runs("best_of_n", 4, 99, others)
         (found,) = tables.comparisons(answers)
         return found

@@ -11,7 +11,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from metascale.evals.report.records import Battle, Verdict
+from metascale.evals.report.records import Battle, BattleVerdict
 from metascale.evals.report.style import Style, matches_of, style_difference, style_of, verdict_outcome
 from metascale.evals.statistics import (
     RIDGE,
@@ -398,7 +398,7 @@ def test_style_difference_is_relative_and_antisymmetric() -> None:
 
 
 def test_verdicts_become_outcomes_and_strong_ones_weigh_three() -> None:
-    outcomes = {verdict: verdict_outcome(verdict) for verdict in get_args(Verdict)}
+    outcomes = {verdict: verdict_outcome(verdict) for verdict in get_args(BattleVerdict)}
     assert outcomes == {"A>>B": (1, 3), "A>B": (1, 1), "A=B": (0.5, 1), "B>A": (0, 1), "B>>A": (0, 3)}
 
 

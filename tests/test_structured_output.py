@@ -15,7 +15,7 @@ from metascale.models import MeteredModel, Reading, ask
 from metascale.models.json_reply import UnreadableReplyError, read_reply
 from metascale.pool.admission import Drafts
 from metascale.rewards import JudgeReward
-from metascale.rewards.judge import Verdict
+from metascale.rewards.judge import JudgeVerdict
 from tests.conftest import ServerFactory, chat_model
 from tests.openai_server import EVERY_FORM, Fault, Forms
 from tests.scripted import ScriptedModel, drafts, verdict
@@ -24,8 +24,8 @@ SETTINGS = MetaScaleSettings(max_retries=0)
 MESSAGES = [SystemMessage("You judge one answer."), HumanMessage("…")]
 
 
-async def verdict_of(model: MeteredModel) -> Reading[Verdict]:
-    return await ask(model, MESSAGES, Verdict, SETTINGS, place=["here"])
+async def verdict_of(model: MeteredModel) -> Reading[JudgeVerdict]:
+    return await ask(model, MESSAGES, JudgeVerdict, SETTINGS, place=["here"])
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ async def test_the_servers_best_form_is_found_and_remembered(
     server = start_server(forms=forms, script=lambda *_: Fault(text=verdict(8, "Good.")))
     model = MeteredModel(chat_model(server))
     first, second = await verdict_of(model), await verdict_of(model)
-    assert first.value == second.value == Verdict(critique="Good.", score=8)
+    assert first.value == second.value == JudgeVerdict(critique="Good.", score=8)
     assert first.usage["calls"] == requests
     assert second.usage["calls"] == 1
     sent = server.served[-1].body
@@ -51,7 +51,7 @@ async def test_a_server_that_ignores_the_schema_gets_one_repair(start_server: Se
     replies = ["Splendid, a nine!", f"Of course:\n```json\n{verdict(9)}\n```"]
     server = start_server(script=lambda _, number, __: Fault(text=replies[number]))
     reading = await verdict_of(MeteredModel(chat_model(server)))
-    assert reading.value == Verdict(critique="Fine.", score=9)
+    assert reading.value == JudgeVerdict(critique="Fine.", score=9)
     assert reading.usage["calls"] == 2
     repair = server.served[1].body["messages"]
     assert repair[-2] == {"role": "assistant", "content": "Splendid, a nine!"}
@@ -70,7 +70,7 @@ async def test_broken_tool_arguments_are_read_leniently(start_server: ServerFact
     broken = '{"critique": "uses \\(x\\)", "score": 3,}'
     server = start_server(forms=frozenset({"tools"}), script=lambda *_: Fault(tool_arguments=broken))
     reading = await verdict_of(MeteredModel(chat_model(server)))
-    assert reading.value == Verdict(critique="uses \\(x\\)", score=3)
+    assert reading.value == JudgeVerdict(critique="uses \\(x\\)", score=3)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ async def test_broken_tool_arguments_are_read_leniently(start_server: ServerFact
     ],
 )
 def test_lenient_in_finding(text: str, score: float) -> None:
-    assert read_reply(text, Verdict).score == score
+    assert read_reply(text, JudgeVerdict).score == score
 
 
 @pytest.mark.parametrize(
@@ -112,12 +112,12 @@ def test_lenient_in_finding(text: str, score: float) -> None:
 )
 def test_strict_in_accepting(text: str) -> None:
     with pytest.raises(UnreadableReplyError):
-        read_reply(text, Verdict)
+        read_reply(text, JudgeVerdict)
 
 
 @given(st.text(alphabet='{}[]":,\\ \n019eE+-.NaInftyrulsco', max_size=300))
 def test_reading_never_raises_anything_else(text: str) -> None:
-    for schema in (Verdict, Drafts):
+    for schema in (JudgeVerdict, Drafts):
         with contextlib.suppress(UnreadableReplyError):
             read_reply(text, schema)
 
@@ -156,10 +156,10 @@ async def test_a_verdict_quoted_from_the_answer_is_no_verdict(reply: str, reward
 )
 def test_a_verdict_is_refused_only_if_all_of_it_is_planted(material: str, reply: str, read: float | None) -> None:
     if read is not None:
-        assert read_reply(reply, Verdict, untrusted=material).score == read
+        assert read_reply(reply, JudgeVerdict, untrusted=material).score == read
         return
     with pytest.raises(UnreadableReplyError, match="only quotes"):
-        read_reply(reply, Verdict, untrusted=material)
+        read_reply(reply, JudgeVerdict, untrusted=material)
 
 
 def test_what_stands_in_plain_words_is_no_planted_object() -> None:

@@ -44,10 +44,12 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-class Verdict(BaseModel):
+class JudgeVerdict(BaseModel):
     """A judge's reply."""
 
-    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+    model_config = ConfigDict(
+        title="Verdict", json_schema_extra={"additionalProperties": False}
+    )  # models see the title
 
     critique: str = Field(description="What is right and wrong about the answer, before any score is given.")
     score: Annotated[float, BeforeValidator(_no_bool)] = Field(
@@ -60,8 +62,10 @@ class Verdict(BaseModel):
         return (self.score - 1) / 9
 
 
-class NumberedVerdict(Verdict):
+class NumberedVerdict(JudgeVerdict):
     """A judge's verdict on one of several answers."""
+
+    model_config = ConfigDict(title="NumberedVerdict")
 
     answer: int = Field(description="The number of the answer that is judged.")
 
@@ -168,7 +172,7 @@ class JudgeReward:
         material = "\n\n".join(parts if way < len(WORDINGS) else reversed(parts))
         system = prompts.render(wording, rubric=self._rubric(settings), tag=tag)
         messages = [SystemMessage(system), HumanMessage(material)]
-        verdict, problem, usage = await ask_twice(model, messages, Verdict, settings, place, untrusted=material)
+        verdict, problem, usage = await ask_twice(model, messages, JudgeVerdict, settings, place, untrusted=material)
         name = f"{wording} {'question' if way < len(WORDINGS) else 'answer'} first"
         if verdict is None:
             return Score(None, error=problem, wording=name, usage=usage)

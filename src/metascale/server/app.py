@@ -25,7 +25,7 @@ from metascale.server.errors import ApiError, as_api_error
 from metascale.server.options import TOKEN_VARIABLE, ServerOptions
 from metascale.server.replies import chunks, completion, first_chunk, new_head
 from metascale.server.request import ChatRequest, read_request
-from metascale.server.search import Found, Search, Searches
+from metascale.server.search import PreparedSearch, Searches, SearchOutcome
 from metascale.settings import MetaScaleSettings
 
 RETRY_AFTER = 1
@@ -85,7 +85,7 @@ class Completions:
             found = await _unless_gone(request, search)
         return JSONResponse(completion(head, found)) if found else Response(status_code=499)
 
-    async def _events(self, head: dict[str, Any], asked: ChatRequest, search: Search) -> AsyncGenerator[bytes]:
+    async def _events(self, head: dict[str, Any], asked: ChatRequest, search: PreparedSearch) -> AsyncGenerator[bytes]:
         with_usage = asked.stream_options.include_usage
         async with _begun(search) as task:
             yield _event(first_chunk(head, with_usage=with_usage))
@@ -124,10 +124,10 @@ class _Stream(StreamingResponse):
 
 
 @contextlib.asynccontextmanager
-async def _begun(search: Search) -> AsyncIterator[asyncio.Task[Found]]:
+async def _begun(search: PreparedSearch) -> AsyncIterator[asyncio.Task[SearchOutcome]]:
     """The search as a task that does not outlive the block."""
 
-    async def run() -> Found:
+    async def run() -> SearchOutcome:
         return await search.run()
 
     task = asyncio.create_task(run())
@@ -138,7 +138,7 @@ async def _begun(search: Search) -> AsyncIterator[asyncio.Task[Found]]:
         await asyncio.wait({task})
 
 
-async def _unless_gone(request: Request, search: Search) -> Found | None:
+async def _unless_gone(request: Request, search: PreparedSearch) -> SearchOutcome | None:
     """What the search finds; None, and its end, if the client leaves before."""
 
     async def gone() -> None:

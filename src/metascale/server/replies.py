@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessageChunk
 
 from metascale.integrations.whole_messages import in_chunks
 from metascale.records import Status
-from metascale.server.search import Found
+from metascale.server.search import SearchOutcome
 
 _FINISHED: dict[Status, str] = {"truncated": "length", "refused": "content_filter"}
 
@@ -22,7 +22,7 @@ def new_head(model: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
 
 
-def completion(head: dict[str, Any], found: Found) -> dict[str, Any]:
+def completion(head: dict[str, Any], found: SearchOutcome) -> dict[str, Any]:
     """A whole completion."""
     calls = [
         {"id": call["id"], "type": "function", "function": _function(call["name"], json.dumps(call["args"]))}
@@ -44,7 +44,7 @@ def first_chunk(head: dict[str, Any], *, with_usage: bool) -> dict[str, Any]:
     return _chunk(head, {"role": "assistant", "content": ""}, None, with_usage=with_usage)
 
 
-def chunks(head: dict[str, Any], found: Found, *, with_usage: bool) -> Iterator[dict[str, Any]]:
+def chunks(head: dict[str, Any], found: SearchOutcome, *, with_usage: bool) -> Iterator[dict[str, Any]]:
     """The chunks that say what was found: the answer word by word, why it ended, and, if it is wanted, the bill."""
     for chunk in in_chunks(found.message):
         delta = _delta(chunk)
@@ -56,14 +56,14 @@ def chunks(head: dict[str, Any], found: Found, *, with_usage: bool) -> Iterator[
         yield {**head, "object": "chat.completion.chunk", "choices": [], "usage": usage(found)}
 
 
-def usage(found: Found) -> dict[str, int]:
+def usage(found: SearchOutcome) -> dict[str, int]:
     """The tokens of every request of the search."""
     bill = found.result["usage"]
     read, written = bill["input_tokens"], bill["output_tokens"]
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
-def search_report(found: Found) -> dict[str, Any]:
+def search_report(found: SearchOutcome) -> dict[str, Any]:
     """What else is known of the search.
 
     Of its notes the beginnings: what follows a colon may quote the model's server, and stays here.
@@ -79,7 +79,7 @@ def _function(name: str | None, arguments: str | None) -> dict[str, str | None]:
     return {"name": name, "arguments": arguments}
 
 
-def _finish_reason(found: Found) -> str:
+def _finish_reason(found: SearchOutcome) -> str:
     return "tool_calls" if found.message.tool_calls else _FINISHED.get(found.status, "stop")
 
 

@@ -29,7 +29,7 @@ from metascale.settings import MetaScaleSettings
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchOutcome:
     """What a search found.
 
     Attributes:
@@ -44,7 +44,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Search:
+class PreparedSearch:
     """A search that is ready to begin.
 
     Attributes:
@@ -53,7 +53,7 @@ class Search:
     """
 
     target: Target
-    run: Callable[[], Awaitable[Found]]
+    run: Callable[[], Awaitable[SearchOutcome]]
 
 
 class Searches:
@@ -67,7 +67,7 @@ class Searches:
         self._model = cache(_resolved)
         self._graph = cache(self._new_graph)
 
-    def prepare(self, request: ChatRequest) -> Search:
+    def prepare(self, request: ChatRequest) -> PreparedSearch:
         """Check a request and make its search, without asking a model anything.
 
         Raises:
@@ -87,9 +87,9 @@ class Searches:
             raise bad_request(f"the model {target.name!r} reads text only", "messages")
         if request.tools or request.sample_options():
             shaped = self._shaped(request, target, model, settings)
-            return Search(target, lambda: self._in_time(_ask(shaped, messages)))
+            return PreparedSearch(target, lambda: self._in_time(_ask(shaped, messages)))
         graph = self._graph(target.method, target.model)
-        return Search(target, lambda: self._in_time(_run(graph, messages, chosen)))
+        return PreparedSearch(target, lambda: self._in_time(_run(graph, messages, chosen)))
 
     def _new_graph(self, method: str, model: str) -> Graph:
         return METHODS[method].create(self._model(model), settings=self._settings)
@@ -124,7 +124,7 @@ class Searches:
         except ValueError as error:
             raise bad_request(f"tool_choice: {error}", "tool_choice") from error
 
-    async def _in_time(self, search: Awaitable[Found]) -> Found:
+    async def _in_time(self, search: Awaitable[SearchOutcome]) -> SearchOutcome:
         limit = asyncio.timeout(self._options.timeout)
         try:
             async with limit:
@@ -142,14 +142,14 @@ def _resolved(model: str) -> BaseChatModel:
         raise RuntimeError(f"a model that is served cannot be set up: {error}") from error
 
 
-async def _run(graph: Graph, messages: list[AnyMessage], settings: MetaScaleSettings) -> Found:
+async def _run(graph: Graph, messages: list[AnyMessage], settings: MetaScaleSettings) -> SearchOutcome:
     out = await graph.ainvoke({"messages": messages}, context=settings, output_keys=["result", "candidates"])
     result = out["result"]
     winner = next(candidate for candidate in out["candidates"] if candidate["id"] == result["candidate"])
-    return Found(AIMessage(result["answer"]), winner["status"], result)
+    return SearchOutcome(AIMessage(result["answer"]), winner["status"], result)
 
 
-async def _ask(chat: Runnable[Any, AIMessage], messages: list[AnyMessage]) -> Found:
+async def _ask(chat: Runnable[Any, AIMessage], messages: list[AnyMessage]) -> SearchOutcome:
     message = await chat.ainvoke(messages)
     status = "ok" if message.tool_calls else outcome(message)[0]
-    return Found(message, status, message.response_metadata["metascale"])
+    return SearchOutcome(message, status, message.response_metadata["metascale"])

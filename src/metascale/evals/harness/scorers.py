@@ -15,13 +15,13 @@ from metascale import prompts
 from metascale.answers import Kind, extract
 from metascale.evals.harness.models import generate_quietly
 from metascale.evals.harness.solvers import RECORD
-from metascale.evals.report.records import Verdict
+from metascale.evals.report.records import BattleVerdict
 from metascale.evals.report.style import style_difference, style_of, verdict_outcome
 from metascale.foresight.alignment import alignment
 from metascale.records import Alignment, ForesightReport
 
 _VERDICT = re.compile(r"\[\[(A>>B|A>B|A=B|B>A|B>>A)\]\]")
-_SWAPPED: dict[str, Verdict] = {"A>>B": "B>>A", "A>B": "B>A", "A=B": "A=B", "B>A": "A>B", "B>>A": "A>>B"}
+_SWAPPED: dict[str, BattleVerdict] = {"A>>B": "B>>A", "A>B": "B>A", "A=B": "A=B", "B>A": "A>B", "B>>A": "A>>B"}
 
 
 @scorer(metrics=[accuracy(), stderr()])
@@ -116,7 +116,7 @@ async def _plain_answer(model: Model, question: str) -> str:
     return (await generate_quietly(model, question)).completion
 
 
-async def _verdict(judge: Model, question: str, first: str, second: str) -> Verdict | None:
+async def _verdict(judge: Model, question: str, first: str, second: str) -> BattleVerdict | None:
     """The judge's verdict on A, the first answer, against B, the second; None where it gives none, or several."""
     tag = prompts.new_tag()
     material = "\n\n".join(
@@ -131,7 +131,7 @@ async def _verdict(judge: Model, question: str, first: str, second: str) -> Verd
     return read_verdict(reply.completion)
 
 
-def read_verdict(text: str) -> Verdict | None:
+def read_verdict(text: str) -> BattleVerdict | None:
     """The one verdict that a judgement gives, or None."""
-    found: set[Verdict] = set(_VERDICT.findall(text))
+    found: set[BattleVerdict] = set(_VERDICT.findall(text))
     return found.pop() if len(found) == 1 else None

@@ -20,10 +20,10 @@ from metascale.evals.judges.mistakes import numbered
 from metascale.evals.judges.rubric_trial import (
     Cases,
     ChainJudged,
-    Comparison,
     Figures,
     Judged,
     PairJudged,
+    RubricComparison,
     compare,
     judge_cases,
     measure,
@@ -74,7 +74,7 @@ class RubricRound(BaseModel):
     training: Figures = Field(description="The present rubric on the half to learn from.")
     diagnosis: str | None = Field(default=None, description="What the meta-judge says is wrong with it.")
     proposed: Rubric | None = Field(default=None, description="What the meta-judge wrote.")
-    held_out: Comparison | None = Field(default=None, description="Both on the half to measure by.")
+    held_out: RubricComparison | None = Field(default=None, description="Both on the half to measure by.")
     accepted: bool = False
     verdict: str = Field(description="What became of the proposal and why, in plain words.")
 
@@ -147,7 +147,7 @@ async def improve_rubric(
 
     In each round the judge judges one half of the cases by the present rubric; the meta-judge is shown the worst of its
     misjudgements and writes a better rubric; the other half is judged by both. The new one is accepted if it is better
-    there (`Comparison.better`); the first that is not ends the rounds.
+    there (`RubricComparison.better`); the first that is not ends the rounds.
 
     Args:
         judge: takes its rubric from the settings.
@@ -300,7 +300,7 @@ def _shortened(text: str) -> str:
     return f"{text[:half]}\n[… {left_out:,} characters left out …]\n{text[-half:]}"
 
 
-def _verdict(found: Comparison) -> str:
+def _verdict(found: RubricComparison) -> str:
     if found.better:
         doubt = " The difference is within noise: a rubric no better than the present one often does as well."
         return "Accepted: it judges the held-out half better." + (doubt if found.within_noise else "")

@@ -176,7 +176,7 @@ class Figures(BaseModel):
     unscored: int = Field(description="Answers without a value, those of cases that do not count included.")
 
 
-class Comparison(BaseModel):
+class RubricComparison(BaseModel):
     """Two rubrics on the same cases; those count that got all their values under both."""
 
     model_config = ConfigDict(frozen=True)
@@ -234,7 +234,7 @@ def measure(judged: Judged) -> Figures:
     return _figures(counted, judged)
 
 
-def compare(before: Judged, after: Judged, seed: int) -> Comparison:
+def compare(before: Judged, after: Judged, seed: int) -> RubricComparison:
     """Compare two rubrics.
 
     Args:
@@ -243,7 +243,7 @@ def compare(before: Judged, after: Judged, seed: int) -> Comparison:
         seed: of the random exchanges.
     """
     old, new = _counted(before, after)
-    return Comparison(
+    return RubricComparison(
         before=_figures(old, before),
         after=_figures(new, after),
         p_value=_p_value(old, new, np.random.default_rng(seed)),

@@ -41,7 +41,7 @@ class ReplayError(MetaScaleError, ValueError):
 
 
 @dataclass(frozen=True)
-class Found:
+class EntrantResult:
     """What one entrant got with one judge and one number of samples.
 
     Attributes:
@@ -85,7 +85,7 @@ class Replay:
     questions: int
     left_out: int
     most_under_cot: int
-    found: list[Found]
+    found: list[EntrantResult]
 
 
 def read_matrix(path: Path) -> CorrectnessMatrix:
@@ -287,7 +287,7 @@ def _served(
     return [right[int(np.argmax(seen[:budget]))] for budget in budgets]
 
 
-def _found(name: str, accuracy: float, samples: int, right: Numbers, alone: Numbers) -> Found:
+def _found(name: str, accuracy: float, samples: int, right: Numbers, alone: Numbers) -> EntrantResult:
     interval = paired_bootstrap(right, alone, seed=0)
     difference = float((right - alone).mean())
-    return Found(name, accuracy, samples, float(right.mean()), difference, *interval, is_tie(interval))
+    return EntrantResult(name, accuracy, samples, float(right.mean()), difference, *interval, is_tie(interval))

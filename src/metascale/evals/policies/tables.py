@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metascale.evals.policies.memory_replay import MemoryReplay
-from metascale.evals.policies.replay import ALWAYS_COT, Found, Replay
+from metascale.evals.policies.replay import ALWAYS_COT, EntrantResult, Replay
 
 REPLAYED = "SIMULATION of the judge: real answers, SIMULATED judge."
 
@@ -56,7 +56,7 @@ def show_memory_replay(found: MemoryReplay, samples: int, accuracy: float, order
     _say(f"Arms: {', '.join(found.arms)}. SE over orders, of the same questions", console)
 
 
-def _replayed(one: Found) -> str:
+def _replayed(one: EntrantResult) -> str:
     right = f"{100 * one.right:.1f}"
     if one.name == ALWAYS_COT:
         return right

@@ -47,7 +47,7 @@ LEGEND_COLUMNS = 3
 UNKNOWN_COLOUR = "#ffffff"
 
 
-class Look(NamedTuple):
+class LineStyle(NamedTuple):
     """How a method is drawn, the same in every figure of a task and model."""
 
     colour: str
@@ -348,10 +348,10 @@ def _tidy(axes: Axes, grid: str | None = "y") -> None:
         axes.grid(axis="y", color="#dddddd", linewidth=0.8)
 
 
-def _looks(rows: Sequence[Row | Curve]) -> dict[str, Look]:
+def _looks(rows: Sequence[Row | Curve]) -> dict[str, LineStyle]:
     methods = sorted({row.method for row in rows}, key=method_order, reverse=True)
     return {
-        method: Look(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
+        method: LineStyle(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
         for place, method in enumerate(methods)
     }
 
@@ -363,7 +363,7 @@ def _step(budgets: Sequence[int], methods: int) -> float:
     return min(max(0.06, 0.025 * float(octaves[-1] - octaves[0])), 0.5 * gap / methods)
 
 
-def _points(axes: Axes, at: Sequence[float], rows: Sequence[Row], look: Look) -> Artist:
+def _points(axes: Axes, at: Sequence[float], rows: Sequence[Row], look: LineStyle) -> Artist:
     """Draw one line with its intervals.
 
     Returns:

@@ -12,7 +12,7 @@ from inspect_ai.scorer import CORRECT, Score
 from metascale.answers import extract
 from metascale.errors import MetaScaleError
 from metascale.evals.harness.solvers import RECORD, SOLVERS
-from metascale.evals.report.records import AnswerGiven, Battle, Foreseen, Sampled
+from metascale.evals.report.records import AnswerGiven, Battle, ForesightRecord, SampleRecord
 from metascale.models.simulated import OVERCONFIDENCE
 from metascale.settings import MetaScaleSettings
 
@@ -109,12 +109,12 @@ def _full_budget(method: str, arguments: Mapping[str, Any]) -> str | None:
     return _label(method, {**arguments, "settings": changes})
 
 
-def _foreseen(record: Mapping[str, Any], score: Score | None) -> Foreseen | None:
+def _foreseen(record: Mapping[str, Any], score: Score | None) -> ForesightRecord | None:
     report = record.get("foresight")
     if report is None:
         return None
     known = ((score.metadata or {}) if score else {}).get("foresight")
-    return Foreseen(report["foresight"]["pass_rate"], report["foresight"]["outlook"], known)
+    return ForesightRecord(report["foresight"]["pass_rate"], report["foresight"]["outlook"], known)
 
 
 def _answer(
@@ -152,10 +152,10 @@ def _value(value: Any) -> float:
     return float(value == CORRECT) if isinstance(value, str) else float(value)
 
 
-def _samples(candidates: Sequence[dict[str, Any]], gold: str) -> list[Sampled]:
+def _samples(candidates: Sequence[dict[str, Any]], gold: str) -> list[SampleRecord]:
     known = extract(gold) if gold else None
     return [
-        Sampled(
+        SampleRecord(
             id=c["id"],
             round=c["round"],
             meta_thought=c["meta_thought"],

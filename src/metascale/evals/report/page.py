@@ -21,9 +21,9 @@ from metascale.evals.report.tables import (
     Arena,
     ArmKind,
     Calibration,
-    Comparison,
     Curve,
     Foretold,
+    MethodComparison,
     PaperTable,
     Row,
     Savings,
@@ -59,7 +59,7 @@ class TaskPart:
 
     setting: Setting
     rows: list[Row]
-    comparisons: list[Comparison]
+    comparisons: list[MethodComparison]
     arms: list[ArmKind]
     regret: list[Curve]
     progress: list[Curve]

@@ -8,11 +8,11 @@ from typing import Literal
 
 from metascale.records import Alignment, Bill, MetaThought, Outlook
 
-Verdict = Literal["A>>B", "A>B", "A=B", "B>A", "B>>A"]
+BattleVerdict = Literal["A>>B", "A>B", "A=B", "B>A", "B>>A"]
 
 
 @dataclass(frozen=True)
-class Sampled:
+class SampleRecord:
     """One sample of a run, without its text.
 
     Attributes:
@@ -49,13 +49,13 @@ class Battle:
             length in tokens, headers, lists, bold passages.
     """
 
-    verdict: Verdict | None
+    verdict: BattleVerdict | None
     swapped: bool
     style: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class ForesightRecord:
     """What a run predicted of its own answers.
 
     Attributes:
@@ -105,7 +105,7 @@ class AnswerGiven:
     reward: float | None
     winner: int | None
     pool: Sequence[MetaThought] = field(default_factory=tuple)
-    samples: Sequence[Sampled] = field(default_factory=tuple)
+    samples: Sequence[SampleRecord] = field(default_factory=tuple)
     battles: Sequence[Battle] = field(default_factory=tuple)
-    foreseen: Foreseen | None = None
+    foreseen: ForesightRecord | None = None
     full_budget: str | None = None

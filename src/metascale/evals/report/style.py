@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from metascale.evals.report.records import Battle, Verdict
+from metascale.evals.report.records import Battle, BattleVerdict
 from metascale.evals.statistics import Match
 
 STRONG_WEIGHT = 3.0
@@ -18,7 +18,7 @@ _HEADER = re.compile(r"^#{1,6}[ \t]", re.MULTILINE)
 _LIST_ITEM = re.compile(r"^[ \t]*(?:\d+\.|[-*+])[ \t]", re.MULTILINE)
 _BOLD = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__")
 
-_OUTCOMES: dict[Verdict, tuple[float, float]] = {
+_OUTCOMES: dict[BattleVerdict, tuple[float, float]] = {
     "A>>B": (1.0, STRONG_WEIGHT),
     "A>B": (1.0, 1.0),
     "A=B": (0.5, 1.0),
@@ -65,7 +65,7 @@ def style_difference(first: Style, second: Style) -> tuple[float, float, float, 
     return length, headers, lists, bold
 
 
-def verdict_outcome(verdict: Verdict) -> tuple[float, float]:
+def verdict_outcome(verdict: BattleVerdict) -> tuple[float, float]:
     """The outcome for A (1, 0.5 or 0) and the weight of a verdict.
 
     A strong verdict counts `STRONG_WEIGHT` times, as in Arena-Hard.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from metascale.bandits import Arm
 from metascale.budget.progress import expected_by_round, shortfalls
-from metascale.evals.report.records import AnswerGiven, Sampled
+from metascale.evals.report.records import AnswerGiven, SampleRecord
 from metascale.evals.report.style import matches_of
 from metascale.evals.statistics import (
     Interval,
@@ -115,7 +115,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MethodComparison:
     """METASCALE against another method at equal cost, over the questions that both were asked.
 
     Attributes:
@@ -362,7 +362,7 @@ def summary(answers: Sequence[AnswerGiven]) -> list[Row]:
     return [_row(setting, method, budget, cell) for (setting, method, budget), cell in _cells(answers)]
 
 
-def comparisons(answers: Sequence[AnswerGiven]) -> list[Comparison]:
+def comparisons(answers: Sequence[AnswerGiven]) -> list[MethodComparison]:
     """METASCALE, at each of its budgets, against every other method at equal cost, paired by question.
 
     At equal samples: the other has the same budget, and drew as many samples within 15 % (a method of one sample is not
@@ -513,7 +513,7 @@ def pulls(answers: Sequence[AnswerGiven]) -> list[ArmKind]:
     ]
 
 
-def cumulative_regret(samples: Sequence[Sampled]) -> NDArray[np.float64]:
+def cumulative_regret(samples: Sequence[SampleRecord]) -> NDArray[np.float64]:
     """The regret of one run up to each of its samples, in hindsight, shape (len(samples),).
 
     A sample adds the best mean reward of any arm of the run minus that of the arm it was drawn from, both over the
@@ -713,7 +713,7 @@ def _comparison(
     rival: Row,
     our_answers: Sequence[AnswerGiven],
     rival_answers: Sequence[AnswerGiven],
-) -> list[Comparison]:
+) -> list[MethodComparison]:
     """One comparison, or none where no question is common."""
     our_means, rival_means = _question_means(our_answers), _question_means(rival_answers)
     common = [question for question in our_means if question in rival_means]
@@ -725,7 +725,7 @@ def _comparison(
     p = mcnemar([s == 1 for s in first], [s == 1 for s in second]) if ours.proportion and rival.proportion else None
     decided: Literal["better", "worse"] = "better" if difference > 0 else "worse"
     return [
-        Comparison(
+        MethodComparison(
             setting=ours.setting,
             basis=basis,
             budget=ours.budget,
@@ -770,5 +770,5 @@ def _arm_kind(setting: Setting, method: str, budget: int, kind: str, runs: Seque
     )
 
 
-def _rewards(samples: Iterable[Sampled]) -> tuple[float, ...]:
+def _rewards(samples: Iterable[SampleRecord]) -> tuple[float, ...]:
     return tuple(sample.reward for sample in samples if sample.reward is not None)
