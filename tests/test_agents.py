@@ -246,7 +246,7 @@ def test_the_first_answer_is_a_sample_whatever_the_policy(policy: Any, budget: i
 
 @pytest.mark.parametrize("setting", ["review_pool", "ask_for_budget"])
 def test_a_deliberation_asks_nobody(setting: str) -> None:
-    with pytest.raises(SettingError, match=f"the setting '{setting}' asks people, which a node or a tool can"):
+    with pytest.raises(SettingError, match=f"the setting '{setting}' asks people; a node or a tool can do that"):
         MetaScaleMiddleware(settings=MetaScaleSettings.model_validate({setting: True}))
 
 

@@ -210,7 +210,7 @@ def test_a_benchmark_does_not_start_unasked(tmp_path: Path) -> None:
         "bench", "--model", "simulated", "--method", "direct", "--log-dir", str(tmp_path / "logs"), stdin=b""
     )
     assert done.returncode == 2
-    assert "at most 1,319 model requests on metascale/simulated; free, for this is a SIMULATION" in done.stderr
+    assert "at most 1,319 model requests on metascale/simulated; free: this is a SIMULATION" in done.stderr
     assert "nothing was started" in done.stderr
     assert not (tmp_path / "logs").exists()
 

@@ -362,7 +362,7 @@ def test_a_question_that_is_more_than_text_is_left_out(tmp_path: Path) -> None:
         graph.invoke({"messages": [{"role": "user", "content": content}]}, {"configurable": {"thread_id": "t"}})
     done = export(tmp_path / "rows.jsonl", path, "--format", "sft")
     assert (done.code, done.summary["runs_skipped"]) == (1, {"not_text": 1})
-    assert "asked with more than text" in done.complaint
+    assert "with more than text in the question" in done.complaint
 
 
 def search_log(logs: Path) -> EvalLog:
@@ -413,11 +413,11 @@ def _broken(folder: Path, db: Path) -> dict[str, Path]:
 
 def test_what_cannot_be_read_is_named_in_one_line(db: Path, tmp_path: Path) -> None:
     says = {
-        "missing.sqlite": (2, "there is no source"),
+        "missing.sqlite": (2, "no such source"),
         "text.sqlite": (2, "is no Inspect log that can be read"),
         "other.sqlite": (2, "cannot be read as runs of metascale: no such table"),
         "torn.sqlite": (2, "the thread 'foreseen 1' cannot be read"),
-        "empty": (1, "nothing to export: the sources hold no run of metascale"),
+        "empty": (1, "nothing to export: the sources contain no run of metascale"),
     }
     for name, path in _broken(tmp_path, db).items():
         sources = [path] if name == "empty" else [db, path]
@@ -435,7 +435,7 @@ def test_what_cannot_be_read_is_named_in_one_line(db: Path, tmp_path: Path) -> N
         (("--format", "ppo"), "unknown format 'ppo'"),
         (("--format", "sft", "--what", "guesses"), "unknown kind of completion 'guesses'"),
         (("--format", "grpo", "--gate", "zero-variance"), "did you mean 'zero_variance'?"),
-        (("--format", "grpo", "--gate", "none", "--gate", "predictive"), "--gate none goes with no other gate"),
+        (("--format", "grpo", "--gate", "none", "--gate", "predictive"), "--gate none excludes other gates"),
         (("--format", "grpo", "--min-reward", "0.5"), "--min-reward"),
         (("--format", "sft", "--min-reward", "5"), "min_reward"),
         (("--format", "sft", "--what", "predictions", "--max-length", "9"), "go with answers"),
@@ -454,7 +454,7 @@ def test_nothing_is_overwritten(db: Path, tmp_path: Path) -> None:
     assert run("export", str(db), "--format", "sft", "--out", str(db)).exit_code == 2
     there = tmp_path / "rows.jsonl"
     there.write_text("mine")
-    for out, says in ((there, "is there already"), (tmp_path / "no" / "rows.jsonl", "in no folder that exists")):
+    for out, says in ((there, "already exists"), (tmp_path / "no" / "rows.jsonl", "in a folder that does not exist")):
         done = run("export", str(db), "--format", "sft", "--out", str(out))
         assert done.exit_code == 2
         assert says in done.stderr
@@ -466,5 +466,5 @@ def test_the_summary_in_words(logs: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert done.stderr == ""
     assert "16 runs read, of 8 prompts" in done.stdout
-    assert "completions, wrong, by the gold answer" in done.stdout
+    assert "completions, wrong by the gold answer" in done.stdout
     assert "SIMULATION" in done.stdout

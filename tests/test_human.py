@@ -375,7 +375,7 @@ def test_the_command_line_waits_for_more_budget(tmp_path: Path) -> None:
     [
         (("--review-pool",), "--review-pool needs a terminal"),
         (("--ask-for-budget",), "--ask-for-budget needs a terminal"),
-        (("--more", "3"), "--more goes with --db and --thread"),
+        (("--more", "3"), "--more needs --db and --thread"),
         (("--pool", "/nonexistent"), "--pool: the file cannot be read"),
         (("--method", "direct", "--more", "3"), "only the method 'metascale'"),
     ],

@@ -385,7 +385,7 @@ def test_the_command_writes_nothing_without_a_better_rubric(tmp_path: Path, star
         server = start_server(script=judging_by_the_rubric(text))
         done = bench(server, tmp_path / "out.md")
         assert done.returncode == 0, done.stderr
-        assert f"The rubric stays as it is; {str(tmp_path / 'out.md')!r} was not written." in done.stderr
+        assert f"The rubric is unchanged; {str(tmp_path / 'out.md')!r} was not written." in done.stderr
         assert not list(tmp_path.iterdir())
 
 
@@ -405,10 +405,10 @@ def test_a_simulated_improvement_says_so(tmp_path: Path) -> None:
     ("options", "says"),
     [
         (("--improve-rubric", "new.md"), "nothing was started"),
-        (("--improve-rubric", "old.md", "--yes"), "'old.md' is there already"),
-        (("--improve-rubric", "none/new.md", "--yes"), "would be in no folder that exists"),
+        (("--improve-rubric", "old.md", "--yes"), "'old.md' already exists"),
+        (("--improve-rubric", "none/new.md", "--yes"), "is in a folder that does not exist"),
         (("--improve-rubric", "new.md", "--limit", "1", "--yes"), "at least two pairs"),
-        (("--improve-rubric", "new.md", "--reward", "pairwise", "--yes"), "'pairwise' has no rubric of scores"),
+        (("--improve-rubric", "new.md", "--reward", "pairwise", "--yes"), "'pairwise' has no rubric to improve"),
         (("--improve-rubric", "new.md", "--reason-judge", "simulated"), "--reason-judge without it"),
         (("--meta-judge", "simulated"), "--meta-judge goes with --improve-rubric"),
         (("--set", "rubric=@bad.md"), "the rubric's version must be a whole number from 1, not two"),

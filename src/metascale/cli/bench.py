@@ -44,10 +44,10 @@ def bench(
         list[int] | None, typer.Option(help="Sampling budgets; repeat for more (default: 1 4 16).")
     ] = None,
     path: Annotated[Path | None, typer.Option(help="The task's questions, as JSONL.")] = None,
-    subset: Annotated[int | None, typer.Option(help="Draw so many questions at random (64 in the paper).")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many questions.")] = None,
-    epochs: Annotated[int, typer.Option(help="Times that each question is asked.")] = 1,
-    seed: Annotated[int | None, typer.Option(help="Makes the runs repeatable, as far as the model allows.")] = None,
+    subset: Annotated[int | None, typer.Option(help="Number of questions to draw at random (64 in the paper).")] = None,
+    limit: Annotated[int | None, typer.Option(help="Ask only this many questions, from the first on.")] = None,
+    epochs: Annotated[int, typer.Option(help="How often each question is asked.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Seed of the runs; models without a seed stay random.")] = None,
     base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models.")] = None,
     judge_model: Annotated[str | None, typer.Option(help="Model that scores answers (default: the same).")] = None,
     remote: Annotated[
@@ -55,21 +55,21 @@ def bench(
         typer.Option(metavar="URL", help="Instead of --model: a LangGraph server that answers; repeat for a fleet."),
     ] = None,
     at_once: Annotated[
-        int | None, typer.Option(min=1, help="Questions that each --remote server has at a time (default: 8).")
+        int | None, typer.Option(min=1, help="Questions in flight on each --remote server (default: 8).")
     ] = None,
     preset: Preset = None,
     setting: OtherSettings = None,
-    log_dir: Annotated[Path, typer.Option(help="Where the logs go; an interrupted benchmark goes on there.")] = Path(
+    log_dir: Annotated[Path, typer.Option(help="Folder of the logs; an interrupted benchmark continues there.")] = Path(
         "logs"
     ),
     yes: Yes = False,
 ) -> None:
-    """Run methods x tasks x budgets on Inspect, after saying what it will cost.
+    """Run methods x tasks x budgets on Inspect, after showing what it will cost.
 
     Logs open in `inspect view --log-dir DIR`, and `metascale report DIR --out OUT` makes a report of them.
 
-    With --remote the methods run on LangGraph servers, on the model that is theirs. Questions of a server that dies go
-    to the others. METASCALE_SERVER_TOKEN holds the bearer token, where they ask for one.
+    With --remote the methods run on LangGraph servers, with the servers' model. When a server dies, the others take
+    over its questions. METASCALE_SERVER_TOKEN holds the servers' bearer token, if they require one.
     """
     if context.invoked_subcommand is not None:
         return
@@ -107,7 +107,7 @@ def bench(
     if not complete:
         whys = [re.sub(r"""^\w+\(['"](.*)['"]\)$""", r"\1", log.error.message) for log in ran if log.error]
         why = "; ".join(dict.fromkeys(whys))
-        said = f"some evaluations are not complete{f' ({why})' if why else ''}; the same command goes on with them"
+        said = f"some evaluations are incomplete{f' ({why})' if why else ''}; repeat the command to continue them"
         fail(MetaScaleError(said), FAILED)
     console.print(
         f"Logs are in {log_dir}; metascale report {log_dir} --out report makes a report of them.", markup=False
@@ -118,7 +118,7 @@ def report(
     logs: Annotated[list[Path], typer.Argument(help="Inspect logs of metascale's methods, or folders of them.")],
     out: Annotated[Path, typer.Option(help="The folder that the report is written to.")] = Path("report"),
 ) -> None:
-    """Make one HTML page and its figures of the logs of benchmarks."""
+    """Make an HTML page with figures from the logs of benchmarks."""
     try:
         from metascale.evals.report.logs import read_logs  # noqa: PLC0415  the extra `evals`
         from metascale.evals.report.page import write_report  # noqa: PLC0415
@@ -132,7 +132,7 @@ def report(
 def _check_who_answers(
     model: str | None, remote: list[str] | None, at_once: int | None, *, local: tuple[str | None, str | None]
 ) -> None:
-    """Make sure that either a model or servers answer."""
+    """Check that either a model or servers answer."""
     if model is None and not remote:
         raise UsageError("a benchmark needs a model: --model openai:NAME")
     if remote and (model, *local) != (None, None, None):
@@ -148,9 +148,9 @@ def _say_what_it_costs(laid: Any, price: Any, console: Console) -> None:
         table.add_row(cell.task, cell.method, str(cell.budget), f"{cell.questions:,}", f"{cell.calls:,}")
     console.print(table)
     cost = laid.cost(price)
-    dollars = "their cost is not known (name prices with --set prices=…)" if cost is None else f"about ${cost:,.2f}"
+    dollars = "their cost is unknown (set prices with --set prices=…)" if cost is None else f"about ${cost:,.2f}"
     if laid.model == "metascale/simulated":
-        dollars = "free, for this is a SIMULATION: nothing of it is a result about language models"
+        dollars = "free: this is a SIMULATION, not a result about language models"
     if laid.model == "langgraph/servers":
-        dollars = "the servers' own model, which nobody here knows, decides what they cost"
+        dollars = "the cost depends on the servers' model, which is unknown here"
     console.print(f"at most {laid.calls:,} model requests on {laid.model}; {dollars}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The questions of a run, put to whoever sits at the command line."""
+"""Asks the user at the terminal what a run wants to know."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ SECTIONS = re.compile(r"\s*# mindset\n(.*)# strategy\n(.*)", re.DOTALL)
 
 
 class Dialogue:
-    """Answers a run's questions: with a review that was given beforehand, or else by asking at a terminal.
+    """Answers a run's questions from a prepared review, or else by asking at the terminal.
 
     Attributes:
-        console: where people are asked; None where nobody is there.
-        live: the view that makes room for a question.
+        console: the terminal; None without one.
+        live: the live view, which pauses during a question.
     """
 
     def __init__(self, settings: MetaScaleSettings, console: Console | None, pool: Any = None) -> None:
-        """Take the answer about the pool that was given beforehand, if there is one."""
+        """Take the prepared answer about the pool, if there is one."""
         self.console = console
         self.live: Live | None = None
         self._settings = settings
@@ -45,9 +45,8 @@ class Dialogue:
         """The answer as JSON.
 
         Raises:
-            AnswerError: the answer that was given beforehand makes no sense; the run does not get to see it.
-            WaitingError: there is no answer, and nobody to ask.
-            KeyboardInterrupt: somebody would rather not answer.
+            AnswerError: the prepared answer is invalid; it does not reach the run. WaitingError: there is no answer and
+            no terminal. KeyboardInterrupt: the user refuses to answer.
         """
         if self.live is None:
             return self._answer(question)
@@ -95,7 +94,7 @@ def pool_table(pool: Sequence[Any]) -> Table:
 
 
 def review(question: PoolQuestion, settings: MetaScaleSettings, console: Console) -> Any:
-    """Let somebody drop, edit and add meta-thoughts; returns the answer to the question."""
+    """Let the user drop, edit and add meta-thoughts; returns the answer to the question."""
     shown = pool = _shown(question)
     edits: dict[str, list[Any]]
     while True:
@@ -120,7 +119,7 @@ def review(question: PoolQuestion, settings: MetaScaleSettings, console: Console
 
 
 def ask_for_samples(question: BudgetQuestion, console: Console) -> int:
-    """Let somebody grant more samples; returns how many."""
+    """Ask the user how many samples to add; returns that number."""
     if question["answer"] is not None:
         console.print(best_panel(question["answer"], question["reward"], question["meta_thought"] or ""))
     usage = question["usage"]
@@ -136,7 +135,7 @@ def ask_for_samples(question: BudgetQuestion, console: Console) -> int:
 
 
 def _edits(before: Sequence[MetaThought], after: Sequence[MetaThought]) -> Any:
-    """What turns one pool into the other, as `PoolEdits`."""
+    """The `PoolEdits` that turn one pool into the other."""
     old, new = ({thought["id"]: thought for thought in pool} for pool in (before, after))
     words = {name: {"mindset": t["mindset"], "strategy": t["strategy"]} for name, t in new.items()}
     edits = {
@@ -148,7 +147,7 @@ def _edits(before: Sequence[MetaThought], after: Sequence[MetaThought]) -> Any:
 
 
 def _written(console: Console, mindset: str, strategy: str) -> dict[str, str]:
-    """A mindset and a strategy, written in the user's editor if one is named, or else line by line."""
+    """A mindset and a strategy, written in the user's editor if one is set, else line by line."""
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if editor:
         found = SECTIONS.fullmatch(_edited(editor, f"# mindset\n{mindset}\n\n# strategy\n{strategy}\n"))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 import typer
 from pydantic import ValidationError
 
-from metascale.cli.options import FAILED, WRONG_USAGE, AsJson, fail
+from metascale.cli.options import FAILED, WRONG_USAGE, AsJson, counted, fail
 from metascale.errors import MetaScaleError, SettingError, UnknownNameError
 from metascale.training.rollouts import gathered
 from metascale.training.rows import Row, export
@@ -22,23 +22,23 @@ NO_GATE = "none"
 
 REASONS = {
     "zero_variance": "all answers earned the same (--gate zero_variance)",
-    "predictive": "foreseen as easy or as hopeless (--gate predictive)",
-    "not_measured": "neither gold nor --good-reward says which answers are good",
-    "no_predictions": "nothing was predicted (a run with --foresee does)",
-    "no_completion": "no completion was left",
-    "no_pair": "no two completions differ by the margin (--margin)",
-    "not_whole": "cut, refused or empty",
+    "predictive": "predicted to be easy or hopeless (--gate predictive)",
+    "not_measured": "no gold answer and no --good-reward to tell good answers",
+    "no_predictions": "without predictions (runs with --foresee have them)",
+    "no_completion": "without a completion",
+    "no_pair": "no two completions differ by --margin",
+    "not_whole": "cut off, refused or empty",
     "max_length": "longer than --max-length",
-    "cutoff": "longer than --cutoff allows",
-    "wrong": "wrong, by the gold answer",
+    "cutoff": "longer than --cutoff",
+    "wrong": "wrong by the gold answer",
     "unscored": "unscored",
     "min_reward": "below --min-reward",
     "unfinished": "unfinished",
-    "failed": "without any answer",
-    "no_texts": "logged without texts by an older version",
-    "not_text": "asked with more than text",
+    "failed": "without an answer",
+    "no_texts": "logged by an older version, without texts",
+    "not_text": "with more than text in the question",
 }
-"""Why something was left out, in words."""
+"""Why a run, prompt or completion was left out."""
 
 
 def export_command(
@@ -49,26 +49,27 @@ def export_command(
             help="SQLite files of `metascale solve --db`, logs of `metascale bench`, or folders of logs.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the rows go, as JSONL; a new file.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="New file for the rows, as JSONL.")],
     form: Annotated[str, typer.Option("--format", help=f"The trainer that reads them: {', '.join(get_args(Form))}.")],
     what: Annotated[
-        str, typer.Option(help="answers: to questions; predictions: of a model about its own answers.")
+        str, typer.Option(help="answers to questions, or predictions of a model about its own answers.")
     ] = "answers",
     gate: Annotated[
         list[str] | None,
         typer.Option(
-            help="Leave prompts out. zero_variance: all their answers earned the same; predictive: the model was sure"
-            " beforehand that they are easy or hopeless; none. Repeat for both (default: zero_variance for grpo)."
+            help="Drop prompts. zero_variance: all answers earned the same; predictive: the model predicted that the"
+            " prompt is easy or hopeless; none. Repeat for both (default: zero_variance for grpo)."
         ),
     ] = None,
     sigma: Annotated[
-        float | None, typer.Option(help="Predictive gate: sure is a standard deviation below it (0.1).")
+        float | None,
+        typer.Option(help="Predictive gate: the standard deviation of predictions must be below this (0.1)."),
     ] = None,
     near: Annotated[
-        float | None, typer.Option(help="Predictive gate: easy is so near to 1, hopeless to 0 (0.1).")
+        float | None, typer.Option(help="Predictive gate: the mean prediction must be this close to 0 or 1 (0.1).")
     ] = None,
     good_reward: Annotated[
-        float | None, typer.Option(help="Where no gold answer is known, an answer of this reward counts as good.")
+        float | None, typer.Option(help="Without a gold answer, answers with at least this reward count as good.")
     ] = None,
     min_reward: Annotated[
         float | None,
@@ -81,12 +82,12 @@ def export_command(
 ) -> None:
     """Write recorded runs as JSONL that TRL's trainers read: GRPO, SFT or DPO, in the conversational form.
 
-    All runs of one model on one question become one prompt. Whether an answer is correct is known from gold answers
-    alone, which logs have; what a reward said is exported as a reward, and --good-reward lets it take gold's place.
+    All runs of one model on one question become one prompt. Only logs have gold answers, which tell whether an answer
+    is correct. Rewards are exported as rewards; --good-reward uses them where there is no gold answer.
 
     grpo: the prompt, and the columns that the reward functions of metascale.training need (for answers also `solution`,
-    as TRL's accuracy_reward reads it). sft: the best answer; of predictions the one of the best notions, with the pass
-    rate and length that were measured. dpo: the best with the worst, the second best with the second worst, …
+    as TRL's accuracy_reward reads it). sft: the best answer, or the prediction with the best notions, with the measured
+    pass rate and length. dpo: the best with the worst, the second best with the second worst, …
 
     The summary goes to standard output. Exit codes: 0 written, 1 nothing was left to write, 2 wrong usage.
     """
@@ -106,7 +107,9 @@ def export_command(
             },
         )
         if out.exists() or not out.parent.is_dir():
-            raise SettingError(f"{str(out)!r} {'is there already' if out.exists() else 'is in no folder that exists'}")
+            raise SettingError(
+                f"{str(out)!r} {'already exists' if out.exists() else 'is in a folder that does not exist'}"
+            )
         read = Sources(sources)
         runs = list(read.runs())
         prompts = gathered(runs)
@@ -139,10 +142,10 @@ def export_command(
 
 
 def _selection(form: str, what: str, gates: Sequence[str] | None, given: Mapping[str, Any]) -> Selection:
-    """What the command line asks for.
+    """What the command line selects.
 
     Raises:
-        MetaScaleError: it makes no sense.
+        MetaScaleError: it does not make sense.
         ValidationError: a number is out of its range.
     """
     known = {"format": (form, get_args(Form)), "kind of completion": (what, get_args(What))}
@@ -155,13 +158,13 @@ def _selection(form: str, what: str, gates: Sequence[str] | None, given: Mapping
     if gates is None:
         gates = ["zero_variance"] if form == "grpo" else []
     if NO_GATE in gates and len(set(gates)) > 1:
-        raise SettingError("--gate none goes with no other gate")
+        raise SettingError("--gate none excludes other gates")
     named = {name: value for name, value in given.items() if value is not None}
     return Selection.model_validate({"format": form, "what": what, "gates": set(gates) - {NO_GATE}, **named})
 
 
 def _write(rows: Sequence[Row], out: Path) -> None:
-    """All rows or nothing: the file gets its name when it is whole."""
+    """Write all rows or none: the file gets its name once it is complete."""
     part = out.with_name(f".{out.name}.part")
     try:
         with part.open("wb") as file:
@@ -175,19 +178,19 @@ def _write(rows: Sequence[Row], out: Path) -> None:
 def _say(summary: Mapping[str, Any]) -> None:
     """The summary in words."""
     lines = [
-        f"{summary['rows']:,} rows of {summary['prompts']:,} prompts"
+        f"{counted(summary['rows'], 'row')} of {counted(summary['prompts'], 'prompt')}"
         + (f" in {summary['out']}" if summary["out"] else "")
-        + f"; {summary['runs_read']:,} runs read, of {summary['prompts_read']:,} prompts"
+        + f"; {counted(summary['runs_read'], 'run')} read, of {counted(summary['prompts_read'], 'prompt')}"
     ]
     for key in ("runs_skipped", "prompts_removed", "completions_removed"):
-        things = key.partition("_")[0]
-        lines += [f"left out: {count:,} {things}, {REASONS[reason]}" for reason, count in summary[key].items()]
+        thing = key.partition("_")[0].removesuffix("s")
+        lines += [f"left out: {counted(count, thing)}, {REASONS[reason]}" for reason, count in summary[key].items()]
     if summary["simulated_prompts"]:
-        lines.append(f"{summary['simulated_prompts']:,} prompts were answered by the offline model: a SIMULATION")
+        lines.append(f"SIMULATION: the offline model answered {counted(summary['simulated_prompts'], 'prompt')}")
     typer.echo("\n".join(lines))
 
 
 def _why_nothing(summary: Mapping[str, Any]) -> str:
     left_out = summary["runs_skipped"] | summary["prompts_removed"]
     counts = [f"{count:,} {REASONS[reason]}" for reason, count in left_out.items()]
-    return "; ".join(counts) or "the sources hold no run of metascale"
+    return "; ".join(counts) or "the sources contain no run of metascale"

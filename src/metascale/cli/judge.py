@@ -43,26 +43,28 @@ def judge_trial(
     model: Annotated[str | None, typer.Option(help="The judge: openai:NAME, simulated, …")] = None,
     reward: Annotated[str | None, typer.Option(help="How it judges: judge, panel, …")] = None,
     base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many pairs and chains, drawn by the seed.")] = None,
-    repeats: Annotated[int, typer.Option(min=0, help="Times that each chain is judged again.")] = 3,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Number of pairs and of chains to draw (default: all).")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=0, help="How often each chain is re-judged.")] = 3,
     pairs: Annotated[Path | None, typer.Option(help="Your own pairs, as JSONL like LLMBar's.")] = None,
     mistakes: Annotated[Path | None, typer.Option(help="Your own chains, as JSONL like BIG-Bench Mistake's.")] = None,
     reason_judge: Annotated[str | None, typer.Option(help="Model that grades the reasons given for mistakes.")] = None,
     improve_rubric: Annotated[
-        Path | None, typer.Option(metavar="OUT.md", help="Instead, look for a better rubric than the judge's.")
+        Path | None, typer.Option(metavar="OUT.md", help="Instead of a trial, look for a better rubric.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Times that the rubric is improved, while that succeeds.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Most rounds of improvement; the first failure ends them.")] = 1,
     meta_judge: Annotated[str | None, typer.Option(help="Model that writes rubrics (default: the judge's).")] = None,
-    seed: Annotated[int | None, typer.Option(help="Draws the material, and makes judging repeatable.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draw and of the judge.")] = None,
     setting: OtherSettings = None,
     as_json: AsJson = False,
     yes: Yes = False,
 ) -> None:
     """Put a judge on trial: does it prefer the better answer, find mistakes, and agree with itself?
 
-    With --improve-rubric a meta-judge is shown what the judge misjudges on one half of the material, and writes a
-    better rubric; it is kept in OUT.md only if the judge does better by it on the other half. New runs then take it
-    with --set rubric=@OUT.md; one that has begun refuses to go on with another rubric.
+    With --improve-rubric a meta-judge sees the judge's mistakes on one half of the material and writes a better rubric.
+    It is written to OUT.md only if it makes the judge better on the other half. New runs use it with --set
+    rubric=@OUT.md; a run that has started refuses to continue with another rubric.
 
     The report goes to standard output, everything else to standard error. Exit codes: 0 judged, 1 nothing could be
     judged, 2 wrong usage.
@@ -123,7 +125,7 @@ def _try_judge(
     yes: bool,
     console: Console,
 ) -> Trial:
-    """Read the material, say what judging it costs, ask, and judge."""
+    """Read the material, show what judging costs, ask, and judge."""
     from metascale.evals.judges import trial as on_trial  # noqa: PLC0415
 
     reward, model, reason_judge = judges
@@ -135,7 +137,7 @@ def _try_judge(
 
 
 def _present_rubric(settings: MetaScaleSettings, given: list[str]) -> Rubric:
-    """The settings' rubric with the version that its file gives it, or else the one that ships."""
+    """The rubric of the settings with the version of its file; without one, the shipped rubric."""
     files = [text.partition("=@")[2] for text in given if text.startswith("rubric=")]
     if files and files[-1]:
         return Rubric.parse(Path(files[-1]).read_text(encoding="utf-8"))
@@ -153,15 +155,15 @@ def _improve_rubric(
     yes: bool,
     console: Console,
 ) -> Improvement:
-    """Read the material, say what a better rubric may cost, ask, and look for one."""
+    """Read the material, show what improving may cost, ask, and look for a better rubric."""
     from metascale.evals.judges import improve_rubric as judge_rubric  # noqa: PLC0415
     from metascale.evals.judges.rubric_trial import Cases  # noqa: PLC0415
 
     judge, meta_judge = judges
     if not isinstance(judge, JudgeReward) or meta_judge is None:
-        raise UsageError(f"the reward {settings.reward!r} has no rubric of scores that could be improved")
+        raise UsageError(f"the reward {settings.reward!r} has no rubric to improve")
     if out.exists() or not out.parent.is_dir():
-        why = "is there already" if out.exists() else "would be in no folder that exists"
+        why = "already exists" if out.exists() else "is in a folder that does not exist"
         raise UsageError(f"--improve-rubric writes a new file, but {str(out)!r} {why}")
     cases = Cases(*_drawn(material, settings))
     _ask_to_judge(judge_rubric.planned_rubric_calls(judge, cases, settings, rounds), yes=yes, console=console)
@@ -170,8 +172,8 @@ def _improve_rubric(
 
 
 def _keep_rubric(improvement: Improvement, judge: str, out: Path, console: Console) -> None:
-    """Write the rubric if it was accepted, and say so either way."""
-    said = f"The rubric stays as it is; {str(out)!r} was not written."
+    """Write the rubric if it was accepted, and report it either way."""
+    said = f"The rubric is unchanged; {str(out)!r} was not written."
     if improvement.accepted:
         try:
             out.write_text(improvement.to_markdown(judge), encoding="utf-8")
@@ -210,10 +212,10 @@ def _drawn(
 
 
 def _ask_to_judge(planned: dict[str, int], *, yes: bool, console: Console) -> None:
-    """Say how many model requests judging costs, and ask whether to start."""
+    """Show how many model requests judging costs, and ask whether to start."""
     table = Table("part", "model requests, at most", box=None)
     for part, calls in planned.items():
         table.add_row(part, f"{calls:,}")
     console.print(table)
-    console.print(f"{sum(planned.values()):,} model requests in all, retries and repairs excepted", highlight=False)
+    console.print(f"{sum(planned.values()):,} model requests in all, without retries and repairs", highlight=False)
     ask_to_start(yes=yes)

@@ -33,7 +33,7 @@ ORIGINS: dict[Origin, str] = {
 
 
 def label(thought: MetaThought) -> str:
-    """A meta-thought in few words: its mindset, its strategy, or its id."""
+    """A short name of a meta-thought: its mindset, its strategy, or its id."""
     return " ".join((thought["mindset"] or thought["strategy"] or thought["id"].replace("_", " ")).split())
 
 
@@ -104,7 +104,7 @@ def best_panel(text: str, reward: float | None, meta_thought: str) -> Panel:
 
 
 def write_svg(state: State, settings: MetaScaleSettings, title: str, file: Path) -> None:
-    """Draw the view as an SVG image, 110 columns wide, which loads nothing: Rich's would fetch its font.
+    """Draw the view as an SVG image, 110 columns wide, without the web font that Rich's would load.
 
     Raises:
         OSError: the file cannot be written.

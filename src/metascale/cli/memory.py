@@ -1,4 +1,4 @@
-"""`metascale memory`: look at a strategy memory, take it elsewhere, forget it."""
+"""`metascale memory`: look at a strategy memory, export it, or forget it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metascale.cli.options import WRONG_USAGE, fail
+from metascale.cli.options import WRONG_USAGE, counted, fail
 from metascale.errors import MetaScaleError
 from metascale.memory.store import Remembered, StrategyMemory
 from metascale.runtime.databases import check_database, failure_of, is_postgres, open_store
@@ -26,18 +26,20 @@ SHOWN = 20
 Where = Annotated[
     str, typer.Argument(metavar="FILE|URL", help="The SQLite file or postgresql://… of `metascale solve --memory`.")
 ]
-Name = Annotated[str, typer.Option("--name", help="Which memory in it: of a user, of a project.")]
+Name = Annotated[str, typer.Option("--name", help="Name of the memory, such as a user or a project.")]
 
 
 def show(where: Where, name: Name = DEFAULT_NAME) -> None:
-    """Show what is remembered: the latest runs, and what the meta-thoughts earned in all of them."""
+    """Show the latest runs, and what the meta-thoughts earned in all runs."""
     found = _runs(where, name)
     console = Console()
     if not found:
         console.print(Text(f"nothing is remembered under the name {name!r}"))
         return
     runs = list(found.items())
-    table = Table("run", "when", "task", "winner", title=f"{len(runs):,} runs, the latest {min(SHOWN, len(runs))}")
+    table = Table(
+        "run", "when", "task", "winner", title=f"{counted(len(runs), 'run')}, the latest {min(SHOWN, len(runs))}"
+    )
     for key, run in runs[-SHOWN:]:
         winner = run.names.get(run.winner or "", "")
         table.add_row(key[:8], f"{run.at:%Y-%m-%d %H:%M}", Text(" ".join(run.task.split())[:60]), Text(winner[:40]))
@@ -63,15 +65,17 @@ def export(where: Where, name: Name = DEFAULT_NAME) -> None:
 def forget(
     where: Where,
     name: Name = DEFAULT_NAME,
-    run: Annotated[str | None, typer.Option(help="Only the run whose key, as `show` has it, begins so.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    run: Annotated[
+        str | None, typer.Option(help="Only the run whose key starts with this; `show` prints the keys.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Forget without asking.")] = False,
 ) -> None:
     """Forget one run, or all runs of a memory."""
     keys = [key for key in _runs(where, name) if run is None or key.startswith(run)]
     if run is not None and len(keys) != 1:
-        fail(MetaScaleError(f"{len(keys)} remembered runs have a key that begins with {run!r}"), WRONG_USAGE)
+        fail(MetaScaleError(f"{run!r} must match one key, and matches {len(keys)}"), WRONG_USAGE)
     if keys and not yes:
-        typer.confirm(f"Forget {len(keys)} run{'s' * (len(keys) != 1)}?", abort=True, err=True)
+        typer.confirm(f"Forget {counted(len(keys), 'run')}?", abort=True, err=True)
 
     async def work() -> None:
         async with open_store(where) as store:
@@ -86,7 +90,7 @@ def forget(
         if failure is None:
             raise
         fail(failure, WRONG_USAGE)
-    Console(stderr=True).print(f"forgot {len(keys)} run{'s' * (len(keys) != 1)}")
+    Console(stderr=True).print(f"forgot {counted(len(keys), 'run')}")
 
 
 def _runs(where: str, name: str) -> dict[str, Remembered]:
@@ -98,7 +102,7 @@ def _runs(where: str, name: str) -> dict[str, Remembered]:
         if is_postgres(where):
             check_database(where)
         elif not Path(where).is_file():
-            fail(MetaScaleError(f"there is no memory {where!r}"), WRONG_USAGE)
+            fail(MetaScaleError(f"no such file: {where!r}"), WRONG_USAGE)
         return asyncio.run(work())
     except sqlite3.Error as error:
         fail(MetaScaleError(f"{where!r} cannot be read as a memory: {error}"), WRONG_USAGE)

@@ -37,6 +37,11 @@ def fail(error: BaseException, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things, such as `1 run` and `1,200 runs`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def with_extra(error: BaseException, extra: str = "evals") -> BaseException:
     """The error, or what to install where a module of the extra is missing."""
     if isinstance(error, ImportError):

@@ -29,15 +29,16 @@ def replay_policies(
     ] = None,
     budget: Annotated[list[int] | None, typer.Option(help="Samples; repeat for more (default: 2 4 8 16).")] = None,
     policy: Annotated[list[str] | None, typer.Option(help="Policies; repeat for more (default: all).")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Times that each question is replayed.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Of the samples' order and the judge's noise.")] = 0,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each question is replayed.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples' order and the judge's noise.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Processes at work.")] = os.cpu_count() or 1,
     as_json: AsJson = False,
 ) -> None:
-    """Compare policies on recorded answers, whose rightness is known. Real answers, SIMULATED judge.
+    """Compare policies on recorded answers of known correctness. Real answers, SIMULATED judge.
 
-    A record has `question_id`, `task`, and `gold` and `answers` (a letter a sample for each arm; - none extracted,
-    ? missing) or `correct` (a list of 0 and 1 for each arm). All are compared with best-of-N under chain of thought.
+    A record has `question_id`, `task`, and `gold` and `answers` (for each arm a string with one letter per sample; -
+    none extracted, ? missing) or `correct` (a list of 0 and 1 for each arm). The baseline is best-of-N under chain of
+    thought.
     """
     console = Console(stderr=True)
     try:
@@ -67,22 +68,24 @@ def replay_policies(
 
 def replay_memory(
     record: Annotated[Path, typer.Argument(metavar="FILE", help="Recorded correctness, as JSONL.")],
-    arm: Annotated[list[str] | None, typer.Option(help="Arms that take part; repeat (default: all).")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Samples a question.")] = 1,
+    arm: Annotated[list[str] | None, typer.Option(help="Arms to use; repeat for more (default: all).")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Samples per question.")] = 1,
     judge_accuracy: Annotated[
         float, typer.Option(min=0.5, max=1, help="How often a right answer scores above a wrong one.")
     ] = 1.0,
     orders: Annotated[int, typer.Option(min=2, help="Random orders of the questions.")] = 40,
-    reversed_runs: Annotated[int, typer.Option(min=1, help="Wrong runs that the reversed memory begins with.")] = 300,
-    embeddings: Annotated[str, typer.Option(help=f"What embeds questions: {', '.join(EMBEDDINGS)}.")] = "hashed",
-    seed: Annotated[int, typer.Option(min=0, help="Of orders, samples and policies.")] = 0,
+    reversed_runs: Annotated[
+        int, typer.Option(min=1, help="Runs with reversed rewards that the misled memory starts with.")
+    ] = 300,
+    embeddings: Annotated[str, typer.Option(help=f"Embeddings of questions: {', '.join(EMBEDDINGS)}.")] = "hashed",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of orders, samples and policies.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Processes at work.")] = os.cpu_count() or 1,
     as_json: AsJson = False,
 ) -> None:
     """Measure a strategy memory on recorded answers to mixed questions, asked one after another.
 
-    It is compared with no memory, with Thompson sampling that is told each question's kind, and with a memory whose
-    first runs are all reversed. The record is as for `bench replay`, with `question` where the text is known.
+    It is compared with no memory, with Thompson sampling that knows each question's kind, and with a memory that starts
+    with reversed rewards. The record is that of `bench replay`, with the text in `question` if known.
     """
     console = Console(stderr=True)
     try:

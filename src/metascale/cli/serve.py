@@ -25,23 +25,25 @@ def serve(
     base_url: Annotated[
         str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models (default: OPENAI_BASE_URL).")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; beyond this machine only with a token.")] = LOCAL,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes any that is free.")] = 8123,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but this machine's own needs a token.")] = LOCAL,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 picks a free one.")] = 8123,
     token_file: Annotated[
         Path | None, typer.Option(help="File with the token that clients must send (default: METASCALE_SERVER_TOKEN).")
     ] = None,
-    budget: Annotated[int | None, typer.Option(help="Answers to generate where a request does not say.")] = None,
+    budget: Annotated[int | None, typer.Option(help="Answers to generate unless a request sets it.")] = None,
     max_budget: Annotated[int | None, typer.Option(min=1, help="Highest budget that a request may set.")] = None,
-    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Searches at a time; one more gets 429.")] = None,
+    max_concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Searches in parallel; further requests get 429.")
+    ] = None,
     max_body: Annotated[int | None, typer.Option(min=1, help="Longest request body, in bytes.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds after which a search is given up.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Timeout of a search in seconds.")] = None,
     preset: Preset = None,
     setting: OtherSettings = None,
 ) -> None:
     """Serve OpenAI's chat completions below /v1, and every graph to LangGraph's clients.
 
-    Clients name METHOD/MODEL as their model, and set a run's settings in `metadata`; what may be asked for, and how
-    much of it, is said here. All threads are gone when it stops. Exit codes: 0 stopped, 2 wrong usage.
+    Clients send METHOD/MODEL as the model, and settings of the run in `metadata`. These options limit what they may ask
+    for. Threads are lost when the server stops. Exit codes: 0 stopped, 2 wrong usage.
     """
     console = Console(stderr=True)
     bounds = {"max_budget": max_budget, "max_concurrent": max_concurrent, "max_body": max_body, "timeout": timeout}

@@ -26,11 +26,11 @@ from metascale.state import FINGERPRINT, AnyGraph, State, empty_state, fingerpri
 Watcher = Callable[[State], None]
 Question = PoolQuestion | BudgetQuestion
 Answerer = Callable[[Question], Any]
-"""Answers a run's question with JSON; raises `WaitingError` where nobody is there to ask."""
+"""Answers a run's question with JSON; raises `WaitingError` where nobody can be asked."""
 
 
 class WaitingError(MetaScaleError):
-    """The run waits for an answer, and its thread keeps it until there is one.
+    """The run waits for an answer; its thread stores it until then.
 
     Attributes:
         question: what it asks.
@@ -49,12 +49,12 @@ def nobody(question: Question) -> Any:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: its result and the state in which it did.
+    """The result and the final state of a run.
 
     Attributes:
-        state: pool, candidates and bill as they stand.
-        result: the answer and what is known about it.
-        stored: the thread had answered this question before, and nothing was spent now.
+        state: pool, candidates and bill at the end.
+        result: the answer and its details.
+        stored: the thread had already answered this question, and nothing was spent.
     """
 
     state: State
@@ -72,16 +72,16 @@ class _Stop:
 
 
 class Session:
-    """A graph, a thread of it, and what runs on the thread must have in common to be continued.
+    """One thread of a graph. A run continues only with the model, judge and settings it started with.
 
     Attributes:
-        graph: compiled with a checkpointer, on disk if the thread is to outlive the process.
+        graph: compiled with a checkpointer; on disk if the thread must outlive the process.
         thread: the thread's name.
-        fingerprint: what the run is made of: model, judge and settings.
+        fingerprint: model, judge and settings of the run.
     """
 
     def __init__(self, graph: AnyGraph, settings: MetaScaleSettings, thread: str, **parts: str | None) -> None:
-        """Open the thread; `parts` are the names of models and the like."""
+        """Open the thread; `parts` are the names of the method and its models."""
         self.graph = graph
         self.thread = thread
         self._settings = settings
@@ -94,22 +94,20 @@ class Session:
     async def solve(
         self, question: str, watch: Watcher, answer: Answerer = nobody, *, more: int | None = None
     ) -> Ended:
-        """Answer the question, or continue to answer it where the thread's run stopped.
+        """Answer the question, or continue the thread's run where it stopped.
 
-        The first Ctrl-C ends the run with the best answer so far; so it does while a question is open.
+        The first Ctrl-C ends the run with the best answer so far, also while a question is open.
 
         Args:
-            question: what is asked.
+            question: the question.
             watch: called with the state after every change.
-            answer: answers what the run asks of people.
-            more: samples to grant to the thread's run, which is finished or asks for them. One that is under way with
-                earlier grants gets no others, so that the same command continues what it began.
+            answer: answers questions that the run asks people.
+            more: samples to add to the thread's run, which has finished or asks for them. An unfinished run that got
+                samples before gets no more, so that repeating the command continues it.
 
         Raises:
-            ThreadError: the thread's unfinished run asks something else, or was started with other settings; or there
-                is no run that could be granted samples.
-            WaitingError: the run asked something, and nobody answered.
-            NoAnswerError: no sample succeeded.
+            ThreadError: the thread's unfinished run has another question or other settings, or there is no run to add
+            samples to. WaitingError: the run asked something, and nobody answered. NoAnswerError: no sample succeeded.
         """
         state = empty_state()
         given: Any = {"messages": [HumanMessage(question)]}
@@ -180,7 +178,7 @@ class Session:
             raise NoAnswerError("interrupted before the first answer") from error
 
     def _changes(self, snapshot: StateSnapshot) -> list[str]:
-        """In what the thread's run differs from the one asked for."""
+        """How the thread's run differs from the requested one."""
         known = fingerprint_of(snapshot)
         before = MetaScaleSettings().model_dump(mode="json") | known if known else known
         return [
@@ -190,15 +188,15 @@ class Session:
         ]
 
     def _check_not_begun(self, more: int | None) -> None:
-        """Make sure that nothing is granted to a run that was cut off before anything of it was done.
+        """Refuse to add samples to a run that was cut off before its first step.
 
-        Such a thread does not hold the question yet, so the run begins with the one that is asked now.
+        Such a thread holds no question yet, so the run starts with the current one.
         """
         if more is not None:
             raise ThreadError(f"thread {self.thread!r} has not finished; continue it before it is granted more")
 
     def _check_finished(self, snapshot: StateSnapshot, *, same_question: bool) -> None:
-        """Make sure that the thread holds a finished run of what is asked for."""
+        """Check that the thread holds a finished run of the same question."""
         if state_of(snapshot)["result"] is None:
             raise ThreadError(f"thread {self.thread!r} holds no finished run that could be granted more samples")
         if not same_question:
@@ -213,7 +211,7 @@ class Session:
             )
 
     def _check(self, snapshot: StateSnapshot, *, same_question: bool) -> None:
-        """Make sure that the thread's unfinished run is the one asked for."""
+        """Check that the thread's unfinished run is the requested one."""
         if not same_question:
             raise ThreadError(
                 f"thread {self.thread!r} has not finished another question; ask that one again, or use another --thread"

@@ -76,39 +76,42 @@ def solve(
     policy: Annotated[str | None, typer.Option(help=f"How to search: {', '.join(get_args(PolicyName))}.")] = None,
     reward: Annotated[str | None, typer.Option(help=f"What scores answers: {', '.join(get_args(RewardName))}.")] = None,
     foresee: Annotated[
-        bool, typer.Option("--foresee", help="First predict pass rate, length and needed notions, and budget by them.")
+        bool,
+        typer.Option("--foresee", help="First predict pass rate, length and key concepts, and set the budget by them."),
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Makes the run repeatable, as far as the model allows.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run; models without a seed stay random.")] = None,
     preset: Preset = None,
     setting: OtherSettings = None,
     db: Annotated[
         str | None,
-        typer.Option(metavar="FILE|URL", help="SQLite file, or postgresql://…, that keeps runs; goes with --thread."),
+        typer.Option(metavar="FILE|URL", help="SQLite file or postgresql://… that stores runs; needs --thread."),
     ] = None,
-    thread: Annotated[str | None, typer.Option(help="Name of the run in --db: an interrupted one continues.")] = None,
+    thread: Annotated[str | None, typer.Option(help="Name of the run in --db; an interrupted run continues.")] = None,
     memory: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|URL",
-            help="SQLite file, or postgresql://…, of a strategy memory: learn from its runs, and add this one.",
+            help="SQLite file or postgresql://… of a strategy memory: learn from its runs, and add this run.",
         ),
     ] = None,
-    memory_name: Annotated[str, typer.Option(help="Which memory in --memory: of a user, of a project.")] = DEFAULT_NAME,
+    memory_name: Annotated[
+        str, typer.Option(help="Name of the memory within --memory, such as a user or a project.")
+    ] = DEFAULT_NAME,
     review_pool: Annotated[
-        bool, typer.Option("--review-pool", help="Look at the meta-thoughts, and edit them, before any sample.")
+        bool, typer.Option("--review-pool", help="Review and edit the meta-thoughts before the first sample.")
     ] = False,
     pool: Annotated[
-        Path | None, typer.Option(help='The review, as JSON: "accept", or what to drop, change and add.')
+        Path | None, typer.Option(help='The review as JSON: "accept", or what to drop, change and add.')
     ] = None,
     ask_for_budget: Annotated[
         bool, typer.Option("--ask-for-budget", help="Ask for more samples once the budget is spent.")
     ] = False,
     more: Annotated[
-        int | None, typer.Option(help="Grant so many more samples to the run in --db, finished or asking for them.")
+        int | None, typer.Option(help="Samples to add to the run in --db, which has finished or asks for more.")
     ] = None,
     svg: Annotated[Path | None, typer.Option(help="Draw the final view of the search into this file.")] = None,
     as_json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notices.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no notices.")] = False,
 ) -> None:
     """Answer one question. The answer goes to standard output, everything else to standard error.
 
@@ -175,33 +178,33 @@ def solve(
 def _check_method(
     method: str, settings: MetaScaleSettings, *, judged: bool, memory: str | None, more: int | None
 ) -> None:
-    """Make sure that the method knows what it is asked for."""
+    """Check that the method supports what is asked of it."""
     if settings.memory is not None and (memory is None or method != "metascale"):
         raise UsageError("a strategy memory needs --memory FILE and the method 'metascale'")
     if settings.foresee and method != "metascale":
-        raise UsageError(f"method {method!r} foresees nothing: --foresee goes with the method 'metascale'")
+        raise UsageError(f"method {method!r} makes no predictions: --foresee needs the method 'metascale'")
     if judged and not METHODS[method].judged:
         raise UsageError(f"method {method!r} scores nothing, so it takes no --judge-model and no --reward")
     if method != "metascale" and (settings.review_pool or settings.ask_for_budget or more is not None):
-        raise UsageError("only the method 'metascale' has its pool reviewed and its budget extended")
+        raise UsageError("only the method 'metascale' supports --review-pool, --ask-for-budget and --more")
 
 
 def _check_answers(
     settings: MetaScaleSettings, db: str | None, pool: Path | None, more: int | None, *, at_terminal: bool
 ) -> None:
-    """Make sure that whatever the run will ask can be answered, now or later."""
+    """Check that questions of the run can be answered, now or later."""
     if db is not None:
         return
     if more is not None:
-        raise UsageError("--more goes with --db and --thread, where the run is that it continues")
+        raise UsageError("--more needs --db and --thread, which hold the run to continue")
     waits = {"--review-pool": settings.review_pool and pool is None, "--ask-for-budget": settings.ask_for_budget}
     for name, is_wanted in waits.items():
         if is_wanted and not at_terminal:
-            raise UsageError(f"{name} needs a terminal to ask at, or --db and --thread to wait in")
+            raise UsageError(f"{name} needs a terminal, or --db and --thread to wait in")
 
 
 def _review(file: Path | None) -> Any:
-    """The answer about the pool that a file holds; None without a file."""
+    """The pool review in a file; None without a file."""
     if file is None:
         return None
     try:
@@ -240,7 +243,7 @@ async def _solve(
     if METHODS[method].judged:
         judge_url = base_url if judge_name and judge_name.startswith("openai:") else None
         judge = resolve_model(judge_name, base_url=judge_url) if judge_name else model
-        sys.path.insert(0, str(Path.cwd()))  # where a verifier of the user's is looked for
+        sys.path.insert(0, str(Path.cwd()))  # a user's verifier is imported from here
         parts["reward"] = create_reward(settings, judge)
     async with AsyncExitStack() as stack:
         checkpointer: BaseCheckpointSaver[str] = InMemorySaver(serde=SERIALIZER)
@@ -264,7 +267,7 @@ def _report(ended: Ended, console: Console, *, as_json: bool, quiet: bool) -> No
     result = ended.result
     if not quiet:
         if ended.stored:
-            console.print("This thread has answered the question before; nothing was spent now.", style="yellow")
+            console.print("This thread has already answered the question; nothing was spent.", style="yellow")
         for note in result["notes"]:
             console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     if as_json:
@@ -274,7 +277,7 @@ def _report(ended: Ended, console: Console, *, as_json: bool, quiet: bool) -> No
 
 
 def _report_question(question: Question, console: Console, *, as_json: bool, quiet: bool) -> None:
-    """Show what a run asks that nobody is there to answer."""
+    """Show the open question of a run."""
     if as_json:
         sys.stdout.write(json.dumps({"waits_for": question}, ensure_ascii=False) + "\n")
     elif question["asks"] == "review_pool" and not quiet:

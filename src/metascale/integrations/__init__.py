@@ -1,6 +1,6 @@
-"""Ways into other people's systems: a node, a tool, a chat model, and a middleware for LangChain's agents.
+"""METASCALE inside other systems: as a node, a tool, a chat model, and a middleware for LangChain's agents.
 
-`MetaScaleMiddleware` needs `langchain`, which is imported only when somebody asks for it.
+`MetaScaleMiddleware` needs `langchain`, which is imported on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A chat model that deliberates: it goes wherever a chat model goes."""
+"""METASCALE as a chat model, for code that takes any chat model."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ from metascale.settings import MetaScaleSettings
 
 
 class ChatMetaScale(BaseChatModel):
-    """METASCALE as a chat model: every call is a search, and its reply is the best message of the search.
+    """METASCALE as a chat model: every call is a search and returns its best message.
 
-    With bound tools whole messages are sampled and judged, tool calls included; a message whose calls do not fit their
-    schemas, or that calls no tool where it must, is no answer. `usage_metadata` counts every request of the search, and
-    `response_metadata["metascale"]` says the rest of what a graph's `result` says. The requests are traced as children
-    of the call. A stream begins when the search has ended.
+    With bound tools whole messages are sampled and judged, including their tool calls. A message is rejected if its
+    calls do not fit their schemas, or if it calls no tool although it must. `usage_metadata` counts every request of
+    the search; `response_metadata["metascale"]` holds the rest of a graph's `result`. The requests are traced as
+    children of the call. A stream starts when the search has ended.
 
-    Settings may be given by their names: `ChatMetaScale(model="openai:gpt-4o-mini", budget=8, temperature=0.7)`.
+    Settings are keyword arguments, too: `ChatMetaScale(model="openai:gpt-4o-mini", budget=8, temperature=0.7)`.
     """
 
     model: BaseChatModel | str | None = None
-    """Answers, judges and designs meta-thoughts; as in `create_metascale`."""
+    """The model that answers, judges and writes meta-thoughts; as in `create_metascale`."""
     settings: MetaScaleSettings = Field(default_factory=MetaScaleSettings)
-    """How every call searches."""
+    """Settings of every call's search."""
     reward: SkipValidation[Reward | None] = None
-    """As in `create_metascale`, like all that follow."""
+    """As in `create_metascale`, like the fields below."""
     policy: SkipValidation[Policy | None] = None
     retriever: BaseRetriever | None = None
     store: BaseStore | None = None
     embeddings: Embeddings | None = None
     stop: list[str] | None = None
-    """Texts at which answers end; what a call says of it comes first."""
+    """Texts at which answers end; a call's own `stop` takes precedence."""
     streaming: bool = False
-    """Whether `invoke` gives its answer to callbacks in chunks, too."""
+    """Whether `invoke` also passes its answer to callbacks in chunks."""
 
     _model: BaseChatModel = PrivateAttr()
     _reward: Reward = PrivateAttr()
@@ -75,7 +75,7 @@ class ChatMetaScale(BaseChatModel):
         return {**own, "settings": settings.overlaid_by(MetaScaleSettings.model_validate(named))}
 
     def model_post_init(self, context: Any, /) -> None:
-        """Set up the model and the reward, once for all calls."""
+        """Set up the model and the reward once for all calls."""
         super().model_post_init(context)
         check_uninterrupted(self.settings)
         self._model = resolve_model(self.model)
@@ -95,7 +95,7 @@ class ChatMetaScale(BaseChatModel):
 
     @property
     def _name(self) -> str:
-        """What the search goes by: a name that no price list knows, for its requests are billed under their own."""
+        """The name of the search, which is in no price list: its requests are billed under their own models."""
         return f"metascale/{MeteredModel(self._model).name}"
 
     def bind_tools(
@@ -105,11 +105,11 @@ class ChatMetaScale(BaseChatModel):
         tool_choice: str | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind tools in the form of the model inside, which must take tools; they are for answers alone.
+        """Bind tools in the format of the inner model, which must support tools. Only answers use them.
 
         Raises:
-            NotImplementedError: the model inside takes no tools.
-            ModelSetupError: how it takes them cannot be told.
+            NotImplementedError: the inner model does not support tools. ModelSetupError: the format of its tools is
+            unknown.
         """
         bound = self._model.bind_tools(tools, tool_choice=tool_choice, **kwargs)
         if not isinstance(bound, RunnableBinding):
@@ -126,7 +126,7 @@ class ChatMetaScale(BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
-        """The reply in pieces, once the search has ended."""
+        """The reply in chunks, after the search has ended."""
         yield from in_chunks(self.invoke(input, config, stop=stop, **{**kwargs, "stream": True}))
 
     async def astream(
@@ -142,7 +142,7 @@ class ChatMetaScale(BaseChatModel):
             yield chunk
 
     def _should_stream(self, **_: Any) -> bool:
-        """Never: `_generate` alone is told of the run that a search's requests belong to, and gives chunks itself."""
+        """Never: `_generate` emits the chunks, because only it knows the run that the search's requests belong to."""
         return False
 
     def _generate(
@@ -216,9 +216,9 @@ class ChatMetaScale(BaseChatModel):
     def _search(
         self, kept: WholeMessages[AIMessage], stop: list[str] | None, options: dict[str, Any]
     ) -> Runnable[dict[str, Any], dict[str, Any]]:
-        """The search of one call, whose samples take the call's options.
+        """The search of one call; its samples use the call's options.
 
-        It is no subgraph that a parent could resume: a call of a model is over or it is not.
+        It is not a subgraph that a parent could resume, because a model call cannot be resumed.
         """
         stop = stop or self.stop
         options = {name: value for name, value in options.items() if name != "stream"}
@@ -266,7 +266,7 @@ class ChatMetaScale(BaseChatModel):
 
 
 def _traced_under(call: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None) -> RunnableConfig:
-    """The config of what runs as a child of a model's call; LangChain's managers of such calls make none themselves."""
+    """The config of a child run of a model call; LangChain's managers of model calls do not make one."""
     if call is None:
         return {}
     kind = AsyncCallbackManager if isinstance(call, AsyncCallbackManagerForLLMRun) else CallbackManager

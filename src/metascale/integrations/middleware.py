@@ -1,4 +1,4 @@
-"""Middleware for LangChain's agents: their final answers are deliberated."""
+"""Middleware for LangChain's agents that runs a search for their final answers."""
 
 from __future__ import annotations
 
@@ -34,16 +34,15 @@ AsyncHandler = Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
 
 
 class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
-    """Deliberates an agent's final answers, and lets the turns that call tools pass as they are.
+    """Searches for better final answers of an agent; turns with tool calls pass unchanged.
 
-    The agent's model is asked as always. If it calls tools, that is that. If it answers, a search begins whose first
-    sample is this answer, whose other samples are drawn through the agent (its tools, its settings, the middleware
-    further in), and whose winner takes the answer's place. A sample that calls tools instead of answering is no answer.
-    Structured responses are deliberated as well.
+    The agent's model is called as usual. If it calls tools, its reply passes. If it answers, a search starts with this
+    answer as its first sample. The other samples are drawn through the agent, with its tools, its settings and the
+    inner middleware. The winner replaces the answer. Samples that call tools are rejected. Structured responses are
+    searched for as well.
 
-    The reply's `usage_metadata` is the bill of the whole search, and `response_metadata["metascale"]` what else is
-    known of it. Nothing but whole replies reaches the message stream: what is being said is not known before it is
-    chosen.
+    The reply's `usage_metadata` counts the whole search; `response_metadata["metascale"]` holds its details. The
+    message stream gets whole replies only, because the answer is not known before the search ends.
     """
 
     def __init__(
@@ -56,12 +55,12 @@ class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
         store: BaseStore | None = None,
         embeddings: Embeddings | None = None,
     ) -> None:
-        """Deliberate with the agent's own model; the arguments are those of `create_metascale`.
+        """Search with the agent's own model; the arguments are those of `create_metascale`.
 
-        A budget of 1 leaves the agent's answers as they are.
+        A budget of 1 leaves the agent's answers unchanged.
 
         Raises:
-            SettingError: the settings say to ask people.
+            SettingError: the settings need a person to ask.
         """
         super().__init__()
         self.settings = settings or MetaScaleSettings()
@@ -74,7 +73,7 @@ class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
         self._judging: tuple[BaseChatModel, Reward] | None = None
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Handler) -> ModelResponse[Any]:
-        """Ask the model once, and search for a better answer if it answers."""
+        """Call the model once; if it answers, search for a better answer."""
         first: ModelResponse[Any] = RunnableLambda(handler, name="first_answer").invoke(
             _unstreamed(request), {"tags": [TAG_NOSTREAM]}
         )
@@ -122,7 +121,7 @@ class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
         )
 
     def _reward_by(self, model: BaseChatModel) -> Reward:
-        """The reward that the settings name; made once for each model, as it may load one of its own."""
+        """The reward of the settings, made once per model, as it may load a model itself."""
         if self._judging is None or self._judging[0] is not model:
             self._judging = (model, create_reward(self.settings, model))
         return self._judging[1]
@@ -133,9 +132,9 @@ class _Deliberation:
     """The search for one final answer.
 
     Attributes:
-        request: what the agent asks.
-        first: the answer that is there.
-        handler: answers requests; a coroutine function where the agent runs asynchronously.
+        request: the agent's model request.
+        first: the agent's own answer.
+        handler: answers requests; a coroutine function if the agent runs asynchronously.
     """
 
     request: ModelRequest[Any]
@@ -145,7 +144,7 @@ class _Deliberation:
     _given: list[ModelResponse[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """The first answer is to be drawn once."""
+        """Start with the first answer not yet drawn."""
         self._given = [self.first]
 
     @property
@@ -155,7 +154,7 @@ class _Deliberation:
         return [*([system] if system else []), *self.request.messages]
 
     def sampler(self, model: BaseChatModel) -> Runnable[Any, AIMessage]:
-        """Draws answers through the agent."""
+        """Draw a sample through the agent."""
 
         def draw(messages: list[BaseMessage]) -> AIMessage:
             return self._shown(self._drawn(messages) or self.handler(self._asked(model, messages)))
@@ -166,19 +165,19 @@ class _Deliberation:
         return RunnableLambda(draw, afunc=adraw, name="sample")
 
     def chosen(self, out: dict[str, Any]) -> ModelResponse[Any]:
-        """The response that won, with the bill."""
+        """The winning response with the usage of the search."""
         result = out["result"]
         winner = self._kept.find(result["answer"]) or ModelResponse([out["messages"][-1]])
         return _with_answer(winner, billed(_answer(winner), result))
 
     def kept_first(self, error: MetaScaleError) -> ModelResponse[Any]:
-        """The first answer, because no search could begin; it says why."""
+        """The first answer with the reason why no search started."""
         message = _answer(self.first)
         about = {**message.response_metadata, "metascale": {"notes": [describe(error)]}}
         return _with_answer(self.first, message.model_copy(update={"response_metadata": about}))
 
     def _drawn(self, messages: Sequence[BaseMessage]) -> ModelResponse[Any] | None:
-        """The first answer, if this is the very request that it answered and nobody has drawn it yet."""
+        """The first answer, if it answered this request and has not been drawn yet."""
         is_same = [m.content for m in messages] == [m.content for m in self.messages]
         try:
             return self._given.pop() if is_same else None
@@ -201,10 +200,10 @@ class _Deliberation:
 
 @dataclass(frozen=True)
 class _GivenFirst:
-    """A policy whose first pull is of the arm without a strategy: under that the first answer was given.
+    """A policy that pulls the arm without a strategy first, under which the agent gave its answer.
 
     Attributes:
-        policy: plans the rest.
+        policy: plans the other pulls.
     """
 
     policy: Policy
@@ -220,7 +219,7 @@ class _GivenFirst:
 
 
 def _unstreamed(request: ModelRequest[Any]) -> ModelRequest[Any]:
-    """The request to a model that answers in one piece: servers report usage with that, and nobody sees chunks."""
+    """The request with streaming off, so that servers report usage and no chunks are shown."""
     return request.override(model=request.model.model_copy(update={"disable_streaming": True}))
 
 
@@ -241,5 +240,5 @@ def _with_answer(response: ModelResponse[Any], message: AIMessage) -> ModelRespo
 
 
 def _is_answer(response: ModelResponse[Any]) -> bool:
-    """Whether the agent would end with it."""
+    """Whether the agent would end with this response."""
     return response.structured_response is not None or not _answer(response).tool_calls

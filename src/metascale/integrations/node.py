@@ -1,4 +1,4 @@
-"""A graph as a node of a parent whose state is its own; a parent of messages adds the graph itself."""
+"""A graph as a node of a parent with a different state. A parent with a message state adds the graph itself."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def as_node(
     answer: str = "answer",
     result: str | None = None,
 ) -> RunnableLambda[Any, dict[str, Any]]:
-    """A node that asks the graph what stands in the parent's state and writes the answer there, and nothing else.
+    """A node that asks the graph the question in the parent's state and writes the answer back.
 
-    The parent's checkpointer, interrupts, streaming and time travel reach into the graph.
+    The parent's checkpointer, interrupts, streaming and time travel work inside the graph.
 
     Args:
         graph: compiled without a checkpointer of its own.
-        question: the key of the parent's state that holds the question, or a function that makes it of the state: a
-            text, or messages.
-        answer: the key that the answer's text is written to.
-        result: the key that the whole `Result` is written to; None for none.
+        question: the key of the question in the parent's state, or a function from the state to the question (a text or
+            messages).
+        answer: the key for the text of the answer.
+        result: the key for the whole `Result`; None to leave it out.
 
     Raises:
-        QuestionError: when it runs, if the state holds no question.
+        QuestionError: at run time, if the state holds no question.
     """
 
     def asked(state: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A graph as a tool, for agents that decide themselves when to think hard."""
+"""A graph as a tool, for agents that decide themselves when to use it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metascale.graphs import Graph
 
 
 class Asked(BaseModel):
-    """What the tool is called with."""
+    """The arguments of the tool."""
 
     question: str = Field(description=prompts.load("tool_question"))
 
@@ -29,8 +29,8 @@ def as_tool(graph: Graph, name: str = "think_hard", description: str | None = No
 
     Args:
         graph: compiled without a checkpointer of its own.
-        name: what models call it by.
-        description: when models should call it; by default a prompt that ships.
+        name: the tool's name.
+        description: when models should call it; by default the shipped prompt.
     """
 
     def answered(out: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -57,7 +57,7 @@ def as_tool(graph: Graph, name: str = "think_hard", description: str | None = No
 
 @contextmanager
 def _errors_for_the_agent() -> Iterator[None]:
-    """Whatever goes wrong is told to the agent in one line; an interrupt is no error, and passes."""
+    """Report any error to the agent in one line; interrupts are not errors and pass."""
     try:
         yield
     except GraphBubbleUp:

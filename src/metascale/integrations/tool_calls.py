@@ -1,4 +1,4 @@
-"""What bound tools demand of a message: that it calls one where it must, and that its calls fit their schemas."""
+"""The rules of bound tools: a message must call a tool if one is forced, and its calls must fit their schemas."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CallRules:
     """The rules for the tool calls of one message.
 
     Attributes:
-        checks: for each bound tool what raises on arguments that it does not take.
+        checks: for each bound tool a function that raises on invalid arguments.
         forced: whether the message must call a tool.
     """
 
@@ -34,14 +34,14 @@ class CallRules:
 
     @classmethod
     def of(cls, tools: Sequence[Any], tool_choice: Any) -> CallRules:
-        """The rules of tools as `bind_tools` takes them."""
+        """The rules of tools in the format of `bind_tools`."""
         checks = dict(entry for entry in map(_check, tools) if entry is not None)
         return cls(checks, tool_choice not in (None, False, "auto", "none"))
 
     def flaw(self, message: AIMessage) -> str | None:
-        """Why the message is no answer, in one line; None if it is one."""
+        """Why the message breaks the rules, in one line; None if it does not."""
         if message.invalid_tool_calls:
-            return f"the arguments of {message.invalid_tool_calls[0]['name']} are no JSON"
+            return f"the arguments of {message.invalid_tool_calls[0]['name']} are not JSON"
         if self.forced and not message.tool_calls:
             return "it calls no tool"
         for call in message.tool_calls:
@@ -51,13 +51,13 @@ class CallRules:
                 self.checks[call["name"]](call["args"])
             except MisfitError as error:
                 return f"the arguments of {call['name']} do not fit: {error}"
-            except (ValueError, ArithmeticError, RecursionError) as error:  # numbers and depths of no use
+            except (ValueError, ArithmeticError, RecursionError) as error:  # numbers too large, or nesting too deep
                 return f"the arguments of {call['name']} do not fit: {describe(error)}"
         return None
 
 
 def _check(given: Any) -> tuple[str, Check] | None:
-    """A tool's name and what its arguments must pass; None for tools that the provider runs itself."""
+    """A tool's name and the check of its arguments; None for tools that the provider runs itself."""
     described = convert_to_openai_tool(given)
     if "function" not in described:
         return None

@@ -1,4 +1,4 @@
-"""Samples as whole messages: what stands between a search, which knows texts, and callers who want messages."""
+"""Samples as whole messages: translates between a search of texts and callers who need messages."""
 
 from __future__ import annotations
 
@@ -24,46 +24,46 @@ _ASKING_PEOPLE = ("review_pool", "ask_for_budget")
 
 
 def check_uninterrupted(settings: MetaScaleSettings) -> None:
-    """Make sure that a search asks nobody: a model's call cannot be interrupted and resumed.
+    """Refuse settings that ask people: a model call cannot be interrupted and resumed.
 
     Raises:
-        SettingError: it would.
+        SettingError: a setting asks people.
     """
     for name in _ASKING_PEOPLE:
         if getattr(settings, name):
-            raise SettingError(f"the setting {name!r} asks people, which a node or a tool can, but no model's call")
+            raise SettingError(f"the setting {name!r} asks people; a node or a tool can do that, a model call cannot")
 
 
 class WholeMessages(Generic[Whole]):
-    """Shows a search what messages say, and finds by what was said what it was said by.
+    """Gives a search the texts of messages, and finds the message of a text.
 
-    The search judges, compares and returns texts: of a message that calls tools its text with the calls written out.
+    The search judges, compares and returns texts. The text of a message with tool calls includes the calls.
     """
 
     def __init__(self) -> None:
-        """Begin without any."""
+        """Start without messages."""
         self._kept: dict[str, Whole] = {}
 
     def show(self, message: AIMessage, whole: Whole) -> AIMessage:
-        """The message as the search is to see it; `whole` is kept for `find`."""
+        """The message for the search; `whole` is kept for `find`."""
         text = said(message)
         self._kept.setdefault(text, whole)
         return message.model_copy(update={"content": text}) if message.tool_calls else message
 
     def find(self, text: str) -> Whole | None:
-        """What was kept of the message that said so; None if there was none."""
+        """The kept message of a text; None if there is none."""
         return self._kept.get(text)
 
 
 def unusable(message: AIMessage, why: str) -> AIMessage:
-    """A message that is no answer, as the search is to see it: empty, though it is paid for."""
+    """A rejected message for the search: empty, but with its usage."""
     return message.model_copy(
         update={"content": "", "response_metadata": {**message.response_metadata, WHY_EMPTY: why}}
     )
 
 
 def billed(message: AIMessage, result: Result) -> AIMessage:
-    """The chosen message with the bill of the whole search, and what else is known of it under `"metascale"`."""
+    """The chosen message with the usage of the whole search, and its details under `"metascale"`."""
     bill = result["usage"]
     tokens = (bill["input_tokens"], bill["output_tokens"])
     usage = UsageMetadata(input_tokens=tokens[0], output_tokens=tokens[1], total_tokens=sum(tokens))
@@ -75,7 +75,7 @@ def billed(message: AIMessage, result: Result) -> AIMessage:
 
 
 def in_chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
-    """A whole message as a stream: its text word by word, then all the rest; content in blocks comes in one piece."""
+    """A message as a stream: its text word by word, then the rest; content in blocks comes in one chunk."""
     text = message.content if isinstance(message.content, str) else None
     for word in re.findall(r"\s*\S+|\s+$", text or ""):
         yield AIMessageChunk(content=word, id=message.id)

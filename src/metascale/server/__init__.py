@@ -1,4 +1,4 @@
-"""METASCALE behind OpenAI's chat completions, beside the graphs on LangGraph's server.
+"""METASCALE as OpenAI's chat completions, next to the graphs on LangGraph's server.
 
-`metascale.server.app:app` is what `http.app` in a `langgraph.json` names; it needs the extra `serve`.
+Set `http.app` in a `langgraph.json` to `metascale.server.app:app`. It needs the extra `serve`.
 """

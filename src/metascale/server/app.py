@@ -29,18 +29,18 @@ from metascale.server.search import PreparedSearch, Searches, SearchOutcome
 from metascale.settings import MetaScaleSettings
 
 RETRY_AFTER = 1
-"""Seconds after which a client that was turned away may try again. Ours."""
+"""Seconds until a rejected client may retry."""
 STILL_THERE = 10.0
-"""Seconds between two signs of life in a stream that waits for its search, so that no proxy cuts it. Ours."""
+"""Seconds between keep-alive comments in a stream that waits for its search, so that proxies keep it open."""
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Completions:
-    """OpenAI's chat completions, and the models that may be asked for."""
+    """OpenAI's chat completions, and the list of models."""
 
     def __init__(self, options: ServerOptions, settings: MetaScaleSettings) -> None:
-        """Serve within the options, with the settings wherever a request has none."""
+        """Serve within the options; the settings apply where a request sets none."""
         self._options = options
         self._searches = Searches(options, settings)
         self._running = 0
@@ -55,7 +55,7 @@ class Completions:
         ]
 
     async def list_models(self, _: Request) -> Response:
-        """List what may be asked for."""
+        """List the models."""
         return JSONResponse({"object": "list", "data": [self._model(name) for name in self._searches.names]})
 
     async def show_model(self, request: Request) -> Response:
@@ -73,7 +73,7 @@ class Completions:
         if self._running >= self._options.max_concurrent:
             raise ApiError(
                 429,
-                f"{self._running} searches are running, and no more are allowed",
+                f"{self._running} searches are running, which is the limit",
                 kind="rate_limit_error",
                 code="rate_limit_exceeded",
                 headers={"retry-after": str(RETRY_AFTER)},
@@ -110,7 +110,7 @@ class Completions:
 
 
 class _Stream(StreamingResponse):
-    """Server-sent events whose source is closed however they end: a client who leaves leaves no search behind."""
+    """Server-sent events that always close their source: when a client disconnects, its search stops."""
 
     def __init__(self, events: AsyncGenerator[bytes], place: contextlib.ExitStack) -> None:
         super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
@@ -125,7 +125,7 @@ class _Stream(StreamingResponse):
 
 @contextlib.asynccontextmanager
 async def _begun(search: PreparedSearch) -> AsyncIterator[asyncio.Task[SearchOutcome]]:
-    """The search as a task that does not outlive the block."""
+    """The search as a task that is cancelled at the end of the block."""
 
     async def run() -> SearchOutcome:
         return await search.run()
@@ -139,7 +139,7 @@ async def _begun(search: PreparedSearch) -> AsyncIterator[asyncio.Task[SearchOut
 
 
 async def _unless_gone(request: Request, search: PreparedSearch) -> SearchOutcome | None:
-    """What the search finds; None, and its end, if the client leaves before."""
+    """The search's outcome; None if the client disconnects first, which ends the search."""
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -159,7 +159,7 @@ def _event(data: dict[str, Any]) -> bytes:
 
 
 def _answering(endpoint: Endpoint, operation: str) -> Endpoint:
-    """The endpoint, whose every error is a response in OpenAI's shape; the operation describes it in OpenAPI."""
+    """The endpoint; its errors are responses in OpenAI's format, and the operation describes it in OpenAPI."""
 
     async def answer(request: Request) -> Response:
         try:
@@ -179,18 +179,20 @@ def create_app(options: ServerOptions, settings: MetaScaleSettings, token: str |
     """The app.
 
     Args:
-        options: what may be asked for, and how much of it at a time.
-        settings: how a search goes where a request does not say.
-        token: what clients must send; None lets everybody in.
+        options: the models, and the limits of requests.
+        settings: settings of searches where a request sets none.
+        token: the bearer token of clients; None for none.
 
     Raises:
-        ValueError: two models go by the same name.
+        ValueError: two models have the same name.
     """
     routes = Completions(options, settings).routes()
     v1 = Starlette(routes=routes, exception_handlers={HTTPException: _not_there})
     guard = Middleware(Guard, token=token, local_names_only=options.local_names_only)
     mount = Mount("/v1", app=v1)
-    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)  # Starlette's own has no names with a line feed
+    mount.path_regex = re.compile(
+        mount.path_regex.pattern, re.DOTALL
+    )  # Starlette's own pattern rejects names with a line feed
     return Starlette(routes=[mount], middleware=[guard])
 
 

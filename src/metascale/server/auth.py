@@ -1,4 +1,4 @@
-"""Who may speak to the server: a guard before everything that it serves, LangGraph's own routes included."""
+"""Authorization: a guard before all routes of the server, including LangGraph's own."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from metascale.server.errors import ApiError
 _OPEN = {"/", "/ok"}
 """Health checks."""
 _INSIDE = "/noauth"
-"""Where LangGraph's server calls itself; no request from outside can have this root path."""
+"""Root path of LangGraph's calls to itself; requests from outside cannot have it."""
 
 
 class Guard:
-    """Lets in whoever has the token, where there is one, and health checks.
+    """Admits health checks and requests with the token; without a token, every request.
 
-    Browsers' preflight requests carry no token; the CORS layer behind the guard answers them by itself.
+    Browsers' preflight requests carry no token and pass; the CORS layer behind the guard answers them.
     """
 
     def __init__(self, app: ASGIApp, *, token: str | None, local_names_only: bool) -> None:
-        """Guard `app`; without a token everybody is let in, who uses a local name where only these are served."""
+        """Guard `app`. Without a token requests pass; if only local names are served, they must use one."""
         self.app = app
         self._token = token.encode() if token else None
         self._local_names_only = local_names_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
+        """Forward the request, or refuse it."""
         refusal = self._refusal(scope)
         if refusal is None:
             await self.app(scope, receive, send)
@@ -56,7 +56,7 @@ class Guard:
 
 
 def is_local(host: str) -> bool:
-    """Whether a name or an address is this machine's own, whatever name servers say."""
+    """Whether a host name or address always means this machine, without asking DNS."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

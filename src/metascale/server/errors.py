@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients know them."""
+"""Errors in the format of OpenAI's clients."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from metascale.redaction import redacted
 
 _REQUESTS_FAULT = (QuestionError, SettingError, ModelSetupError, UnknownNameError)
 _NOT_AGAIN = {"x-should-retry": "false"}
-"""Tells OpenAI's clients that what failed was a whole search, which must not be paid again without being asked for."""
+"""Tells OpenAI's clients not to retry by themselves: a whole search failed, and a retry pays for another."""
 
 logger = logging.getLogger(__name__)
 
 
 class ApiError(Exception):
-    """A request that is not answered."""
+    """A request that is refused or failed."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class ApiError(Exception):
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Refuse with an HTTP status and OpenAI's four fields, `kind` being its `type`."""
+        """Take the HTTP status and OpenAI's four fields; `kind` is OpenAI's `type`."""
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})
@@ -54,14 +54,14 @@ class ApiError(Exception):
 
 
 def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
-    """A request that makes no sense, or asks for what is not served."""
+    """An invalid request, or one for something that is not served."""
     return ApiError(400, message, param=param, code=code)
 
 
 def as_api_error(error: BaseException) -> ApiError:
-    """What the client is told about an error; what the model's server said stays in this server's log.
+    """The error as shown to the client; what the model's server said is only in this server's log.
 
-    The texts of upstream errors quote keys and addresses, so no client sees them.
+    Messages of upstream errors can quote keys and addresses.
     """
     if isinstance(error, ApiError):
         return error
@@ -76,11 +76,11 @@ def as_api_error(error: BaseException) -> ApiError:
         why = "every request to the model failed" if error.is_upstreams else describe(error)
         return ApiError(502, why, kind="upstream_error", code="no_answer", headers=_NOT_AGAIN)
     logger.error("a request failed\n%s", redacted("".join(traceback.format_exception(error))))
-    return ApiError(500, "the server failed; its log says why", kind="server_error", headers=_NOT_AGAIN)
+    return ApiError(500, "internal error; see the server's log", kind="server_error", headers=_NOT_AGAIN)
 
 
 def timed_out(seconds: float) -> ApiError:
-    """A search that took too long."""
+    """A search that reached its timeout."""
     return ApiError(
         504, f"the search took longer than {seconds:g} s", kind="server_error", code="timeout", headers=_NOT_AGAIN
     )

@@ -1,4 +1,4 @@
-"""What `model` may say in a request: `[METHOD/]MODEL[?SETTING=VALUE&…]`."""
+"""The `model` of a request: `[METHOD/]MODEL[?SETTING=VALUE&…]`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DEFAULT_METHOD = "metascale"
 
 @dataclass(frozen=True)
 class Target:
-    """What a request asks for.
+    """The method and model of a request.
 
     Attributes:
         method: a key of `METHODS`.
         model: the model's name, as `resolve_model` takes it.
-        name: both, as clients name them.
-        settings: what the name says of the run, as text.
+        name: both, as clients write them.
+        settings: settings in the name, as text.
     """
 
     method: str
@@ -31,17 +31,17 @@ class Target:
 
 
 class Names:
-    """The names that are served: every method on every model."""
+    """The served names: every method on every model."""
 
     def __init__(self, models: Sequence[str]) -> None:
         """Serve `models`, the first of them by default.
 
         Raises:
-            ValueError: two of them go by the same short name.
+            ValueError: two of them have the same short name.
         """
         self._models = {short_name(model): model for model in models}
         if len(self._models) < len(models):
-            raise ValueError(f"two models go by the same name: {', '.join(models)}")
+            raise ValueError(f"two models have the same name: {', '.join(models)}")
 
     def __iter__(self) -> Iterator[str]:
         """The full names, the default first."""
@@ -50,10 +50,10 @@ class Names:
                 yield f"{method}/{model}"
 
     def find(self, asked: str) -> Target:
-        """What `asked` names: a model alone is METASCALE on it, a method alone is the method on the first model.
+        """Resolve a name: a model alone means METASCALE on it, a method alone means the method on the first model.
 
         Raises:
-            ApiError: 404 for what is not served, 400 where the settings in the name cannot be read.
+            ApiError: 404 if it is not served, 400 if its settings cannot be read.
         """
         name, question_mark, query = asked.partition("?")
         try:
@@ -72,7 +72,7 @@ class Names:
 
     def _unknown(self, name: str) -> ApiError:
         near = difflib.get_close_matches(name, list(self), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else "GET /v1/models lists what is"
+        hint = f"did you mean {near[0]!r}?" if near else "GET /v1/models lists the models"
         return ApiError(404, f"the model {name!r} is not served here; {hint}", param="model", code="model_not_found")
 
 

@@ -1,4 +1,4 @@
-"""The routes below `/v1` as OpenAPI 3.1 describes them, so that LangGraph's server puts them into its own document."""
+"""OpenAPI 3.1 descriptions of the routes below `/v1`, which LangGraph's server adds to its own document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEXT_OR_NULL = {"type": ["string", "null"]}
 NUMBER_OR_NULL = {"type": ["number", "null"]}
 COUNT = {"type": "integer", "minimum": 0}
 TOKEN = (401, 403)
-"""Statuses of the guard before every route."""
+"""Status codes of the guard before every route."""
 
 
 def _object(properties: dict[str, Any], *optional: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ _COMPLETION = _object(
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """The schema with every definition in the place of its reference; none of ours refers to itself."""
+    """The schema with every reference replaced by its definition; no definition is recursive."""
     if isinstance(schema, list):
         return [_inlined(part, definitions) for part in schema]
     if not isinstance(schema, dict):
@@ -82,7 +82,7 @@ def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _request() -> dict[str, Any]:
-    """The body of a request: also with null, and with what says nothing, in place of what may be left out."""
+    """The request body; optional fields may also be null or a default."""
     schema = ChatRequest.model_json_schema()
     whole: dict[str, Any] = _inlined(schema, schema["$defs"])
     fields, required = whole["properties"], whole["required"]
@@ -93,7 +93,7 @@ def _request() -> dict[str, Any]:
 
 
 def _operation(summary: str, answer: dict[str, Any], *refusals: int, **more: Any) -> str:
-    """An operation as a docstring that the schema generators of Starlette and LangGraph read."""
+    """An operation as a docstring for the schema generators of Starlette and LangGraph."""
     responses: dict[str, Any] = {"200": {"description": "OK", "content": answer}}
     for status in sorted({*TOKEN, *refusals, 500}):
         told = {"description": HTTPStatus(status).phrase, "content": {JSON: {"schema": _ERROR}}}
@@ -108,7 +108,7 @@ CREATE = _operation(
     requestBody={"required": True, "content": {JSON: {"schema": _request()}}},
 )
 _MODELS = _object({"object": {"const": "list"}, "data": {"type": "array", "items": _MODEL}})
-LIST = _operation("List what may be asked for.", {JSON: {"schema": _MODELS}})
+LIST = _operation("List the models.", {JSON: {"schema": _MODELS}})
 SHOW = _operation(
     "Show one of the models.",
     {JSON: {"schema": _MODEL}},

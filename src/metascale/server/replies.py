@@ -1,4 +1,4 @@
-"""What a search found, in the form of OpenAI's chat completions."""
+"""Outcomes of searches as OpenAI chat completions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def new_head(model: str) -> dict[str, Any]:
 
 
 def completion(head: dict[str, Any], found: SearchOutcome) -> dict[str, Any]:
-    """A whole completion."""
+    """A completion in one piece."""
     calls = [
         {"id": call["id"], "type": "function", "function": _function(call["name"], json.dumps(call["args"]))}
         for call in found.message.tool_calls
@@ -40,12 +40,12 @@ def completion(head: dict[str, Any], found: SearchOutcome) -> dict[str, Any]:
 
 
 def first_chunk(head: dict[str, Any], *, with_usage: bool) -> dict[str, Any]:
-    """The chunk that says who speaks."""
+    """The first chunk, which holds the role."""
     return _chunk(head, {"role": "assistant", "content": ""}, None, with_usage=with_usage)
 
 
 def chunks(head: dict[str, Any], found: SearchOutcome, *, with_usage: bool) -> Iterator[dict[str, Any]]:
-    """The chunks that say what was found: the answer word by word, why it ended, and, if it is wanted, the bill."""
+    """The chunks of the outcome: the answer word by word, the finish reason, and on request the usage."""
     for chunk in in_chunks(found.message):
         delta = _delta(chunk)
         if delta:
@@ -64,10 +64,7 @@ def usage(found: SearchOutcome) -> dict[str, int]:
 
 
 def search_report(found: SearchOutcome) -> dict[str, Any]:
-    """What else is known of the search.
-
-    Of its notes the beginnings: what follows a colon may quote the model's server, and stays here.
-    """
+    """Further details of the search. Notes are cut at a colon: the rest may quote the model's server."""
     result = found.result
     bill = {key: result["usage"][key] for key in ("samples", "calls", "seconds", "cost_usd")}
     thought = {key: result["meta_thought"][key] for key in ("id", "mindset", "strategy", "origin")}

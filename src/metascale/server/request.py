@@ -1,4 +1,4 @@
-"""What a client may ask, as OpenAI's chat completions define it."""
+"""Requests of OpenAI's chat completions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEUTRAL: dict[str, Any] = {
     "metadata": {},
     "response_format": {"type": "text"},
 }
-"""What many clients send to say nothing."""
+"""Values that many clients send as defaults."""
 
 SAMPLE_OPTIONS = (
     "stop",
@@ -39,7 +39,7 @@ SAMPLE_OPTIONS = (
     "reasoning_effort",
     "verbosity",
 )
-"""Parameters that shape each sample and that the model's own server must understand."""
+"""Parameters of each sample, which the model's own server must support."""
 
 
 class _Part(BaseModel):
@@ -54,7 +54,7 @@ class Text(_Part):
 
 
 class Attachment(_Part):
-    """What is not text: the model's server says whether its model takes it."""
+    """A part that is not text; the model's server decides whether its model takes it."""
 
     type: Literal["image_url", "input_audio", "file"]
     image_url: dict[str, Any] | None = None
@@ -73,7 +73,7 @@ Shown = str | Annotated[list[Annotated[Text | Attachment, Field(discriminator="t
 
 
 class Speaker(_Part):
-    """The system, or the developer."""
+    """A system or developer message."""
 
     role: Literal["system", "developer"]
     content: Said
@@ -95,14 +95,14 @@ def _json_object(text: str) -> str:
 
 
 class CalledFunction(_Part):
-    """The function that was called."""
+    """The called function."""
 
     name: str
     arguments: Annotated[str, AfterValidator(_json_object)]
 
 
 class ToolCall(_Part):
-    """A tool call that the assistant made."""
+    """A tool call of the assistant."""
 
     id: str
     type: Literal["function"]
@@ -120,7 +120,7 @@ class Assistant(_Part):
 
 
 class ToolReply(_Part):
-    """What a tool gave."""
+    """The result of a tool."""
 
     role: Literal["tool"]
     content: Said
@@ -128,7 +128,7 @@ class ToolReply(_Part):
 
 
 class Function(_Part):
-    """A function that may be called."""
+    """A function that the model may call."""
 
     name: str
     description: str | None = None
@@ -137,34 +137,34 @@ class Function(_Part):
 
 
 class Tool(_Part):
-    """A tool that may be called."""
+    """A tool that the model may call."""
 
     type: Literal["function"]
     function: Function
 
 
 class ChosenFunction(_Part):
-    """The function that must be called."""
+    """The function that the model must call."""
 
     name: str
 
 
 class ChosenTool(_Part):
-    """The tool that must be called."""
+    """The tool that the model must call."""
 
     type: Literal["function"]
     function: ChosenFunction
 
 
 class StreamOptions(_Part):
-    """How a stream ends."""
+    """Options of a stream."""
 
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
 class ChatRequest(BaseModel):
-    """A request for a chat completion. What is not named here is refused, never ignored."""
+    """A request for a chat completion. Unknown parameters are refused, never ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -189,7 +189,7 @@ class ChatRequest(BaseModel):
     reasoning_effort: str | None = None
     verbosity: str | None = None
     user: str | None = None
-    """Says who asks; changes no answer and goes no further, like the two that follow."""
+    """Identifies the end user; ignored, like the next two."""
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
 
@@ -201,21 +201,21 @@ class ChatRequest(BaseModel):
         return {key: value for key, value in given.items() if value is not None and NEUTRAL.get(key) != value}
 
     def conversation(self) -> list[AnyMessage]:
-        """The messages as LangChain's."""
+        """The messages as LangChain messages."""
         said = [{"content": None, **message.model_dump(exclude_none=True)} for message in self.messages]
         return cast("list[AnyMessage]", convert_to_messages(said))
 
     def has_attachments(self) -> bool:
-        """Whether any message shows what is not text."""
+        """Whether any message holds more than text."""
         contents: list[str | Sequence[Text | Attachment] | None] = [message.content for message in self.messages]
         return any(isinstance(part, Attachment) for content in contents if content for part in content)
 
     def sample_options(self) -> dict[str, Any]:
-        """The `SAMPLE_OPTIONS` that are given."""
+        """The given `SAMPLE_OPTIONS`."""
         return {name: value for name in SAMPLE_OPTIONS if (value := getattr(self, name)) is not None}
 
     def named_settings(self) -> list[tuple[str, Any]]:
-        """The settings that parameters of OpenAI's name, some perhaps more than once."""
+        """The settings in OpenAI's parameters; a setting may occur twice."""
         named: dict[str, list[Any]] = {
             "temperature": [self.temperature],
             "max_tokens": [self.max_tokens, self.max_completion_tokens],
@@ -225,11 +225,11 @@ class ChatRequest(BaseModel):
 
 
 async def read_request(request: Request, longest: int) -> ChatRequest:
-    """Read a request, piece by piece and never more than `longest` bytes of it.
+    """Read a request in chunks, at most `longest` bytes.
 
     Raises:
-        ApiError: 413 if it is longer, 415 if it is not said to be JSON (which keeps forms on web pages out).
-        pydantic.ValidationError: it is no JSON, or not such a request.
+        ApiError: 413 if it is longer, 415 if its content type is not JSON (which keeps out forms on web pages).
+        pydantic.ValidationError: it is not JSON or not a valid request.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "send JSON, with 'Content-Type: application/json'")

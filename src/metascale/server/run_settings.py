@@ -1,4 +1,4 @@
-"""How a request may search: the server's settings, as far as a request changes them."""
+"""The settings of a run that a request may change."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from metascale.server.errors import bad_request
 from metascale.settings import BUILDERS_SETTINGS, MetaScaleSettings
 
 SERVERS_SETTINGS = (*BUILDERS_SETTINGS, "memory", "prices")
-"""Settings that load code, read files, name servers, reach other people's memories, or say what things cost."""
+"""Settings that load code, read files, name servers, open other users' memories, or set prices."""
 UNATTENDED = {"review_pool": False, "ask_for_budget": False}
-"""Settings that stop for a person, whom a chat completion has no way to ask: LangGraph's clients have."""
+"""Settings that pause for a person. A chat completion cannot ask one; LangGraph's clients can."""
 CEILINGS = ("max_calls", "max_tokens_total", "max_seconds")
-"""Limits that a request may lower but not lift, where the server has them."""
+"""Limits of the server that a request may lower but not raise."""
 
 
 def run_settings(
@@ -26,16 +26,16 @@ def run_settings(
     server: MetaScaleSettings,
     max_budget: int | None,
 ) -> MetaScaleSettings:
-    """The settings that a request sets, and no others.
+    """The settings of a request alone.
 
     Args:
-        texts: names and values as text: JSON, or else plain text.
+        texts: names and values as text; values are JSON, or else plain text.
         values: names and values.
         server: the server's own settings.
-        max_budget: the highest budget; None for any.
+        max_budget: the highest budget; None for no limit.
 
     Raises:
-        ApiError: 400 for a setting that is unknown, not valid, given twice, or not for a request to say.
+        ApiError: 400 for a setting that is unknown, invalid, given twice, or reserved for the server.
     """
     chosen: dict[str, Any] = {}
     for name, value in [*((name, _value(text)) for name, text in texts), *values]:
@@ -44,7 +44,7 @@ def run_settings(
         if name in SERVERS_SETTINGS:
             raise bad_request(f"the setting {name!r} belongs to the server and cannot be changed by a request", name)
         if name in UNATTENDED:
-            raise bad_request(f"the setting {name!r} needs somebody to ask: use LangGraph's client", name)
+            raise bad_request(f"the setting {name!r} needs a person to ask: use LangGraph's client", name)
         if chosen.setdefault(name, value) != value:
             raise bad_request(f"the setting {name!r} is given twice, as {chosen[name]!r} and as {value!r}", name)
     try:

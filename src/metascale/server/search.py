@@ -1,4 +1,4 @@
-"""From a request to the search that answers it."""
+"""Turns requests into searches."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from metascale.settings import MetaScaleSettings
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """What a search found.
+    """The outcome of a search.
 
     Attributes:
         message: the answer.
-        status: what is wrong with it, if anything.
+        status: its flaw, if any.
         result: the rest of a graph's `result`.
     """
 
@@ -45,11 +45,11 @@ class SearchOutcome:
 
 @dataclass(frozen=True)
 class PreparedSearch:
-    """A search that is ready to begin.
+    """A checked search that has not started.
 
     Attributes:
-        target: what was asked for.
-        run: begins it.
+        target: the method and model.
+        run: starts it.
     """
 
     target: Target
@@ -57,10 +57,10 @@ class PreparedSearch:
 
 
 class Searches:
-    """Makes searches of requests. Whole messages (tools, and what shapes samples) are METASCALE's alone."""
+    """Makes searches from requests. Only METASCALE supports tools and parameters of samples."""
 
     def __init__(self, options: ServerOptions, settings: MetaScaleSettings) -> None:
-        """Serve the models that the options name, under the server's `settings`."""
+        """Serve the models of the options with the server's `settings`."""
         self.names = Names(options.models)
         self._options = options
         self._settings = settings.model_copy(update=UNATTENDED)
@@ -68,12 +68,12 @@ class Searches:
         self._graph = cache(self._new_graph)
 
     def prepare(self, request: ChatRequest) -> PreparedSearch:
-        """Check a request and make its search, without asking a model anything.
+        """Check a request and make its search, without a model request.
 
         Raises:
-            ApiError: 404 for a model that is not served, 400 for what cannot be done.
-            QuestionError: the conversation ends without a question, or is too long.
-            ModelSetupError: the model takes no limit on its answers.
+            ApiError: 404 for a model that is not served, 400 for an unsupported request. QuestionError: the
+            conversation has no question at its end, or is too long. ModelSetupError: the model does not support a token
+            limit.
         """
         target = self.names.find(request.model)
         texts = [*target.settings, *request.metadata.items()]
@@ -139,7 +139,7 @@ def _resolved(model: str) -> BaseChatModel:
     try:
         return resolve_model(model)
     except MetaScaleError as error:
-        raise RuntimeError(f"a model that is served cannot be set up: {error}") from error
+        raise RuntimeError(f"a served model cannot be set up: {error}") from error
 
 
 async def _run(graph: Graph, messages: list[AnyMessage], settings: MetaScaleSettings) -> SearchOutcome:

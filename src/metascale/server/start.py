@@ -1,4 +1,4 @@
-"""LangGraph's server with metascale's graphs and app, in this process and from wherever it is installed."""
+"""Starts LangGraph's server with metascale's graphs and app in this process, from any install location."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from metascale.settings import MetaScaleSettings
 run_server: Any = importlib.import_module("langgraph_api.cli").run_server
 
 BACKGROUND_RUNS = 10
-"""Runs of LangGraph's own queue at a time, as in `langgraph dev`."""
+"""Parallel runs of LangGraph's own queue, as in `langgraph dev`."""
 SECONDS_TO_STOP = 5
-"""What running searches have left once the server is told to stop. Ours."""
+"""Seconds that running searches get to finish when the server stops."""
 PAGES = {
     "allow_origins": ["https://smith.langchain.com"],
     "allow_origin_regex": r"http://(localhost|127\.0\.0\.1)(:\d+)?",
     "allow_methods": ["*"],
     "allow_headers": ["*"],
 }
-"""Web pages that may speak to a server without a token: Studio's, and this machine's own. (LangGraph's server lets in
-every page where the list of origins is left out.)"""
+"""Origins of web pages that may call a server without a token: Studio's and this machine's. Without a list of origins,
+LangGraph's server would allow every page."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Launch:
     """A server that is ready to start.
 
     Attributes:
-        host: the address that it listens on.
+        host: the address to listen on.
         port: the port.
-        environment: what its graphs and its app read.
-        http: the `http` of its configuration, as in a `langgraph.json`.
+        environment: environment variables for its graphs and its app.
+        http: the `http` section of its configuration, as in a `langgraph.json`.
     """
 
     host: str
@@ -55,11 +55,11 @@ class Launch:
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """The base URL for clients."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     def run(self) -> None:
-        """Serve until the process is told to stop."""
+        """Serve until the process is stopped."""
         os.environ.update(self.environment)
         run_server(
             self.host,
@@ -82,27 +82,26 @@ def plan(
     base_url: str | None,
     token_file: Path | None,
 ) -> Launch:
-    """Make sure that a server can start, before anything is started.
+    """Check everything that a server needs, before it starts.
 
     Args:
-        models: what may be asked for, the default first.
+        models: the models to serve, the default first.
         bounds: further `ServerOptions`.
-        settings: how searches go where a request does not say.
-        place: host and port; port 0 is any that is free.
-        base_url: the server of `openai:NAME` models; None leaves `OPENAI_BASE_URL`.
-        token_file: holds the token; None leaves `METASCALE_SERVER_TOKEN`.
+        settings: settings of searches where a request sets none.
+        place: host and port; port 0 picks a free one.
+        base_url: the server of `openai:NAME` models; None for `OPENAI_BASE_URL`.
+        token_file: file with the token; None for `METASCALE_SERVER_TOKEN`.
 
     Raises:
-        MetaScaleError: a model or the settings cannot be set up, or there is no token where there must be one.
-        ValueError: an option is not valid.
-        OSError: the token cannot be read, or the port is taken.
+        MetaScaleError: a model or the settings cannot be set up, or a required token is missing. ValueError: an option
+        is invalid. OSError: the token cannot be read, or the port is taken.
     """
     host, port = place
     token = _token(token_file)
     if token is None and not is_local(host):
         raise SettingError(f"listening on {host!r} needs a token: --token-file FILE or {TOKEN_VARIABLE}")
     if not os.access(".", os.W_OK):
-        raise SettingError("this folder cannot be written, and LangGraph's server keeps a file in .langgraph_api")
+        raise SettingError("LangGraph's server writes to .langgraph_api, but this folder is read-only")
     options = ServerOptions.model_validate(
         {**bounds, "models": tuple(models), "local_names_only": token is None}, strict=True
     )
@@ -122,7 +121,7 @@ def plan(
 
 
 def graphs() -> dict[str, dict[str, str]]:
-    """Every method's graph, as a `langgraph.json` names and describes them."""
+    """The graphs of all methods, as in a `langgraph.json`."""
     modules = [sys.modules[method.create.__module__] for method in METHODS.values()]
     return {
         module.__name__.rpartition(".")[2]: {
@@ -144,10 +143,10 @@ def _token(file: Path | None) -> str | None:
 
 
 def _free(host: str, port: int) -> int:
-    """The port, or any that is free for 0.
+    """The port, or a free one for 0.
 
     Raises:
-        OSError: it cannot be listened on.
+        OSError: the server cannot listen on it.
     """
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family) as probe:

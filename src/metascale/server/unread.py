@@ -1,7 +1,7 @@
-"""The app as `metascale serve` mounts it: on LangGraph's server in memory, which must read no file.
+"""The app for `metascale serve`, which runs LangGraph's in-memory server and must not let it read files.
 
-That server begins by unpickling `.langgraph_api/.langgraph_ops.pckl`, even where nothing is to be kept, and whoever can
-put a pickle into the folder would run code here.
+At its start that server unpickles `.langgraph_api/.langgraph_ops.pckl`, even without persistence. A planted pickle in
+the folder would run code here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import importlib
 
 from metascale.server.app import app
 
-importlib.import_module("langgraph_runtime_inmem.database").GLOBAL_STORE.flag = "n"  # a new one: nothing is loaded
+importlib.import_module(
+    "langgraph_runtime_inmem.database"
+).GLOBAL_STORE.flag = "n"  # a fresh store, so nothing is loaded
 
 __all__ = ["app"]

@@ -1,6 +1,6 @@
-"""For those who train: runs as rows for TRL's trainers, and the meta-rewards of MASA as its reward functions.
+"""Training data: runs as rows for TRL's trainers, and MASA's meta-rewards as TRL reward functions.
 
-No training happens here, and nothing here imports torch or TRL.
+Nothing here trains a model or imports torch or TRL.
 """
 
 from metascale.training.reward_functions import difficulty_reward, length_reward, meta_reward, notion_reward

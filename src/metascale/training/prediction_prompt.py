@@ -1,4 +1,4 @@
-"""The request for a prediction, as a model is trained to answer it."""
+"""The prompt of a prediction that a model is trained to answer."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from metascale.training.rollouts import Message
 
 
 def prediction_prompt(prompt: Sequence[Message]) -> list[Message]:
-    """What the node `foresee` asks where a server knows no structured output: the schema stands in the system message.
+    """The prompt of the node `foresee` for servers without structured output: the system message holds the schema.
 
-    The fence's tag is made of the task, so that exporting the same runs again gives the same rows.
+    The fence's tag is a hash of the task, so exporting the same runs again gives the same rows.
     """
     messages = convert_to_messages([dict(message) for message in prompt])
     task = question_text(cast("list[AnyMessage]", messages))

@@ -1,8 +1,8 @@
 """The three meta-rewards of MASA (arXiv 2510.03259), and their mean, as reward functions of TRL's trainers.
 
-`GRPOTrainer(reward_funcs=[meta_reward], …)` takes them as they are, on rows that `metascale export --what predictions`
-wrote: completions are predictions, plain or conversational, and the columns say what was observed. A completion that
-states no readable prediction earns 0; a row that lacks what a reward needs gives None, which TRL leaves out.
+They work with `GRPOTrainer(reward_funcs=[meta_reward], …)` on the rows of `metascale export --what predictions`:
+completions are predictions, plain or conversational, and the columns hold what was observed. A completion without a
+readable prediction earns 0. A row without the columns of a reward gives None, which TRL leaves out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from metascale.foresight import meta_rewards
 from metascale.training.stated import read_stated
 
 Completion = str | Sequence[Mapping[str, Any]]
-"""As TRL hands it over: a text, or the messages of an assistant."""
+"""A text, or the messages of an assistant, as TRL passes them."""
 Rewards = list[float | None]
 
 
@@ -25,13 +25,13 @@ def difficulty_reward(
     pass_rate: Sequence[float | None],
     **columns: Any,  # noqa: ARG001
 ) -> Rewards:
-    """How near each predicted pass rate came, in [0, 1]: `0.01 ** |predicted - observed|`.
+    """How close each predicted pass rate is, in [0, 1]: `0.01 ** |predicted - observed|`.
 
     Args:
-        prompts: not looked at.
+        prompts: ignored.
         completions: predictions.
         pass_rate: the share of answers that were good, in [0, 1].
-        columns: not looked at.
+        columns: ignored.
     """
     return [
         None if observed is None else _difficulty(completion, observed)
@@ -49,10 +49,10 @@ def length_reward(
     """1 where a predicted length lies strictly between the shortest and the longest good answer, else 0.
 
     Args:
-        prompts: not looked at.
+        prompts: ignored.
         completions: predictions.
         good_lengths: of the good answers, in tokens.
-        columns: not looked at.
+        columns: ignored.
     """
     return [
         None if lengths is None else _length(completion, lengths)
@@ -72,12 +72,12 @@ def notion_reward(
     """The share of predicted notions, in [0, 1], that more good answers than bad ones use.
 
     Args:
-        prompts: not looked at.
+        prompts: ignored.
         completions: predictions.
-        question: the task; notions that it names do not count.
+        question: the task; notions that it mentions do not count.
         good_answers: texts of the good answers.
         bad_answers: texts of the others.
-        columns: not looked at.
+        columns: ignored.
     """
     rows = zip(completions, question, good_answers, bad_answers, strict=True)
     return [

@@ -1,4 +1,4 @@
-"""What runs saw of a prompt, and what can be measured on it."""
+"""Recorded runs of a prompt, and which of their answers are good."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Answer:
     """One answer to a prompt.
 
     Attributes:
-        run: which run drew it; rewards of different runs are not compared.
+        run: the run that drew it; rewards of different runs are not compared.
         text: the answer.
-        status: as in `metascale.records.Candidate`, but never `failed`: that is no answer.
+        status: as in `metascale.records.Candidate`, never `failed`.
         reward: in [0, 1]; None where it was not scored.
         correct: by the gold answer; None where there is none.
-        length: in tokens; None where the server did not say.
+        length: in tokens; None where the server did not report it.
     """
 
     run: int
@@ -45,12 +45,12 @@ class Run:
     """One question, answered once.
 
     Attributes:
-        model: the model's name; empty where it is not known.
-        simulated: whether the offline model answered, so that what is made of it says *simulation*.
-        prompt: the conversation that ends with the question.
+        model: the model's name; empty if unknown.
+        simulated: whether the offline model answered; everything made from the run must then say *simulation*.
+        prompt: the conversation; the question is its last message.
         gold: the gold answer, or None.
         answers: all answers, in order.
-        predictions: what the model foresaw.
+        predictions: what the model predicted.
     """
 
     model: str
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def question(self) -> str:
-        """What was asked last."""
+        """The last message."""
         return self.prompt[-1]["content"]
 
 
@@ -71,7 +71,7 @@ class Measured:
     """Which answers to a prompt are good.
 
     Attributes:
-        by: `gold`, or `reward` where a reward had to reach a threshold, which is not the same as being correct.
+        by: `gold`, or `reward` if a threshold on rewards decided, which does not mean correct.
         good: the good answers.
         bad: the others.
     """
@@ -87,18 +87,18 @@ class Measured:
 
     @property
     def good_lengths(self) -> list[int] | None:
-        """Of the good answers, in tokens; None where there are good answers and none of their lengths is known."""
+        """Lengths of the good answers in tokens; None if there are good answers but no known length."""
         known = [answer.length for answer in self.good if answer.length is not None]
         return known if known or not self.good else None
 
     @property
     def mean_length(self) -> float | None:
-        """Of the good answers, in tokens; None where it is not known."""
+        """Mean length of the good answers in tokens; None if unknown."""
         return fmean(self.good_lengths) if self.good_lengths else None
 
 
 def gathered(runs: Iterable[Run]) -> list[Run]:
-    """All runs of one model on one prompt together, in order of appearance."""
+    """Merge the runs of one model on one prompt, in order of appearance."""
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Run]] = {}
     for run in runs:
         prompt = tuple((message["role"], message["content"]) for message in run.prompt)
@@ -117,14 +117,14 @@ def gathered(runs: Iterable[Run]) -> list[Run]:
 
 
 def measured(answers: Sequence[Answer], good_reward: float | None) -> Measured | None:
-    """Which answers are good: by gold where it is known of all, else by a threshold on rewards.
+    """Split answers into good and bad: by gold if known for all, else by a threshold on rewards.
 
     Args:
         answers: to one prompt.
-        good_reward: the reward from which an answer counts as good where gold is not known; None: nothing does.
+        good_reward: the lowest reward of a good answer where gold is unknown; None: no answer counts as good.
 
     Returns:
-        None where neither is known. Unscored answers count for nothing where rewards decide.
+        None where neither is known. Where rewards decide, unscored answers are left out.
     """
     if answers and all(answer.correct is not None for answer in answers):
         good, bad = ([a for a in answers if a.correct is right] for right in (True, False))

@@ -1,6 +1,6 @@
 """Rows for TRL's trainers: prompts (GRPO), prompts with a completion (SFT), pairs of completions (DPO).
 
-All in the conversational form. Besides the keys that a trainer reads, a row holds what is known of it.
+All rows are conversational. Besides the keys that a trainer reads, a row holds facts about it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from metascale.training.stated import to_text
 Row = dict[str, Any]
 
 MIN_NOTIONS = 0.2
-"""Notion score from which a prediction is an expert's; MASA's released code."""
+"""Lowest notion score of an expert's prediction, from MASA's released code."""
 
 
 @dataclass
@@ -30,9 +30,9 @@ class Export:
 
     Attributes:
         rows: one JSON object each.
-        prompts: how many prompts gave rows.
-        removed_prompts: how many prompts gave none, by the first reason.
-        removed_completions: how many completions were left out of prompts that passed the gates, by reason.
+        prompts: number of prompts with rows.
+        removed_prompts: number of prompts without rows, by the first reason.
+        removed_completions: number of completions left out of prompts that passed the gates, by reason.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -43,13 +43,13 @@ class Export:
 
 @dataclass(frozen=True)
 class _Completion:
-    """Something that the model wrote.
+    """A completion and its rank.
 
     Attributes:
-        text: it.
-        quality: what it is ranked by, in [0, 1].
-        group: qualities compare within a group only.
-        known: columns about it.
+        text: what the model wrote.
+        quality: the rank's key, in [0, 1].
+        group: qualities are comparable within a group only.
+        known: further columns of its row.
     """
 
     text: str
@@ -59,7 +59,7 @@ class _Completion:
 
 
 def export(prompts: Iterable[Run], selection: Selection) -> Export:
-    """The rows of all prompts, one after the other; each prompt once (see `gathered`)."""
+    """The rows of all prompts in order; each prompt must occur once (see `gathered`)."""
     done = Export()
     for run in prompts:
         found = measured(run.answers, selection.good_reward)
@@ -117,7 +117,7 @@ def _sft(run: Run, found: Measured | None, selection: Selection, removed: Counte
 def _expert(
     run: Run, found: Measured | None, selection: Selection, removed: Counter[str]
 ) -> tuple[list[Row], str | None]:
-    """MASA's expert trajectory: the prediction of the best notions, with the measured length and pass rate."""
+    """MASA's expert trajectory: the prediction with the best notions, with the measured length and pass rate."""
     if not run.predictions:
         return [], "no_predictions"
     if found is None or found.mean_length is None:
@@ -167,7 +167,7 @@ def _pairs(completions: Sequence[_Completion], margin: float) -> list[tuple[_Com
 
 
 def _ranked(run: Run, found: Measured | None, selection: Selection, removed: Counter[str]) -> list[_Completion]:
-    """What may stand in a pair: ranked by correctness where gold is known, else by reward; predictions by theirs."""
+    """Candidates for pairs: answers, ranked by correctness or else by reward; or predictions, by meta-reward."""
     if selection.what == "predictions":
         scored = [(_meta_rewards(prediction, run, found), prediction) for prediction in run.predictions]
         return [_Completion(to_text(p), rewards["meta_reward"], 0, rewards) for rewards, p in scored]
@@ -182,14 +182,14 @@ _ROWS = {"grpo": _grpo, "sft": _sft, "dpo": _dpo}
 
 
 def _whole(run: Run, answers: Iterable[Answer], selection: Selection, removed: Counter[str]) -> list[Answer]:
-    """The answers that a model may learn from."""
+    """The answers without a flaw."""
     flaws = [(answer, selection.flaw(answer, run)) for answer in answers]
     removed.update(flaw for _, flaw in flaws if flaw is not None)
     return [answer for answer, flaw in flaws if flaw is None]
 
 
 def _about(run: Run, found: Measured | None, selection: Selection) -> Row:
-    """What every row holds."""
+    """The columns of every row."""
     return {
         "prompt": list(run.prompt) if selection.what == "answers" else prediction_prompt(run.prompt),
         "model": run.model,
@@ -207,7 +207,7 @@ def _said(text: str) -> list[Message]:
 
 
 def _meta_rewards(prediction: Prediction, run: Run, found: Measured | None) -> dict[str, Any]:
-    """The three meta-rewards of a prediction and their mean; null where what they need was not measured."""
+    """The three meta-rewards of a prediction and their mean; null where their inputs were not measured."""
     lengths = found.good_lengths if found else None
     three = {
         "difficulty_reward": meta_rewards.difficulty(prediction["pass_rate"], found.pass_rate) if found else None,

@@ -17,38 +17,40 @@ Gate = Literal["zero_variance", "predictive"]
 
 
 class Selection(BaseModel):
-    """What is exported, and which filters it passes."""
+    """What to export, and the filters on it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Form
     """The trainer that reads the rows."""
     what: What = "answers"
-    """What the trainer's model writes: answers to questions, or predictions about its own answers."""
+    """The completions: answers to questions, or predictions of a model about its own answers."""
     gates: frozenset[Gate] = frozenset()
-    """Prompts that are left out: `zero_variance`, those whose answers all earned the same; `predictive`, those that the
-    model was sure to be easy or hopeless before it tried."""
+    """Which prompts to drop: `zero_variance`, those whose answers all earned the same; `predictive`, those that the
+    model confidently predicted to be easy or hopeless."""
     sigma: float = Field(0.1, ge=0, le=1)
-    """Predictive gate: predicted pass rates that deviate by less are sure. Ours: the paper's value is not published."""
+    """Predictive gate: predicted pass rates with a smaller standard deviation are confident. The paper does not publish
+    its value."""
     near: float = Field(0.1, ge=0, le=0.5)
-    """Predictive gate: a mean within so much of 0 or 1 is near it. Ours: the paper's value is not published."""
+    """Predictive gate: how close to 0 or 1 the mean prediction must be. The paper does not publish its value."""
     good_reward: float | None = Field(None, ge=0, le=1)
-    """Where gold is not known: the reward from which an answer counts as good. None: nothing counts as good."""
+    """Where gold is unknown: the lowest reward of a good answer. None: no answer counts as good."""
     min_reward: float | None = Field(None, ge=0, le=1)
     """SFT: the lowest reward of an answer, and the lowest notion score of a prediction (0.2 in MASA's code)."""
     max_length: int | None = Field(None, ge=1)
     """The longest answer, in tokens."""
     cutoff: float | None = Field(None, gt=0)
-    """MASA's cut-off: longest answer, in predicted lengths (their median); without predictions there is none."""
+    """MASA's cut-off: the longest answer, as a multiple of the median predicted length. Without predictions it has no
+    effect."""
     margin: float = Field(0.2, gt=0, le=1)
-    """DPO: how much better a chosen completion is than the rejected one. Ours."""
+    """DPO: how much better the chosen completion must be than the rejected one."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.min_reward is not None and self.format != "sft":
-            raise SettingError("a least reward (--min-reward) goes with the format 'sft'")
+            raise SettingError("--min-reward needs the format 'sft'")
         if self.what == "predictions" and (self.max_length is not None or self.cutoff is not None):
-            raise SettingError("limits on lengths (--max-length, --cutoff) go with answers, not with predictions")
+            raise SettingError("--max-length and --cutoff limit answers, not predictions")
         return self
 
     def gate(self, run: Run, found: Measured | None) -> Gate | None:
@@ -60,7 +62,7 @@ class Selection(BaseModel):
         return None
 
     def flaw(self, answer: Answer, run: Run) -> str | None:
-        """Why an answer is no completion to learn from, or None."""
+        """Why an answer is not exported, or None."""
         if answer.status != "ok":
             return "not_whole"
         length = answer.length or 0
@@ -73,9 +75,9 @@ class Selection(BaseModel):
 
 
 def is_settled(answers: Sequence[Answer], found: Measured | None) -> bool:
-    """Whether all answers earned the same, so that none is better than the others of its group (GRPO's advantage is 0).
+    """Whether all answers earned the same, so that GRPO's advantage is 0 for each.
 
-    What they earned is being good or not where that is known, else their rewards, each run's by themselves.
+    Answers earn good or bad if that is known, else their rewards, compared within each run.
     """
     if found is not None:
         return not found.good or not found.bad
@@ -87,12 +89,12 @@ def is_settled(answers: Sequence[Answer], found: Measured | None) -> bool:
 
 
 def is_foreseen(pass_rates: Sequence[float], sigma: float, near: float) -> bool:
-    """MASA's predictive gate: whether the predictions agree that all answers are right, or none.
+    """MASA's predictive gate: whether the predictions agree that all answers are right, or that none is.
 
     Args:
-        pass_rates: predicted, each in [0, 1]; fewer than two never agree.
-        sigma: their standard deviation (of the population) must be below it.
-        near: their mean must be so near to 0 or 1.
+        pass_rates: predictions in [0, 1]; fewer than two never agree.
+        sigma: their population standard deviation must be below it.
+        near: their mean must be at most this far from 0 or 1.
     """
     if len(pass_rates) < 2:
         return False

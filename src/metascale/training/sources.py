@@ -1,4 +1,4 @@
-"""Where rollouts come from: the SQLite files of `metascale solve --db`, and the logs of `metascale bench`."""
+"""Reads runs from the SQLite files of `metascale solve --db` and the logs of `metascale bench`."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 _HEADER = b"SQLite format 3\0"
 _ROLES = {"human": "user", "ai": "assistant"}
 _VERDICTS = {"C": True, "I": False}
-"""What a scorer's value says of the answer that it scored; other values are no verdict on correctness."""
+"""Correctness by a scorer's value; other values say nothing about correctness."""
 
 
 class SourceError(MetaScaleError):
-    """A source cannot be read, or is none."""
+    """A source does not exist or cannot be read."""
 
 
 class Sources:
-    """Files and folders, read one after the other.
+    """Reads files and folders in order.
 
     Attributes:
-        skipped: how many runs were left out, by reason: `unfinished`, `failed`, `no_texts`, `not_text`.
+        skipped: number of runs left out, by reason: `unfinished`, `failed`, `no_texts`, `not_text`.
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        """Name what is to be read."""
+        """Take the files and folders to read."""
         self._paths = list(dict.fromkeys(path.resolve() for path in paths))
         self._seen: set[str] = set()
         self._number = itertools.count()
@@ -55,12 +55,11 @@ class Sources:
 
         Raises:
             SourceError: a source does not exist or cannot be read.
-            LogError: likewise, of an Inspect log.
-            ImportError: logs need the extra `evals`.
+            LogError: an Inspect log cannot be read. ImportError: logs need the extra `evals`.
         """
         for path in self._paths:
             if not path.exists():
-                raise SourceError(f"there is no source {str(path)!r}")
+                raise SourceError(f"no such source: {str(path)!r}")
             yield from self._database(path) if _is_database(path) else self._logs(path)
 
     def _database(self, path: Path) -> Iterator[Run]:
@@ -72,7 +71,7 @@ class Sources:
 
     def _threads(self, connection: sqlite3.Connection) -> Iterator[Run]:
         saver = SqliteSaver(connection, serde=SERIALIZER)
-        saver.is_setup = True  # or else it would write
+        saver.is_setup = True  # setup would write to the database
         graphs = _Graphs(saver)
         threads = "select thread_id from checkpoints where checkpoint_ns = '' group by thread_id order by min(rowid)"
         for (thread,) in connection.execute(threads).fetchall():
@@ -150,7 +149,7 @@ class Sources:
 
 
 class _Graphs:
-    """The graphs whose threads lie in one database: each method knows how to read its own."""
+    """Graphs that read the threads of one database: each method reads its own."""
 
     def __init__(self, saver: SqliteSaver) -> None:
         self._saver = saver
@@ -169,10 +168,10 @@ class _Graphs:
 
 
 class _Gold:
-    """What a log knows of correctness: the gold answer, read as the scorer read it, or the scorer's word on the winner.
+    """Correctness in a log: by the gold answer, read as the scorer does, or else by the scorer's value of the winner.
 
     Attributes:
-        answer: the gold answer; None where the scorer does not compare with one.
+        answer: the gold answer; None if the scorer does not use one.
     """
 
     def __init__(self, log: EvalLog, sample: EvalSample) -> None:
@@ -203,7 +202,7 @@ def _is_database(path: Path) -> bool:
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing, and leaves no files beside a database that nobody is writing."""
+    """A read-only connection. Where nobody writes to the database, it creates no files beside it."""
     log = path.with_name(path.name + "-wal")
     is_written = log.exists() and log.stat().st_size > 0
     mode = "mode=ro" if is_written else "mode=ro&immutable=1"
@@ -215,7 +214,7 @@ def _message(message: AnyMessage) -> Message:
 
 
 def _prompt(sample: EvalSample) -> list[Message] | None:
-    """The question as it was asked; None where it is more than text."""
+    """The question as asked; None if it is more than text."""
     if isinstance(sample.input, str):
         return [{"role": "user", "content": sample.input}]
     if any(not isinstance(message.content, str) for message in sample.input):

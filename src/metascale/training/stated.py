@@ -1,4 +1,4 @@
-"""A prediction as a model states it in a completion, and back into text."""
+"""Reads predictions from completions, and writes them as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metascale.models.json_reply import objects_in
 from metascale.records import Prediction
 
 PAPER_STEPS = 8
-"""MASA's prompt asks for the pass rate as a number of right answers out of so many."""
+"""MASA's prompt asks how many answers out of this many will be right."""
 
 _PAPER_KEYS = {"solution_length", "math_notion"}
 _KEYS = {"pass_rate", "length", "notions", *_PAPER_KEYS}
@@ -22,12 +22,12 @@ _THOUGHT = re.compile(r"</?(?:meta|think)>")
 
 @dataclass(frozen=True)
 class Stated:
-    """What a completion predicts; None where it says nothing, or nothing that can be so.
+    """What a completion predicts; None where a value is missing or out of range.
 
     Attributes:
         pass_rate: in [0, 1].
-        length: of an answer, in tokens, at least 1.
-        notions: what an answer needs.
+        length: length of an answer in tokens, at least 1.
+        notions: concepts that an answer needs.
     """
 
     pass_rate: float | None
@@ -42,7 +42,7 @@ def read_stated(completion: str) -> Stated | None:
     code (`pass_rate` as an integer from 0 to 8, `solution_length`, `math_notion`).
 
     Returns:
-        The prediction; None where there is none, where several differ, and where the thinking never ends.
+        The prediction; None if there is none, if several differ, or if the thinking never ends.
     """
     *_, last = [None, *_THOUGHT.finditer(completion)]
     if last is not None and not last.group().startswith("</"):
@@ -55,7 +55,7 @@ def read_stated(completion: str) -> Stated | None:
 
 
 def to_text(prediction: Prediction) -> str:
-    """A prediction as metascale's prompt asks for it; without its analysis where nobody recorded it."""
+    """A prediction in the format of metascale's prompt; with its analysis if that was recorded."""
     said = {"pass_rate": round(prediction["pass_rate"], 2), "length": prediction["length"]}
     why = {"analysis": prediction["analysis"]} if "analysis" in prediction else {}
     return json.dumps({**why, **said, "notions": prediction["notions"]}, ensure_ascii=False)
