@@ -102,7 +102,7 @@ def is_made(words: list[str]) -> bool:
 
 def is_installed(words: list[str]) -> bool:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = {extra for word in words for extra in re.findall(r"metascale\[([\w,]+)\]", word)}
+    wanted = {extra for word in words for extra in re.findall(r"metascale\[([\w,-]+)\]", word)}
     named = {name for extras in wanted for name in extras.split(",")}
     return named <= project["optional-dependencies"].keys()
 
