@@ -23,6 +23,8 @@ settings.register_profile("metascale", deadline=None)  # how busy the machine is
 settings.load_profile("metascale")
 
 QUESTION = gsm8k()[0]["question"]
+THREAD: Any = {"configurable": {"thread_id": "t"}}
+"""A graph's config."""
 ServerFactory = Callable[..., OpenAIServer]
 
 

@@ -74,3 +74,15 @@ def sensible(kind: str, number: int, messages: list[BaseMessage]) -> Reply:  # n
     if kind.startswith("evolve"):
         return drafts(f"child {number} of the clockmaker", f"heir {number} with a telescope")
     return drafts(*PEOPLE)
+
+
+DISCOVERY = {
+    "self_discover_select": '{"modules": ["Think step by step."]}',
+    "self_discover_adapt": '{"modules": ["Count the eggs step by step."]}',
+    "self_discover_compose": '{"plan": "1. Count. 2. Sell."}',
+}
+
+
+def discovering(kind: str, number: int, messages: list[BaseMessage]) -> Reply:
+    """A sensible model that also composes a reasoning structure (Self-Discover)."""
+    return DISCOVERY.get(kind) or sensible(kind, number, messages)

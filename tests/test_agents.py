@@ -22,13 +22,12 @@ from pydantic import BaseModel
 from metascale import MetaScaleSettings, SettingError, as_tool, create_metascale
 from metascale.bandits import RoundRobin, Single
 from metascale.integrations import MetaScaleMiddleware
-from tests.conftest import QUESTION, ServerFactory, ask, chat_model
+from tests.conftest import QUESTION, THREAD, ServerFactory, ask, chat_model
 from tests.openai_server import Fault
 from tests.scripted import ScriptedModel, sensible, verdict
 
 BUDGET = 6
 SETTINGS = MetaScaleSettings(budget=BUDGET, batch_size=3, confirm=0, max_retries=0)
-THREAD: Any = {"configurable": {"thread_id": "t"}}
 HARD = ask("Think hard about 'Why?', please.")
 
 

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metascale.answers import Kind, extract, read_number
-
-DATA = Path(__file__).parents[2] / "shared" / "data"
-
-
-def recorded(name: str) -> Iterator[dict[str, Any]]:
-    path = DATA / name
-    if not path.exists():
-        pytest.skip(f"the recorded outputs {name} are not here")
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return (row for row in rows if "canary" not in row)
+from tests.recordings import recorded
 
 
 @pytest.mark.parametrize(

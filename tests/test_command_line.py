@@ -17,16 +17,9 @@ from typer.testing import CliRunner
 import metascale as metascale_package
 from metascale.cli.app import app
 from metascale.models.simulated import NOTICE
+from tests.command_line import SIMULATED, metascale
 from tests.conftest import QUESTION, ServerFactory
 from tests.openai_server import Fault
-
-SIMULATED = ("--model", "simulated")
-
-
-def metascale(*arguments: str, stdin: bytes | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "metascale.cli", *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, env={**os.environ, **environment}, check=False)
-    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def test_an_answer_alone_goes_to_standard_output() -> None:

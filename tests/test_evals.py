@@ -25,9 +25,9 @@ from metascale.evals.report.records import AnswerGiven
 from metascale.graphs import METHODS
 from metascale.models.simulated import NOTICE
 from metascale.settings import Price
+from tests.command_line import bench, metascale
 from tests.conftest import ServerFactory
-from tests.test_answers import DATA
-from tests.test_command_line import metascale
+from tests.recordings import DATA
 
 BIN = Path(sys.executable).parent
 TASKS = {"gsm8k": gsm8k, "mmlu_pro": mmlu_pro, "arena_hard": arena_hard}
@@ -83,11 +83,6 @@ def test_a_token_limit_of_inspect_ends_a_run_with_the_best_so_far(tmp_path: Path
         assert answer.usage is not None
         assert 1 <= answer.usage["samples"] < 64
         assert answer.winner is not None
-
-
-def bench(*options: str) -> list[str]:
-    arguments = ["bench", "--model", "simulated", "--seed", "1", "--yes", *options]
-    return [sys.executable, "-m", "metascale.cli", *arguments]
 
 
 def key(answer: AnswerGiven) -> tuple[str, int, str, int]:

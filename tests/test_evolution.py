@@ -36,10 +36,9 @@ from metascale.evolution.estimates import estimate, upper_tails
 from metascale.evolution.operators import record
 from metascale.pool.admission import Draft, Member, Remark, admit, arm_statistics
 from metascale.records import MetaThought, OperatorName
-from tests.conftest import ask
+from tests.conftest import THREAD, ask
 from tests.scripted import ScriptedModel, drafts, sensible, verdict
 
-THREAD: Any = {"configurable": {"thread_id": "t"}}
 NAMES: list[OperatorName] = ["combine", "diagnose", "contrast", "compose"]
 EVOLVE = ("evolve", "evolve_diagnose", "evolve_contrast", "evolve_compose")
 

@@ -7,15 +7,13 @@ import sqlite3
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from langgraph.checkpoint.sqlite import SqliteSaver
-from typer.testing import CliRunner
 
 from metascale import MetaScaleSettings, create_metascale
-from metascale.cli.app import app
 from metascale.data import gsm8k
 from metascale.evals.report.logs import read_logs
 from metascale.foresight.prediction import Predicted
@@ -25,34 +23,12 @@ from metascale.training import meta_reward
 from metascale.training.rollouts import Answer, Run, gathered
 from metascale.training.rows import export as rows_of
 from metascale.training.selection import Selection, is_foreseen
+from tests.command_line import bench, invoke
 from tests.conftest import ask
-from tests.test_evals import bench
+from tests.exports import export, solve
 
 QUESTIONS = [row["question"] for row in gsm8k()[:4]]
 ODD_QUESTION = 'Wie viel ist ½ · 8? 🦆\u2028"Ja"'
-
-
-class Done(NamedTuple):
-    code: int
-    summary: dict[str, Any]
-    rows: list[dict[str, Any]]
-    complaint: str
-
-
-def run(*arguments: str) -> Any:
-    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
-
-
-def solve(db: Path, thread: str, question: str, *options: str) -> None:
-    place = ("--db", str(db), "--thread", thread, "--quiet")
-    done = run("solve", "--model", "simulated", "--seed", "4", "--budget", "8", *place, *options, question)
-    assert done.exit_code == 0, done.output
-
-
-def export(out: Path, *arguments: str | Path) -> Done:
-    done = run("export", *map(str, arguments), "--out", str(out), "--json")
-    rows = [json.loads(line) for line in out.read_text("utf-8").split("\n") if line] if done.exit_code == 0 else []
-    return Done(done.exit_code, json.loads(done.stdout) if done.stdout else {}, rows, done.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -451,18 +427,18 @@ def test_wrong_usage_is_refused_before_anything_is_read(options: tuple[str, ...]
 
 
 def test_nothing_is_overwritten(db: Path, tmp_path: Path) -> None:
-    assert run("export", str(db), "--format", "sft", "--out", str(db)).exit_code == 2
+    assert invoke("export", str(db), "--format", "sft", "--out", str(db)).exit_code == 2
     there = tmp_path / "rows.jsonl"
     there.write_text("mine")
     for out, says in ((there, "already exists"), (tmp_path / "no" / "rows.jsonl", "in a folder that does not exist")):
-        done = run("export", str(db), "--format", "sft", "--out", str(out))
+        done = invoke("export", str(db), "--format", "sft", "--out", str(out))
         assert done.exit_code == 2
         assert says in done.stderr
     assert there.read_text() == "mine"
 
 
 def test_the_summary_in_words(logs: Path, tmp_path: Path) -> None:
-    done = run("export", str(logs), "--format", "sft", "--out", str(tmp_path / "rows.jsonl"))
+    done = invoke("export", str(logs), "--format", "sft", "--out", str(tmp_path / "rows.jsonl"))
     assert done.exit_code == 0
     assert done.stderr == ""
     assert "16 runs read, of 8 prompts" in done.stdout

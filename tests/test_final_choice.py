@@ -21,13 +21,11 @@ from metascale.graphs import METHODS, create_best_of_n
 from metascale.records import Candidate
 from metascale.rewards import AgreementReward
 from metascale.rewards.judge import LOOK_TEMPERATURE, WAYS
-from tests.conftest import ServerFactory, ask, chat_model
+from tests.conftest import THREAD, ServerFactory, ask, chat_model
 from tests.openai_server import Fault
-from tests.scripted import Reply, ScriptedModel, sensible, verdict
-from tests.test_methods import discovering
-from tests.test_persistence import plain
+from tests.runs import plain
+from tests.scripted import Reply, ScriptedModel, discovering, sensible, verdict
 
-THREAD: Any = {"configurable": {"thread_id": "t"}}
 SMALL = {"max_retries": 0, "pool_size": 2, "evolve_every": 0}
 JUDGED = [name for name, method in METHODS.items() if method.judged]
 

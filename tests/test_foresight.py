@@ -34,11 +34,10 @@ from metascale.foresight.prediction import WELL, Predicted, foresight_of, predic
 from metascale.models import SimulatedChatModel, resolve_model
 from metascale.models.simulated import plain_chance
 from metascale.records import Foresight, Prediction
-from tests.conftest import QUESTION, ServerFactory, ask, chat_model
+from tests.conftest import QUESTION, THREAD, ServerFactory, ask, chat_model
 from tests.openai_server import Fault
 from tests.scripted import ScriptedModel, sensible, verdict
 
-THREAD: Any = {"configurable": {"thread_id": "t"}}
 FORESEE = MetaScaleSettings(foresee=True)
 
 

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from metascale.cli.app import app
 from metascale.runtime.databases import DatabaseError, check_database
+from tests.command_line import start_solving
 from tests.conftest import QUESTION, ServerFactory
 from tests.openai_server import OpenAIServer
-from tests.test_persistence import kept_in, solve
+from tests.runs import kept_in
 
 BUDGET = 32
 BATCH = 4
@@ -49,7 +50,7 @@ def goes_on(server: OpenAIServer, path: Path, options: tuple[str, ...], complain
     assert str(path) in complaint
     kept = kept_in(path)
     assert 0 < len(kept) < BUDGET
-    again = solve(server, *options)
+    again = start_solving(server, *options)
     out, err = again.communicate(timeout=60)
     assert again.returncode == 0, err
     found = json.loads(out)
@@ -70,7 +71,7 @@ def test_a_file_that_cannot_grow_loses_nothing(tmp_path: Path, start_server: Ser
 def test_a_full_disk_loses_nothing(disk: Path, start_server: ServerFactory) -> None:
     server, path = start_server(), disk / "runs.sqlite"
     options = ("--budget", str(BUDGET), "--seed", "5", "--db", str(path), "--thread", "t")
-    process = solve(server, *options)
+    process = start_solving(server, *options)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "failed: database or disk is full" in complaint

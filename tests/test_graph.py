@@ -15,10 +15,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from metascale import MetaScaleSettings, NoAnswerError, QuestionError, Score, create_metascale
 from metascale.data import gsm8k
-from tests.conftest import QUESTION, ask
+from tests.conftest import QUESTION, THREAD, ask
 from tests.scripted import PEOPLE, ScriptedModel, drafts, sensible, verdict
-
-THREAD: Any = {"configurable": {"thread_id": "t"}}
 
 
 def run(

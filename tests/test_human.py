@@ -27,12 +27,10 @@ from metascale.cli.app import app
 from metascale.interrupts import AnswerError, edited_pool, granted_samples
 from metascale.memory.store import StrategyMemory
 from metascale.records import MetaThought
-from tests.conftest import QUESTION, ServerFactory, ask
+from tests.command_line import start_solving, wait_for
+from tests.conftest import QUESTION, THREAD, ServerFactory, ask
 from tests.scripted import ScriptedModel, sensible
-from tests.test_persistence import solve as on_server
-from tests.test_persistence import wait_for
 
-THREAD: Any = {"configurable": {"thread_id": "t"}}
 EDITS = {
     "drop": ["m2", "no_strategy"],
     "change": [{"id": "m1", "strategy": "Count on your fingers."}],
@@ -344,11 +342,11 @@ def test_a_grant_that_is_killed_goes_on_and_is_not_given_twice(tmp_path: Path, s
     server = start_server(latency=0.05)
     place = ("--seed", "3", "--budget", "4", "--db", str(tmp_path / "runs.sqlite"), "--thread", "t")
     assert metascale(*place, "--model", "openai:loopback", "--base-url", server.url).exit_code == 0
-    process = on_server(server, *place, "--more", "8")
+    process = start_solving(server, *place, "--more", "8")
     wait_for(server, "solve", 4 + 5, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    found = json.loads(on_server(server, *place, "--more", "8").communicate(timeout=60)[0])
+    found = json.loads(start_solving(server, *place, "--more", "8").communicate(timeout=60)[0])
     assert found["usage"]["samples"] == len(found["candidates"]) == 12
 
 

@@ -16,18 +16,19 @@ from hypothesis import strategies as st
 
 from metascale import MetaScaleSettings, ModelSetupError, Score, prompts
 from metascale.data import Chain, JudgedPair, bigbench_mistake, llmbar_pairs
-from metascale.evals.judges.mistakes import combined_score, numbered
+from metascale.evals.judges.mistakes import combined_score
 from metascale.evals.judges.statistics import correlation_in_pairs, matthews, spread
 from metascale.evals.judges.trial import Trial, drawn_chains, drawn_pairs, planned_calls, try_judge
 from metascale.evals.statistics import wilson
 from metascale.models import MeteredModel
 from metascale.rewards import JudgeReward, PanelReward
 from metascale.settings import PanelMember
+from tests.command_line import SIMULATED, metascale
 from tests.conftest import ServerFactory, chat_model
+from tests.labelled import KNOWN, is_right
 from tests.openai_server import Fault, OpenAIServer
+from tests.recordings import recorded
 from tests.scripted import ScriptedModel, verdict
-from tests.test_answers import recorded
-from tests.test_command_line import metascale
 
 PAIRS = llmbar_pairs()[:6]
 CHAINS = [
@@ -35,7 +36,6 @@ CHAINS = [
     *[chain for chain in bigbench_mistake() if chain.mistake_index is not None][:4],
 ]
 Writes = Callable[[dict[str, str], str], str]
-SIMULATED = ("--model", "simulated")
 
 
 def test_the_spread_of_repeated_values() -> None:
@@ -90,15 +90,6 @@ def judging(write: Writes) -> Callable[[str, int, dict[str, Any]], Fault | None]
         return Fault(text=write(dict(prompts.fenced("\n".join(rest))), system))
 
     return script
-
-
-BETTER = {(pair.prompt, getattr(pair, f"output_{pair.label}")) for pair in llmbar_pairs()}
-KNOWN = {(chain.question, numbered(chain)): chain for chain in bigbench_mistake()}
-
-
-def is_right(material: dict[str, str]) -> bool:
-    key = (material["question"], material["answer"])
-    return KNOWN[key].mistake_index is None if key in KNOWN else key in BETTER
 
 
 def mistake(chain: Chain) -> str:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import gc
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-import metascale
+from tests.source_files import TOP, file_of, imports, sources
 
 LAYERS = [
     {"errors", "redaction", "usage", "data", "prompts", "records", "stats", "answers"},
@@ -27,51 +23,6 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = ["records", "stats", "answers", "bandits", "choice", "pool", "evolution", "foresight", "budget"]
 FRAMEWORKS = ("langgraph", "langchain", "langchain_core", "langchain_openai", "langsmith")
-TOP = Path(metascale.__file__).parent
-
-
-def file_of(module: str) -> Path | None:
-    """A module's file; None for names that are no module."""
-    path = TOP.joinpath(*module.split(".")[1:])
-    if path.is_dir():
-        return path / "__init__.py"
-    return path.with_suffix(".py") if path.with_suffix(".py").exists() else None
-
-
-@cache
-def imports(path: Path) -> list[str]:
-    """The modules that a file imports when it is itself imported, and within its functions.
-
-    Imports for type checkers alone do not count. Python 3.11's parser fails where garbage is collected while it works.
-    """
-    gc.disable()
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    finally:
-        gc.enable()
-    found: list[str] = []
-    stack: list[ast.AST] = [tree]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            stack += node.orelse
-            continue
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            is_package = node.module.startswith("metascale")
-            found += [node.module, *(name for name in inner if is_package and file_of(name) is not None)]
-        stack += ast.iter_child_nodes(node)
-    return found
-
-
-def sources() -> Iterator[tuple[str, Path]]:
-    """Every file of the package but its front door, with the room that it is in."""
-    for path in sorted(TOP.rglob("*.py")):
-        room = path.relative_to(TOP).parts[0].removesuffix(".py")
-        if room != "__init__":
-            yield room, path
 
 
 def packages_of(module: str) -> list[str]:
@@ -125,3 +76,9 @@ def test_only_the_command_line_imports_the_command_line(room: str) -> None:
     for part, path in sources():
         if part == room:
             assert not any(module.startswith("metascale.cli") for module in imports(path)), path
+
+
+def test_no_test_module_imports_another() -> None:
+    for path in Path(__file__).parent.glob("*.py"):
+        others = {module for module in imports(path) if module.startswith("tests.test_")}
+        assert not others, f"{path.name} imports {others}"

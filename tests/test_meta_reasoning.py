@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 from typer.testing import CliRunner
@@ -20,6 +19,7 @@ from metascale.models import SimulatedChatModel
 from metascale.pool.admission import similarity
 from metascale.pool.beliefs import ADVANTAGE_A_POINT, RATING_WEIGHT
 from metascale.pool.methods import catalogue
+from tests.conftest import THREAD
 from tests.scripted import ScriptedModel
 
 MRP = {
@@ -30,7 +30,6 @@ OTHERS = {
     *("program_in_words", "devils_advocate"),
 }
 QUESTION = "How many eggs are left?"
-THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
 OWN = """---
 name: rubber_duck
 description: Explains the task to a duck.

@@ -11,20 +11,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from metascale import MetaScaleSettings, NoAnswerError, QuestionError, create_metascale
 from metascale.graphs import METHODS, create_best_of_n, create_direct, create_self_consistency
 from metascale.graphs.self_discover_best_of_n import create_self_discover_best_of_n
-from tests.conftest import ServerFactory, ask, chat_model
-from tests.scripted import ScriptedModel, sensible, verdict
-from tests.test_command_line import metascale
-
-THREAD: Any = {"configurable": {"thread_id": "t"}}
-DISCOVERY = {
-    "self_discover_select": '{"modules": ["Think step by step."]}',
-    "self_discover_adapt": '{"modules": ["Count the eggs step by step."]}',
-    "self_discover_compose": '{"plan": "1. Count. 2. Sell."}',
-}
-
-
-def discovering(kind: str, *rest: Any) -> Any:
-    return DISCOVERY.get(kind) or sensible(kind, *rest)
+from tests.command_line import metascale
+from tests.conftest import THREAD, ServerFactory, ask, chat_model
+from tests.scripted import DISCOVERY, ScriptedModel, discovering, sensible, verdict
 
 
 @pytest.mark.parametrize("name", METHODS)

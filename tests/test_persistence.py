@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-import os
 import signal
 import sqlite3
 import subprocess
@@ -25,12 +24,11 @@ from metascale.cli.session import Session
 from metascale.errors import ThreadError
 from metascale.events import Event, follow
 from metascale.state import empty_state, fold
-from tests.conftest import QUESTION, ServerFactory, ask
-from tests.openai_server import Fault, OpenAIServer
+from tests.command_line import start_solving, wait_for
+from tests.conftest import QUESTION, THREAD, ServerFactory, ask
+from tests.openai_server import Fault
+from tests.runs import kept_in, plain
 from tests.scripted import ScriptedModel, sensible
-
-THREAD: Any = {"configurable": {"thread_id": "t"}}
-
 
 DATA = Path(__file__).parent / "data"
 BEGUN_WITH = {"budget": 12, "batch_size": 4, "seed": 1}
@@ -123,16 +121,6 @@ def test_checkpoint_bytes_grow_linearly(tmp_path: Path) -> None:
         bytes_a_sample[budget] = saved_bytes(path) / budget
     for budget in (128, 512):
         assert bytes_a_sample[budget] == pytest.approx(bytes_a_sample[32], rel=0.2), bytes_a_sample
-
-
-def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """A final state without what differs between equal runs: message ids and the clock."""
-    return {
-        "pool": values["pool"],
-        "candidates": values["candidates"],
-        "result": {**values["result"], "usage": {**values["result"]["usage"], "seconds": None}},
-        "messages": [m.content for m in values["messages"]],
-    }
 
 
 def test_the_same_seed_gives_the_same_run_parallel_sequential_and_resumed(
@@ -249,28 +237,6 @@ def test_folded_updates_equal_the_state() -> None:
         assert state[key] == values[key]  # type: ignore[literal-required]
 
 
-def solve(server: OpenAIServer, *options: str) -> subprocess.Popen[str]:
-    """The command line as a person starts it, on a model of the loopback server."""
-    command = [sys.executable, "-W", "error", "-m", "metascale.cli", "solve", QUESTION]
-    command += ["--model", "openai:loopback", "--base-url", server.url, "--json", *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-
-
-def wait_for(server: OpenAIServer, kind: str, count: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 30
-    while server.count(kind) < count:
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-
-
-def kept_in(path: str | Path) -> dict[int, str]:
-    """The samples that a database holds of the thread `t`."""
-    with SqliteSaver.from_conn_string(str(path)) as saver:
-        graph = create_metascale("simulated", checkpointer=saver)
-        return {c["id"]: c["text"] for c in graph.get_state(THREAD).values.get("candidates", [])}
-
-
 def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
     tmp_path: Path, start_server: ServerFactory
 ) -> None:
@@ -294,14 +260,14 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
     kept: dict[int, str] = {}
     kills = ((2, "solve"), (5, "judge"), (11, "solve"), (1, "evolve"), (18, "judge"))
     for count, kind in kills:
-        process = solve(server, *options)
+        process = start_solving(server, *options)
         wait_for(server, kind, count, process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         finished = kept_in(path)
         assert kept.items() <= finished.items()
         kept = finished
-    process = solve(server, *options)
+    process = start_solving(server, *options)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     found = json.loads(out)
@@ -311,14 +277,14 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
     assert server.count("solve") <= 24 + 4 * len(kills)
 
     fresh = start_server()
-    process = solve(fresh, *search)
+    process = start_solving(fresh, *search)
     undisturbed = json.loads(process.communicate(timeout=60)[0])
     for run in (found, undisturbed):
         del run["usage"]["seconds"]
     assert found == undisturbed
 
     served = server.requests.total()
-    again, notice = solve(server, *options).communicate(timeout=60)
+    again, notice = start_solving(server, *options).communicate(timeout=60)
     assert json.loads(again)["answer"] == found["answer"]
     assert "nothing was spent" in notice
     assert server.requests.total() == served
@@ -327,11 +293,11 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
 def test_a_thread_whose_settings_or_question_changed_is_left_alone(tmp_path: Path, start_server: ServerFactory) -> None:
     place = ("--db", str(tmp_path / "runs.sqlite"), "--thread", "t")
     server = start_server(latency=0.05)
-    process = solve(server, "--budget", "16", *place)
+    process = start_solving(server, "--budget", "16", *place)
     wait_for(server, "solve", 3, process)
     process.kill()
     process.communicate()
-    changed = solve(server, "--budget", "20", *place)
+    changed = start_solving(server, "--budget", "20", *place)
     _, complaint = changed.communicate(timeout=60)
     assert changed.returncode == 2
     assert complaint.count("\n") == 1
@@ -340,20 +306,20 @@ def test_a_thread_whose_settings_or_question_changed_is_left_alone(tmp_path: Pat
     other = subprocess.run(command, capture_output=True, text=True, check=False)
     assert other.returncode == 2
     assert "has not finished another question" in other.stderr
-    rest = solve(server, "--budget", "16", *place)
+    rest = start_solving(server, "--budget", "16", *place)
     assert json.loads(rest.communicate(timeout=60)[0])["usage"]["samples"] == 16
 
 
 def test_a_thread_without_any_answer_can_be_tried_again(tmp_path: Path, start_server: ServerFactory) -> None:
     place = ("--db", str(tmp_path / "runs.sqlite"), "--thread", "t", "--budget", "4", "--set", "max_failures=2")
     dead = start_server(forms=frozenset(), script=lambda *_: _refuse())
-    process = solve(dead, *place)
+    process = start_solving(dead, *place)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "none of 4 samples gave an answer" in complaint
     assert complaint.count("\n") == 1
     dead.script = None
-    process = solve(dead, *place)
+    process = start_solving(dead, *place)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["usage"]["samples"] == 4
@@ -365,7 +331,7 @@ def _refuse() -> Any:
 
 def test_ctrl_c_returns_the_best_answer_so_far(start_server: ServerFactory) -> None:
     server = start_server(latency=0.1)
-    process = solve(server, "--budget", "64")
+    process = start_solving(server, "--budget", "64")
     wait_for(server, "judge", 6, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
@@ -379,7 +345,7 @@ def test_ctrl_c_returns_the_best_answer_so_far(start_server: ServerFactory) -> N
 
 def test_ctrl_c_before_the_first_answer_says_so(start_server: ServerFactory) -> None:
     server = start_server(latency=1.0)
-    process = solve(server)
+    process = start_solving(server)
     deadline = time.monotonic() + 30
     while not server.requests["compose"] and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -25,11 +25,11 @@ from metascale.cli.app import app
 from metascale.memory.store import StrategyMemory
 from metascale.models import resolve_model
 from metascale.runtime.databases import open_checkpointer, open_store
+from tests.canaries import SOLVER, found_in, tell
+from tests.command_line import metascale, start_solving, wait_for
 from tests.conftest import QUESTION, ServerFactory, ask
 from tests.postgres_server import NoPostgresError, serving_postgres
-from tests.test_command_line import metascale
-from tests.test_persistence import plain, solve, wait_for
-from tests.test_secrets import SOLVER, found_in, tell
+from tests.runs import plain
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +83,13 @@ async def test_a_run_is_the_same_whatever_keeps_it(database: str, caplog: pytest
 def test_a_killed_run_goes_on_in_another_process(database: str, start_server: ServerFactory) -> None:
     server = start_server(latency=0.05)
     options = ("--budget", "12", "--batch-size", "4", "--seed", "5", "--db", database, "--thread", "t")
-    process = solve(server, *options)
+    process = start_solving(server, *options)
     wait_for(server, "solve", 6, process)
     process.kill()
     process.communicate()
     with PostgresSaver.from_conn_string(database) as saver:
         finished = create_metascale("simulated", checkpointer=saver).get_state(thread("t")).values["candidates"]
-    process = solve(server, *options)
+    process = start_solving(server, *options)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     found = json.loads(out)
@@ -112,7 +112,7 @@ def test_workers_killed_at_random_finish_every_run_and_pay_no_sample_twice(datab
 def test_a_database_that_goes_read_only_loses_nothing(database: str, start_server: ServerFactory) -> None:
     server = start_server(latency=0.05)
     options = ("--budget", "12", "--batch-size", "4", "--seed", "5", "--db", database, "--thread", "t")
-    process = solve(server, *options)
+    process = start_solving(server, *options)
     wait_for(server, "solve", 6, process)
     with psycopg.connect(database, autocommit=True) as connection:
         name = connection.info.dbname
@@ -129,7 +129,7 @@ def test_a_database_that_goes_read_only_loses_nothing(database: str, start_serve
     assert "it is read-only" in refused.stderr
     with psycopg.connect(f"{database}&options=-c%20default_transaction_read_only%3Doff", autocommit=True) as connection:
         connection.execute(f'alter database "{name}" reset default_transaction_read_only')
-    process = solve(server, *options)
+    process = start_solving(server, *options)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["usage"]["samples"] == 12

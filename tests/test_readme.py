@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metascale import create_metascale
-from tests.test_command_line import metascale
+from tests.command_line import metascale
 
 TOP = Path(__file__).parents[1]
 README = (TOP / "README.md").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from metascale.evals.policies.matrix import CorrectnessMatrix
 from metascale.graphs import create_best_of_n, create_self_consistency
 from metascale.models import RecordDryError, RecordedChatModel, RecordError
 from tests.conftest import ask
-from tests.test_answers import DATA
+from tests.recordings import DATA
 
 
 def record(path: Path, *rows: dict[str, Any]) -> Path:

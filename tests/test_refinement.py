@@ -15,11 +15,9 @@ from metascale.bandits import Arm
 from metascale.budget.progress import progress, regret
 from metascale.pool.refinement import REFINEMENT, to_refine
 from metascale.records import Candidate
-from tests.conftest import ask
+from tests.command_line import metascale
+from tests.conftest import THREAD, ask
 from tests.scripted import ScriptedModel, sensible, verdict
-from tests.test_command_line import metascale
-
-THREAD: Any = {"configurable": {"thread_id": "t"}}
 
 
 def candidate(number: int, reward: float | None, refines: int | None = None, **changes: Any) -> Candidate:

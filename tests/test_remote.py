@@ -18,11 +18,10 @@ from metascale.evals.report.logs import logs_in, read_logs
 from metascale.server.options import TOKEN_VARIABLE
 from tests.classifier_endpoint import ClassifierEndpoint, Reply
 from tests.classifier_endpoint import serving as classifying
+from tests.command_line import bench, metascale
 from tests.conftest import QUESTION
 from tests.langgraph_server import serving_langgraph
 from tests.openai_server import OpenAIServer, serving
-from tests.test_command_line import metascale
-from tests.test_evals import bench
 
 TOKEN = "correct-horse"
 AUTH = f"""

@@ -28,11 +28,11 @@ from metascale.evals.judges.rubric_trial import Cases, ChainJudged, Judged, Pair
 from metascale.models import MeteredModel
 from metascale.rewards import JudgeReward
 from metascale.rewards.rubric import Rubric, RubricError, undefined_scores
+from tests.command_line import SIMULATED, metascale
 from tests.conftest import QUESTION, ServerFactory, chat_model
+from tests.labelled import KNOWN, is_right
 from tests.openai_server import Fault, OpenAIServer
 from tests.scripted import verdict
-from tests.test_command_line import metascale
-from tests.test_judge_trial import KNOWN, SIMULATED, is_right
 
 RIGHT = [chain for chain in bigbench_mistake() if chain.mistake_index is None][:6]
 WRONG = [chain for chain in bigbench_mistake() if chain.mistake_index is not None][:8]

@@ -15,10 +15,8 @@ from inspect_ai.log import read_eval_log
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
-from typer.testing import CliRunner
 
 from metascale import ChatMetaScale, MetaScaleSettings, NoAnswerError, create_metascale
-from metascale.cli.app import app
 from metascale.errors import ModelSetupError, describe
 from metascale.models import resolve_model
 from metascale.redaction import redacted
@@ -28,30 +26,10 @@ from metascale.rewards.reward_model import RewardModelReward
 from metascale.runtime.databases import open_checkpointer, open_store
 from metascale.settings import RewardModelSettings
 from tests import classifier_endpoint
+from tests.canaries import JUDGE, MEMBER, PASSWORD, REWARDER, SOLVER, found_in, tell
+from tests.command_line import invoke
 from tests.conftest import QUESTION, ServerFactory, ask
 from tests.openai_server import Fault, OpenAIServer
-
-SOLVER, JUDGE, MEMBER, REWARDER, PASSWORD = (f"canary{n}Qx7{n}zR4vW9{n}kP2" for n in "12345")
-"""Keys that have the shape of no provider's; so what hides them knows their values."""
-CANARIES = (SOLVER, JUDGE, MEMBER, REWARDER, PASSWORD)
-
-
-def tell(*keys: str) -> Any:
-    """A server that fails every other request and quotes the keys, as it got them and with their middles masked."""
-    said = " ".join(f"{key}; Bearer {key}; {key[:8]}********{key[-4:]}" for key in keys)
-    errors = [
-        Fault(401, json.dumps({"error": {"message": f"Incorrect API key provided: {said}"}})),
-        Fault(400, f"<html>{'x' * 280} Authorization: {said}</html>"),
-        Fault(403, json.dumps({"detail": {"headers": {"authorization": f"Bearer {keys[0]}"}}})),
-    ]
-    return lambda _, number, __: errors[number // 2 % 3] if number % 2 else None
-
-
-def found_in(text: str | bytes) -> list[str]:
-    """The canaries in what is left behind, and parts of them that would do for guessing."""
-    flat = text.decode("latin-1") if isinstance(text, bytes) else text
-    flat = flat.lower()
-    return [key for key in CANARIES if any(key[i : i + 10].lower() in flat for i in range(len(key) - 9))]
 
 
 class Tracer(BaseCallbackHandler):
@@ -139,10 +117,6 @@ def test_an_error_of_a_whole_run_quotes_no_key(start_server: ServerFactory) -> N
     assert found_in(repr(raised.value)) == []
 
 
-def run(*arguments: str) -> Any:
-    return CliRunner().invoke(app, arguments)
-
-
 def test_the_command_line_prints_and_keeps_no_key(
     start_server: ServerFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,13 +124,13 @@ def test_the_command_line_prints_and_keeps_no_key(
     options = ["solve", QUESTION, "--model", "openai:loopback", "--budget", "6", "--json", "--set", "max_retries=0"]
     some = start_server(script=tell(SOLVER))
     place = ["--db", str(tmp_path / "runs.sqlite"), "--thread", "t", "--svg", str(tmp_path / "view.svg")]
-    done = run(*options, "--base-url", some.url, *place)
+    done = invoke(*options, "--base-url", some.url, *place)
     assert done.exit_code == 0, done.stderr
     assert "samples failed" in done.stderr
     every = start_server(script=lambda *_: Fault(401, f"Bearer {SOLVER}"))
-    failed = run(*options, "--base-url", every.url)
+    failed = invoke(*options, "--base-url", every.url)
     assert failed.exit_code == 1
-    rows = run("export", place[1], "--format", "grpo", "--out", str(tmp_path / "rows.jsonl"))
+    rows = invoke("export", place[1], "--format", "grpo", "--out", str(tmp_path / "rows.jsonl"))
     assert (rows.exit_code, (tmp_path / "rows.jsonl").is_file()) == (0, True), rows.stderr
     left = [done.stdout, done.stderr, failed.stdout, failed.stderr, rows.stdout, rows.stderr]
     assert [found_in(text) for text in left if found_in(text)] == []
@@ -181,7 +155,7 @@ def test_an_evaluation_logs_and_reports_no_key(start_server: ServerFactory, tmp_
     bench = subprocess.run(
         command, env={**os.environ, "OPENAI_API_KEY": SOLVER}, capture_output=True, text=True, check=False
     )
-    page = run("report", str(logs), "--out", str(out))
+    page = invoke("report", str(logs), "--out", str(out))
     assert page.exit_code == 0, page.stderr + bench.stderr
     (log,) = [read_eval_log(str(file)) for file in logs.glob("*.eval")]
     logged = log.model_dump_json()
@@ -208,7 +182,7 @@ def test_a_databases_password_is_not_shown(url: str) -> None:
         ["solve", "Why?", "--model", "simulated", "--memory", url],
         ["memory", "show", url],
     ):
-        done = run(*arguments)
+        done = invoke(*arguments)
         assert done.exit_code == 2, done.output
         assert "cannot be used" in done.stderr
         assert found_in(done.output) == []
@@ -220,7 +194,7 @@ def test_settings_take_no_key_and_show_none() -> None:
         f'panel=[{{"model": "openai:m", "base_url": "http://ann:{PASSWORD}@127.0.0.1:1"}}]',
         f'reward_model={{"api": "tei", "model": "m", "api_key": "sk-proj-{PASSWORD}"}}',
     ):
-        done = run("solve", "Why?", "--model", "simulated", "--set", given)
+        done = invoke("solve", "Why?", "--model", "simulated", "--set", given)
         assert done.exit_code == 2
         assert found_in(done.output) == []
 

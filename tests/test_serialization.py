@@ -9,9 +9,8 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -20,22 +19,12 @@ from typer.testing import CliRunner
 from metascale.cli.app import app
 from metascale.runtime.databases import SERIALIZER, open_checkpointer
 from tests.conftest import QUESTION
-from tests.test_layers import imports, parsed, sources
+from tests.source_files import imports, parsed, sources
+from tests.trap import Trap
 
 TOP = Path(__file__).parents[1]
 THAT_RUN_WHAT_THEY_READ = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 LOADERS = {("yaml", "load"), ("torch", "load"), ("numpy", "load"), ("np", "load")}
-
-
-@dataclass
-class Trap:
-    """Notes that it was built."""
-
-    said: str
-    built: ClassVar[list[str]] = []
-
-    def __post_init__(self) -> None:
-        self.built.append(self.said)
 
 
 @pytest.fixture
@@ -77,7 +66,7 @@ READ = """
 import sys
 from typer.testing import CliRunner
 from metascale.cli.app import app
-from tests.test_serialization import Trap
+from tests.trap import Trap
 db, *place = sys.argv[1:]
 for arguments in (["solve", *place, "--db", db], ["export", db, "--format", "sft", "--out", f"{db}.jsonl"]):
     CliRunner().invoke(app, arguments)

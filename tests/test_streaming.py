@@ -16,10 +16,9 @@ from langgraph.types import Command
 
 from metascale import Event, MetaScaleSettings, create_metascale, grant
 from metascale.graphs import METHODS
-from tests.conftest import ServerFactory, ask, chat_model
+from tests.conftest import THREAD, ServerFactory, ask, chat_model
 from tests.scripted import ScriptedModel, sensible
 
-THREAD: Any = {"configurable": {"thread_id": "t"}}
 SCHEMA = {get_args(get_type_hints(kind)["event"])[0]: get_type_hints(kind) for kind in get_args(Event)}
 
 

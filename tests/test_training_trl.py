@@ -13,7 +13,7 @@ import pytest
 from metascale.data import gsm8k
 from metascale.training import difficulty_reward, length_reward, meta_reward, notion_reward
 from metascale.training.stated import to_text
-from tests.test_export import export, solve
+from tests.exports import export, solve
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 WHY = "training with TRL is not tested: pip install 'metascale[train]' brings it"

@@ -1,0 +1,50 @@
+"""The command line: in this process, in one of its own, and on a model of the loopback server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from typer.testing import CliRunner, Result
+
+from metascale.cli.app import app
+from tests.conftest import QUESTION
+from tests.openai_server import OpenAIServer
+
+SIMULATED = ("--model", "simulated")
+
+
+def invoke(*arguments: str) -> Result:
+    """Run a command in this process; what it raises is raised."""
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+
+
+def metascale(*arguments: str, stdin: bytes | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, where warnings are errors."""
+    command = [sys.executable, "-W", "error", "-m", "metascale.cli", *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, env={**os.environ, **environment}, check=False)
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def bench(*options: str) -> list[str]:
+    """The command of a benchmark on the offline model."""
+    arguments = ["bench", *SIMULATED, "--seed", "1", "--yes", *options]
+    return [sys.executable, "-m", "metascale.cli", *arguments]
+
+
+def start_solving(server: OpenAIServer, *options: str) -> subprocess.Popen[str]:
+    """Start `metascale solve` on a model of the loopback server."""
+    command = [sys.executable, "-W", "error", "-m", "metascale.cli", "solve", QUESTION]
+    command += ["--model", "openai:loopback", "--base-url", server.url, "--json", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+
+
+def wait_for(server: OpenAIServer, kind: str, count: int, process: subprocess.Popen[str]) -> None:
+    """Wait until the server has answered that many requests of a kind."""
+    deadline = time.monotonic() + 30
+    while server.count(kind) < count:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
