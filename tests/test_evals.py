@@ -27,7 +27,7 @@ from metascale.models.simulated import NOTICE
 from metascale.settings import Price
 from tests.command_line import bench, metascale
 from tests.conftest import ServerFactory
-from tests.recordings import DATA
+from tests.recordings import Place, few, whole
 
 BIN = Path(sys.executable).parent
 TASKS = {"gsm8k": gsm8k, "mmlu_pro": mmlu_pro, "arena_hard": arena_hard}
@@ -292,11 +292,12 @@ def test_verdicts(text: str, verdict: str | None) -> None:
     assert read_verdict(text) == verdict
 
 
-def test_recorded_answers_can_be_evaluated(tmp_path: Path) -> None:
-    record = DATA / "replay_metaprompting_gpt4.jsonl"
-    if not record.exists():
-        pytest.skip("the recorded outputs are not here")
-    assert len(recorded(str(record)).dataset) == 123
+@pytest.mark.parametrize(("place", "questions", "direct", "chain_of_thought"), [(few, 15, 9, 12), (whole, 123, 61, 64)])
+def test_recorded_answers_can_be_evaluated(
+    tmp_path: Path, place: Place, questions: int, direct: int, chain_of_thought: int
+) -> None:
+    record = place("replay_metaprompting_gpt4.jsonl")
+    assert len(recorded(str(record)).dataset) == questions
     command = [
         sys.executable,
         "-m",
@@ -315,5 +316,5 @@ def test_recorded_answers_can_be_evaluated(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     answers = read_logs([tmp_path / "logs"])
     right = Counter(answer.method for answer in answers if answer.score)
-    assert right == {"direct": 61, "chain_of_thought": 64, "self_consistency": 64}
+    assert right == {"direct": direct, "chain_of_thought": chain_of_thought, "self_consistency": chain_of_thought}
     assert not any(answer.simulated for answer in answers)

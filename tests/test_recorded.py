@@ -15,7 +15,7 @@ from metascale.evals.policies.matrix import CorrectnessMatrix
 from metascale.graphs import create_best_of_n, create_self_consistency
 from metascale.models import RecordDryError, RecordedChatModel, RecordError
 from tests.conftest import ask
-from tests.recordings import DATA
+from tests.recordings import few, whole
 
 
 def record(path: Path, *rows: dict[str, Any]) -> Path:
@@ -144,12 +144,36 @@ def test_letters_become_marks(tmp_path: Path) -> None:
         CorrectnessMatrix.load(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"), [("matrix_metaprompting_gpt4.jsonl", (48, 7, 1)), ("matrix_renze_gpt35.jsonl", (66, 4, 10))]
+)
+def test_a_few_rows_of_real_matrices_are_read(name: str, shape: tuple[int, ...]) -> None:
+    found = CorrectnessMatrix.load(few(name))
+    assert found.correct.shape == shape
+    per_task = [found.best_per_task(np.random.default_rng(seed)) for seed in range(4)]
+    ceiling = found.best_per_question()
+    assert found.uniform() < found.best_single()[1] < ceiling
+    assert max(per_task) < ceiling
+    if shape[2] > 1:
+        assert found.uniform() < found.best_per_question(np.random.default_rng(0)) < ceiling
+
+
+def test_the_best_of_each_task_is_chosen_on_other_questions(tmp_path: Path) -> None:
+    path = tmp_path / "matrix.jsonl"
+    rows = [{"question_id": str(n), "task": "ab"[n % 2], "correct": {"x": [n % 2], "y": [1 - n % 2]}} for n in range(8)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = CorrectnessMatrix.load(path)
+    assert (found.uniform(), found.best_single()[1]) == (0.5, 0.5)
+    assert found.best_per_task(np.random.default_rng(0)) == 1
+    odd = [{"question_id": str(n), "task": "a", "correct": {"x": [n], "y": [1 - n]}} for n in range(2)]
+    path.write_text("\n".join(map(json.dumps, odd)))
+    assert CorrectnessMatrix.load(path).best_per_task(np.random.default_rng(0)) == 0
+
+
 @pytest.mark.parametrize("name", ["matrix_metaprompting_gpt4.jsonl", "matrix_renze_gpt35.jsonl"])
 def test_real_matrices_point_where_the_whole_data_do(name: str) -> None:
     """Choosing by kind of task beats the best single strategy, which beats chance; far from the ceiling."""
-    if not (DATA / name).exists():
-        pytest.skip(f"the recorded matrix {name} is not here")
-    found = CorrectnessMatrix.load(DATA / name)
+    found = CorrectnessMatrix.load(whole(name))
     if "metaprompting" in name:
         found = found.only([strategy for strategy in found.strategies if not strategy.endswith("python")])
     per_task = np.mean([found.best_per_task(np.random.default_rng(seed)) for seed in range(40)])
