@@ -19,24 +19,44 @@ class Method:
 
     Attributes:
         create: the graph's factory.
+        description: what it does, in one line.
         judged: whether it takes a reward.
         one_pass: whether it draws one sample, whatever the budget.
     """
 
     create: Callable[..., Graph]
+    description: str
     judged: bool = True
     one_pass: bool = False
 
 
 METHODS = {
-    "metascale": Method(create_metascale),
-    "direct": Method(create_direct, judged=False, one_pass=True),
-    "chain_of_thought": Method(create_chain_of_thought, judged=False, one_pass=True),
-    "best_of_n": Method(create_best_of_n),
-    "cot_best_of_n": Method(create_cot_best_of_n),
-    "mrp": Method(create_meta_reasoning, judged=False, one_pass=True),
-    "self_consistency": Method(create_self_consistency, judged=False),
-    "self_discover_best_of_n": Method(create_self_discover_best_of_n),
+    "metascale": Method(
+        create_metascale, "Chooses how to think, samples, scores, evolves and answers, within a hard sampling budget."
+    ),
+    "direct": Method(create_direct, "One plain answer.", judged=False, one_pass=True),
+    "chain_of_thought": Method(
+        create_chain_of_thought, "One answer, thought through step by step.", judged=False, one_pass=True
+    ),
+    "best_of_n": Method(create_best_of_n, "Plain answers, and the one of highest reward."),
+    "cot_best_of_n": Method(
+        create_cot_best_of_n, "Answers thought through step by step, and the one of highest reward."
+    ),
+    "mrp": Method(
+        create_meta_reasoning,
+        "Rates the known reasoning methods for the question, and answers by the best one.",
+        judged=False,
+        one_pass=True,
+    ),
+    "self_consistency": Method(
+        create_self_consistency,
+        "Answers thought through step by step, and the one that most of them give.",
+        judged=False,
+    ),
+    "self_discover_best_of_n": Method(
+        create_self_discover_best_of_n,
+        "Answers under a plan that the model composed for the task, and the one of highest reward.",
+    ),
 }
 
 __all__ = [

@@ -698,6 +698,6 @@ def test_the_clone_serves_the_same_graphs_and_app() -> None:
     config = json.loads((TOP / "langgraph.json").read_text())
     assert config["http"]["app"] == "metascale.server.app:app"
     for name, graph in graphs().items():
-        assert config["graphs"][name]["path"] == f"./graphs/{name}.py:graph"
-        assert graph["path"] == f"metascale.graphs.{name}:graph"
+        file, variable = graph["path"].removeprefix("metascale.graphs.").split(":")
+        assert config["graphs"][name] == {**graph, "path": f"./graphs/{file}.py:{variable}"}
     assert len(config["graphs"]) == len(graphs())

@@ -13,8 +13,9 @@ from langchain_core.runnables.utils import gather_with_concurrency
 from numpy.typing import NDArray
 
 from metascale.models import MeteredModel, resolve_model
-from metascale.rewards.base import Earlier, Rejudging, RelativeReward, Reward, Score, guarded
+from metascale.rewards.base import Earlier, Reward, Score, guarded
 from metascale.rewards.judge import WORDINGS, JudgeReward
+from metascale.rewards.scorer import Scorer
 from metascale.settings import MetaScaleSettings
 from metascale.stats.reliability import Reliability
 from metascale.usage import add_usage, no_usage
@@ -69,7 +70,8 @@ class PanelReward:
         """
         if not members:
             raise ValueError("a panel needs a member")
-        relative = [type(member.reward).__name__ for member in members if isinstance(member.reward, RelativeReward)]
+        self._scorers = [Scorer(member.reward, name="it") for member in members]
+        relative = [type(scorer.reward).__name__ for scorer in self._scorers if scorer.is_relative]
         if relative:
             raise ValueError(f"a relative reward cannot sit on a panel: {', '.join(relative)}")
         self.members = tuple(members)
@@ -141,9 +143,9 @@ class PanelReward:
         member's own looks are counted from 1. A wording begins with the member's number.
         """
         able = [
-            (number, member.reward)
-            for number, member in enumerate(self.members)
-            if member.weight > 0 and isinstance(member.reward, Rejudging)
+            (number, scorer)
+            for number, (member, scorer) in enumerate(zip(self.members, self._scorers, strict=True))
+            if member.weight > 0 and scorer.calls_per_look is not None
         ]
         if not able:
             return [Score(None, error="no member of the panel can look again") for _ in answers]
@@ -152,16 +154,12 @@ class PanelReward:
             for turn, (number, judge) in enumerate(able)
         ]
         said = await _all_members(
-            guarded(
-                judge.look_again(
-                    question,
-                    [answers[index] for index in indices],
-                    settings,
-                    place=[*place, number],
-                    looks=[1 + (looks[index] - 1) // len(able) for index in indices],
-                ),
-                len(indices),
-                "it",
+            judge.look_again(
+                question,
+                [answers[index] for index in indices],
+                settings,
+                place=[*place, number],
+                looks=[1 + (looks[index] - 1) // len(able) for index in indices],
             )
             for number, judge, indices in turns
         )

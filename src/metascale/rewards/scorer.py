@@ -16,9 +16,10 @@ class Scorer:
     A reward may be the user's code: nothing that it raises or returns ends a run.
     """
 
-    def __init__(self, reward: Reward | RelativeReward) -> None:
-        """Ask `reward`."""
+    def __init__(self, reward: Reward | RelativeReward, *, name: str = "the reward") -> None:
+        """Ask `reward`, which errors call by `name`."""
         self.reward = reward
+        self._name = name
         self._relative = reward if isinstance(reward, RelativeReward) else None
         self._rejudging = reward if isinstance(reward, Rejudging) else None
 
@@ -26,6 +27,11 @@ class Scorer:
     def is_relative(self) -> bool:
         """Whether new answers may change what earlier ones are worth."""
         return self._relative is not None
+
+    @property
+    def judges_alone(self) -> bool:
+        """Whether a value means something for a single answer: a panel's does, a tournament's does not."""
+        return self._rejudging is not None or self._relative is None
 
     @property
     def calls_per_look(self) -> int | None:
@@ -57,18 +63,18 @@ class Scorer:
                 return await self.reward.score(question, answers, settings, place=place)
             return await self._relative.score(question, answers, settings, place=place, earlier=earlier)
 
-        scores = await guarded(asked(), len(answers))
+        scores = await guarded(asked(), len(answers), self._name)
         if self._relative is None:
             return scores, []
         memos = [*(answer.memo for answer in earlier), *(score.memo for score in scores)]
         try:
             values = self._relative.values(memos)
             if len(values) != len(memos):
-                raise ValueError(f"the reward gave {len(values)} values for {len(memos)} answers")
+                raise ValueError(f"{self._name} gave {len(values)} values for {len(memos)} answers")
         except Exception as error:  # noqa: BLE001  whatever it raises, the run goes on
             return [replace(score, value=None, error=describe(error)) for score in scores], []
         moved = [in_range(value) for value in values[: len(earlier)]]
-        return [_worth(score, value) for score, value in zip(scores, values[len(earlier) :], strict=True)], moved
+        return [self._worth(score, value) for score, value in zip(scores, values[len(earlier) :], strict=True)], moved
 
     async def look_again(
         self,
@@ -91,11 +97,10 @@ class Scorer:
         async def asked() -> list[Score]:
             return await rejudging.look_again(question, answers, settings, place=place, looks=looks)
 
-        return await guarded(asked(), len(answers))
+        return await guarded(asked(), len(answers), self._name)
 
-
-def _worth(score: Score, value: float | None) -> Score:
-    """A score with the value that a relative reward gives it beside the others."""
-    if value is None or in_range(value) is not None:
-        return replace(score, value=value)
-    return replace(score, value=None, error=f"the reward gave {value}, which is not in [0, 1]")
+    def _worth(self, score: Score, value: float | None) -> Score:
+        """A score with the value that a relative reward gives it beside the others."""
+        if value is None or in_range(value) is not None:
+            return replace(score, value=value)
+        return replace(score, value=None, error=f"{self._name} gave {value}, which is not in [0, 1]")

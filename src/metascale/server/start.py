@@ -122,14 +122,12 @@ def plan(
 
 def graphs() -> dict[str, dict[str, str]]:
     """The graphs of all methods, as in a `langgraph.json`."""
-    modules = [sys.modules[method.create.__module__] for method in METHODS.values()]
-    return {
-        module.__name__.rpartition(".")[2]: {
-            "path": f"{module.__name__}:graph",
-            "description": (module.__doc__ or "").partition("\n")[0],
-        }
-        for module in modules
-    }
+    served = {}
+    for method in METHODS.values():
+        module, name = method.create.__module__, method.create.__name__.removeprefix("create_")
+        variable = name if hasattr(sys.modules[module], name) else "graph"
+        served[name] = {"path": f"{module}:{variable}", "description": method.description}
+    return served
 
 
 def _token(file: Path | None) -> str | None:

@@ -23,7 +23,8 @@ from metascale.evals.harness.tasks import arena_hard, gsm8k, mmlu_pro, recorded
 from metascale.graphs import METHODS
 from metascale.models.resolve import NO_KEY
 from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
-from metascale.rewards import Rejudging, create_reward
+from metascale.rewards import create_reward
+from metascale.rewards.scorer import Scorer
 from metascale.settings import MetaScaleSettings, Price
 
 TASKS: dict[str, Callable[..., Task]] = {
@@ -190,11 +191,11 @@ def calls_of_one(method: str, settings: MetaScaleSettings) -> int:
 
 def _judgements(settings: MetaScaleSettings) -> int:
     """Requests of the reward: first scores round by round, and every second look that is allowed."""
-    reward = create_reward(settings, SimulatedChatModel())
+    reward = Scorer(create_reward(settings, SimulatedChatModel()))
     rounds = range(0, settings.budget, settings.batch_size)
     first = sum(reward.calls(min(settings.batch_size, settings.budget - done), done) for done in rounds)
     looks = settings.budget // 2 if settings.confirm is None else settings.confirm
-    return first + (looks * reward.calls_per_look if isinstance(reward, Rejudging) else 0)
+    return first + looks * (reward.calls_per_look or 0)
 
 
 def _evolutions(settings: MetaScaleSettings) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 from langchain_core.runnables.utils import gather_with_concurrency
@@ -15,7 +15,8 @@ from metascale.evals.judges.mistakes import AT_ONCE, MistakesTrial, find_mistake
 from metascale.evals.judges.statistics import correlation_in_pairs, spread
 from metascale.evals.statistics import Interval, wilson
 from metascale.models import MeteredModel, SimulatedChatModel
-from metascale.rewards.base import Rejudging, RelativeReward, Reward, Score, guarded
+from metascale.rewards.base import RelativeReward, Reward, Score
+from metascale.rewards.scorer import Scorer
 from metascale.runtime.seeds import place_generator
 from metascale.settings import MetaScaleSettings
 from metascale.stats.reliability import CalibrationBin, Reliability, auc, expected_calibration, reliability
@@ -138,8 +139,9 @@ def planned_calls(
     reason_judge: MeteredModel | None = None,
 ) -> dict[str, int]:
     """Model requests of each part of a trial when nothing goes wrong, at most; arguments as for `try_judge`."""
-    alone = len(chains) if _judges_alone(reward) else 0
-    again = reward.calls_per_look if isinstance(reward, Rejudging) else reward.calls(1)
+    scorer = Scorer(reward)
+    alone = len(chains) if scorer.judges_alone else 0
+    again = scorer.calls(1) if scorer.calls_per_look is None else scorer.calls_per_look
     wrong = sum(chain.mistake_index is not None for chain in chains)
     return {
         "pairs, in both orders": 2 * len(pairs) * reward.calls(2),
@@ -177,7 +179,7 @@ async def try_judge(
     notes = []
     pairs_found = await bench.judge_pairs(pairs) if pairs else None
     chains_found = repeats_found = mistakes = None
-    if not _judges_alone(reward):
+    if not bench.scorer.judges_alone:
         notes.append("This judge values answers only beside each other, so no single chain was shown to it.")
     elif chains:
         first = await bench.judge_chains(chains)
@@ -202,11 +204,6 @@ async def try_judge(
     return trial.model_copy(update={"notes": [*notes, *_notes(trial)]})
 
 
-def _judges_alone(reward: Reward | RelativeReward) -> bool:
-    """Whether a value says something of an answer that stands by itself; a panel's does, a tournament's does not."""
-    return isinstance(reward, Rejudging) or not isinstance(reward, RelativeReward)
-
-
 @dataclass
 class _Shown:
     """One showing of a pair: the values of its first and second output, in the pair's own order."""
@@ -226,7 +223,7 @@ class _Bench:
     """Shows a reward its material, and keeps the bill and what went wrong."""
 
     def __init__(self, reward: Reward | RelativeReward, settings: MetaScaleSettings) -> None:
-        self.reward = reward
+        self.scorer = Scorer(reward)
         self.settings = settings
         self.usage = no_usage()
         self.problems: Counter[str] = Counter()
@@ -262,20 +259,18 @@ class _Bench:
     async def _look(self, chain: Chain, index: int, look: int) -> Score:
         question, answers = chain.question, [numbered(chain)]
         place: list[int | str] = ["look", index, look]
-        if isinstance(self.reward, Rejudging):
-            work = self.reward.look_again(question, answers, self.settings, place=place, looks=[look])
-            return (await self._checked(work, 1))[0]
-        return (await self._score(question, answers, place))[0]
+        if self.scorer.calls_per_look is None:
+            return (await self._score(question, answers, place))[0]
+        return self._counted(await self.scorer.look_again(question, answers, self.settings, place=place, looks=[look]))[
+            0
+        ]
 
     async def _score(self, question: str, answers: list[str], place: Sequence[int | str]) -> list[Score]:
-        scores = await self._checked(self.reward.score(question, answers, self.settings, place=place), len(answers))
-        if isinstance(self.reward, RelativeReward):
-            values = self.reward.values([score.memo for score in scores])
-            scores = [replace(score, value=value) for score, value in zip(scores, values, strict=True)]
-        return scores
+        scores, _ = await self.scorer.score(question, answers, self.settings, place=place)
+        return self._counted(scores)
 
-    async def _checked(self, work: Awaitable[list[Score]], count: int) -> list[Score]:
-        scores = await guarded(work, count)
+    def _counted(self, scores: list[Score]) -> list[Score]:
+        """The scores, once their bill and their failures are written down."""
         for score in scores:
             self.usage = add_usage(self.usage, score.usage)
         self.problems.update(score.error or "no reason is given" for score in scores if score.value is None)
