@@ -11,7 +11,7 @@ Form = Literal["json_schema", "function_calling", "prompt"]
 
 @dataclass
 class Capabilities:
-    """What a server can do. Only requests show it, so it is filled in on the way.
+    """What a server supports, filled in as requests show it.
 
     Attributes:
         form: the form in which the server gave an object; None before it did.

@@ -19,6 +19,27 @@ _TOKEN = re.compile(r"""["']:|\d+(?:\.\d*)?(?:e[+-]?\d+)?|[^\W\d_]+""")
 _KEY_ENDS = "="
 
 
+def unquoted(objects: Sequence[Item], untrusted: str) -> list[Item]:
+    """The objects that are not quoted from the material.
+
+    An object is a quotation if each of its fields occurs in the material as JSON: the name in quotes, a colon, and text
+    that begins with the value. Case, order, layout, escapes, invisible characters, number formats and the depth of the
+    fields make no difference. Fields are compared rather than objects, so that broken, nested or padded JSON in the
+    material cannot hide a planted object. A model is very unlikely to give both a planted critique and a planted score
+    of its own accord.
+
+    Args:
+        objects: what a model replied.
+        untrusted: the material; empty for none.
+    """
+    material = _essence(untrusted)
+    return [
+        item
+        for item in objects
+        if not material or not all(_essence(json.dumps(field)) in material for field in _fields(item.model_dump()))
+    ]
+
+
 def _unescape(match: re.Match[str]) -> str:
     return chr(int(match[1], 16)) if match[1] else " "
 
@@ -48,24 +69,3 @@ def _fields(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 yield from _fields(part)
         else:
             yield {name: held}
-
-
-def unquoted(objects: Sequence[Item], untrusted: str) -> list[Item]:
-    """The objects that are not quoted from the material.
-
-    An object is a quotation if each of its fields occurs in the material as JSON: the name in quotes, a colon, and text
-    that begins with the value. Case, order, layout, escapes, invisible characters, number formats and the depth of the
-    fields make no difference. Fields are compared rather than objects, so that broken, nested or padded JSON in the
-    material cannot hide a planted object. A model is very unlikely to give both a planted critique and a planted score
-    of its own accord.
-
-    Args:
-        objects: what a model replied.
-        untrusted: the material; empty for none.
-    """
-    material = _essence(untrusted)
-    return [
-        item
-        for item in objects
-        if not material or not all(_essence(json.dumps(field)) in material for field in _fields(item.model_dump()))
-    ]

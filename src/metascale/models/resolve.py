@@ -56,6 +56,15 @@ def resolve_model(model: BaseChatModel | str | None, *, base_url: str | None = N
     return _from_langchain(name)
 
 
+def model_or_simulation(model: str | None) -> tuple[str, bool]:
+    """The name of the model to use, and whether it is the offline model because no model was named.
+
+    For the command line and Studio only: the library never falls back to the simulation.
+    """
+    name = model or os.environ.get(ENVIRONMENT_VARIABLE)
+    return (name, False) if name else ("simulated", True)
+
+
 def _openai(name: str, base_url: str | None) -> BaseChatModel:
     chat_openai: Any = importlib.import_module("langchain_openai").ChatOpenAI
     local = base_url or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
@@ -91,12 +100,3 @@ def _from_langchain(name: str) -> BaseChatModel:
     except Exception as error:
         raise ModelSetupError(f"cannot set up {name!r}: {describe(error)}") from error
     return built
-
-
-def model_or_simulation(model: str | None) -> tuple[str, bool]:
-    """The name of the model to use, and whether it is the offline model because no model was named.
-
-    For the command line and Studio only: the library never falls back to the simulation.
-    """
-    name = model or os.environ.get(ENVIRONMENT_VARIABLE)
-    return (name, False) if name else ("simulated", True)

@@ -21,7 +21,7 @@ def on(*nodes: str) -> dict[str, Any]:
 
 
 def known(kind: str, names: Any) -> BeforeValidator:
-    """A validator that suggests the nearest name where a value is none of the `Literal` in `names`."""
+    """A validator that suggests the nearest name where a value is none of the `Literal` type `names`."""
 
     def check(name: Any) -> Any:
         if isinstance(name, str) and name not in get_args(names):

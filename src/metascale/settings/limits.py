@@ -47,8 +47,8 @@ class LimitSettings(Frozen):
         default=None,
         gt=0.5,
         lt=1,
-        description="Stop once the most frequent final answer would also be the most frequent after any number of "
-        "further samples, with this probability (the rule of Adaptive-Consistency).",
+        description="Stop once, with this probability, the most frequent final answer is also the one that further "
+        "samples would give most often (the rule of Adaptive-Consistency).",
         json_schema_extra=on("score"),
     )
     min_progress: float | None = Field(

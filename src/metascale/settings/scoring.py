@@ -108,7 +108,7 @@ class ScoringSettings(Frozen):
     )
     final_choice: Literal["support", "sum", "best"] = Field(
         default="support",
-        description="How marked final answers that agree count together: the mean of their rewards and a bonus for "
-        "their number ('support'), the sum of their rewards ('sum'), or each by itself ('best', as in the paper).",
+        description="How answers with the same marked final answer count together: the mean of their rewards and a "
+        "bonus for their number ('support'), the sum of their rewards ('sum'), or each alone ('best', as the paper).",
         json_schema_extra=on("confirm", "synthesize", "finalize"),
     )
