@@ -6,18 +6,15 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.config import get_stream_writer
 
 from metascale import prompts
+from metascale.budget.allowance import predictions_allowed
 from metascale.events import Foreseen
 from metascale.foresight.prediction import Predicted, foresight_of, prediction_of
 from metascale.models import ask_several
 from metascale.nodes.fresh_run import fresh_run
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.question import check_question, question_text
-from metascale.settings import MetaScaleSettings
 from metascale.state import State
 from metascale.usage import add_usage, no_usage, working_since
-
-SHARE_OF_CALLS = 4
-"""At most one in so many of `max_calls` goes to predictions. Ours."""
 
 
 async def foresee(state: State, run: Run) -> Update:
@@ -32,7 +29,7 @@ async def foresee(state: State, run: Run) -> Update:
     settings = run.settings
     run.check_resumable()
     check_question(state["messages"], settings.max_question_chars)
-    wanted = _affordable(settings)
+    wanted = predictions_allowed(settings.predictions, settings.max_calls)
     if wanted == 0:
         return fresh_run([], no_usage(), ["nothing was foreseen: max_calls leaves no requests for it"])
     task = question_text(state["messages"])
@@ -51,9 +48,3 @@ async def foresee(state: State, run: Run) -> Update:
     update = fresh_run([], add_usage(found.usage, working_since(started)), notes, foresight)
     get_stream_writer()(Foreseen(event="foreseen", foresight=foresight))
     return update
-
-
-def _affordable(settings: MetaScaleSettings) -> int:
-    if settings.max_calls is None:
-        return settings.predictions
-    return min(settings.predictions, settings.max_calls // SHARE_OF_CALLS)

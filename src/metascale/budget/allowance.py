@@ -36,6 +36,15 @@ SHORTEST_LIMIT = 1_024
 """Tokens that every sample may have, whatever was foreseen: a limit that bites costs a whole sample, and hidden
 reasoning counts against it."""
 
+CALLS_A_PREDICTION = 4
+"""Model requests that `max_calls` must allow for each prediction, so that at most a quarter of them predict. Ours, not
+tuned."""
+
+
+def predictions_allowed(wanted: int, max_calls: int | None) -> int:
+    """Predictions that a run may ask for: at most `wanted`, and at most one for every `CALLS_A_PREDICTION` requests."""
+    return wanted if max_calls is None else min(wanted, max_calls // CALLS_A_PREDICTION)
+
 
 def allowance(
     foresight: Foresight | None, candidates: Sequence[Candidate], *, budget: int, samples: int, several_arms: bool
