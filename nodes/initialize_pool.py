@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -16,12 +15,11 @@ from metascale.nodes.fresh_run import fresh_run, tell_pool
 from metascale.nodes.rate_methods import ask_ratings
 from metascale.nodes.remember import recall
 from metascale.nodes.run import PREPARATION, Run, Update
-from metascale.pool.admission import Draft, Drafts, admit, interleave
-from metascale.pool.arms import FIXED_ARMS, fixed_arm, hint_arm, method_arm, refinement_arm
-from metascale.pool.beliefs import beliefs as beliefs_of
-from metascale.pool.beliefs import believed, head_start, key_of
+from metascale.pool.admission import Draft, Drafts, admit, builtin_drafts, interleave
+from metascale.pool.arms import FIXED_ARMS, best_methods, fixed_arm, hint_arm, refinement_arm
+from metascale.pool.beliefs import believed_at_start
 from metascale.question import check_question, question_text
-from metascale.records import MetaThought, Origin, Rating
+from metascale.records import Origin, Rating
 from metascale.runtime.bridge import invoke
 from metascale.settings import MetaScaleSettings
 from metascale.state import State
@@ -54,9 +52,9 @@ async def initialize_pool(state: State, run: Run) -> Update:
     has_hint = bool(hint(foresight)) and min(settings.budget, settings.pool_size) > len(pool)
     size = settings.pool_size - has_hint
     task = question_text(state["messages"])
-    beliefs, remembered, troubles = await recall(task, run)
+    remembered, kept, troubles = await recall(task, run)
     notes += troubles
-    pool += admit(pool, remembered, at_most=size - len(pool), threshold=settings.duplicate_similarity)
+    pool += admit(pool, kept, at_most=size - len(pool), threshold=settings.duplicate_similarity)
     ratings: list[Rating] = []
     free = size - len(pool)
     if free > 0 and settings.budget > len(pool):
@@ -69,13 +67,13 @@ async def initialize_pool(state: State, run: Run) -> Update:
             notes += said
             usage = add_usage(usage, bill)
         ratings = rated[0]
-        pool += _best_methods(ratings, pool, min(settings.seed_methods, free // 2), run)
+        pool += best_methods(ratings, run.rated_methods, pool, at_most=min(settings.seed_methods, free // 2))
         drafts = interleave(*(drafts for drafts, _, _ in found))
         free = size - len(pool)
         pool += admit(pool, drafts, at_most=free, threshold=settings.duplicate_similarity)
         missing = size - len(pool)
         if missing > 0:
-            builtin = admit(pool, _builtin_drafts(), at_most=missing, threshold=settings.duplicate_similarity)
+            builtin = admit(pool, builtin_drafts(), at_most=missing, threshold=settings.duplicate_similarity)
             pool += builtin
             notes.append(
                 f"the model gave {free - missing} of {free} meta-thoughts; {len(builtin)} built-in ones fill the pool"
@@ -84,22 +82,12 @@ async def initialize_pool(state: State, run: Run) -> Update:
         pool.append(hint_arm(hint(foresight)))
     if settings.refine:
         pool.append(refinement_arm())
-    rated_beliefs = beliefs_of(ratings, run.rated_methods)
-    before = beliefs if beliefs.known else head_start(settings.head_start)
-    believed_pool = believed(pool, before, rated_beliefs)
+    pool = believed_at_start(pool, remembered, ratings, run.rated_methods, advantage=settings.head_start)
     usage = add_usage(usage, working_since(started))
     if not settings.foresee:
-        return fresh_run(believed_pool, usage, notes)
-    tell_pool(believed_pool, usage)
-    return {"pool": believed_pool, "usage": usage, "notes": notes}
-
-
-def _builtin_drafts() -> list[tuple[Draft, Origin]]:
-    return [
-        (Draft(mindset=mindset, strategy=strategy), "builtin")
-        for name, (mindset, strategy) in prompts.BUILT_IN_META_THOUGHTS.items()
-        if name not in FIXED_ARMS
-    ]
+        return fresh_run(pool, usage, notes)
+    tell_pool(pool, usage)
+    return {"pool": pool, "usage": usage, "notes": notes}
 
 
 async def _compose(task: str, count: int, settings: MetaScaleSettings, run: Run) -> Found:
@@ -131,13 +119,6 @@ async def _rate(task: str, settings: MetaScaleSettings, run: Run) -> tuple[list[
     if settings.seed_methods == 0:
         return [], [], no_usage()
     return await ask_ratings(task, run.rated_methods, run)
-
-
-def _best_methods(ratings: Sequence[Rating], pool: Sequence[MetaThought], at_most: int, run: Run) -> list[MetaThought]:
-    """The best-rated methods that the pool does not hold already."""
-    known = {key_of(thought["mindset"], thought["strategy"]) for thought in pool}
-    arms = [method_arm(run.rated_methods[rating["method"]]) for rating in ratings]
-    return [arm for arm in arms if key_of(arm["mindset"], arm["strategy"]) not in known][:at_most]
 
 
 def _worked(document: Document) -> str:

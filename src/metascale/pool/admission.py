@@ -11,7 +11,9 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from metascale import prompts
 from metascale.bandits import Arm, Prior
+from metascale.pool.arms import FIXED_ARMS
 from metascale.pool.beliefs import Kept
 from metascale.records import Candidate, MetaThought, OperatorName, Origin
 
@@ -66,6 +68,15 @@ class Drafts(BaseModel):
     model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
     meta_thoughts: list[Draft] = Field(description="The meta-thoughts, each different from the others.")
+
+
+def builtin_drafts() -> list[tuple[Draft, Origin]]:
+    """The meta-thoughts that ship with the package, without the fixed arms."""
+    return [
+        (Draft(mindset=mindset, strategy=strategy), "builtin")
+        for name, (mindset, strategy) in prompts.BUILT_IN_META_THOUGHTS.items()
+        if name not in FIXED_ARMS
+    ]
 
 
 @lru_cache(maxsize=1_024)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from metascale import prompts
+from metascale.pool.beliefs import key_of
 from metascale.pool.methods import ReasoningMethod
 from metascale.pool.refinement import REFINEMENT
-from metascale.records import MetaThought
+from metascale.records import MetaThought, Rating
 
 FIXED_ARMS = ("chain_of_thought", "no_strategy")
 
@@ -57,6 +60,22 @@ def method_arm(method: ReasoningMethod) -> MetaThought:
         "parents": [],
         "generation": 0,
     }
+
+
+def best_methods(
+    ratings: Sequence[Rating], methods: Mapping[str, ReasoningMethod], pool: Sequence[MetaThought], *, at_most: int
+) -> list[MetaThought]:
+    """The arms of the best-rated methods that the pool does not hold yet.
+
+    Args:
+        ratings: best first.
+        methods: all rated methods, by name.
+        pool: the arms so far.
+        at_most: how many to return.
+    """
+    held = {key_of(thought["mindset"], thought["strategy"]) for thought in pool}
+    arms = [method_arm(methods[rating["method"]]) for rating in ratings]
+    return [arm for arm in arms if key_of(arm["mindset"], arm["strategy"]) not in held][:at_most]
 
 
 SYNTHESIS = "synthesis"

@@ -146,3 +146,26 @@ def beliefs(ratings: Sequence[Rating], methods: Mapping[str, ReasoningMethod]) -
         for rating in ratings
     }
     return Beliefs(known, Prior(0.0, RATING_WEIGHT))
+
+
+def believed_at_start(
+    pool: Sequence[MetaThought],
+    remembered: Beliefs,
+    ratings: Sequence[Rating],
+    methods: Mapping[str, ReasoningMethod],
+    *,
+    advantage: float,
+) -> list[MetaThought]:
+    """The pool with the priors that a run starts with.
+
+    Memory replaces the head start of plain chain of thought; ratings add to either.
+
+    Args:
+        pool: the arms.
+        remembered: what earlier runs say.
+        ratings: what the model thinks of reasoning methods for the task; may be empty.
+        methods: all rated methods, by name.
+        advantage: the head start, as in `head_start`.
+    """
+    earlier = remembered if remembered.known else head_start(advantage)
+    return believed(pool, earlier, beliefs(ratings, methods))
