@@ -11,16 +11,12 @@ from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.events import Sampled
 from metascale.models import MeteredModel
-from metascale.models.flaws import flaw_of, refusal_of
-from metascale.models.metered import WHY_EMPTY
+from metascale.models.flaws import Outcome, outcome
 from metascale.nodes.run import Run, Update
-from metascale.records import Candidate, MetaThought, Status
+from metascale.records import Candidate, MetaThought
 from metascale.settings import MetaScaleSettings
 from metascale.state import Sampling
 from metascale.usage import Usage, add_usage, working_since
-
-Outcome = tuple[Status, str, str | None]
-"""What came back: status, text, and what is wrong with it."""
 
 
 async def generate(state: Sampling, run: Run) -> Update:
@@ -86,19 +82,6 @@ def under(thought: MetaThought, messages: Sequence[AnyMessage]) -> list[AnyMessa
     if messages and isinstance(messages[0], SystemMessage):
         return [SystemMessage(f"{messages[0].text}\n\n{text}"), *messages[1:]]
     return [SystemMessage(text), *messages]
-
-
-def outcome(message: AIMessage) -> Outcome:
-    """What a model's message is worth as an answer."""
-    text = message.text.strip()
-    flaw = flaw_of(message)
-    if flaw == "refused":
-        return flaw, text or refusal_of(message), "the model refused"
-    if flaw == "truncated":
-        return flaw, text, "the answer was cut at its longest length"
-    if not text:
-        return "empty", "", str(message.response_metadata.get(WHY_EMPTY) or "the answer is empty")
-    return "ok", text, None
 
 
 def _candidate(state: Sampling, came_back: Outcome, usage: Usage) -> Candidate:

@@ -12,7 +12,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 
 from metascale.errors import SettingError
-from metascale.models.metered import WHY_EMPTY
+from metascale.models.flaws import WHY_EMPTY
 from metascale.question import said
 from metascale.records import Result
 from metascale.settings import MetaScaleSettings

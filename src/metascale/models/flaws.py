@@ -6,7 +6,14 @@ from typing import Any, Literal
 
 from langchain_core.messages import AIMessage
 
+from metascale.records import Status
+
 Flaw = Literal["refused", "truncated"]
+Outcome = tuple[Status, str, str | None]
+"""An answer: its status, its text, and what is wrong with it (None if nothing is)."""
+
+WHY_EMPTY = "why_empty"
+"""Key in a message's `response_metadata` under which a sampler says why an empty message is no answer."""
 
 _TRUNCATED = {"length", "max_tokens", "model_length"}
 _REFUSED = {"content_filter", "refusal", "safety", "blocked", "prohibited_content"}
@@ -31,6 +38,19 @@ def refusal_of(message: AIMessage) -> str:
         (str(b.get("refusal") or "refused") for b in blocks if isinstance(b, dict) and b.get("type") == "refusal"),
         "",
     )
+
+
+def outcome(message: AIMessage) -> Outcome:
+    """What a model's message is as an answer."""
+    text = message.text.strip()
+    flaw = flaw_of(message)
+    if flaw == "refused":
+        return flaw, text or refusal_of(message), "the model refused"
+    if flaw == "truncated":
+        return flaw, text, "the answer was cut off at the token limit"
+    if not text:
+        return "empty", "", str(message.response_metadata.get(WHY_EMPTY) or "the answer is empty")
+    return "ok", text, None
 
 
 def well_formed_message(message: AIMessage) -> AIMessage:

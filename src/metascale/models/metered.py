@@ -30,8 +30,6 @@ from metascale.usage import Usage, add_usage, is_believable, no_usage
 T = TypeVar("T")
 Sampler = Callable[[BaseChatModel], Runnable[Any, AIMessage]]
 """Wraps the model of one request, seed and temperature already set: `lambda model: model.bind(stop=["END"])`, say."""
-WHY_EMPTY = "why_empty"
-"""Key of a message's `response_metadata` under which a sampler says why an empty message is no answer."""
 
 _MAX_TOKENS_FIELDS = ("max_tokens", "max_output_tokens", "num_predict")
 

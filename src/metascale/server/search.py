@@ -17,7 +17,7 @@ from metascale.errors import MetaScaleError
 from metascale.graphs import METHODS, Graph
 from metascale.integrations import ChatMetaScale
 from metascale.models import MeteredModel, resolve_model
-from metascale.nodes.generate import outcome
+from metascale.models.flaws import outcome
 from metascale.question import check_question
 from metascale.records import Status
 from metascale.server.errors import bad_request, timed_out
