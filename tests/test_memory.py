@@ -229,8 +229,8 @@ def test_one_run_or_all_can_be_forgotten() -> None:
 WRITER = """
 import asyncio, sqlite3, sys
 from langgraph.store.sqlite import SqliteStore
-from metascale.memory import StrategyMemory
-from metascale.recollection import Record
+from metascale.memory.store import StrategyMemory
+from metascale.memory.recollection import Record
 store = SqliteStore(sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None, check_same_thread=False))
 store.setup()
 async def write():

@@ -158,9 +158,9 @@ async def test_tables_are_made_by_many_at_once(database: str) -> None:
 
 WRITER = """
 import asyncio, sys
-from metascale.databases import open_store
-from metascale.memory import StrategyMemory
-from metascale.recollection import Record
+from metascale.runtime.databases import open_store
+from metascale.memory.store import StrategyMemory
+from metascale.memory.recollection import Record
 async def write():
     async with open_store(sys.argv[1]) as store:
         for number in range(40):
