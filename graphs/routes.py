@@ -9,9 +9,8 @@ from langgraph.types import Send
 
 from metascale.budget.allowance import length_limit
 from metascale.budget.ledger import Ledger
-from metascale.nodes.confirm import to_look_at
 from metascale.nodes.run import Run
-from metascale.records import Refined
+from metascale.pool.refinement import refined_answer
 from metascale.state import Sampling, State
 
 Next = Literal["budget left", "write a synthesis", "look again", "choose"]
@@ -61,7 +60,7 @@ def next_phase(ledger: Ledger) -> Next:
         return "choose"
     if ledger.synthesis_due:
         return "write a synthesis"
-    return "look again" if to_look_at(ledger) else "choose"
+    return "look again" if ledger.finalists_to_judge else "choose"
 
 
 def after_choice(state: State) -> Literal["answer chosen", "budget left"]:
@@ -81,15 +80,6 @@ def to_samples(state: State) -> Sequence[Send] | Literal["finalize"]:
     thoughts = {thought["id"]: thought for thought in state["pool"]}
     answers = {candidate["id"]: candidate for candidate in state["candidates"]}
 
-    def refined(number: int | None) -> Refined | None:
-        if number is None:
-            return None
-        answer = origin = answers[number]
-        while origin["refines"] is not None:
-            origin = answers[origin["refines"]]
-        thought = thoughts[origin["meta_thought"]]
-        return {"id": number, "meta_thought": thought, "text": answer["text"], "critique": answer["critique"]}
-
     limit = length_limit(state.get("foresight"), state["candidates"])
     return [
         Send(
@@ -99,7 +89,7 @@ def to_samples(state: State) -> Sequence[Send] | Literal["finalize"]:
                 id=pull["id"],
                 round=state["round"],
                 meta_thought=thoughts[pull["meta_thought"]],
-                refined=refined(pull["refines"]),
+                refined=refined_answer(pull["refines"], thoughts, answers) if pull["refines"] is not None else None,
                 limit=limit,
                 spent=state["usage"]["seconds"],
             ),

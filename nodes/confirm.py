@@ -7,9 +7,7 @@ from typing import Any
 
 from langgraph.config import get_stream_writer
 
-from metascale.budget.ledger import Ledger, looks_made
-from metascale.choice.ranking import field_of
-from metascale.choice.second_look import next_looks
+from metascale.budget.ledger import looks_made
 from metascale.events import Looked, verdicts
 from metascale.nodes.run import Run, Update
 from metascale.question import question_text
@@ -22,7 +20,7 @@ from metascale.usage import Usage, add_usage, no_usage, working_since
 async def confirm(state: State, run: Run) -> Update:
     """Judge the finalists of this round once more, all at once."""
     started = run.start_work(state["usage"]["seconds"])
-    finalists = to_look_at(run.ledger(state))
+    finalists = run.ledger(state).finalists_to_judge
     if not finalists:
         return {}
     updates, usage = await look_again(finalists, state, run)
@@ -31,16 +29,6 @@ async def confirm(state: State, run: Run) -> Update:
     seen = verdicts(after["candidates"], [update["id"] for update in updates])
     get_stream_writer()(Looked(event="looked", verdicts=seen, usage=usage))
     return {"candidates": updates, "usage": usage}
-
-
-def to_look_at(ledger: Ledger) -> list[Candidate]:
-    """The answers that the next round of second looks judges; none where the choice is clear or nothing may be spent.
-
-    Of answers that stand or fall together, the one with the best scores is judged.
-    """
-    rule = ledger.settings.final_choice
-    field = field_of(ledger.candidates, rule)
-    return [field.groups[index][0] for index in next_looks(field.contenders, ledger.looks_left, rule)]
 
 
 async def look_again(answers: Sequence[Candidate], state: State, run: Run) -> tuple[list[dict[str, Any]], Usage]:

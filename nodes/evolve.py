@@ -8,7 +8,7 @@ from langgraph.config import get_stream_writer
 from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.events import Evolved
-from metascale.evolution import OPERATORS, by_front, by_ucb, choose_operator, retirable, room
+from metascale.evolution import OPERATORS, by_front, by_ucb, choose_operator, making_room, room
 from metascale.models import ask
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.admission import Draft, Drafts, admit, arm_statistics
@@ -60,8 +60,9 @@ async def evolve(state: State, run: Run) -> Update:
                 operator=name,
             )
             note = "an evolution gave only near-duplicates"
-    excess = sum(not member.retired for member in members) + len(children) - settings.max_pool
-    leaving: list[MetaThought] = [{**pool[index], "retired": True} for index in retirable(members)[: max(0, excess)]]
+    leaving: list[MetaThought] = [
+        {**pool[index], "retired": True} for index in making_room(members, len(children), settings.max_pool)
+    ]
     usage = add_usage(usage, working_since(started))
     get_stream_writer()(
         Evolved(event="evolved", children=children, retired=[thought["id"] for thought in leaving], usage=usage)

@@ -10,7 +10,7 @@ from langgraph.config import get_stream_writer
 
 from metascale.answers import extract
 from metascale.budget.ledger import TARGET_LOOKS
-from metascale.budget.limits import has_reached
+from metascale.budget.limits import unconfirmed
 from metascale.budget.progress import regret
 from metascale.budget.stopping import expected_progress
 from metascale.events import Scored, verdicts
@@ -21,7 +21,6 @@ from metascale.question import question_text
 from metascale.records import Candidate
 from metascale.rewards import Earlier
 from metascale.rewards.base import in_range
-from metascale.settings import MetaScaleSettings
 from metascale.state import State, updated
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
@@ -36,7 +35,7 @@ async def score(state: State, run: Run) -> Update:
     new = [c for c in state["candidates"] if c["round"] == state["round"] and c["status"] != "failed"]
     updates, usage = await scored(new, state, run)
     after = updated(state, {"candidates": updates, "usage": usage})
-    reached = _reached_target(after, settings)
+    reached = unconfirmed(after["candidates"], settings.target_reward)
     looks = min(TARGET_LOOKS, run.ledger(after).looks_left)
     if reached is not None and looks:
         confirmed, bill = await look_again([reached] * looks, after, run)
@@ -104,14 +103,6 @@ async def scored(new: Sequence[Candidate], state: State, run: Run) -> tuple[list
 def _beside(first: Candidate, state: State) -> list[Candidate]:
     """The answers of earlier rounds than that of `first`."""
     return [c for c in state["candidates"] if c["id"] < first["id"] and c["text"] and c["status"] != "failed"]
-
-
-def _reached_target(state: State, settings: MetaScaleSettings) -> Candidate | None:
-    """The best answer that reached the target and was not looked at again."""
-    if settings.target_reward is None:
-        return None
-    waiting = [c for c in state["candidates"] if not c["looks"] and has_reached(c, settings.target_reward, 0)]
-    return max(waiting, key=lambda c: c["reward"] or 0.0, default=None)
 
 
 def _without_text(candidate: Candidate) -> dict[str, Any]:

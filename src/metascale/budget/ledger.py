@@ -13,7 +13,7 @@ from functools import cached_property
 from metascale.budget.allowance import allowance
 from metascale.budget.limits import affordable, evolution_due, reached, stop_reason, tokens_of
 from metascale.choice.ranking import field_of
-from metascale.choice.second_look import reserve
+from metascale.choice.second_look import next_looks, reserve
 from metascale.pool.admission import arm_statistics
 from metascale.pool.arms import SYNTHESIS
 from metascale.records import Candidate, Foresight, MetaThought, StopReason
@@ -144,6 +144,16 @@ class Ledger:
         if self.limits.max_calls is not None:
             left = min(left, (self.limits.max_calls - self.usage["calls"]) // max(1, self.costs.look))
         return max(0, left)
+
+    @cached_property
+    def finalists_to_judge(self) -> list[Candidate]:
+        """The answers that the next round of second looks judges; empty if the choice is clear or no look is left.
+
+        Of the answers that share a final answer, the one with the best scores is judged.
+        """
+        rule = self.settings.final_choice
+        field = field_of(self.candidates, rule)
+        return [field.groups[index][0] for index in next_looks(field.contenders, self.looks_left, rule)]
 
     @property
     def synthesis_due(self) -> bool:

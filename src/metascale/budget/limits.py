@@ -66,6 +66,14 @@ def has_reached(candidate: Candidate, target: float, looks: int) -> bool:
     return (looks == 0 or len(fresh) > 0) and (reward + sum(fresh)) / (1 + len(fresh)) >= target
 
 
+def unconfirmed(candidates: Sequence[Candidate], target: float | None) -> Candidate | None:
+    """The best answer that reached the target reward and was not judged again; None if there is none."""
+    if target is None:
+        return None
+    waiting = [c for c in candidates if not c["looks"] and has_reached(c, target, looks=0)]
+    return max(waiting, key=lambda c: c["reward"] or 0.0, default=None)
+
+
 def stop_reason(
     settings: MetaScaleSettings,
     usage: Usage,

@@ -9,7 +9,7 @@ from metascale.evolution.gate import children_pay
 from metascale.evolution.operator_choice import choose_operator
 from metascale.evolution.operators import Operator
 from metascale.evolution.parents import by_front, by_ucb
-from metascale.evolution.retirement import retirable, room
+from metascale.evolution.retirement import making_room, retirable, room
 from metascale.records import OperatorName
 
 OPERATORS: dict[OperatorName, Operator] = {
@@ -26,6 +26,7 @@ __all__ = [
     "by_ucb",
     "children_pay",
     "choose_operator",
+    "making_room",
     "retirable",
     "room",
     "with_class_prior",

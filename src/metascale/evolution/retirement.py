@@ -50,3 +50,9 @@ def room(members: Sequence[Member], max_pool: int) -> int:
     """Children that the pool can take in: free places, and those that arms can make by retiring; at least 0."""
     active = sum(not member.retired for member in members)
     return max(0, max_pool - active + len(retirable(members)))
+
+
+def making_room(members: Sequence[Member], newcomers: int, max_pool: int) -> list[int]:
+    """The arms that retire as `newcomers` join, so that at most `max_pool` stay active; the least promising first."""
+    excess = sum(not member.retired for member in members) + newcomers - max_pool
+    return retirable(members)[: max(0, excess)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from metascale.records import Candidate
+from metascale.records import Candidate, MetaThought, Refined
 
 REFINEMENT = "refinement"
 """Id of the arm whose pulls refine an answer instead of drawing a new one (AB-MCTS's "deeper", arXiv 2503.04412;
@@ -38,3 +38,18 @@ def to_refine(candidates: Sequence[Candidate], count: int) -> list[int]:
         refined[number] += 1
         chosen.append(number)
     return chosen
+
+
+def refined_answer(number: int, thoughts: Mapping[str, MetaThought], answers: Mapping[int, Candidate]) -> Refined:
+    """The answer that a sample refines, with the meta-thought under which its first draft was written.
+
+    Args:
+        number: the answer's id.
+        thoughts: the pool, by id.
+        answers: the samples so far, by id.
+    """
+    answer = draft = answers[number]
+    while draft["refines"] is not None:
+        draft = answers[draft["refines"]]
+    thought = thoughts[draft["meta_thought"]]
+    return {"id": number, "meta_thought": thought, "text": answer["text"], "critique": answer["critique"]}
