@@ -46,9 +46,9 @@ async def evolve(state: State, run: Run) -> Update:
             run.thinker, messages, Drafts, settings, place=["evolve", state["round"]], untrusted=material
         )
     except ModelCallError as error:
-        usage, note = error.usage, f"an evolution failed: {error}"
+        usage, note = error.usage, f"evolution failed: {error}"
     else:
-        usage, note = reading.usage, f"an evolution failed: {reading.problem}"
+        usage, note = reading.usage, f"evolution failed: {reading.problem}"
         if reading.value is not None:
             drafts: list[tuple[Draft, Origin]] = [(draft, "evolved") for draft in reading.value.meta_thoughts]
             children = admit(
@@ -59,7 +59,7 @@ async def evolve(state: State, run: Run) -> Update:
                 parents=[pool[index] for index in parents],
                 operator=name,
             )
-            note = "an evolution gave only near-duplicates"
+            note = "evolution produced only near-duplicates of meta-thoughts in the pool"
     leaving: list[MetaThought] = [
         {**pool[index], "retired": True} for index in making_room(members, len(children), settings.max_pool)
     ]

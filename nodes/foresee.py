@@ -31,7 +31,7 @@ async def foresee(state: State, run: Run) -> Update:
     check_question(state["messages"], settings.max_question_chars)
     wanted = predictions_allowed(settings.predictions, settings.max_calls)
     if wanted == 0:
-        return fresh_run([], no_usage(), ["nothing was foreseen: max_calls leaves no requests for it"])
+        return fresh_run([], no_usage(), ["nothing was foreseen: max_calls is too low to pay for predictions"])
     task = question_text(state["messages"])
     tag = prompts.new_tag()
     material = prompts.fence("task", task, tag)

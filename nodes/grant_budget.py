@@ -25,7 +25,7 @@ async def grant_budget(state: State, run: Run) -> Update:
         ThreadError: samples were granted to a thread without a finished run.
     """
     if not state.get("pool"):
-        raise ThreadError("samples were granted, but this thread holds no run that could go on with them")
+        raise ThreadError("samples were granted, but this thread has no run to continue; ask it a question first")
     if state["result"] is not None:
         return await _reopened(state, run)
     more = _asked(state, run) if run.ledger(state).is_ended_by_budget_alone else 0
@@ -62,7 +62,10 @@ async def _reopened(state: State, run: Run) -> Update:
     """
     last, result = state["messages"][-1], state["result"]
     if result is None or last.type != "ai" or last.text != result["answer"]:
-        raise ThreadError("samples were granted, but the conversation does not end with the answer of a run")
+        raise ThreadError(
+            "samples were granted, but the conversation does not end with the answer of a run; more samples can only "
+            "continue the latest run"
+        )
     messages = state["messages"][:-1]
     reopened: State = {
         **state,
@@ -73,7 +76,7 @@ async def _reopened(state: State, run: Run) -> Update:
     notes = await unremember(reopened, result, run)
     reason = run.ledger(reopened).stop_reason
     if reason is not None:
-        notes.append(f"more samples were granted, but {reason!r} ends the search")
+        notes.append(f"more samples were granted, but {reason!r} still ends the search")
     get_stream_writer()(Granted(event="granted", samples=state["granted"]))
     return {
         "messages": [RemoveMessage(id=str(last.id))],

@@ -76,7 +76,7 @@ async def initialize_pool(state: State, run: Run) -> Update:
             builtin = admit(pool, builtin_drafts(), at_most=missing, threshold=settings.duplicate_similarity)
             pool += builtin
             notes.append(
-                f"the model gave {free - missing} of {free} meta-thoughts; {len(builtin)} built-in ones fill the pool"
+                f"the model gave {free - missing} of {free} meta-thoughts, so {len(builtin)} built-in ones were added"
             )
     if has_hint:
         pool.append(hint_arm(hint(foresight)))

@@ -37,7 +37,7 @@ async def rate_methods(state: State, run: Run) -> Update:
     check_question(state["messages"], run.settings.max_question_chars)
     ratings, notes, usage = await ask_ratings(question_text(state["messages"]), run.rated_methods, run)
     if not ratings:
-        notes.append("no method could be chosen, so the answer is plain chain of thought")
+        notes.append("no method could be chosen, so the run uses plain chain of thought")
     update = fresh_run([], add_usage(usage, working_since(started)), notes)
     return {**update, "ratings": ratings}
 
@@ -61,9 +61,9 @@ async def ask_ratings(
     try:
         reading = await ask(run.thinker, messages, Ratings, run.settings, place=["rate_methods"], untrusted=material)
     except ModelCallError as error:
-        return [], [f"the methods were not rated: {error}"], error.usage
+        return [], [f"no reasoning method was rated: {error}"], error.usage
     if reading.value is None:
-        return [], [f"the methods were not rated: {reading.problem}"], reading.usage
+        return [], [f"no reasoning method was rated: {reading.problem}"], reading.usage
     ratings = usable(reading.value, methods)
     missing = len(methods) - len(ratings)
     notes = [f"{missing} of {len(methods)} methods were not rated"] if missing else []

@@ -26,7 +26,7 @@ async def recall(task: str, run: Run) -> tuple[Beliefs, list[tuple[Kept, Origin]
     try:
         found = await memory.recall(task, budget=settings.budget, at_most=settings.memory_seeds)
     except Exception as error:  # noqa: BLE001  stores and embeddings are the user's code: the run goes on without
-        return Beliefs(), [], [f"nothing was recalled: {describe(error)}"]
+        return Beliefs(), [], [f"could not read the strategy memory: {describe(error)}"]
     return found.beliefs, [(kept, "remembered") for kept in found.kept], []
 
 
@@ -41,7 +41,7 @@ async def remember(state: State, result: Result, run: Run) -> list[str]:
     try:
         await memory.remember(question_text(state["messages"]), records, names=names, winner=_winner(result), kept=kept)
     except Exception as error:  # noqa: BLE001  the answer is there, whatever the user's store does
-        return [f"nothing was remembered: {describe(error)}"]
+        return [f"could not write to the strategy memory: {describe(error)}"]
     return []
 
 
@@ -54,7 +54,7 @@ async def unremember(state: State, result: Result, run: Run) -> list[str]:
     try:
         await memory.forget(key_of_run(question_text(state["messages"]), records, _winner(result)))
     except Exception as error:  # noqa: BLE001  as above
-        return [f"the run is remembered twice: {describe(error)}"]
+        return [f"this run counts twice in the strategy memory, which could not be changed: {describe(error)}"]
     return []
 
 

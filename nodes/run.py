@@ -92,7 +92,9 @@ class Components:
         chosen = self.defaults.overlaid_by(context) if isinstance(context, MetaScaleSettings) else self.defaults
         for name in BUILDERS_SETTINGS:
             if getattr(chosen, name) != getattr(self.defaults, name):
-                raise SettingError(f"the setting {name!r} belongs to the graph and cannot be changed by a run")
+                raise SettingError(
+                    f"the setting {name!r} belongs to the graph, so a run cannot change it; pass it to create_metascale"
+                )
         return Run(self, chosen.overlaid_by(self.fixed), runtime)
 
     def scorer(self, settings: MetaScaleSettings) -> Scorer:

@@ -91,7 +91,9 @@ async def scored(new: Sequence[Candidate], state: State, run: Run) -> tuple[list
                 "memo": verdict.memo,
                 "extracted": extract(candidate["text"], run.settings.answer_kind),
                 **(
-                    {} if value is not None else {"error": f"not scored: {verdict.error or 'the reward gave no value'}"}
+                    {}
+                    if value is not None
+                    else {"error": f"not scored: {verdict.error or 'the reward returned no value'}"}
                 ),
             }
         )

@@ -105,7 +105,7 @@ async def _ask(
         SystemMessage(prompts.render(f"self_discover_{step}", tag=tag, **values)),
         HumanMessage(material),
     ]
-    failed = f"self-discovery stopped at step {step!r}, so answers are plain chain of thought"
+    failed = f"self-discovery failed at step {step!r}, so the run uses plain chain of thought"
     try:
         reading = await ask(
             run.thinker, messages, schema, run.settings, place=["self_discover", step], untrusted=material

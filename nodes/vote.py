@@ -32,7 +32,7 @@ async def vote(state: State, run: Run) -> Update:
         {**c, "reward": votes[c["extracted"]] / answers} if c["extracted"] is not None else c
         for c in state["candidates"]
     ]
-    notes = [] if votes else ["no sample marks its final answer, so there was nothing to vote on"]
+    notes = [] if votes else ["no sample marks a final answer, so there was nothing to vote on"]
     ended: State = {**state, "candidates": voted, "notes": [*state["notes"], *notes]}
     settings = run.settings.model_copy(update={"confirm": 0})
     result = conclude(ended, run.ledger(state).stop_reason or "step_limit", settings)

@@ -122,7 +122,7 @@ def test_a_question_of_200_kb_is_refused_with_the_limit() -> None:
     done = metascale("solve", "-", *SIMULATED, stdin=b"why " * 50_000)
     assert done.returncode == 2
     assert done.stderr == (
-        "metascale: the question is too long: 200,000 characters, where max_question_chars allows 100,000\n"
+        "metascale: the question is too long: 200,000 characters, but max_question_chars allows 100,000\n"
     )
 
 

@@ -264,7 +264,7 @@ def test_tasks_read_local_files_and_refuse_broken_ones(tmp_path: Path) -> None:
     (sample,) = gsm8k(path=str(path)).dataset
     assert (sample.id, sample.target) == ("q", "2")
     done = metascale("bench", "--model", "simulated", "--task", "mmlu_pro", "--path", str(path), "--yes")
-    assert (done.returncode, done.stderr) == (2, "metascale: own.jsonl, line 1: no 'options'\n")
+    assert (done.returncode, done.stderr) == (2, "metascale: own.jsonl, line 1: the key 'options' is missing\n")
 
 
 def test_reports_need_logs(tmp_path: Path) -> None:

@@ -104,5 +104,5 @@ def test_a_memory_that_cannot_grow_costs_no_answer(tmp_path: Path, start_server:
     said = limited(4, server, *options)
     assert said.returncode == 0, said.stderr
     assert json.loads(said.stdout)["answer"]
-    assert "note: nothing was remembered: OperationalError" in said.stderr
+    assert "note: could not write to the strategy memory: OperationalError" in said.stderr
     assert CliRunner().invoke(app, ["memory", "export", path]).stdout.count("\n") == 1

@@ -220,7 +220,7 @@ def test_an_error_is_never_an_answer() -> None:
         ([HumanMessage(" \n")], "the question is empty"),
         ([HumanMessage("Why?"), AIMessage("Because.")], "ends with a message of type 'ai'"),
         ([SystemMessage("Be kind.")], "ends with a message of type 'system'"),
-        ([HumanMessage("x" * 200_000)], "too long: 200,000 characters, where max_question_chars allows 100,000"),
+        ([HumanMessage("x" * 200_000)], "too long: 200,000 characters, but max_question_chars allows 100,000"),
     ],
 )
 def test_a_conversation_without_a_question_is_refused(messages: list[BaseMessage], complaint: str) -> None:

@@ -226,7 +226,7 @@ def test_a_grant_that_cannot_help_or_has_no_run_says_so() -> None:
     spent = graph.invoke(ask(), THREAD)["result"]["usage"]["samples"]
     result = graph.invoke(grant(4), THREAD)["result"]
     assert result["usage"]["samples"] == spent
-    assert "more samples were granted, but 'max_calls' ends the search" in result["notes"]
+    assert "more samples were granted, but 'max_calls' still ends the search" in result["notes"]
     graph.update_state(THREAD, {"messages": [{"role": "user", "content": "And then?"}]}, as_node="finalize")
     with pytest.raises(ThreadError, match="does not end with the answer"):
         graph.invoke(grant(4), THREAD)

@@ -347,10 +347,10 @@ CHAIN = {"question_id": "c", "task": "t", "question": "?", "steps": ["one", "two
     ("option", "text", "says"),
     [
         ("--pairs", "{", "own.jsonl, line 1: not JSON"),
-        ("--pairs", "", "own.jsonl holds nothing with 'pair_id'"),
+        ("--pairs", "", "own.jsonl has no row with the key 'pair_id'"),
         ("--pairs", json.dumps(PAIR) + "\n" + json.dumps({**PAIR, "label": 3}), "own.jsonl, line 2: label"),
-        ("--pairs", json.dumps({"pair_id": "p"}), "own.jsonl, line 1: no 'subset'"),
-        ("--mistakes", json.dumps({**CHAIN, "mistake_index": 2}), "mistake_index 2 is beyond the 2 steps"),
+        ("--pairs", json.dumps({"pair_id": "p"}), "own.jsonl, line 1: the key 'subset' is missing"),
+        ("--mistakes", json.dumps({**CHAIN, "mistake_index": 2}), "mistake_index 2 is out of range: there are 2 steps"),
         ("--mistakes", json.dumps({**CHAIN, "steps": []}), "own.jsonl, line 1: steps"),
         ("--pairs", None, "cannot read"),
     ],
@@ -377,7 +377,7 @@ def test_own_material_is_read(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     path.write_text("\n".join(map(json.dumps, [{"canary": "…"}, PAIR, {**PAIR, "label": 2, "note": "x"}])))
     assert [pair.label for pair in llmbar_pairs(path)] == [1, 2]
-    with pytest.raises(ModelSetupError, match="holds nothing with 'question_id'"):
+    with pytest.raises(ModelSetupError, match="has no row with the key 'question_id'"):
         bigbench_mistake(path)
 
 

@@ -372,7 +372,10 @@ def test_a_store_that_fails_costs_no_answer() -> None:
     result = ask(graph_with(Broken()))["result"]
     assert result["answer"] == "GOOD: 42"
     told = [note for note in result["notes"] if "the disk is gone" in note]
-    assert [note.split(":")[0] for note in told] == ["nothing was recalled", "nothing was remembered"]
+    assert [note.split(":")[0] for note in told] == [
+        "could not read the strategy memory",
+        "could not write to the strategy memory",
+    ]
 
 
 def test_a_memory_without_a_store_is_a_clear_error() -> None:

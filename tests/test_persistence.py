@@ -61,7 +61,7 @@ def test_a_run_that_cannot_go_on_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "policy was 'ucb' and is now 'upper_tail'" in done.stderr
     with SqliteSaver.from_conn_string(str(path)) as saver:
         graph = create_metascale("simulated", settings=MetaScaleSettings(**BEGUN_WITH), checkpointer=saver)
-        with pytest.raises(ThreadError, match="an earlier version of metascale began this run"):
+        with pytest.raises(ThreadError, match="an earlier version of metascale started this run"):
             graph.invoke(None, THREAD)
         assert len(graph.get_state(THREAD).values["candidates"]) == 4
 

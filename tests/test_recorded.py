@@ -96,10 +96,10 @@ def test_a_dry_record_ends_the_run_with_what_there_was(recorded: RecordedChatMod
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "holds nothing"),
+        ("", "has no row"),
         ("{\n", "line 1: not JSON"),
         ("[1]\n", "line 1: not a JSON object"),
-        ('{"question": "Q", "strategy": "s"}\n', "line 1: no 'output_text'"),
+        ('{"question": "Q", "strategy": "s"}\n', "line 1: the key 'output_text' is missing"),
     ],
 )
 def test_a_broken_record_is_refused(tmp_path: Path, text: str, complaint: str) -> None:

@@ -580,7 +580,7 @@ async def test_failed_samples_are_counted_without_quoting_the_model(
     app = app_on(start_server(script=fail_once), monkeypatch)
     async with within(app) as client:
         reply = await client.post("/v1/chat/completions", json=chat())
-    assert reply.json()["metascale"]["notes"] == ["1 samples failed"]
+    assert reply.json()["metascale"]["notes"] == ["1 sample failed"]
     assert "sk-secret" not in reply.text
 
 

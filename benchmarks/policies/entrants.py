@@ -21,7 +21,7 @@ from metascale.bandits import POLICIES, Policy
 from metascale.budget.limits import evolution_due
 from metascale.choice.second_look import SAMPLE_CALLS
 from metascale.evals.policies import entrants as replays
-from metascale.evolution import by_front, by_ucb, retirable, room, with_class_prior
+from metascale.evolution import by_front, by_ucb, making_room, room, with_class_prior
 from metascale.pool.admission import Member
 from metascale.settings import MetaScaleSettings
 
@@ -170,8 +170,7 @@ class _Run:
         ranked = by_ucb(self.pool, settings.beta) if is_paper else by_front(self.pool)
         parents = tuple(ranked[: settings.parents])
         count = min(settings.children, samples_left, room(self.pool, settings.max_pool))
-        excess = sum(not member.retired for member in self.pool) + count - settings.max_pool
-        for index in retirable(self.pool)[: max(0, excess)]:
+        for index in making_room(self.pool, count, settings.max_pool):
             self.pool[index] = replace(self.pool[index], retired=True)
         for _ in range(count):
             self.task = self.task.born(parents, heredity.delta, heredity.sigma)

@@ -127,18 +127,18 @@ def edited_pool(pool: Sequence[MetaThought], answer: Any, settings: MetaScaleSet
     named = [*edits.drop, *(change.id for change in edits.change)]
     for name in named:
         if name not in known:
-            raise AnswerError(f"there is no meta-thought {name!r}; there are {', '.join(known)}")
+            raise AnswerError(f"there is no meta-thought {name!r}; the pool holds {', '.join(known)}")
         if named.count(name) > 1:
-            raise AnswerError(f"{name!r} is dropped or changed more than once")
+            raise AnswerError(f"{name!r} is named more than once; drop or change each meta-thought once")
     for change in edits.change:
         known[change.id] = _reworded(known[change.id], change)
     kept = [thought for name, thought in known.items() if name not in edits.drop]
     added = [_own(one, f"m{highest_number(pool) + place}") for place, one in enumerate(edits.add, 1)]
     edited = [*kept, *added]
     if all(thought["origin"] == "refinement" for thought in edited):
-        raise AnswerError("nothing would be left to sample under")
+        raise AnswerError("no meta-thought would be left to sample under; keep or add at least one")
     if len(edited) > max(len(pool), settings.max_pool):
-        raise AnswerError(f"{len(edited)} meta-thoughts are more than max_pool allows, which is {settings.max_pool}")
+        raise AnswerError(f"{len(edited)} meta-thoughts are more than max_pool allows: at most {settings.max_pool}")
     _check_differences(edited, settings.duplicate_similarity)
     return edited
 
@@ -169,7 +169,9 @@ def _check_differences(pool: Sequence[MetaThought], threshold: float) -> None:
     for place, thought in reversed(list(enumerate(pool))):
         for other in [*pool[:place], *pool[place + 1 :]] if thought["origin"] == "human" else []:
             if similarity(_text(thought), _text(other)) >= threshold:
-                raise AnswerError(f"{thought['id']!r} says nearly the same as {other['id']!r}")
+                raise AnswerError(
+                    f"{thought['id']!r} says nearly the same as {other['id']!r}; drop or reword one of them"
+                )
 
 
 def _text(thought: MetaThought) -> str:
@@ -188,7 +190,7 @@ def granted_samples(answer: Any, *, least: int = 0) -> int:
             return bounded.validate_python(0 if answer is None else answer)
     except ValidationError:
         pass
-    raise AnswerError(f"how many more samples: a number from {least} to {MOST_SAMPLES:,}, not {answer!r:.60}")
+    raise AnswerError(f"how many more samples? Give a number from {least} to {MOST_SAMPLES:,}, not {answer!r:.60}")
 
 
 def grant(samples: int) -> Command[Any]:

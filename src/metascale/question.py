@@ -29,14 +29,15 @@ def check_question(messages: Sequence[AnyMessage], longest: int) -> None:
     last = messages[-1]
     if last.type not in {"human", "tool"}:
         raise QuestionError(
-            f"there is no question: the conversation ends with a message of type {last.type!r}, not with the user's"
+            f"there is no question: the conversation ends with a message of type {last.type!r}; it must end with a "
+            "message from the user or a tool"
         )
     if last.type == "human" and not last.text.strip() and not _shows_something(last):
         raise QuestionError("the question is empty")
     length = sum(len(message.text) for message in messages)
     if length > longest:
         raise QuestionError(
-            f"the question is too long: {length:,} characters, where max_question_chars allows {longest:,}"
+            f"the question is too long: {length:,} characters, but max_question_chars allows {longest:,}"
         )
 
 

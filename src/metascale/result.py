@@ -56,22 +56,26 @@ def _what_was_foreseen(state: State, winner: Candidate) -> ForesightReport | Non
 def _hopeless(reason: StopReason) -> list[str]:
     if reason != "hopeless":
         return []
-    return ["the model expects to fail at this task, and nothing in its first answers speaks against that"]
+    return [
+        "the model expects to fail at this task and its first answers do not refute that, so the search ended early"
+    ]
 
 
-_TROUBLES: dict[Status, str] = {"failed": "samples failed:", "ok": "answers are"}
+_TROUBLES: dict[Status, tuple[str, str]] = {
+    "failed": ("sample failed:", "samples failed:"),
+    "ok": ("answer is", "answers are"),
+}
+_FLAWED = ("answer has a flaw:", "answers have a flaw:")
 
 
 def _troubles(state: State, winner: Candidate) -> list[str]:
     """What went wrong, one line each."""
     notes = []
-    troubles = Counter(
-        f"{_TROUBLES.get(c['status'], 'answers have a flaw:')} {c['error']}" for c in state["candidates"] if c["error"]
-    )
-    notes += [f"{count} {trouble}" for trouble, count in troubles.most_common(3)]
+    troubles = Counter((_TROUBLES.get(c["status"], _FLAWED), c["error"]) for c in state["candidates"] if c["error"])
+    notes += [f"{count} {words[count > 1]} {error}" for (words, error), count in troubles.most_common(3)]
     if winner["reward"] is None and winner["error"]:
-        how = "the first whole sample" if winner["extracted"] is None else "the one that most samples agree on"
-        notes.append(f"nothing was scored; the answer is {how}")
+        which = "first complete" if winner["extracted"] is None else "most frequent"
+        notes.append(f"nothing was scored, so the {which} answer was chosen")
     looks = looks_made(state["candidates"])
     if None in looks:
         notes.append(f"{looks.count(None)} of {len(looks)} second looks failed")
@@ -95,6 +99,6 @@ def bill(usage: Usage) -> Bill:
 def _why_nothing(state: State) -> str:
     problems = Counter(c["error"] for c in state["candidates"])
     if not problems:
-        return "no sample was drawn"
+        return "no sample was drawn before the run ended"
     error, _ = problems.most_common(1)[0]
     return f"none of {len(state['candidates'])} samples gave an answer: {error}"

@@ -79,8 +79,8 @@ def check_continuable(state: Mapping[str, Any]) -> None:
     is_old = bool(candidates) and not candidates[0].keys() >= _NEEDED
     if is_old or ("meta_thought" in state and "refined" not in state):
         raise ThreadError(
-            "an earlier version of metascale began this run, and this one cannot continue it; finish it with that "
-            "version, or begin another thread"
+            "an earlier version of metascale started this run, and this version cannot continue it; finish it with the "
+            "earlier version, or start a new thread"
         )
 
 

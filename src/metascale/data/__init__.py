@@ -54,7 +54,9 @@ class Chain(BaseModel):
     @model_validator(mode="after")
     def _mistake_is_a_step(self) -> Self:
         if self.mistake_index is not None and self.mistake_index >= len(self.steps):
-            raise ValueError(f"mistake_index {self.mistake_index} is beyond the {len(self.steps)} steps")
+            raise ValueError(
+                f"mistake_index {self.mistake_index} is out of range: there are {len(self.steps)} steps, counted from 0"
+            )
         return self
 
 
@@ -161,8 +163,8 @@ def _numbered(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, 
             continue
         missing = [key for key in required if key not in row]
         if missing:
-            raise ModelSetupError(f"{path.name}, line {number}: no {missing[0]!r}")
+            raise ModelSetupError(f"{path.name}, line {number}: the key {missing[0]!r} is missing")
         rows.append((number, row))
     if not rows:
-        raise ModelSetupError(f"{path.name} holds nothing" + (f" with {required[0]!r}" if required else ""))
+        raise ModelSetupError(f"{path.name} has no row" + (f" with the key {required[0]!r}" if required else ""))
     return rows
