@@ -1,4 +1,4 @@
-"""The phases of METASCALE, one node a file. A node reads state, calls a model or a pure function, returns an update."""
+"""The phases of METASCALE, one node per file. A node reads state, calls a model or a pure rule, returns an update."""
 
 from metascale.nodes.confirm import confirm
 from metascale.nodes.evolve import evolve

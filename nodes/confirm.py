@@ -1,4 +1,4 @@
-"""The second look: finalists are judged again before one is chosen."""
+"""The second look: finalists are re-judged before one is chosen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metascale.usage import Usage, add_usage, no_usage, working_since
 
 
 async def confirm(state: State, run: Run) -> Update:
-    """Judge the finalists of this round once more, all at once."""
+    """Re-judge the finalists, each once, concurrently."""
     started = run.start_work(state["usage"]["seconds"])
     finalists = run.ledger(state).finalists_to_judge
     if not finalists:
@@ -32,7 +32,11 @@ async def confirm(state: State, run: Run) -> Update:
 
 
 async def look_again(answers: Sequence[Candidate], state: State, run: Run) -> tuple[list[dict[str, Any]], Usage]:
-    """The updates that give answers further looks, and the bill; an answer may be listed more than once."""
+    """Re-judge answers concurrently; an answer that is listed twice gets two further looks.
+
+    Returns:
+        The updates of the candidates, and what the looks cost.
+    """
     counts = {c["id"]: 1 + len(c["looks"]) for c in answers}
     numbers = []
     for candidate in answers:

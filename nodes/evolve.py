@@ -20,10 +20,10 @@ from metascale.usage import add_usage, working_since
 
 
 async def evolve(state: State, run: Run) -> Update:
-    """Add children to the pool, at most as many as can still be pulled and as there is room for.
+    """Add children to the pool, at most as many as the budget can still pull and the pool has room for.
 
-    Children have no pull yet, so every policy pulls them first. A failed evolution leaves the pool as it is. In a full
-    pool, as many arms retire as children come.
+    Children have no pulls yet, so every policy pulls them first. A failed evolution leaves the pool unchanged. In a
+    full pool, one arm retires for each child.
     """
     started = run.start_work(state["usage"]["seconds"], share=PREPARATION)
     settings = run.settings

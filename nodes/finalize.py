@@ -13,12 +13,12 @@ from metascale.state import State
 
 
 async def finalize(state: State, run: Run) -> Update:
-    """Choose the answer, report how it was found, and leave what was learned to the strategy memory.
+    """Choose the answer, report how it was found, and store what was learned in the strategy memory.
 
-    A fork with a larger budget may arrive here with samples left. It goes back to the search.
+    A fork with a larger budget may arrive here with samples left. It returns to the search.
 
     Raises:
-        NoAnswerError: no sample succeeded; an error is never an answer.
+        NoAnswerError: no sample succeeded. An error is never an answer.
     """
     ledger = run.ledger(state)
     if ledger.stop_reason is None and ledger.may_improve_the_choice:

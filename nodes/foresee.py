@@ -1,4 +1,4 @@
-"""Before the search: the model foresees how its own answers will turn out (MASA, arXiv 2510.03259, untrained)."""
+"""Before the search: the model predicts how its answers will turn out (MASA, arXiv 2510.03259, untrained)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from metascale.usage import add_usage, no_usage, working_since
 
 
 async def foresee(state: State, run: Run) -> Update:
-    """Begin a fresh run with predictions of pass rate, length and needed notions.
+    """Start a fresh run with predictions of the pass rate, the answer length and the notions that are needed.
 
-    Predictions that fail are left out, and a note says so; without any the run goes on as if nobody had asked.
+    Failed predictions are left out, and a note says so. If all fail, the run continues without foresight.
 
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.

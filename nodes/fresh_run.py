@@ -1,4 +1,4 @@
-"""The beginning of every run: nothing is left of an earlier turn but the conversation."""
+"""The start of every run: only the conversation remains of an earlier turn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from metascale.usage import Usage
 def fresh_run(
     pool: Sequence[MetaThought], usage: Usage, notes: Sequence[str] = (), foresight: Foresight | None = None
 ) -> Update:
-    """The update that starts a run on `pool`, told as it starts; with what was spent on it, and what was foreseen."""
+    """Stream the pool, and return the update that starts a run on it.
+
+    Args:
+        pool: the first arms; may be empty.
+        usage: what was spent so far in this run.
+        notes: what went wrong so far.
+        foresight: what the model predicted; None if it was not asked.
+    """
     tell_pool(pool, usage)
     return {
         "foresight": foresight,
@@ -34,5 +41,5 @@ def fresh_run(
 
 
 def tell_pool(pool: Sequence[MetaThought], usage: Usage) -> None:
-    """Stream the pool, and what was spent to make it."""
+    """Stream the pool, and what it cost."""
     get_stream_writer()(PoolMade(event="pool", pool=list(pool), usage=usage))

@@ -20,7 +20,7 @@ from metascale.usage import Usage, add_usage, working_since
 
 
 async def generate(state: Sampling, run: Run) -> Update:
-    """Draw one sample. A request that fails becomes a failed candidate with its error, and costs no budget."""
+    """Draw one sample. A failed request becomes a failed candidate with its error, and costs no budget."""
     started = run.start_work(state.get("spent", 0.0))
     candidate, usage = await draw(state, _asked(state), run)
     usage = add_usage(usage, working_since(started))
@@ -29,7 +29,7 @@ async def generate(state: Sampling, run: Run) -> Update:
 
 
 def _asked(state: Sampling) -> list[AnyMessage]:
-    """What the model is asked: the question under a meta-thought, or to refine an answer that it gave."""
+    """The request: to answer the question under a meta-thought, or to refine an earlier answer."""
     refined = state["refined"]
     if refined is None:
         return under(state["meta_thought"], state["messages"])
@@ -40,9 +40,9 @@ def _asked(state: Sampling) -> list[AnyMessage]:
 
 
 async def draw(state: Sampling, messages: Sequence[AnyMessage], run: Run) -> tuple[Candidate, Usage]:
-    """One sample in reply to `messages`, and its bill.
+    """Draw one sample in reply to `messages`; returns it with its bill.
 
-    Where the foreseen length cuts it short, or the server refuses that limit, it is drawn once more without.
+    If the foreseen length cuts the answer off, or the server refuses that limit, the sample is drawn again without it.
     """
     settings = run.settings
     unlimited = solver = run.solver
@@ -64,7 +64,7 @@ async def _attempt(
     settings: MetaScaleSettings,
     *place: str,
 ) -> tuple[Candidate, Usage, bool]:
-    """One request for the sample, its bill, and whether a limit on its length may be what is wrong with it."""
+    """One attempt at the sample: the candidate, its bill, and whether the length limit may be at fault."""
     try:
         reply = await solver.chat(messages, settings, place=["sample", state["id"], *place])
     except ModelCallError as failure:
@@ -75,7 +75,7 @@ async def _attempt(
 
 
 def under(thought: MetaThought, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """The conversation with a meta-thought in its system message; unchanged for the arm without a strategy."""
+    """The conversation with a meta-thought in its system message; unchanged for an empty meta-thought."""
     if not thought["mindset"] and not thought["strategy"]:
         return list(messages)
     text = prompts.render("solve", mindset=thought["mindset"], strategy=thought["strategy"]).strip()

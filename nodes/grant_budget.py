@@ -1,4 +1,4 @@
-"""Once the budget is spent, where it is wanted: somebody grants more samples; or a finished run goes on with more."""
+"""After the budget: a person may grant more samples, and a finished run may continue with more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from metascale.state import State
 
 
 async def grant_budget(state: State, run: Run) -> Update:
-    """Ask how many more samples there may be; or take up a finished run that was granted some.
+    """Ask a person how many more samples to draw, or continue a finished run that was granted some.
 
     Raises:
         ThreadError: samples were granted to a thread without a finished run.
@@ -55,10 +55,10 @@ def _asked(state: State, run: Run) -> int:
 
 
 async def _reopened(state: State, run: Run) -> Update:
-    """The run as it was before its answer was chosen: that is withdrawn, and chosen anew in the end.
+    """Withdraw the run's answer, so that the search continues and chooses again at its end.
 
     Raises:
-        ThreadError: the conversation went on after the run's answer.
+        ThreadError: the conversation continued after the run's answer.
     """
     last, result = state["messages"][-1], state["result"]
     if result is None or last.type != "ai" or last.text != result["answer"]:

@@ -29,17 +29,19 @@ Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]
 
 
 async def initialize_pool(state: State, run: Run) -> Update:
-    """Begin a fresh run: compose meta-thoughts for the task, add those of similar solved tasks and the fixed arms.
+    """Start a fresh run, or continue the one that `foresee` started: fill the pool.
 
-    A strategy memory adds those that did well on similar tasks, and what is believed of all; so do reasoning methods
-    that the model rates, at most as many as half of the free places. Notions that were foreseen take the last place.
+    The pool holds the fixed arms, meta-thoughts that the model composes for the task, and meta-thoughts behind similar
+    worked examples. The strategy memory adds those that did well on similar tasks. The reasoning methods that the model
+    rates best take at most half of the free places. A hint at the foreseen notions takes the last place. Memory and
+    ratings also set the priors.
 
-    Where `foresee` began the run, this goes on with it. A budget that only reaches the two fixed arms asks for no
-    others. Where the model gives too few, built-in strategies fill the pool, and a note says so.
+    If the budget only covers the two fixed arms, no others are composed. If the model gives too few, built-in
+    strategies fill the pool, and a note says so.
 
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
-        SettingError: the run is to ask people, and has no checkpointer.
+        SettingError: a setting asks people, but there is no checkpointer.
     """
     settings = run.settings
     started = run.start_work(state["usage"]["seconds"] if settings.foresee else 0.0, share=PREPARATION)
@@ -91,19 +93,19 @@ async def initialize_pool(state: State, run: Run) -> Update:
 
 
 async def _compose(task: str, count: int, settings: MetaScaleSettings, run: Run) -> Found:
-    """The meta-thoughts that the model composes for the task itself."""
+    """Meta-thoughts that the model composes for the task."""
     tag = prompts.new_tag()
     system = prompts.render("compose", count=count, tag=tag)
     return await _drafts(system, prompts.fence("task", task, tag), "self_composed", settings, run)
 
 
 async def _abstract(task: str, settings: MetaScaleSettings, run: Run) -> Found:
-    """The meta-thoughts behind the most similar worked examples, where there is a retriever."""
+    """Meta-thoughts behind the most similar worked examples; none without a retriever."""
     if run.parts.retriever is None or settings.retriever_k == 0:
         return [], [], no_usage()
     try:
         documents = await invoke(run.parts.retriever, task)
-    except Exception as error:  # noqa: BLE001  a retriever is the user's code: whatever it raises, the run goes on
+    except Exception as error:  # noqa: BLE001  a retriever is the user's code: whatever it raises, the run continues
         return [], [f"no worked examples: the retriever failed: {describe(error)}"], no_usage()
     if not documents:
         return [], ["no worked examples: the retriever found none"], no_usage()
@@ -115,14 +117,14 @@ async def _abstract(task: str, settings: MetaScaleSettings, run: Run) -> Found:
 
 
 async def _rate(task: str, settings: MetaScaleSettings, run: Run) -> tuple[list[Rating], list[str], Usage]:
-    """The model's ratings of reasoning methods, where any of them are to enter the pool."""
+    """The model's ratings of reasoning methods; none if no method may enter the pool."""
     if settings.seed_methods == 0:
         return [], [], no_usage()
     return await ask_ratings(task, run.rated_methods, run)
 
 
 def _worked(document: Document) -> str:
-    """A worked example as text: the document, followed by the solution or answer in its metadata if it has one."""
+    """A worked example as text: the document, then the solution or answer in its metadata, if any."""
     solution = document.metadata.get("solution") or document.metadata.get("answer")
     return f"{document.page_content}\n\nSolution: {solution}" if solution else document.page_content
 

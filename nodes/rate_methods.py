@@ -24,11 +24,11 @@ class MetaReasoningState(State):
     """The state of a run that rates reasoning methods."""
 
     ratings: list[Rating]
-    """Of every method, best first; empty where they could not be read."""
+    """Ratings of all methods, best first; empty if they could not be read."""
 
 
 async def rate_methods(state: State, run: Run) -> Update:
-    """Begin a fresh run, and rate every method for the task in one request.
+    """Start a fresh run, and rate all methods for the task in one request.
 
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
@@ -43,7 +43,7 @@ async def rate_methods(state: State, run: Run) -> Update:
 
 
 async def apply_method(state: MetaReasoningState, run: Run) -> Update:
-    """Make the best-rated method the arm of this run; without ratings it is plain chain of thought."""
+    """Make the best-rated method the only arm of this run; without ratings, plain chain of thought."""
     best = state["ratings"][0]["method"] if state["ratings"] else None
     arm = method_arm(run.rated_methods[best]) if best else fixed_arm("chain_of_thought")
     tell_pool([arm], no_usage())
@@ -53,7 +53,11 @@ async def apply_method(state: MetaReasoningState, run: Run) -> Update:
 async def ask_ratings(
     task: str, methods: Mapping[str, ReasoningMethod], run: Run
 ) -> tuple[list[Rating], list[str], Usage]:
-    """The ratings that could be read, best first, what went wrong, and what it cost."""
+    """Ask the model to rate reasoning methods for a task.
+
+    Returns:
+        The ratings, best first (empty if the request failed), notes on what went wrong, and the bill.
+    """
     tag = prompts.new_tag()
     listed = "\n".join(method.listed for method in methods.values())
     material = prompts.fence("task", task, tag)

@@ -1,4 +1,4 @@
-"""Strategy memory around a run: what earlier runs say before it, and what this one leaves behind."""
+"""Strategy memory: read before a run, written after it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from metascale.state import State
 
 
 async def recall(task: str, run: Run) -> tuple[Beliefs, list[tuple[Kept, Origin]], list[str]]:
-    """What earlier runs let one believe, the meta-thoughts that did well in them, and what went wrong in asking.
+    """Read the strategy memory.
 
-    A memory that fails is none.
+    If that fails, the run continues without it.
+
+    Returns:
+        The priors from earlier runs, the meta-thoughts that did well in them, and notes on what went wrong.
 
     Raises:
-        SettingError: a memory is named, but the graph has no store.
+        SettingError: the setting `memory` names a memory, but the graph has no store.
     """
     memory, settings = run.memory, run.settings
     if memory is None:
         return Beliefs(), [], []
     try:
         found = await memory.recall(task, budget=settings.budget, at_most=settings.memory_seeds)
-    except Exception as error:  # noqa: BLE001  stores and embeddings are the user's code: the run goes on without
+    except Exception as error:  # noqa: BLE001  stores and embeddings are the user's code: the run continues without
         return Beliefs(), [], [f"could not read the strategy memory: {describe(error)}"]
     return found.beliefs, [(kept, "remembered") for kept in found.kept], []
 
 
 async def remember(state: State, result: Result, run: Run) -> list[str]:
-    """Leave what this run learned to the next ones; returns what went wrong, for the notes."""
+    """Store what this run learned; returns notes on what went wrong."""
     memory = run.memory
     if memory is None:
         return []
@@ -40,13 +43,13 @@ async def remember(state: State, result: Result, run: Run) -> list[str]:
     kept = worth_keeping(state["pool"], members)
     try:
         await memory.remember(question_text(state["messages"]), records, names=names, winner=_winner(result), kept=kept)
-    except Exception as error:  # noqa: BLE001  the answer is there, whatever the user's store does
+    except Exception as error:  # noqa: BLE001  the run has its answer, whatever the user's store does
         return [f"could not write to the strategy memory: {describe(error)}"]
     return []
 
 
 async def unremember(state: State, result: Result, run: Run) -> list[str]:
-    """Take back what a finished run left that now goes on; returns what went wrong, for the notes."""
+    """Remove what a finished run stored, because it continues; returns notes on what went wrong."""
     memory = run.memory
     if memory is None:
         return []

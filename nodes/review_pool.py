@@ -1,4 +1,4 @@
-"""Between the phases 1 and 2, where it is wanted: somebody looks at the pool before the budget is spent."""
+"""Between phases 1 and 2: a person may review the pool before any sample is drawn."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from metascale.usage import no_usage
 
 
 async def review_pool(state: State, run: Run) -> Update:
-    """Ask for the pool to be reviewed, until the answer makes sense.
+    """Ask a person to review the pool, until the answer is valid.
 
-    LangGraph runs this from the top for every answer, so nothing here costs anything: the pool was made, paid for and
-    saved before.
+    LangGraph runs this node from its start for every answer, so it must not call a model. The pool is already
+    checkpointed.
     """
     asked: PoolQuestion = {
         "asks": "review_pool",

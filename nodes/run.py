@@ -31,27 +31,27 @@ from metascale.settings import BUILDERS_SETTINGS, MetaScaleSettings
 from metascale.state import State, check_continuable
 
 PREPARATION = 0.5
-"""Share of the seconds left that predicting, composing or breeding may take, so that a request that hangs there leaves
-time for answers. Ours, not tuned."""
+"""Share of the remaining seconds that a node may take to predict, compose or breed: a request that hangs there must
+leave time for answers. Ours, not tuned."""
 _CHECKPOINTER = "__pregel_checkpointer"
-"""Where LangGraph keeps a task's checkpointer; it has no public way to ask."""
+"""The config key of a task's checkpointer. LangGraph has no public accessor for it."""
 
 Update = dict[str, Any]
 
 
 @dataclass
 class Components:
-    """The parts that a graph is made of; the same for all of its runs.
+    """The parts of a graph, shared by all of its runs.
 
     Attributes:
-        model: answers, and designs meta-thoughts.
-        defaults: the settings of runs that bring none of their own.
-        fixed: settings that the method prescribes, whatever a run brings.
-        reward: scores answers; the model itself as a judge if none is given.
-        policy: chooses arms; the one that the settings name if none is given.
+        model: answers questions and designs meta-thoughts.
+        defaults: the settings of a run without a context.
+        fixed: settings that the method prescribes; they override those of a run.
+        reward: scores answers; None for the reward that the settings name.
+        policy: chooses arms; None for the policy that the settings name.
         retriever: finds similar worked examples.
-        embeddings: embed questions for the strategy memory; hashed words if none are given.
-        sampler: what answers are drawn through; the model itself if none is given.
+        embeddings: embed questions for the strategy memory; None for hashed words.
+        sampler: wraps the model for each sample; None for the model itself.
     """
 
     model: BaseChatModel
@@ -70,7 +70,7 @@ class Components:
     _foreseers: dict[float | None, MeteredModel] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Prepare what every run uses, so that a setting that cannot work fails when the graph is built."""
+        """Build what every run uses, so that a setting that cannot work fails when the graph is built."""
         self.thinker = MeteredModel(self.model)
         self.solver(self.defaults)
         self.scorer(self.defaults)
@@ -78,14 +78,13 @@ class Components:
         self.methods = catalogue(Path(folder) if folder is not None else None)
 
     def run(self) -> Run:
-        """The run under way, its settings resolved: the defaults, overlaid by the run's context, then what is fixed.
+        """The current run with its settings: the defaults, overlaid by the run's context, then by the fixed ones.
 
-        Without a run, as when somebody edits a thread's state, the defaults are all there is. A context counts only if
-        it is of our kind: in a subgraph it is the parent's.
+        Outside a run, as when somebody edits a thread's state, there is no context. A context of another type, such as
+        a parent graph's, is ignored.
 
         Raises:
-            SettingError: the context says what code is loaded or which servers are asked, which is for whoever builds
-                the graph.
+            SettingError: the context changes one of `BUILDERS_SETTINGS`, which belong to the graph.
         """
         runtime: Runtime[MetaScaleSettings] | None = get_runtime(MetaScaleSettings)
         context = runtime.context if runtime else None
@@ -98,14 +97,14 @@ class Components:
         return Run(self, chosen.overlaid_by(self.fixed), runtime)
 
     def scorer(self, settings: MetaScaleSettings) -> Scorer:
-        """The reward that was given, or else the one that the settings name."""
+        """The scorer on the given reward, or on the one that the settings name."""
         name = "given" if self.reward is not None else settings.reward
         if name not in self._scorers:
             self._scorers[name] = Scorer(self.reward or create_reward(settings, self.thinker))
         return self._scorers[name]
 
     def solver(self, settings: MetaScaleSettings) -> MeteredModel:
-        """The model as samples are drawn from it."""
+        """The model, set up to draw samples."""
         key = (settings.temperature, settings.max_tokens)
         if key not in self._solvers:
             self._solvers[key] = MeteredModel(
@@ -118,7 +117,7 @@ class Components:
         return self._solvers[key]
 
     def foreseer(self, settings: MetaScaleSettings) -> MeteredModel:
-        """The model as it predicts its own answers: at their temperature, because predictions must vary as they do."""
+        """The model, set up to predict its own answers: at the temperature of samples, so that predictions vary too."""
         if settings.temperature not in self._foreseers:
             self._foreseers[settings.temperature] = self.thinker.sampling_at(settings.temperature)
         return self._foreseers[settings.temperature]
@@ -126,12 +125,12 @@ class Components:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a graph, as one node sees it: the parts, and the settings, resolved once.
+    """One run of a graph as a node sees it: the parts of the graph, and the settings, resolved once.
 
     Attributes:
-        parts: what the graph is made of.
-        settings: of this run.
-        runtime: LangGraph's; None where no run is under way.
+        parts: the parts of the graph.
+        settings: the settings of this run.
+        runtime: LangGraph's runtime; None outside a run.
     """
 
     parts: Components
@@ -140,27 +139,27 @@ class Run:
 
     @property
     def thinker(self) -> MeteredModel:
-        """The model as it designs meta-thoughts."""
+        """The model, set up to design meta-thoughts."""
         return self.parts.thinker
 
     @property
     def solver(self) -> MeteredModel:
-        """The model as samples are drawn from it."""
+        """The model, set up to draw samples."""
         return self.parts.solver(self.settings)
 
     @property
     def foreseer(self) -> MeteredModel:
-        """The model as it predicts its own answers."""
+        """The model, set up to predict its own answers."""
         return self.parts.foreseer(self.settings)
 
     @property
     def scorer(self) -> Scorer:
-        """What scores the answers."""
+        """The reward, ready to score answers."""
         return self.parts.scorer(self.settings)
 
     @property
     def policy(self) -> Policy:
-        """What plans rounds."""
+        """The policy that plans rounds."""
         return self.parts.policy or create_policy(self.settings)
 
     @cached_property
@@ -176,7 +175,7 @@ class Run:
         """The strategy memory; None if the settings name none.
 
         Raises:
-            SettingError: a memory is named, but the graph has no store.
+            SettingError: the setting `memory` names a memory, but the graph has no store.
         """
         if self.settings.memory is None:
             return None
@@ -186,7 +185,7 @@ class Run:
         return StrategyMemory(store, self.settings.memory, self.parts.embeddings or HashedEmbeddings())
 
     def ledger(self, state: State) -> Ledger:
-        """What the run has spent and may still spend."""
+        """The ledger: what the run has spent, and what it may still spend."""
         return Ledger(
             settings=self.settings,
             costs=Costs(self.scorer.calls, self.scorer.calls_per_look),
@@ -202,11 +201,11 @@ class Run:
         )
 
     def start_work(self, spent: float, *, share: float = 1.0) -> float:
-        """Set the deadline of the node's requests by `max_seconds`.
+        """Set the deadline of the node's requests, from `max_seconds`.
 
         Args:
-            spent: seconds at work before this node.
-            share: how much of the remaining seconds the node may take, in (0, 1].
+            spent: seconds that the run has worked before this node.
+            share: share of the remaining seconds that the node may take, in (0, 1].
 
         Returns:
             The time now, in seconds since the epoch.
@@ -217,10 +216,10 @@ class Run:
         return time.time()
 
     def check_resumable(self) -> None:
-        """Make sure that a run that asks people can be resumed with their answers.
+        """Check that a run that asks people can be resumed with their answers.
 
         Raises:
-            SettingError: there is no checkpointer, neither the graph's own nor a parent's.
+            SettingError: neither the graph nor a parent graph has a checkpointer.
         """
         wanted = [name for name in ("review_pool", "ask_for_budget") if getattr(self.settings, name)]
         if wanted and not get_config()["configurable"].get(_CHECKPOINTER):
@@ -233,7 +232,7 @@ Node = Callable[[Any, Run], Coroutine[Any, Any, Update]]
 
 
 def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
-    """A LangGraph node that serves `invoke` and `ainvoke` with one coroutine, on any state that it can read."""
+    """A LangGraph node that runs one coroutine for `invoke` and `ainvoke`; refuses states of earlier versions."""
 
     def call(state: Any) -> Update:
         check_continuable(state)

@@ -26,9 +26,10 @@ from metascale.usage import Usage, add_usage, no_usage, working_since
 
 
 async def score(state: State, run: Run) -> Update:
-    """Score the answers of the round, all at once. What cannot be scored stays unscored, and says why.
+    """Score the answers of the round concurrently. An answer that cannot be scored keeps its error and no reward.
 
-    An answer that reaches the target is looked at again at once: it ends the search only if it holds.
+    The best answer that reaches the target reward is re-judged at once. It ends the search only if its mean score
+    still reaches the target.
     """
     started = run.start_work(state["usage"]["seconds"])
     settings = run.settings
@@ -46,7 +47,7 @@ async def score(state: State, run: Run) -> Update:
 
 
 def tell(updates: Sequence[Mapping[str, Any]], usage: Usage, state: State) -> None:
-    """Stream what the scores of a round are and what they let one expect."""
+    """Stream the scores of a round, and the expected gain of one more sample."""
     candidates = updated(state, {"candidates": updates})["candidates"]
     rewards = [c["reward"] for c in candidates if c["reward"] is not None]
     arms = arm_statistics(state["pool"], candidates)
@@ -108,5 +109,5 @@ def _beside(first: Candidate, state: State) -> list[Candidate]:
 
 
 def _without_text(candidate: Candidate) -> dict[str, Any]:
-    """An answer without text earns 0 without asking anybody."""
+    """The score of an answer without text: 0, without a request."""
     return {"id": candidate["id"], "reward": 0.0, "critique": candidate["error"]}

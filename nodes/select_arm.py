@@ -17,10 +17,10 @@ from metascale.state import State
 
 
 async def select_arm(state: State, run: Run) -> Update:
-    """Plan the next round: `batch_size` pulls, never more than the budget leaves, and none of a retired arm.
+    """Plan the next round: `batch_size` pulls, at most as many as the budget leaves, and none of retired arms.
 
-    A task that is foreseen to be easy gets a first look instead: few pulls, each of another arm. Where evolution is
-    gated, the policy sees children with the prior of their class.
+    A task that is foreseen to be easy starts with a small round instead, each pull on a different arm. With gated
+    evolution, the policy sees children with the prior of their class.
     """
     settings = run.settings
     members = arm_statistics(state["pool"], state["candidates"])

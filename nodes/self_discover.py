@@ -1,4 +1,4 @@
-"""Self-Discover (Zhou et al. 2024): select reasoning modules, adapt them to the task, compose a plan from them."""
+"""Self-Discover (Zhou et al. 2024): select reasoning modules, adapt them to the task, compose them into a plan."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Plan(BaseModel):
 
 
 class SelfDiscoverState(State):
-    """The state of a run that discovers its own plan."""
+    """The state of a run that composes its own plan."""
 
     modules: list[str]
-    """The reasoning modules so far: selected, then adapted; empty once a step has failed."""
+    """The reasoning modules: selected, then adapted; empty once a step has failed."""
 
 
 async def select_modules(state: State, run: Run) -> Update:
-    """Begin a fresh run, and choose reasoning modules for the task.
+    """Start a fresh run, and select reasoning modules for the task.
 
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
@@ -62,7 +62,7 @@ async def select_modules(state: State, run: Run) -> Update:
 
 
 async def adapt_modules(state: SelfDiscoverState, run: Run) -> Update:
-    """Restate the modules for the task."""
+    """Adapt the modules to the task."""
     started = run.start_work(state["usage"]["seconds"], share=PREPARATION)
     if not state["modules"]:
         return {"modules": []}
@@ -73,7 +73,7 @@ async def adapt_modules(state: SelfDiscoverState, run: Run) -> Update:
 
 
 async def compose_plan(state: SelfDiscoverState, run: Run) -> Update:
-    """Make one plan of the modules: the arm of this run. Where a step failed, it is plain chain of thought."""
+    """Compose the modules into a plan, the only arm of this run; plain chain of thought if a step failed."""
     started = run.start_work(state["usage"]["seconds"], share=PREPARATION)
     if not state["modules"]:
         tell_pool([fixed_arm("chain_of_thought")], no_usage())

@@ -1,4 +1,4 @@
-"""A pool of one: what the baselines sample under."""
+"""A pool of one fixed arm, for the baselines."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from metascale.usage import working_since
 
 
 def set_arm(name: str) -> Node:
-    """The node that begins a run on one fixed arm, `chain_of_thought` or `no_strategy`.
+    """The node that starts a run on one fixed arm, `chain_of_thought` or `no_strategy`.
 
-    The node raises `QuestionError` where the conversation does not end with a question, or is too long.
+    The node raises `QuestionError` if the conversation does not end with a question, or is too long.
     """
 
     async def set_arm(state: State, run: Run) -> Update:

@@ -1,4 +1,4 @@
-"""One more answer, written out of the finalists (HIMA's planner, arXiv 2508.06042; Mixture-of-Agents' aggregator)."""
+"""One more answer, synthesised from the best (the planner of HIMA, arXiv 2508.06042; Mixture-of-Agents' aggregator)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from metascale.state import Sampling, State, updated
 from metascale.usage import add_usage, no_usage, working_since
 
 SHOWN = 3
-"""Finalists that are synthesised. Ours."""
+"""Finalists that a synthesis reads. Ours, not tuned."""
 
 
 async def synthesize(state: State, run: Run) -> Update:
-    """Draw one sample that has read the best answers, and score it like any other: it must win its place."""
+    """Draw one sample that reads the best answers, and score it like any other. It wins only by its scores."""
     started = run.start_work(state["usage"]["seconds"])
     settings = run.settings
     field = field_of(state["candidates"], settings.final_choice)

@@ -1,4 +1,4 @@
-"""Self-consistency: the answer that most samples give (Wang et al. 2023)."""
+"""Self-consistency: the most frequent final answer (Wang et al. 2023)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from metascale.usage import working_since
 
 
 async def vote(state: State, run: Run) -> Update:
-    """Choose the earliest sample of the largest group; its reward is the group's share of all answers.
+    """Choose the earliest sample with the most frequent final answer. Its reward is that answer's share of all answers.
 
-    Where no sample marks its answer there is nothing to vote on: the first whole sample is the answer, and a note says
-    so.
+    If no sample marks a final answer, there is nothing to vote on: the first complete sample wins, and a note says so.
 
     Raises:
         NoAnswerError: no sample succeeded.
@@ -46,7 +45,7 @@ async def vote(state: State, run: Run) -> Update:
 
 
 async def tally(state: State, run: Run) -> Update:
-    """Read the final answer of every new sample; where none is marked, it stays null."""
+    """Extract the final answer of every new sample; null if none is marked."""
     started = time.time()
     kind = run.settings.answer_kind
     new = [c for c in state["candidates"] if c["round"] == state["round"] and c["text"]]
