@@ -1,4 +1,4 @@
-"""The graphs: wiring alone. `METHODS` names them all."""
+"""The graphs: wiring only. `METHODS` lists them by name."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Method:
     """A way to answer a question.
 
     Attributes:
-        create: the graph's factory.
-        description: what it does, in one line.
-        judged: whether it takes a reward.
-        one_pass: whether it draws one sample, whatever the budget.
+        create: builds the graph.
+        description: what the method does, in one line.
+        judged: whether the method takes a reward.
+        one_pass: whether the method draws one sample, whatever the budget.
     """
 
     create: Callable[..., Graph]

@@ -1,4 +1,4 @@
-"""What the graphs have in common: their type, the arguments of their factories, and how they are put together."""
+"""What all graphs share: their type, the arguments of their factories, and how they are built."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from metascale.settings import MetaScaleSettings
 from metascale.state import Input, Output, Sampling, State
 
 Graph = CompiledStateGraph[State, MetaScaleSettings, Any, Any]
-"""Takes any form of messages that LangChain knows, dictionaries among them; hence the loose types."""
+"""A compiled graph. Its input types are loose because it takes messages in every form that LangChain does."""
 Builder = StateGraph[State, MetaScaleSettings, Input, Output]
 
 MAX_CONCURRENCY = 1_024
-"""Parallel samples unless the caller's `max_concurrency` says fewer: the batch size is the limit, not the machine."""
+"""Parallel nodes, unless the caller sets `max_concurrency`: high enough that the batch size is the limit."""
 STEP_LIMIT = 10_000_000
-"""Supersteps that a run may take unless its caller says fewer: more than any settings reach, for the budget ends it."""
+"""Recursion limit of a run, unless the caller sets one: so high that the budget always ends the run first."""
 
 
 class _Embeddable(CompiledStateGraph[State, MetaScaleSettings, Any, Any]):
-    """A graph that a parent's recursion limit does not cut short; `invoke` and `ainvoke` run through these two."""
+    """A graph that ignores a parent's recursion limit. `invoke` and `ainvoke` call `stream` and `astream`."""
 
     def stream(
         self,
@@ -53,10 +53,10 @@ class _Embeddable(CompiledStateGraph[State, MetaScaleSettings, Any, Any]):
 
 
 def _with_own_limit(config: RunnableConfig | None) -> RunnableConfig:
-    """The config with `STEP_LIMIT`, unless whoever started this very run chose a limit.
+    """The config with `STEP_LIMIT`, unless the caller of this run chose a limit.
 
-    A limit that a parent hands down with its callbacks is the parent's own; and 25 beside the other keys of a config is
-    what LangChain fills in, in `batch` for one.
+    Two limits are not the caller's choice. A config with a callback manager comes from a parent graph, and so does its
+    limit. LangChain's default beside callbacks is filled in by LangChain, for example in `batch`.
     """
     given = config or {}
     is_handed_down = isinstance(given.get("callbacks"), BaseCallbackManager)
@@ -67,7 +67,7 @@ def _with_own_limit(config: RunnableConfig | None) -> RunnableConfig:
 
 
 class Unjudged(TypedDict, total=False):
-    """Keyword arguments of methods that score nothing; as in `create_metascale`."""
+    """Keyword arguments of methods without a reward; see `create_metascale`."""
 
     settings: MetaScaleSettings | None
     checkpointer: Checkpointer
@@ -75,25 +75,25 @@ class Unjudged(TypedDict, total=False):
 
 
 class Judged(Unjudged, total=False):
-    """Keyword arguments of methods that score; as in `create_metascale`."""
+    """Keyword arguments of methods with a reward; see `create_metascale`."""
 
     reward: Reward | None
 
 
 def new_graph(state: type[State] = State) -> Builder:
-    """A graph over the state that all methods share, or over one that adds to it."""
+    """An empty graph over `State`, or over an extension of it."""
     return StateGraph(state, context_schema=MetaScaleSettings, input_schema=Input, output_schema=Output)
 
 
 def add_nodes(graph: Builder, parts: Components, *nodes: Node) -> None:
-    """Add nodes under their own names."""
+    """Add nodes to the graph, named after their functions."""
     for node in nodes:
         schema = Sampling if node is generate else None
         graph.add_node(node.__name__, runnable(node, parts), input_schema=schema)
 
 
 def bound(route: Callable[[State, Run], str], parts: Components) -> Callable[[State], str]:
-    """A router as LangGraph calls it, with the state alone."""
+    """A router as LangGraph calls it: with the state only."""
 
     @functools.wraps(route, assigned=("__name__", "__doc__"), updated=())
     def ask(state: State) -> str:
@@ -103,15 +103,15 @@ def bound(route: Callable[[State, Run], str], parts: Components) -> Callable[[St
 
 
 def compiled(graph: Builder, name: str, parts: Unjudged | Judged) -> Graph:
-    """The graph, ready to run."""
+    """The compiled graph."""
     ready = graph.compile(checkpointer=parts.get("checkpointer"), store=parts.get("store"), name=name)
     return _Embeddable(**vars(ready)).with_config(max_concurrency=MAX_CONCURRENCY)
 
 
 def for_studio(create: Callable[..., Graph]) -> Callable[[], Graph]:
-    """The entry point that LangGraph's server calls: the graph on `METASCALE_MODEL`, or on the offline model.
+    """The entry point for LangGraph's server: the graph on `METASCALE_MODEL`, or on the offline model if that is unset.
 
-    Its settings are those in `METASCALE_SETTINGS`.
+    The settings come from `METASCALE_SETTINGS`.
     """
 
     @functools.cache

@@ -1,4 +1,4 @@
-"""The paper's baselines: one plain answer, one chain of thought, and the best of N answers (paper, section 4)."""
+"""The paper's baselines: one plain answer, one chain of thought, and the best of N of either (paper, section 4)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from metascale.settings import MetaScaleSettings
 
 
 def create_direct(model: BaseChatModel | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
-    """One plain answer (the paper's 1-pass baseline); arguments as for `create_metascale`.
+    """One plain answer (the paper's 1-pass baseline). Arguments as for `create_metascale`.
 
     Raises:
         MetaScaleError: the model is unknown, is not named, or cannot be set up.
@@ -36,27 +36,33 @@ def create_direct(model: BaseChatModel | str | None = None, **parts: Unpack[Unju
 
 
 def create_chain_of_thought(model: BaseChatModel | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
-    """One answer, thought through step by step (the paper's CoT 1-pass baseline); as `create_direct`."""
+    """One answer by chain of thought (the paper's CoT 1-pass baseline). Arguments and errors as for `create_direct`."""
     return _one_pass("chain_of_thought", "chain_of_thought", model, parts)
 
 
 def create_best_of_n(model: BaseChatModel | str | None = None, **parts: Unpack[Judged]) -> Graph:
-    """Plain answers, and the one of highest reward (the paper's best-of-N); as `create_direct`."""
+    """The best of N plain answers by reward (the paper's best-of-N). Arguments as for `create_metascale`."""
     return _best_of_n("best_of_n", "no_strategy", model, parts)
 
 
 def create_cot_best_of_n(model: BaseChatModel | str | None = None, **parts: Unpack[Judged]) -> Graph:
-    """Chains of thought, and the one of highest reward (the paper's CoT + best-of-N); as `create_direct`."""
+    """The best of N chains of thought by reward (the paper's CoT + best-of-N). Arguments as for `create_metascale`."""
     return _best_of_n("cot_best_of_n", "chain_of_thought", model, parts)
 
 
 def components_of(
     model: BaseChatModel | str | None, parts: Judged | Unjudged, *, judged: bool, **fixed: Any
 ) -> Components:
-    """The components of a baseline; `fixed` are the settings that the method prescribes.
+    """The components of a baseline.
+
+    Args:
+        model: as for `create_metascale`.
+        parts: the keyword arguments that the user gave.
+        judged: whether the method takes a reward.
+        fixed: settings that the method prescribes.
 
     Raises:
-        TypeError: an argument is unknown to the method.
+        TypeError: the method does not take one of the arguments.
         MetaScaleError: the model is unknown, is not named, or cannot be set up.
     """
     given: Mapping[str, Any] = parts
@@ -72,7 +78,7 @@ def components_of(
 
 
 def add_best_of_n(graph: Builder, components: Components, *, after: str) -> None:
-    """Append rounds of scored samples on the pool that `after` leaves, and the choice of the best one."""
+    """Add the nodes that follow `after`: rounds of scored samples, then the choice of the best one."""
     add_nodes(graph, components, select_arm, generate, score, synthesize, confirm, finalize)
     graph.add_edge(after, "select_arm")
     graph.add_conditional_edges("select_arm", to_samples, ["generate", "finalize"])
@@ -83,7 +89,7 @@ def add_best_of_n(graph: Builder, components: Components, *, after: str) -> None
 
 
 def add_one_pass(graph: Builder, components: Components, *, after: str) -> None:
-    """Append one sample on the pool that `after` leaves, which is the answer."""
+    """Add the nodes that follow `after`: one sample, which is the answer."""
     add_nodes(graph, components, select_arm, generate, finalize)
     graph.add_edge(after, "select_arm")
     graph.add_conditional_edges("select_arm", to_samples, ["generate", "finalize"])

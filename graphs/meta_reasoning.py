@@ -1,4 +1,4 @@
-"""Meta-Reasoning Prompting (Gao et al. 2024): rate the known reasoning methods for the task, and apply the best one."""
+"""Meta-Reasoning Prompting (Gao et al. 2024): rate reasoning methods for the task, and apply the best one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metascale.nodes.rate_methods import MetaReasoningState
 
 
 def create_meta_reasoning(model: BaseChatModel | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
-    """Build the graph; arguments as for `create_metascale`.
+    """Build the graph. Arguments as for `create_metascale`.
 
     Raises:
         MetaScaleError: the model is unknown, is not named, or cannot be set up, or a reasoning method cannot be read.

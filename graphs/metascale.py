@@ -10,9 +10,9 @@ initialize_pool → select_arm ⇉ generate → score ─┬ budget left       �
 finalize ─┬ answer chosen → END
           └ budget left   → select_arm (a fork with a larger budget)
 
-`synthesize` writes one more answer out of the best ones; `confirm` judges the leaders again, round by round, while a
-second look is worth its call. Where people are asked, `review_pool` comes before select_arm and `grant_budget` after
-score. Every way on after a phase that spent calls is in `metascale.graphs.routes`.
+`synthesize` writes one more answer from the best ones. `confirm` re-judges the leaders, round by round, while a second
+look is worth its call. Two nodes ask a person if the settings say so: `review_pool` before select_arm, `grant_budget`
+after score. Every routing decision is a function in `metascale.graphs.routes`.
 """
 
 from __future__ import annotations
@@ -61,20 +61,20 @@ def create_metascale(
     """Build the METASCALE graph.
 
     Args:
-        model: a chat model, `"openai:NAME"`, `"simulated"`, or what `init_chat_model` takes where `langchain` is
+        model: a chat model, `"openai:NAME"`, `"simulated"`, or any name that `init_chat_model` takes if `langchain` is
             installed; None reads the environment variable `METASCALE_MODEL`.
-        reward: scores answers; by default the one that the settings name, with the model as the judge.
-        policy: chooses among meta-thoughts; by default the one that the settings name.
-        retriever: finds worked examples similar to the task, whose thinking then joins the pool.
-        settings: defaults of every run; a run's `context=` overrides what it sets.
-        checkpointer: makes runs resumable. Leave it out in a subgraph: the parent's is inherited.
-        store: keeps the strategy memory, where the setting `memory` names one.
-        embeddings: compare questions for the strategy memory; by default by hashed words, without a network.
-        sampler: makes of the model, ready for one request, what an answer is drawn through; by default the model.
+        reward: scores answers; by default the reward that the settings name, with the model as its judge.
+        policy: chooses meta-thoughts; by default the policy that the settings name.
+        retriever: finds worked examples similar to the task; the model abstracts meta-thoughts from them.
+        settings: the defaults of every run; a run overrides them with `context=`.
+        checkpointer: makes runs resumable. Leave it out in a subgraph, which inherits its parent's.
+        store: holds the strategy memory, if the setting `memory` names one.
+        embeddings: compare questions for the strategy memory; by default hashed words, without a network.
+        sampler: wraps the model for each sample; by default the model itself.
 
     Returns:
-        A compiled graph. Input: `{"messages": [...]}`, ending with the question. Output: the messages with the answer,
-        and `result` beside them.
+        A compiled graph. Its input is `{"messages": [...]}`, ending with the question. Its output is the messages with
+        the answer, and `result`.
 
     Raises:
         MetaScaleError: the model is unknown, is not named, or cannot be set up.

@@ -1,4 +1,4 @@
-"""Every router of the graphs: a named function from the state to the label of the edge that the run takes."""
+"""The routers of all graphs: named functions from the state to the label of the next edge."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ NEXT: dict[Hashable, str] = {
 
 
 def before_pool(_: State, run: Run) -> Literal["straight in", "foresee first"]:
-    """Whether the run begins with predictions."""
+    """Whether the run starts with predictions."""
     return "foresee first" if run.settings.foresee else "straight in"
 
 
 def after_pool(_: State, run: Run) -> Literal["pool made", "to be reviewed"]:
-    """Whether a person reviews the pool before any sample."""
+    """Whether a person reviews the pool before the first sample."""
     return "to be reviewed" if run.settings.review_pool else "pool made"
 
 
 def after_score(state: State, run: Run) -> Next | Literal["time to evolve", "ask for more"]:
-    """Whether the search goes on, and how; who is asked when the budget is spent; or how the run closes."""
+    """Evolve if it is time; ask a person for more samples once the budget is spent; else as `next_phase`."""
     ledger = run.ledger(state)
     if ledger.stop_reason is None and ledger.evolution_due:
         return "time to evolve"
@@ -45,15 +45,15 @@ def after_score(state: State, run: Run) -> Next | Literal["time to evolve", "ask
 
 
 def after_spending(state: State, run: Run) -> Next:
-    """Where the run goes after a synthesis, second looks, an evolution or a grant.
+    """The next phase after an evolution, a grant, a synthesis or second looks.
 
-    Second looks may show that the judge is exact. The calls kept for them then go to further samples.
+    Second looks may show that the judge is exact. The calls reserved for further looks then pay for samples.
     """
     return next_phase(run.ledger(state))
 
 
 def next_phase(ledger: Ledger) -> Next:
-    """More samples while the budget lasts, then a synthesis, then second looks while each is worth its call."""
+    """Samples while the budget lasts, then a synthesis, then second looks while each is worth its call."""
     if ledger.stop_reason is None:
         return "budget left"
     if not ledger.may_improve_the_choice:
@@ -64,17 +64,17 @@ def next_phase(ledger: Ledger) -> Next:
 
 
 def after_choice(state: State) -> Literal["answer chosen", "budget left"]:
-    """Whether the answer was chosen; it was not in a fork with a larger budget, which goes on."""
+    """Whether `finalize` chose the answer; in a fork with a larger budget it sends the run back to the search."""
     return "answer chosen" if state["result"] is not None else "budget left"
 
 
 def after_round(state: State, run: Run) -> Literal["budget left", "budget spent"]:
-    """Whether a baseline that scores nothing draws another round."""
+    """Whether a baseline without a reward draws another round."""
     return "budget spent" if run.ledger(state).stop_reason else "budget left"
 
 
 def to_samples(state: State) -> Sequence[Send] | Literal["finalize"]:
-    """One `generate` for each planned pull; the end of the run where the limits pay for none."""
+    """One `generate` for each planned pull; `finalize` if no pull was planned."""
     if not state["plan"]:
         return "finalize"
     thoughts = {thought["id"]: thought for thought in state["pool"]}

@@ -1,4 +1,4 @@
-"""Self-consistency (Wang et al. 2023): answers thought through step by step, and the one that most of them give."""
+"""Self-consistency (Wang et al. 2023): several chains of thought, and the most frequent final answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metascale.nodes import generate, select_arm, set_arm, tally, vote
 
 
 def create_self_consistency(model: BaseChatModel | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
-    """Build the graph; arguments as for `create_metascale`. `settings.answer_kind` says what the answers are.
+    """Build the graph. Arguments as for `create_metascale`; `settings.answer_kind` says what kind of answer to compare.
 
     Raises:
         MetaScaleError: the model is unknown, is not named, or cannot be set up.

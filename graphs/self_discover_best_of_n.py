@@ -1,4 +1,4 @@
-"""Self-Discover + best-of-N: answers under a plan that the model composed for the task (the paper's fifth baseline)."""
+"""Self-Discover + best-of-N: answers under a plan that the model composes for the task (the paper's fifth baseline)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metascale.nodes.self_discover import SelfDiscoverState
 
 
 def create_self_discover_best_of_n(model: BaseChatModel | str | None = None, **parts: Unpack[Judged]) -> Graph:
-    """Build the graph; arguments as for `create_metascale`.
+    """Build the graph. Arguments as for `create_metascale`.
 
     Raises:
         MetaScaleError: the model is unknown, is not named, or cannot be set up.

@@ -18,7 +18,7 @@ _TEXTS = {
 
 
 def load(name: str) -> str:
-    """The text of the prompt `name` (the file `name.md` in this package), without surrounding white space.
+    """The text of the prompt in the file `name.md` of this package, without surrounding white space.
 
     Raises:
         KeyError: there is no such prompt.
@@ -29,27 +29,27 @@ def load(name: str) -> str:
 def render(name: str, **values: object) -> str:
     """The prompt `name` with its `$placeholders` filled in.
 
-    What is filled in is never expanded again, so no value can break out of its place.
+    Values are not expanded again, so a `$placeholder` inside a value stays as text.
 
     Raises:
-        KeyError: a placeholder has no value.
+        KeyError: there is no such prompt, or a placeholder has no value.
     """
     return Template(load(name)).substitute(values)
 
 
 TASKS = ("task_number", "task_choice")
-"""Prompts that say in which form a benchmark wants its answers."""
+"""Prompts that tell the model the answer format of a benchmark."""
 
 
 def without_task(text: str) -> str:
-    """A system message without the benchmark's wish for a form: what is left is the meta-thought."""
+    """A system message without the answer format of a benchmark; only the meta-thought remains."""
     for name in TASKS:
         text = text.replace(load(name), "")
     return text.strip()
 
 
 def new_tag() -> str:
-    """A random tag of 64 bits for the fences of one request; nobody who wrote the material can know it."""
+    """A random 64-bit tag, in hexadecimal, for the fences of one request. Fenced text cannot guess it."""
     return secrets.token_hex(8)
 
 

@@ -1,7 +1,7 @@
 """The hard budget (paper, section 3): what a run may still spend, and when it ends.
 
-The ledger is pure. The settings, the price of a judgement and the run so far go in; samples left, the reason to stop,
-second looks left, and whether evolution or a synthesis is due come out.
+The ledger is pure. It is made of the settings, the price of a judgement and the run so far. It answers how many samples
+and second looks are left, why the search stops, and whether an evolution or a synthesis is due.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ TARGET_LOOKS = 2
 MIN_SYNTHESISED = 2
 """Scored answers that a synthesis needs."""
 STEPS_TO_CONCLUDE = 3
-"""Supersteps that must remain for a second look or a synthesis: one for it, one for `finalize`, one in reserve."""
+"""Supersteps that must remain for a second look or a synthesis: its own, one for `finalize`, and a spare."""
 UNCOUNTED_STEPS = 10_000
-"""Remaining supersteps where nobody counts them; enough to end no search."""
+"""Remaining supersteps outside a run, where LangGraph does not count them; too many to end a search."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What judging costs, in model requests when nothing goes wrong.
+    """What judging costs, in model requests without retries.
 
     Attributes:
-        scoring: requests to score `new` answers after `earlier` ones, called as `scoring(new, earlier)`.
-        look: requests of one second look; None where the reward cannot look again.
+        scoring: `scoring(new, earlier)` is the requests that score `new` answers after `earlier` ones.
+        look: requests for one second look; None if the reward cannot judge an answer again.
     """
 
     scoring: Callable[[int, int], int]
@@ -45,19 +45,19 @@ class Costs:
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """A run's settings and everything that it has spent.
+    """A run's settings, what it has spent, and what follows for the rest of it.
 
     Attributes:
-        settings: of this run.
-        costs: of its reward.
+        settings: the settings of this run.
+        costs: what its reward costs.
         usage: the bill so far.
         pool: the meta-thoughts, retired ones included.
-        candidates: the samples so far.
+        candidates: the samples so far, in order.
         foresight: what the model predicted of its answers; None if it was not asked.
         rounds: rounds planned so far.
         evolved_at: the round after which the pool last evolved; 0 before the first evolution.
         granted: samples granted on top of the budget.
-        reopened_at: samples that existed when a finished run was last continued.
+        reopened_at: samples that existed when a finished run was last continued; 0 if it never was.
         remaining_steps: supersteps that LangGraph's recursion limit leaves.
     """
 
@@ -75,9 +75,9 @@ class Ledger:
 
     @cached_property
     def limits(self) -> MetaScaleSettings:
-        """The settings with the budget as it is now.
+        """The settings with the current budget.
 
-        Grants raise the budget. Without any, a prediction may lower it, once the answers bear the prediction out.
+        Grants raise the budget. Without grants, foresight may lower it (see `allowance`).
         """
         budget = self.settings.budget + self.granted
         if not self.granted:
@@ -91,10 +91,10 @@ class Ledger:
         return self.settings if budget == self.settings.budget else self.settings.model_copy(update={"budget": budget})
 
     def samples_left(self, *, beside: int = 0) -> int:
-        """Samples that the limits still pay for, each with its judgement (at least 0).
+        """Samples that the limits still pay for, each with its judgement; at least 0.
 
         Args:
-            beside: other model requests that must be paid for as well.
+            beside: further model requests that must be paid for as well.
         """
         return affordable(
             self.limits,
@@ -106,9 +106,9 @@ class Ledger:
 
     @cached_property
     def stop_reason(self) -> StopReason | None:
-        """Why no further round may begin, or None.
+        """Why no further round may start; None if one may.
 
-        A synthesis takes the last place in the budget: it ends the search, and is no evidence of how that went.
+        A synthesis takes the last place in the budget, so it ends the search. It is no evidence for other stop reasons.
         """
         reason = stop_reason(
             self.limits,
@@ -127,17 +127,17 @@ class Ledger:
 
     @property
     def is_ended_by_budget_alone(self) -> bool:
-        """Whether the search would go on if it were granted one more sample."""
+        """Whether one more granted sample would let the search continue."""
         return self.stop_reason == "budget" and replace(self, granted=self.granted + 1).stop_reason is None
 
     @property
     def may_improve_the_choice(self) -> bool:
-        """Whether a second look or a synthesis makes sense: an answer has a score, and supersteps remain."""
+        """Whether a second look or a synthesis is possible: an answer has a score, and enough supersteps remain."""
         return self._scored > 0 and self.remaining_steps > STEPS_TO_CONCLUDE
 
     @cached_property
     def looks_left(self) -> int:
-        """Second looks that the settings and limits still pay for; 0 where the reward cannot look again."""
+        """Second looks that the settings and limits still allow; 0 if the reward cannot judge an answer again."""
         if self.costs.look is None or self._gave_up_looking or self._is_exhausted:
             return 0
         left = self._looks_allowed - len(looks_made(self.candidates))
@@ -157,12 +157,12 @@ class Ledger:
 
     @property
     def synthesis_due(self) -> bool:
-        """Whether the best answers are to be synthesised into one more now."""
+        """Whether the best answers are to be synthesised into one more answer now."""
         return self._kept_for_synthesis > 0 and self._scored >= MIN_SYNTHESISED and not self._is_exhausted
 
     @property
     def evolution_due(self) -> bool:
-        """Whether the pool evolves before the next round, which must still be paid for."""
+        """Whether the pool evolves before the next round; never if that round could not be paid for."""
         return evolution_due(
             self.limits,
             arm_statistics(self.pool, self.candidates),
@@ -173,7 +173,7 @@ class Ledger:
 
     @property
     def _searched(self) -> list[Candidate]:
-        """The samples of the search, without the synthesis."""
+        """The samples of the search: all but the synthesis."""
         return [candidate for candidate in self.candidates if candidate["meta_thought"] != SYNTHESIS]
 
     @property
@@ -188,20 +188,20 @@ class Ledger:
 
     @property
     def _gave_up_looking(self) -> bool:
-        """Whether second looks have failed often enough to stop asking: `max_failures`, and half of them."""
+        """Whether too many second looks failed: at least `max_failures`, and at least half of all."""
         looks = looks_made(self.candidates)
         return looks.count(None) >= max(self.limits.max_failures, len(looks) / 2)
 
     @property
     def _is_exhausted(self) -> bool:
-        """Whether tokens or time are used up, so that no request may be sent."""
+        """Whether tokens or time ran out, so that no request may be sent."""
         return reached(self.limits.max_tokens_total, tokens_of(self.usage)) or reached(
             self.limits.max_seconds, self.usage["seconds"]
         )
 
     @cached_property
     def _reserve(self) -> int:
-        """Requests that sampling must leave for second looks and the synthesis."""
+        """Requests reserved for second looks and the synthesis."""
         if self.limits.max_calls is None:
             return 0
         synthesis = self._synthesis_calls if self._kept_for_synthesis else 0
@@ -218,7 +218,7 @@ class Ledger:
 
     @cached_property
     def _kept_for_synthesis(self) -> int:
-        """Samples kept for a synthesis: 1 while one is wanted, not yet written, and paid for with its material."""
+        """Samples reserved for a synthesis: 1 while it is wanted, not yet written and affordable, else 0."""
         if not self.limits.synthesize or self.limits.budget <= MIN_SYNTHESISED or self._is_synthesised:
             return 0
         if self.limits.max_calls is None:
@@ -237,5 +237,5 @@ class Ledger:
 
 
 def looks_made(candidates: Sequence[Candidate]) -> list[float | None]:
-    """The values of all second looks so far; None for those that failed."""
+    """The values of all second looks so far; None for each that failed."""
     return [look["value"] for candidate in candidates for look in candidate["looks"]]
