@@ -1,4 +1,4 @@
-"""The errors that metascale raises; each says in one line what is wrong and what to do."""
+"""The errors that metascale raises. Each message says in one line what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from metascale.usage import Usage, no_usage
 
 
 class MetaScaleError(Exception):
-    """Base of every error that metascale raises on purpose."""
+    """Base class of the errors that metascale raises."""
 
 
 class QuestionError(MetaScaleError, ValueError):
-    """The conversation holds no question that can be answered."""
+    """The conversation does not end with a question, or is too long."""
 
 
 class UnknownNameError(MetaScaleError, ValueError):
-    """A model, policy or setting was named that does not exist."""
+    """There is no model, policy, setting or other thing of this name."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        """Say that `name` is no `kind`, and name the nearest of the `known` ones."""
+        """Say that there is no `kind` called `name`, and suggest the closest of the `known` names."""
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
@@ -32,7 +32,7 @@ class UnknownNameError(MetaScaleError, ValueError):
 
 
 class SettingError(MetaScaleError, ValueError):
-    """A setting cannot be changed here."""
+    """A setting cannot be used or changed here."""
 
 
 class ThreadError(MetaScaleError, ValueError):
@@ -44,16 +44,15 @@ class ModelSetupError(MetaScaleError):
 
 
 class ModelCallError(MetaScaleError):
-    """A model request failed for good, its retries included.
+    """A model request failed, and so did its retries.
 
     Attributes:
         usage: what the failed attempts cost.
-        rejected: the server refused the request's form (HTTP 400, 422 or 501), so that asking in
-            another form may help.
+        rejected: the server refused the form of the request (HTTP 400, 422 or 501); another form may work.
     """
 
     def __init__(self, message: str, *, usage: Usage | None = None, rejected: bool = False) -> None:
-        """Keep the bill of the failed attempts beside the message."""
+        """Keep the message and the bill of the failed attempts."""
         super().__init__(message)
         self.usage = usage or no_usage()
         self.rejected = rejected
@@ -63,29 +62,31 @@ class OutOfTimeError(MetaScaleError, TimeoutError):
     """A request was cut off, or not sent, because the run had reached `max_seconds`."""
 
     def __init__(self) -> None:
-        """Say so."""
+        """Name the limit."""
         super().__init__("max_seconds was reached before a reply came")
 
 
 class NoAnswerError(MetaScaleError):
-    """A run ended without one sample that could be an answer.
+    """A run ended without a sample that can be an answer.
 
     Attributes:
-        is_upstreams: requests failed, and the message quotes what the model's server said.
+        is_upstreams: whether requests failed, so that the message quotes the model's server.
     """
 
     def __init__(self, message: str, *, is_upstreams: bool = False) -> None:
-        """Say whether the message quotes the model's server."""
+        """Keep the message and whether it quotes the model's server."""
         super().__init__(message)
         self.is_upstreams = is_upstreams
 
 
 def describe(error: BaseException, secrets: Iterable[str] = ()) -> str:
-    """One line about an error: its type and the first line of its message, at most 300 characters.
+    """An error in one line: its type and the first line of its message, at most 300 characters.
+
+    metascale's own errors appear without their type and in full; validation errors name each field.
 
     Args:
-        error: anybody's; servers and clients quote keys in theirs, so these are redacted.
-        secrets: what is not to be shown, beyond what `redacted` knows by itself.
+        error: any error. Servers and clients quote keys in their messages, so these are redacted.
+        secrets: texts to hide, beyond those that `redacted` finds by itself.
     """
     if isinstance(error, ValidationError):
         return "; ".join(_describe_field(problem, secrets) for problem in error.errors(include_url=False))

@@ -1,7 +1,7 @@
-"""What a run tells while it is under way: the values of `stream_mode="custom"`. JSON only.
+"""What a run streams while it works: the values of `stream_mode="custom"`, JSON only.
 
-Told by the nodes as things happen; `follow` makes a state of them again, as a live view wants it. A `usage` is what
-the event added to the bill.
+The nodes write these events as things happen. `follow` rebuilds the state from them, for live views. The `usage` of an
+event is what it added to the bill.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from metascale.usage import Usage
 
 
 class PoolMade(TypedDict):
-    """The pool was made, reviewed by a person, or joined by the arm of a synthesis: here is all of it."""
+    """The pool was made, reviewed by a person, or extended by the arm of a synthesis. Holds the whole pool."""
 
     event: Literal["pool"]
     pool: list[MetaThought]
@@ -26,11 +26,11 @@ class PoolMade(TypedDict):
 
 
 class Foreseen(TypedDict):
-    """The model foresaw how its answers will turn out."""
+    """The model predicted how its answers will turn out."""
 
     event: Literal["foreseen"]
     foresight: Foresight | None
-    """Null where it had nothing to say."""
+    """Null if no prediction succeeded."""
 
 
 class Pulled(TypedDict):
@@ -38,14 +38,14 @@ class Pulled(TypedDict):
 
     event: Literal["pulled"]
     round: int
-    """From 1."""
+    """The number of the round, from 1."""
     pulls: list[Pull]
     left: int
-    """Samples that the limits pay for beyond this round."""
+    """Samples that the limits still pay for after this round."""
 
 
 class Sampled(TypedDict):
-    """A sample arrived, or failed: `candidate["status"]` says which. Not scored yet."""
+    """A sample arrived or failed, see `candidate["status"]`. It is not scored yet."""
 
     event: Literal["sampled"]
     candidate: Candidate
@@ -53,10 +53,10 @@ class Sampled(TypedDict):
 
 
 class Verdict(TypedDict):
-    """What is known of an answer's quality."""
+    """What is known of the quality of an answer."""
 
     id: int
-    """The candidate's."""
+    """The id of the candidate."""
     meta_thought: str
     reward: float | None
     critique: str | None
@@ -71,18 +71,18 @@ class Scored(TypedDict):
     event: Literal["scored"]
     round: int
     verdicts: list[Verdict]
-    """Of every answer whose score is new or moved."""
+    """One for each answer whose score is new or changed."""
     best_reward: float | None
-    """The highest so far, in [0, 1]; null where nothing is scored."""
+    """The highest reward so far, in [0, 1]; null if nothing is scored."""
     expected: float | None
-    """By how much one more sample is expected to raise it; null while too little is known."""
+    """The expected gain in the highest reward by one more sample; null while too little is known."""
     regret: float
-    """As in `Result`, so far."""
+    """The regret so far; see `Result`."""
     usage: Usage
 
 
 class Looked(TypedDict):
-    """Finalists were judged again."""
+    """Finalists were re-judged."""
 
     event: Literal["looked"]
     verdicts: list[Verdict]
@@ -94,18 +94,18 @@ class Evolved(TypedDict):
 
     event: Literal["evolved"]
     children: list[MetaThought]
-    """None where the evolution failed."""
+    """The new meta-thoughts; empty if the evolution failed."""
     retired: list[str]
-    """Ids of those that are pulled no more."""
+    """Ids of meta-thoughts that retired."""
     usage: Usage
 
 
 class Granted(TypedDict):
-    """Somebody granted samples, or none."""
+    """A person answered a request for more samples, or granted some."""
 
     event: Literal["granted"]
     samples: int
-    """On top of the settings' budget, all grants together."""
+    """All samples granted so far, on top of the budget in the settings."""
 
 
 class Chosen(TypedDict):
@@ -119,7 +119,7 @@ Event = Foreseen | PoolMade | Pulled | Sampled | Scored | Looked | Evolved | Gra
 
 
 def verdicts(candidates: Sequence[Candidate], changed: Sequence[int]) -> list[Verdict]:
-    """What is known of the candidates whose ids `changed` names."""
+    """Verdicts on the candidates whose ids are in `changed`."""
     return [
         {
             "id": c["id"],
@@ -136,7 +136,7 @@ def verdicts(candidates: Sequence[Candidate], changed: Sequence[int]) -> list[Ve
 
 
 def follow(state: State, event: Event) -> State:
-    """The state after an event: everything but the conversation and the notes, which no event reports."""
+    """The state after an event, without the conversation and the notes: events do not report those."""
     update: dict[str, Any] = {name: spent for name, spent in event.items() if name == "usage"}
     match event["event"]:
         case "foreseen":

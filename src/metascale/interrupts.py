@@ -1,6 +1,6 @@
-"""What a run asks people, how their answers are read, and how a finished run is granted more samples.
+"""What a run asks people, how it reads their answers, and how to grant a finished run more samples.
 
-Questions and answers are JSON: they travel through LangGraph's interrupts, its server, and files.
+Questions and answers are JSON, because they pass through LangGraph's interrupts, its server, and files.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from metascale.records import Bill, MetaThought, Origin
 from metascale.settings import MetaScaleSettings
 
 ACCEPT = "accept"
-"""The answer that takes the pool as it is; `true` does too."""
+"""The answer that leaves the pool unchanged; `true` does the same."""
 MOST_SAMPLES = 100_000
-"""Samples that one grant may add; what the setting `budget` allows."""
+"""Samples that one grant may add: the same as the maximum of the setting `budget`."""
 _UNTOUCHABLE = {"fixed", "refinement"}
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4_000)]
 
 
 class AnswerError(MetaScaleError, ValueError):
-    """The answer to a run's question makes no sense; the message says why."""
+    """The answer to a run's question is not valid; the message says why."""
 
 
 class Reviewed(TypedDict):
-    """A meta-thought as it is shown for review."""
+    """A meta-thought as a reviewer sees it."""
 
     id: str
     mindset: str
@@ -40,7 +40,7 @@ class Reviewed(TypedDict):
 
 
 class PoolQuestion(TypedDict):
-    """Asks to look at the pool before the budget is spent. Answers: `"accept"` (or true), or `PoolEdits` as JSON."""
+    """Asks a person to review the pool before any sample. Answers: `"accept"` (or true), or `PoolEdits` as JSON."""
 
     asks: Literal["review_pool"]
     question: str
@@ -51,17 +51,17 @@ class PoolQuestion(TypedDict):
 
 
 class BudgetQuestion(TypedDict):
-    """Asks for more samples once the budget is spent. Answers: how many; 0 or null for none."""
+    """Asks a person for more samples once the budget is spent. Answers: how many; 0 or null for none."""
 
     asks: Literal["grant_budget"]
     question: str
     """The task."""
     answer: str | None
-    """The best one so far; null where there is none."""
+    """The best answer so far; null without one."""
     reward: float | None
     """Its reward in [0, 1]."""
     meta_thought: str | None
-    """The id of what it was sampled under."""
+    """The id of the meta-thought that it was sampled under."""
     stop_reason: Literal["budget"]
     budget: int
     """Samples allowed so far, earlier grants included."""
@@ -75,7 +75,7 @@ class _Edit(BaseModel):
 
 
 class Change(_Edit):
-    """New words for a meta-thought; what is left out stays."""
+    """New texts for a meta-thought; a text that is left out stays as it was."""
 
     id: str
     mindset: Line | None = None
@@ -83,7 +83,7 @@ class Change(_Edit):
 
 
 class Addition(_Edit):
-    """A meta-thought of one's own, with at least one of the two."""
+    """A new meta-thought, with a mindset, a strategy or both."""
 
     mindset: Line = ""
     strategy: Line = ""
@@ -96,7 +96,7 @@ class Addition(_Edit):
 
 
 class PoolEdits(_Edit):
-    """What is to become of the pool."""
+    """Changes to the pool."""
 
     drop: list[str] = Field(default_factory=list, description="Ids of meta-thoughts to leave out.")
     change: list[Change] = Field(default_factory=list, description="Meta-thoughts to reword.")
@@ -106,16 +106,16 @@ class PoolEdits(_Edit):
 def edited_pool(pool: Sequence[MetaThought], answer: Any, settings: MetaScaleSettings) -> list[MetaThought]:
     """The pool after an answer to `PoolQuestion`.
 
-    Fixed meta-thoughts can be dropped, not reworded: their ids say what they are. Whatever a person wrote is of origin
-    `human`, and nothing is believed of it beforehand.
+    Fixed meta-thoughts can be dropped but not reworded, because their ids name their contents. Meta-thoughts that a
+    person wrote or reworded get the origin `human` and no prior.
 
     Args:
-        pool: as it was shown.
+        pool: the pool as it was shown.
         answer: `"accept"`, true, or `PoolEdits` as JSON.
-        settings: say how large the pool may be and what counts as a near-duplicate.
+        settings: the settings of this run: `max_pool` and `duplicate_similarity` apply.
 
     Raises:
-        AnswerError: the answer makes no sense.
+        AnswerError: the answer is not valid.
     """
     if answer is True or answer == ACCEPT:
         return list(pool)
@@ -165,7 +165,7 @@ def _own(addition: Addition, name: str) -> MetaThought:
 
 
 def _check_differences(pool: Sequence[MetaThought], threshold: float) -> None:
-    """Make sure that what a person wrote is no near-duplicate of anything else; the latest is named first."""
+    """Refuse meta-thoughts of a person that are near-duplicates; the error names the latest of them."""
     for place, thought in reversed(list(enumerate(pool))):
         for other in [*pool[:place], *pool[place + 1 :]] if thought["origin"] == "human" else []:
             if similarity(_text(thought), _text(other)) >= threshold:
@@ -181,8 +181,12 @@ def _text(thought: MetaThought) -> str:
 def granted_samples(answer: Any, *, least: int = 0) -> int:
     """The samples that an answer to `BudgetQuestion` grants; null grants none.
 
+    Args:
+        answer: a number from `least` to `MOST_SAMPLES`, or null.
+        least: the fewest samples to accept.
+
     Raises:
-        AnswerError: it is no number of samples.
+        AnswerError: the answer is not such a number.
     """
     bounded = TypeAdapter(Annotated[int, Field(ge=least, le=MOST_SAMPLES)])
     try:
@@ -194,15 +198,15 @@ def granted_samples(answer: Any, *, least: int = 0) -> int:
 
 
 def grant(samples: int) -> Command[Any]:
-    """What a finished thread is invoked with to go on with more samples: same pool, same candidates, same bill.
+    """The input that continues a finished thread with more samples, on the same pool, candidates and bill.
 
-    `graph.invoke(grant(8), config)`, with the thread's `config` and the run's `context`. It also answers a run that
-    asks for its budget.
+    Call `graph.invoke(grant(8), config)` with the thread's `config` and the run's `context`. It also answers a run that
+    asks for more samples.
 
     Args:
-        samples: how many to add to the budget, from 1.
+        samples: how many to add to the budget, from 1 to `MOST_SAMPLES`.
 
     Raises:
-        AnswerError: it is no such number.
+        AnswerError: `samples` is out of that range.
     """
     return Command(update={"granted": granted_samples(samples, least=1)}, goto="grant_budget")

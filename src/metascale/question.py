@@ -14,15 +14,15 @@ _SPEAKERS = {"human": "User", "ai": "Assistant", "system": "System", "tool": "To
 
 
 def check_question(messages: Sequence[AnyMessage], longest: int) -> None:
-    """Make sure that the conversation ends with something to answer.
+    """Check that the conversation ends with a question.
 
     Args:
         messages: the conversation; contents may be text or blocks.
-        longest: characters that the whole conversation may have.
+        longest: the most characters that the whole conversation may have.
 
     Raises:
-        QuestionError: it is empty, does not end with the user or a tool speaking, the user says nothing, or it is too
-            long.
+        QuestionError: the conversation is empty or too long, its last message is not from the user or a tool, or that
+            message is empty.
     """
     if not messages:
         raise QuestionError("there is no question: the conversation is empty")
@@ -42,7 +42,7 @@ def check_question(messages: Sequence[AnyMessage], longest: int) -> None:
 
 
 def _shows_something(message: BaseMessage) -> bool:
-    """Whether a message holds a block other than text, such as an image."""
+    """Whether a message has a block other than text, such as an image."""
     content = message.content
     return isinstance(content, list) and any(
         isinstance(block, dict) and block.get("type") not in {None, "text"} for block in content
@@ -50,14 +50,14 @@ def _shows_something(message: BaseMessage) -> bool:
 
 
 def question_text(messages: Sequence[AnyMessage]) -> str:
-    """The task as text: the question itself, or the whole conversation where there is more than one message."""
+    """The task as text: a single message as it is, a longer conversation with its speakers."""
     if len(messages) == 1:
         return _as_text(messages[0])
     return "\n\n".join(f"{_SPEAKERS.get(message.type, message.type)}: {_as_text(message)}" for message in messages)
 
 
 def said(message: BaseMessage) -> str:
-    """A message as text: what it says, then the tools that it calls."""
+    """A message as text: its content, then its tool calls."""
     calls = message.tool_calls if isinstance(message, AIMessage) else []
     shown = [
         prompts.render("tool_call", tool=call["name"], arguments=json.dumps(call["args"], ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""What a run is made of: plain records of JSON values. Nothing here knows of LangGraph."""
+"""What a run is made of: plain records of JSON values, independent of LangGraph."""
 
 from __future__ import annotations
 
@@ -47,147 +47,148 @@ StopReason = Literal[
 
 
 class Belief(TypedDict):
-    """What is believed of a meta-thought before it is tried; see `metascale.bandits.Prior`."""
+    """The prior of a meta-thought, from before its first pull; see `metascale.bandits.Prior`."""
 
     advantage: float
-    """By how much its mean reward is believed to lie above the average arm's, in [-1, 1]."""
+    """How far its mean reward is expected to lie above the average arm's, in [-1, 1]."""
     weight: float
-    """How many rewards that belief counts for, above 0."""
+    """How many observed rewards the prior counts for, above 0."""
 
 
 class Rating(TypedDict):
-    """What the model thinks of a reasoning method for the task (Meta-Reasoning Prompting)."""
+    """The model's rating of a reasoning method for the task (Meta-Reasoning Prompting)."""
 
     method: str
-    """Its name in the catalogue."""
+    """The method's name in the catalogue."""
     rating: int
-    """From 1 to 7."""
+    """From 1 (harmful) to 7 (ideal)."""
     reason: str
-    """Why, in the model's words."""
+    """The model's reason."""
 
 
 class Prediction(TypedDict):
-    """What the model foresees of its own answers to a task (MASA, arXiv 2510.03259)."""
+    """What the model predicts of its own answers to a task (MASA, arXiv 2510.03259)."""
 
     analysis: NotRequired[str]
-    """Why; absent where nobody recorded it."""
+    """The model's reasons; absent if they were not recorded."""
     pass_rate: float
-    """The share of them that will be right, in [0, 1]."""
+    """The share of right answers, in [0, 1]."""
     length: int
-    """Of a good one, in tokens, at least 1."""
+    """The length of a good answer in tokens, at least 1."""
     notions: list[str]
-    """What a good one needs and the task does not name, each notion once."""
+    """Notions that a good answer needs and the task does not name; each once."""
 
 
 class Foresight(TypedDict):
-    """What several predictions say together."""
+    """Several predictions, combined."""
 
     predictions: list[Prediction]
     """At least one."""
     pass_rate: float
-    """Their mean, in [0, 1]."""
+    """The mean predicted pass rate, in [0, 1]."""
     spread: float
-    """The standard deviation of their pass rates, in [0, 0.5]."""
+    """The standard deviation of the predicted pass rates, in [0, 0.5]."""
     length: int
-    """Their median, in tokens."""
+    """The median predicted length, in tokens."""
     notions: list[str]
-    """Those that recur, the most frequent first."""
+    """The notions that several predictions name, the most frequent first."""
     outlook: Outlook
-    """What follows for the budget; `open` where the predictions are not sure."""
+    """What follows for the budget; `open` if the predictions disagree or are not clear."""
 
 
 class Alignment(TypedDict):
-    """How well predictions fitted what came."""
+    """How well the predictions matched the answers."""
 
     measure: Literal["consistency", "accuracy"]
-    """`accuracy` where gold answers say which answers are good; `consistency` where the run's own agreement and rewards
-    do."""
+    """What tells good answers from bad ones: gold answers (`accuracy`), or the run's own agreement and rewards
+    (`consistency`)."""
     pass_rate: float
     """The observed share of good answers, in [0, 1]."""
     difficulty: float
     """`0.01 ** |predicted - observed pass rate|`, in [0.01, 1]."""
     length: float
-    """1 where the predicted length lies between the shortest and the longest good answer's, else 0."""
+    """1 if the predicted length lies strictly between the shortest and the longest good answer, else 0."""
     notions: float
-    """The share of predicted notions that more good answers than bad ones use, in [0, 1]."""
+    """The share of predicted notions that more good answers use than bad ones, in [0, 1]."""
     mean: float
-    """Of the three."""
+    """The mean of `difficulty`, `length` and `notions`."""
 
 
 class ForesightReport(TypedDict):
-    """What was foreseen, and what became of it."""
+    """The foresight of a run, and how well it matched the answers."""
 
     foresight: Foresight
     alignment: Alignment | None
-    """Null where nothing tells good answers from bad ones."""
+    """Null if good answers cannot be told from bad ones."""
 
 
 class MetaThought(TypedDict):
     """A way of thinking about the task (paper, section 3): one arm of the bandit."""
 
     id: str
-    """Unique in the run: `no_strategy`, `chain_of_thought`, or `m1`, `m2`, … in order of birth."""
+    """Unique in the run: `no_strategy`, `chain_of_thought` or the name of another special arm; else `m1`, `m2`, … in
+    order of birth."""
     mindset: str
-    """Who thinks: perspective, expertise, role. May be empty."""
+    """Who thinks: perspective, expertise, role; may be empty."""
     strategy: str
-    """How a solution is formed under that mindset. May be empty."""
+    """How that mind forms a solution; may be empty."""
     origin: Origin
     """Where it came from."""
     parents: list[str]
-    """Ids of the meta-thoughts that it was bred from; empty unless evolved, and where nothing was inherited."""
+    """Ids of the meta-thoughts that it was bred from; empty if it inherited nothing."""
     generation: int
-    """0 for the first pool, else one more than the highest of its parents, and 1 without any."""
+    """0 in the first pool; for a child, one more than the highest generation of its parents, or 1 without parents."""
     operator: NotRequired[OperatorName]
-    """What bred it; absent unless evolved."""
+    """The operator that bred it; absent unless evolved."""
     prior: NotRequired[Belief]
-    """What is believed of it from elsewhere; absent where nothing is."""
+    """Its prior, from memory, ratings or the head start; absent without one."""
     retired: NotRequired[bool]
-    """Whether it made room for another and is never pulled again; absent means no. Its samples still count."""
+    """Whether it retired to make room: it is never pulled again, but its samples still count. Absent means no."""
 
 
 class Look(TypedDict):
-    """One more judgement of an answer."""
+    """A second look: one more judgement of an answer."""
 
     value: float | None
-    """In [0, 1]; null where the judge failed."""
+    """The score in [0, 1]; null if the judge failed."""
     wording: str
-    """How the judge was asked."""
+    """The wording of the judge's prompt."""
 
 
 class Candidate(TypedDict):
     """One sample: an answer under one meta-thought, or the failure to get one."""
 
     id: int
-    """Number of the sample in the run, from 0."""
+    """The number of the sample in the run, from 0."""
     round: int
-    """Round that planned it, from 1."""
+    """The round that planned it, from 1."""
     meta_thought: str
-    """Id of the meta-thought that it was sampled under."""
+    """The id of the meta-thought that it was sampled under."""
     refines: int | None
-    """Id of the sample that it refines; null for a new answer."""
+    """The id of the sample that it refines; null for a new answer."""
     status: Status
-    """`truncated`, `refused` and `empty` are answers with a flaw; `failed` is no answer at all."""
+    """`ok`; `truncated`, `refused` or `empty` for a reply with a flaw; `failed` if the request failed."""
     text: str
-    """The answer; empty if there is none."""
+    """The answer; may be empty."""
     error: str | None
-    """Why the sample failed, is flawed or could not be scored, in one line."""
+    """Why the sample failed, has a flaw or could not be scored, in one line; else null."""
     reward: float | None
-    """Reward in [0, 1]; null while or if nobody could score it."""
+    """The reward in [0, 1]; null if it is not scored yet, or could not be."""
     critique: str | None
-    """What the judge said before scoring."""
+    """What the judge wrote before its score; null without one."""
     wording: str
-    """How the reward was asked for its score; empty where it says nothing of that."""
+    """The wording of the judge's prompt; empty if the reward has no wordings."""
     memo: Any
-    """What a relative reward remembers of the answer, as JSON; null with all others."""
+    """What a relative reward keeps of the answer, as JSON; null with other rewards."""
     looks: list[Look]
-    """Judgements after the first, which is `reward`."""
+    """The judgements after the first, whose score is `reward`."""
     extracted: str | None
-    """The final answer in canonical form; null where none is marked."""
+    """The final answer in canonical form; null if none is marked."""
     input_tokens: int
     output_tokens: int
-    """Of the answer itself; a request that it was drawn again for stands in the bill alone."""
+    """Tokens of the request that gave the answer; requests that were discarded are in the bill only."""
     unlimited: NotRequired[bool]
-    """Whether it was drawn again because the foreseen length was too short; absent means no."""
+    """Whether it was drawn again without the length limit that foresight set; absent means no."""
 
 
 class Pull(TypedDict):
@@ -199,19 +200,19 @@ class Pull(TypedDict):
 
 
 class Finalist(TypedDict):
-    """An answer that was looked at again before the choice."""
+    """An answer that was re-judged before the choice."""
 
     candidate: int
     meta_thought: str
     reward: float
-    """Its first score."""
+    """Its first score, in [0, 1]."""
     looks: list[float]
-    """Its fresh scores."""
+    """Its further scores, each in [0, 1]."""
     estimate: float
-    """Its quality on the reward's scale, by all scores together, drawn towards the mean of all answers as far as the
-    scores are noisy."""
+    """Its quality on the reward's scale, estimated from all its scores and shrunk towards the mean of all answers: the
+    noisier the scores, the more."""
     support: int
-    """Samples with the same final answer, or the same text where final answers are not marked, itself included."""
+    """Samples with the same final answer, itself included; with the same text if final answers are not marked."""
 
 
 class Rival(TypedDict):
@@ -223,7 +224,7 @@ class Rival(TypedDict):
 
 
 class Bill(TypedDict):
-    """`Usage` as results report it."""
+    """The bill of a run; see `Usage` for its keys."""
 
     samples: int
     calls: int
@@ -234,34 +235,33 @@ class Bill(TypedDict):
 
 
 class Result(TypedDict):
-    """What a run found, and why it stopped."""
+    """What a run returns: the answer, how it was found, and why the search stopped."""
 
     answer: str
     """The text of the winning sample."""
     reward: float | None
-    """Its reward in [0, 1]; null if nothing could be scored."""
+    """The winner's reward in [0, 1]; null if nothing could be scored."""
     meta_thought: MetaThought
-    """What it was sampled under."""
+    """The meta-thought that the winner was sampled under."""
     candidate: int
     """The id of the winning sample."""
     stop_reason: StopReason
     usage: Bill
     rivals: list[Rival]
-    """At most three, best first."""
+    """The best answers of other meta-thoughts, best first; at most three."""
     finalists: list[Finalist]
-    """The answers that were judged again, best first; empty where the choice was made by single scores."""
+    """The answers that were re-judged, best first; empty if none was."""
     confidence: float | None
-    """How sure the choice is: the probability that no other answer is better, by the scores and their noise; a lower
-    bound, and null where nothing was judged again."""
+    """The probability that no other answer is better, estimated from the scores and their noise. It is a lower bound.
+    Null if nothing was re-judged."""
     regret: float
-    """What all samples lost against always pulling the arm of the highest mean, in hindsight, in units of reward."""
+    """What all samples together lost against always pulling the arm with the highest mean reward, in units of reward."""
     progress: list[float | None]
-    """After each round, by how much one more sample was expected to raise the highest reward; null while too little
-    was known."""
+    """Per round, the expected gain in the highest reward by one more sample; null while too little is known."""
     foresight: ForesightReport | None
-    """Null where nothing was foreseen."""
+    """Null if nothing was foreseen."""
     notes: list[str]
-    """What went wrong or was replaced on the way, one line each."""
+    """What went wrong or was replaced during the run, one line each."""
 
 
 class Refined(TypedDict):

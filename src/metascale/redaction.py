@@ -1,4 +1,4 @@
-"""Keys and passwords out of texts that others wrote: servers quote them in error messages."""
+"""Redaction of keys and passwords, which servers quote in error messages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import SecretStr
 
 HIDDEN = "…"
-"""Stands where something was taken out."""
+"""Replaces a secret."""
 SHORTEST = 8
-"""Characters from which a value is taken for a secret. Ours: local servers are given keys such as `none`, and to hide
-every `none` of a text helps nobody."""
+"""The fewest characters of a secret. Local servers get keys such as `none`, and hiding every `none` in a text helps
+nobody. Ours, not tuned."""
 _NAMES_A_SECRET = re.compile(r"(?:API_KEY|ACCESS_KEY|TOKEN|SECRET|PASSWORD)$")
 _SHAPES = (
     (re.compile(r"(?<=://)([^\s/:@]*):\S*@"), rf"\1:{HIDDEN}@"),
@@ -22,18 +22,19 @@ _SHAPES = (
     (re.compile(r"\bsk-[\w*-]{16,}"), HIDDEN),
     (re.compile(r"[\w-]*\*{4,}[\w-]*"), HIDDEN),
 )
-"""What looks like a secret whether or not anybody here knows it: the password of a URL, as part of it or among its
-parameters, the value of an Authorization header, a key as OpenAI and its like write them, and one whose middle a
-server has masked. Ours."""
+"""What secrets look like: a password in a URL or its parameters, the value of an Authorization header, a key in the
+format of OpenAI's, and a key whose middle the server masked."""
 
 
 def redacted(text: str, known: Iterable[str] = ()) -> str:
-    """The text with an ellipsis for every secret in it.
+    """The text with each secret replaced by an ellipsis.
+
+    Secrets are the `known` ones, the values of environment variables whose names end in `API_KEY`, `ACCESS_KEY`,
+    `TOKEN`, `SECRET` or `PASSWORD`, and whatever looks like a secret.
 
     Args:
-        text: what somebody else wrote.
-        known: secrets beyond those in this process's environment: the values of variables whose names end with
-            `API_KEY`, `ACCESS_KEY`, `TOKEN`, `SECRET` or `PASSWORD`. Those shorter than `SHORTEST` are left alone.
+        text: a text from outside, such as an error message.
+        known: further secrets. Values shorter than `SHORTEST` are not redacted.
     """
     secrets = sorted({value for value in (*known, *_in_environment(os.environ)) if len(value) >= SHORTEST}, key=len)
     if secrets:
@@ -44,7 +45,7 @@ def redacted(text: str, known: Iterable[str] = ()) -> str:
 
 
 def secrets_of(model: Any) -> list[str]:
-    """The secrets that a chat model, or any other pydantic object, holds in fields of its own."""
+    """The values of all `SecretStr` fields of a chat model or another pydantic object."""
     return [value.get_secret_value() for value in vars(model).values() if isinstance(value, SecretStr)]
 
 

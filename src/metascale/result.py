@@ -1,4 +1,4 @@
-"""What a run returns: the answer, how it was found, and why the search ended."""
+"""What a run returns: the answer, how it was found, and why the search stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from metascale.usage import Usage
 
 
 def conclude(state: State, reason: StopReason, settings: MetaScaleSettings) -> Result:
-    """The result of a run as it stands.
+    """The result of a run in its current state.
+
+    Args:
+        state: the run so far.
+        reason: why the search stops.
+        settings: the settings of this run.
 
     Raises:
         NoAnswerError: no sample succeeded so far.
@@ -69,7 +74,7 @@ _FLAWED = ("answer has a flaw:", "answers have a flaw:")
 
 
 def _troubles(state: State, winner: Candidate) -> list[str]:
-    """What went wrong, one line each."""
+    """Notes on samples, scores and token counts that went wrong."""
     notes = []
     troubles = Counter((_TROUBLES.get(c["status"], _FLAWED), c["error"]) for c in state["candidates"] if c["error"])
     notes += [f"{count} {words[count > 1]} {error}" for (words, error), count in troubles.most_common(3)]
@@ -85,7 +90,7 @@ def _troubles(state: State, winner: Candidate) -> list[str]:
 
 
 def bill(usage: Usage) -> Bill:
-    """The bill without the bookkeeping of time."""
+    """The bill as results report it: without `until`, and with seconds rounded to milliseconds."""
     return {
         "samples": usage["samples"],
         "calls": usage["calls"],

@@ -1,7 +1,7 @@
 """The typed state of a run: JSON values only, so that every checkpoint is plain data.
 
-`pool` and `candidates` grow through `DeltaChannel`, which checkpoints their increments instead of their whole, so the
-bytes that a run writes grow linearly with its budget.
+`pool` and `candidates` are `DeltaChannel`s. They checkpoint increments instead of whole lists, so the bytes that a run
+writes grow linearly with its budget.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from metascale.usage import Usage, add_usage, no_usage
 AnyGraph = CompiledStateGraph[Any, Any, Any, Any]
 
 FINGERPRINT = "metascale"
-"""The key of a thread's metadata that says what its run is made of."""
+"""The key of a thread's metadata that holds the method, models and settings of its run."""
 SNAPSHOT_EVERY = 1_000
-"""Updates of a growing channel between two whole snapshots of it. Ours: a snapshot holds everything so far, so
-frequent ones make checkpoints grow with the square of the budget; rare ones cost a longer replay on resuming."""
+"""Updates of a growing channel between two full snapshots. A snapshot holds the whole list, so frequent ones make
+checkpoints grow with the square of the budget; rare ones make resuming replay more. Ours, not tuned."""
 _NEEDED = {"refines", "wording", "memo", "looks", "extracted"}
-"""What candidates did not have from the beginning of the project."""
+"""Keys of a candidate that early versions did not write."""
 
 
 def merge_by_id(items: Sequence[Any], writes: Sequence[Sequence[Mapping[str, Any]]]) -> list[Any]:
-    """Add the written records to `items`; a record with a known id updates that one's fields.
+    """Add the written records to `items`; a record with a known id updates the fields of that item.
 
-    Deterministic, and the same however the writes are batched, as `DeltaChannel` demands.
+    The result does not depend on how the writes are batched, as `DeltaChannel` requires.
     """
     merged = {item["id"]: item for item in items}
     for write in writes:
@@ -47,7 +47,7 @@ def merge_by_id(items: Sequence[Any], writes: Sequence[Sequence[Mapping[str, Any
 
 
 def add_notes(notes: list[str], new: list[str]) -> list[str]:
-    """All notes in order of appearance, each once."""
+    """All notes, each once, in order of appearance."""
     return list(dict.fromkeys([*notes, *new]))
 
 
@@ -58,22 +58,22 @@ REDUCERS: dict[str, Callable[[Any, Any], Any]] = {
     "granted": operator.add,
     "notes": add_notes,
 }
-"""How the keys of a state take up an update; all others are replaced by it."""
+"""How an update changes each of these keys of the state. It replaces the value of any other key."""
 
 
 def _growing() -> DeltaChannel[list[Any]]:
-    """A channel that checkpoints what is added to a list of records, not the list."""
+    """A channel for a list of records that checkpoints only its increments."""
     return DeltaChannel(merge_by_id, snapshot_frequency=SNAPSHOT_EVERY)
 
 
 def check_continuable(state: Mapping[str, Any]) -> None:
-    """Refuse what a version wrote whose samples say less than this one needs to know of them.
+    """Refuse a state that an earlier version wrote, if its samples lack keys that this version needs.
 
     Args:
-        state: what a node is given: a `State` or a `Sampling`. One sample is looked at, for all are of one version.
+        state: a node's input: a `State` or a `Sampling`. One version wrote all samples, so the first one decides.
 
     Raises:
-        ThreadError: it is such a state.
+        ThreadError: an earlier version wrote the state.
     """
     candidates = state.get("candidates", ())
     is_old = bool(candidates) and not candidates[0].keys() >= _NEEDED
@@ -85,29 +85,29 @@ def check_continuable(state: Mapping[str, Any]) -> None:
 
 
 class Input(TypedDict):
-    """What a run starts from: a conversation that ends with a question."""
+    """The input of a run: a conversation that ends with a question."""
 
     messages: Annotated[list[AnyMessage], add_messages]
 
 
 class Output(TypedDict):
-    """What a run returns: the conversation with the answer, and the result beside it."""
+    """The output of a run: the conversation with the answer, and the result."""
 
     messages: Annotated[list[AnyMessage], add_messages]
     result: Result
 
 
 class State(TypedDict):
-    """Everything that a run knows; what a checkpoint holds."""
+    """Everything that a run knows. A checkpoint holds exactly this."""
 
     messages: Annotated[list[AnyMessage], add_messages]
     """The conversation. The only key shared with a parent graph."""
     foresight: Foresight | None
-    """What the model foresees of its answers; null where it was not asked, or had nothing to say."""
+    """What the model predicts of its answers; null if it was not asked, or no prediction succeeded."""
     pool: Annotated[list[MetaThought], _growing()]
     """The meta-thoughts, in order of birth."""
     candidates: Annotated[list[Candidate], _growing()]
-    """Every sample so far."""
+    """Every sample so far, in order."""
     plan: list[Pull]
     """The pulls of the current round."""
     round: int
@@ -117,18 +117,18 @@ class State(TypedDict):
     usage: Annotated[Usage, REDUCERS["usage"]]
     """What was spent so far."""
     granted: Annotated[int, REDUCERS["granted"]]
-    """Samples that were granted on top of the budget."""
+    """Samples granted on top of the budget."""
     reopened_at: int
-    """Samples that there were when the finished run was last continued; 0 if it never was."""
+    """Samples that existed when a finished run was last continued; 0 if it never was."""
     notes: Annotated[list[str], REDUCERS["notes"]]
-    """What went wrong or was replaced on the way."""
+    """What went wrong or was replaced during the run, one line each."""
     result: Result | None
-    """Set by `finalize`."""
+    """The result, once `finalize` chose the answer; null before."""
     remaining_steps: RemainingSteps
 
 
 class Sampling(TypedDict):
-    """What `generate` is sent: the conversation and one planned sample."""
+    """The input of `generate`: the conversation and one planned sample."""
 
     messages: list[AnyMessage]
     id: int
@@ -136,13 +136,13 @@ class Sampling(TypedDict):
     meta_thought: MetaThought
     refined: Refined | None
     limit: NotRequired[int | None]
-    """The longest answer by what was foreseen, in tokens; null or absent for none."""
+    """The length limit that foresight sets, in tokens; null or absent for none."""
     spent: NotRequired[float]
-    """Seconds at work when it was planned; absent means none."""
+    """Seconds that the run had worked when it planned the sample; absent means 0."""
 
 
 def empty_state() -> State:
-    """The state of a run that has not begun."""
+    """The state before a run."""
     return {
         "messages": [],
         "foresight": None,
@@ -161,7 +161,7 @@ def empty_state() -> State:
 
 
 def updated(state: State, update: Mapping[str, Any]) -> State:
-    """The state after an update, as the graph's channels would have it; the conversation stays as it is."""
+    """The state after an update, as the graph's channels compute it; the conversation stays unchanged."""
     merged = cast("dict[str, Any]", dict(state))
     for key, value in update.items():
         if isinstance(value, Overwrite):
@@ -174,17 +174,22 @@ def updated(state: State, update: Mapping[str, Any]) -> State:
 
 
 def fold(state: State, updates: Mapping[str, Any]) -> State:
-    """The state after a superstep: what each of its nodes returned, as `stream_mode="updates"` gives it."""
+    """The state after a superstep.
+
+    Args:
+        state: the state before it.
+        updates: what each node returned, by node, as `stream_mode="updates"` gives it.
+    """
     for node, update in updates.items():
         state = state if node.startswith("__") else updated(state, update or {})
     return state
 
 
 def fingerprint_of(snapshot: StateSnapshot) -> dict[str, Any]:
-    """What a thread's run was made of: its method, models and settings; empty where no session began it."""
+    """The method, models and settings of a thread's run; empty if its metadata hold none."""
     return cast("dict[str, Any]", json.loads(str((snapshot.metadata or {}).get(FINGERPRINT, "{}"))))
 
 
 def state_of(snapshot: StateSnapshot) -> State:
-    """The state that a checkpoint holds."""
+    """The state in a checkpoint; missing keys have the values of `empty_state`."""
     return cast("State", empty_state() | snapshot.values)

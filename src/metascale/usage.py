@@ -1,4 +1,4 @@
-"""What a run has spent, and how parts of the bill are added up."""
+"""The bill of a run, and how bills are added."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing_extensions import TypedDict
 
 
 class Usage(TypedDict):
-    """A bill, of one request, one node or a whole run."""
+    """The bill of one request, one node or a whole run."""
 
     samples: int
-    """Answers generated: what the budget counts."""
+    """Answers generated; the budget counts these."""
     calls: int
     """Model requests of every kind: samples, judgements, meta calls, repairs and retries."""
     input_tokens: int
@@ -20,20 +20,21 @@ class Usage(TypedDict):
     output_tokens: int
     """Completion tokens, as the servers reported them."""
     seconds: float
-    """Wall-clock seconds at work: the union of all working spans, so time between a crash and its resumption
-    and the overlap of parallel calls are not counted."""
+    """Wall-clock seconds at work: the union of all working spans. Parallel calls count once; the time between a crash
+    and its resumption does not count."""
     cost_usd: float | None
-    """US dollars, or null as soon as one request has no known price."""
+    """US dollars; null if the price of any request is unknown."""
     until: float
-    """When the last working span ended, in seconds since the epoch (0: no span)."""
+    """When the last working span ended, in seconds since the epoch; 0 if there was none."""
 
 
 MOST_TOKENS = 10**12
-"""Tokens that a request can have been billed. Ours: more than any model reads, few enough to be stored."""
+"""The most tokens that one request can plausibly cost: more than any model reads, and still safe to store. Ours, not
+tuned."""
 
 
 def is_believable(tokens: object) -> TypeGuard[int]:
-    """Whether what a server reports as a number of tokens can be one."""
+    """Whether a token count that a server reports is plausible."""
     return isinstance(tokens, int) and 0 <= tokens <= MOST_TOKENS
 
 
@@ -51,15 +52,15 @@ def no_usage() -> Usage:
 
 
 def working_since(start: float) -> Usage:
-    """A bill that holds only time: the span from `start` (seconds since the epoch) to now."""
+    """A bill of time only: the span from `start`, in seconds since the epoch, to now."""
     now = time.time()
     return no_usage() | {"seconds": max(0.0, now - start), "until": now}
 
 
 def add_usage(total: Usage, part: Usage) -> Usage:
-    """The sum of two bills; seconds in which both were at work count once.
+    """The sum of two bills. Overlapping working time counts once.
 
-    Time is exact while parts are added in the order in which their spans began, as a superstep's are.
+    Time is exact if parts are added in the order in which their spans started, as those of a superstep are.
     """
     total = total or no_usage()
     overlap_free = part["until"] - max(total["until"], part["until"] - part["seconds"])

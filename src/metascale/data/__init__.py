@@ -1,4 +1,4 @@
-"""Data that ships with the package, and the reader of users' own files of the same shapes."""
+"""Data sets that ship with the package, and readers for JSONL files of the same shape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = TypeVar("Row", bound=BaseModel)
 
 
 class Question(TypedDict):
-    """A question with its known answer."""
+    """A question with its gold answer."""
 
     question_id: str
     question: str
@@ -28,7 +28,7 @@ class Question(TypedDict):
 
 
 class JudgedPair(BaseModel):
-    """Two outputs for one instruction, and which of them people say is better."""
+    """Two outputs for one instruction, and which one people prefer."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -41,7 +41,7 @@ class JudgedPair(BaseModel):
 
 
 class Chain(BaseModel):
-    """A chain of thought and where it first goes wrong."""
+    """A chain of thought, and its first wrong step."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -67,7 +67,7 @@ def _shipped(name: str) -> list[dict[str, Any]]:
 
 @cache
 def gsm8k() -> list[Question]:
-    """The 1,319 questions of GSM8K's test set (Cobbe et al. 2021; MIT, see `GSM8K_LICENSE`), in their order."""
+    """The 1,319 questions of GSM8K's test set (Cobbe et al. 2021; MIT, see `GSM8K_LICENSE`), in the original order."""
     return [
         Question(question_id=row["question_id"], question=row["question"], solution=row["solution"], gold=row["gold"])
         for row in _shipped("gsm8k_test.jsonl")
@@ -91,48 +91,56 @@ def _shipped_path(name: str) -> Path:
 
 
 def llmbar_pairs(path: Path | None = None) -> list[JudgedPair]:
-    """211 pairs of LLMBar (Zeng et al. 2024; MIT), or those of a JSONL file of the same shape.
+    """The 211 pairs of LLMBar (Zeng et al. 2024; MIT) that ship with the package, or those of a JSONL file.
 
     Raises:
-        ModelSetupError: the file cannot be read, or a row is not of that shape.
+        ModelSetupError: the file cannot be read or has no pair, or a row does not have the keys of `JudgedPair`.
     """
     return read_models(path or _shipped_path("llmbar_pairs.jsonl"), JudgedPair)
 
 
 def bigbench_mistake(path: Path | None = None) -> list[Chain]:
-    """136 chains of BIG-Bench Mistake (Tyen et al. 2024; Apache-2.0), or those of a JSONL file of the same shape.
+    """The 136 chains of BIG-Bench Mistake (Tyen et al. 2024; Apache-2.0) in the package, or those of a JSONL file.
 
     Raises:
-        ModelSetupError: the file cannot be read, or a row is not of that shape.
+        ModelSetupError: the file cannot be read or has no chain, or a row does not have the keys of `Chain`.
     """
     return read_models(path or _shipped_path("bigbench_mistake.jsonl"), Chain)
 
 
 def choice_prompt(question: str, options: Sequence[str]) -> str:
-    """A multiple-choice question as text, its options lettered from A."""
+    """A multiple-choice question as text, with its options lettered from A."""
     listed = "\n".join(f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False))
     return f"{question}\n\n{listed}"
 
 
 def squeeze(text: str) -> str:
-    """A question as answers are keyed by it: white space folded."""
+    """A question with its white space folded: the key of its recorded answers."""
     return " ".join(text.split())
 
 
 def read_rows(path: Path, required: Sequence[str]) -> list[dict[str, Any]]:
-    """The records of a JSONL file; rows without the first required key, if any, such as a canary, are skipped.
+    """The rows of a JSONL file.
+
+    Args:
+        path: the file.
+        required: keys of every row. Rows without the first of them, such as a canary, are skipped.
 
     Raises:
-        ModelSetupError: the file cannot be read, a row lacks a key, or there is no such row.
+        ModelSetupError: the file cannot be read, a row lacks a key, or no row has the first key.
     """
     return [row for _, row in _numbered(path, required)]
 
 
 def read_models(path: Path, shape: type[Row]) -> list[Row]:
-    """The records of a JSONL file, of one shape; rows without its first required field, such as a canary, are skipped.
+    """The rows of a JSONL file as records of one model.
+
+    Args:
+        path: the file.
+        shape: the model. Rows without its first required field, such as a canary, are skipped.
 
     Raises:
-        ModelSetupError: the file cannot be read, a row is not of that shape, or there is no such row.
+        ModelSetupError: the file cannot be read, a row does not fit the model, or no row has the first field.
     """
     required = [name for name, field in shape.model_fields.items() if field.is_required()]
     found = []
