@@ -109,7 +109,7 @@ POOL = [thought("chain_of_thought", "Step by step.", "fixed"), thought("m1", "Dr
         ({"drpo": ["m1"]}, "drpo"),
         ({"drop": ["m1", "m1"]}, "more than once"),
         ({"drop": ["m1"], "change": [{"id": "m1", "strategy": "Halve it."}]}, "more than once"),
-        ({"drop": ["chain_of_thought", "m1", "m2"]}, "nothing would be left"),
+        ({"drop": ["chain_of_thought", "m1", "m2"]}, "no meta-thought would be left"),
         ({"change": [{"id": "chain_of_thought", "strategy": "Leap."}]}, "cannot be changed"),
         ({"change": [{"id": "m1", "strategy": " "}]}, "needs a mindset or a strategy"),
         ({"change": [{"id": "m1", "strategy": "guess  FIRST."}]}, "nearly the same as 'm2'"),

@@ -277,7 +277,7 @@ def test_methods_never_take_more_than_half_of_the_free_places() -> None:
 def test_ratings_that_fail_leave_the_pool_as_it_was() -> None:
     pool, _, result = seeded(ValueError("down"))
     assert not any("prior" in thought or thought["origin"] == "method" for thought in pool)
-    assert any("not rated" in note for note in result["notes"])
+    assert any("no reasoning method was rated" in note for note in result["notes"])
 
 
 def test_no_ratings_are_asked_for_unless_wanted() -> None:

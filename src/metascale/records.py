@@ -255,7 +255,7 @@ class Result(TypedDict):
     """The probability that no other answer is better, estimated from the scores and their noise. It is a lower bound.
     Null if nothing was re-judged."""
     regret: float
-    """What all samples together lost against always pulling the arm with the highest mean reward, in units of reward."""
+    """What all samples together lost against always pulling the arm with the highest mean, in units of reward."""
     progress: list[float | None]
     """Per round, the expected gain in the highest reward by one more sample; null while too little is known."""
     foresight: ForesightReport | None
