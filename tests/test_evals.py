@@ -274,7 +274,7 @@ def test_reports_need_logs(tmp_path: Path) -> None:
     done = metascale("report", str(tmp_path / "broken.eval"), "--out", str(tmp_path / "out"))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "no Inspect log that can be read" in done.stderr
+    assert "not a readable Inspect log" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -390,7 +390,7 @@ def _broken(folder: Path, db: Path) -> dict[str, Path]:
 def test_what_cannot_be_read_is_named_in_one_line(db: Path, tmp_path: Path) -> None:
     says = {
         "missing.sqlite": (2, "no such source"),
-        "text.sqlite": (2, "is no Inspect log that can be read"),
+        "text.sqlite": (2, "is not a readable Inspect log"),
         "other.sqlite": (2, "cannot be read as runs of metascale: no such table"),
         "torn.sqlite": (2, "the thread 'foreseen 1' cannot be read"),
         "empty": (1, "nothing to export: the sources contain no run of metascale"),

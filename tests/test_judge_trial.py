@@ -156,7 +156,7 @@ async def test_a_judge_that_gives_everything_the_same_score(start_server: Server
     assert found.repeats is not None
     assert (found.repeats.within, found.repeats.between, found.repeats.icc) == (0, 0, None)
     assert found.mistakes is None
-    assert any("it prefers nothing" in note for note in found.notes)
+    assert any("it has no preference" in note for note in found.notes)
 
 
 async def test_a_list_judge_that_prefers_what_stands_first(start_server: ServerFactory) -> None:
@@ -181,7 +181,7 @@ async def test_repeats_that_are_copies_are_told(start_server: ServerFactory) -> 
     assert (found.repeats.within, found.repeats.icc, found.repeats.judgements) == (0, 1, 7 * len(CHAINS))
     assert found.repeats.same_wording == pytest.approx(1)
     assert found.repeats.other_wording == pytest.approx(1)
-    assert any("mere copies" in note for note in found.notes)
+    assert any("adds no information" in note for note in found.notes)
 
 
 async def test_a_judge_that_varies_is_measured_on_both_scales(start_server: ServerFactory) -> None:

@@ -95,8 +95,8 @@ def test_the_command_says_where_nothing_is_simulated_and_what_the_record_lacks(t
     file = str(record(tmp_path, texts=False, questions=20))
     shown = metascale(file, "--orders", "2", "--processes", "1", "--judge-accuracy", "1", COLUMNS="300")
     assert "SIMULATED" not in shown.stdout
-    assert "feedback says what was right" in shown.stdout
-    assert "The record has no questions' texts: to the memory all questions look alike" in shown.stdout
+    assert "feedback reveals correctness" in shown.stdout
+    assert "The record has no texts, so all questions look alike to the memory" in shown.stdout
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ async def test_what_is_no_server_of_ours_is_named(status: int, body: str, says: 
         (["--remote", "URL"], f"refuses the token: set {TOKEN_VARIABLE}"),
         (["--remote", "URL", "--model", "simulated"], "servers decide their model"),
         (["--remote", "URL", "--set", "review_pool=true"], "asks no people"),
-        (["--remote", "nowhere"], "is no URL of a server"),
+        (["--remote", "nowhere"], "is not the URL of a server"),
     ],
 )
 def test_a_fleet_that_cannot_be_asked_gets_one_line(options: list[str], says: str, servers: Servers) -> None:

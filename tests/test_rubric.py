@@ -102,7 +102,7 @@ async def test_a_rubric_that_judges_better_is_accepted(start_server: ServerFacto
         (f"{BACKWARDS}\n{LINES}", "does not judge the held-out half better"),
         (f"Be kind.\n{LINES}", "does not judge the held-out half better"),
         (f"{FOR_PAIRS} {SILENT}", "leaves 7 more answers of the held-out half unscored"),
-        (prompts.load("rubric"), "repeats the present rubric"),
+        (prompts.load("rubric"), "repeats the current rubric"),
     ],
     ids=["worse", "as good", "silent", "the same"],
 )

@@ -289,7 +289,7 @@ def chat(**changes: Any) -> dict[str, Any]:
         (chat(metadata={"max_calls": "null"}), "at most 200", "max_calls"),
         (chat(metadata={"verifier": "os:abort"}), "belongs to the server", "verifier"),
         (chat(metadata={"reward_model": "{}"}), "belongs to the server", "reward_model"),
-        (chat(metadata={"ask_for_budget": "true"}), "somebody to ask", "ask_for_budget"),
+        (chat(metadata={"ask_for_budget": "true"}), "a person to ask", "ask_for_budget"),
         (chat(metadata={"base_url": "http://evil"}), "unknown setting", "base_url"),
         (chat(model=f"{MODEL}?budget=3", metadata={"budget": "4"}), "given twice", "budget"),
         (chat(model=f"{MODEL}?budget"), "NAME=VALUE", "model"),

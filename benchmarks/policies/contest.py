@@ -1,9 +1,9 @@
-"""Policies against each other on simulated landscapes: what share of what could be won they win, and how surely.
+"""Compares policies on simulated landscapes, between uniform choice and an oracle.
 
-Two yardsticks frame every policy. Uniform choice pulls arms at random. An oracle that knows the arms (but not the
-samples) pulls the one arm from which the chosen answer is expected to be best. A policy's share on a landscape is
-(policy - uniform) / (oracle - uniform), of mean true qualities over tasks; tables give its mean over landscapes.
-All standard errors are over tasks, paired, for all play the same tasks; that of a share is by the delta method.
+Uniform choice pulls arms at random. The oracle knows the arms, but not the samples, and pulls the one arm with the best
+expected answer. A policy's share on a landscape is (policy - uniform) / (oracle - uniform), of mean true qualities over
+tasks; tables give its mean over landscapes. All play the same tasks. Standard errors are over tasks, paired; those of
+shares use the delta method.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from benchmarks.policies.landscapes import LANDSCAPES, Landscape, Normal, Number
 from metascale.errors import MetaScaleError
 
 CHUNK = 50
-"""Tasks that a process plays at a time."""
+"""Tasks in one job of a process."""
 UNIFORM, ORACLE = "uniform choice", "oracle"
 WITH_LOOKS = " + confirm"
 EVOLVING: tuple[EvolutionName, ...] = ("always", "gated")
 
 
 class LandscapeError(MetaScaleError, ValueError):
-    """A landscape or the size of a comparison makes no sense."""
+    """A landscape or the size of a comparison is invalid."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Worst:
-    """Where a policy did worst beside uniform choice.
+    """Where a policy did worst against uniform choice.
 
     Attributes:
         landscape: its name.
@@ -83,7 +83,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Scores:
-    """What one entrant got on one landscape.
+    """The results of one entrant on one landscape.
 
     Attributes:
         qualities: true qualities of the chosen answers, shape (budgets, tasks).
@@ -100,10 +100,10 @@ class Contest:
 
     Attributes:
         landscapes: the landscapes.
-        entrants: who takes part, by name, beside uniform choice and the oracle.
+        entrants: the entrants by name, without uniform choice and the oracle.
         budgets: numbers of pulls, increasing.
         tasks: of each landscape, at least 2.
-        few: how many of the tasks an entrant plays, where that is not all of them.
+        few: number of tasks of entrants that do not play all.
         batch_size: pulls planned at a time.
         seed: of the tasks.
         heredities: what children are like, by name, where entrants evolve; then every entrant also takes part under
@@ -159,7 +159,7 @@ def parse_heredity(text: str) -> Heredity:
 
 
 def evolving(name: str, way: EvolutionName, heredity: str) -> str:
-    """What an entrant is called that evolves in this way to children of this kind."""
+    """The name of an entrant that evolves in this way to children of this kind."""
     return f"{name}, {way} evolving to {heredity}"
 
 
@@ -175,20 +175,20 @@ def contest(
     confirm: Sequence[str] = (),
     evolution: Sequence[str] = (),
 ) -> Contest:
-    """Say what is to be played.
+    """Set up a contest.
 
     Args:
         budgets: numbers of pulls, at least 1.
         tasks: of each landscape, at least 2.
-        policies: names of policies; none are all.
-        settings: landscapes as `parse_landscape` reads them; none are the seven.
+        policies: names of policies; empty for all.
+        settings: landscapes in the format of `parse_landscape`; empty for the seven.
         batch_size: pulls planned at a time, at least 1.
         seed: of the tasks.
-        treequest_tasks: tasks of each landscape that AB-MCTS-A plays, at least 2, where TreeQuest is installed; 0
-            leaves it out.
-        confirm: policies that also take part with second looks.
-        evolution: kinds of children as `parse_heredity` reads them; every policy also takes part evolving to each, at
-            every interval and gated.
+        treequest_tasks: tasks of each landscape that AB-MCTS-A plays, at least 2, if TreeQuest is installed; 0 to leave
+            it out.
+        confirm: policies that also play with second looks.
+        evolution: kinds of children in the format of `parse_heredity`; every policy also plays with evolution to each
+            kind, at every interval and gated.
 
     Raises:
         LandscapeError: a landscape or an evolution cannot be read, or there are too few tasks.
@@ -224,7 +224,7 @@ def contest(
 
 
 def run(played: Contest, processes: int = 1) -> Results:
-    """Play a contest. The number of processes does not change what comes out, times apart."""
+    """Play a contest. The number of processes changes nothing but times."""
     jobs = [
         (played, index, first, min(first + CHUNK, played.tasks))
         for first in range(0, played.tasks, CHUNK)
@@ -249,7 +249,7 @@ def run(played: Contest, processes: int = 1) -> Results:
 
 
 def _play_chunk(job: tuple[Contest, int, int, int]) -> dict[str, Scores]:
-    """Let everybody play some tasks of one landscape."""
+    """Let all entrants play some tasks of one landscape."""
     played, index, first, end = job
     landscape, budgets = played.landscapes[index], played.budgets
     tasks = [Task.draw(landscape, (played.seed, index, number), budgets[-1]) for number in range(first, end)]
@@ -275,7 +275,7 @@ def _oracle(landscape: Landscape, tasks: Sequence[Task], budgets: Sequence[int])
 def share(scores: Mapping[str, Scores], name: str, at: int) -> Estimate:
     """The share of the gap between uniform choice and the oracle that an entrant closes on one landscape.
 
-    What an entrant gains is measured on the tasks that it played, the gap on all.
+    The entrant's gain is measured on its own tasks, the gap on all tasks.
 
     Args:
         scores: of the landscape, by entrant.
@@ -323,7 +323,7 @@ def mean_difference(results: Results, name: str, other: str, at: int) -> Estimat
 
 
 def worst(results: Results, name: str, budgets: Sequence[int]) -> Worst:
-    """Where an entrant did worst beside uniform choice."""
+    """Where an entrant did worst against uniform choice."""
     found = []
     for landscape, scores in results.items():
         policy = scores[name].qualities
@@ -333,7 +333,7 @@ def worst(results: Results, name: str, budgets: Sequence[int]) -> Worst:
 
 
 def pace(results: Results, name: str, reference: str) -> Pace:
-    """How long an entrant takes to decide, beside a reference on the same tasks in the same run."""
+    """How long an entrant takes to decide, and the ratio to a reference on the same tasks in the same run."""
     mine = [scores[name].seconds for scores in results.values()]
     theirs = [scores[reference].seconds[: len(scores[name].seconds)] for scores in results.values()]
     ratios = np.concatenate(mine) / np.concatenate(theirs)
@@ -343,11 +343,11 @@ def pace(results: Results, name: str, reference: str) -> Pace:
 
 @dataclass(frozen=True)
 class ShareRow:
-    """One entrant's line.
+    """One entrant's results.
 
     Attributes:
         name: the entrant.
-        tasks: that it played of each landscape.
+        tasks: tasks that it played of each landscape.
         shares: its `mean_share` for each budget.
         by_landscape: its `share` for each landscape and budget.
         worst: its worst difference to uniform choice.
@@ -363,7 +363,7 @@ class ShareRow:
 
 
 def share_rows(played: Contest, results: Results) -> list[ShareRow]:
-    """All entrants by how much of the gap they close. Times are beside `ucb`, or the first entrant without it."""
+    """All entrants by how much of the gap they close. Times are relative to `ucb`, or else to the first entrant."""
     budgets = range(len(played.budgets))
     reference = "ucb" if "ucb" in played.entrants else next(iter(played.entrants))
     return [
@@ -381,7 +381,7 @@ def share_rows(played: Contest, results: Results) -> list[ShareRow]:
 
 @dataclass(frozen=True)
 class QualityRow:
-    """One entrant's line at equal calls.
+    """One entrant's results at equal calls.
 
     Attributes:
         name: the entrant.
@@ -415,7 +415,7 @@ class EvolutionRow:
         heredity: the children.
         always: `mean_difference` between evolving at every interval and not at all, for each number of calls.
         gated: between gated evolution and none.
-        kept: the share of what evolving always gains or loses that gated evolution gains or loses.
+        kept: the gain or loss of gated evolution as a share of that of evolving always.
     """
 
     name: str
@@ -426,7 +426,7 @@ class EvolutionRow:
 
 
 def evolution_rows(played: Contest, results: Results) -> list[EvolutionRow]:
-    """All that evolve, beside themselves without evolution."""
+    """All entrants with evolution, compared with themselves without."""
     budgets = range(len(played.budgets))
     rows = []
     for heredity in played.heredities:

@@ -1,4 +1,4 @@
-"""Who takes part in the comparison of policies: ours, uniform choice, second looks, and TreeQuest's AB-MCTS-A."""
+"""The entrants of the contest: policies, uniform choice, searches with second looks, and TreeQuest's AB-MCTS-A."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ ANYTIME = (*replays.ANYTIME, MaxUCB)
 
 EvolutionName = Literal["off", "gated", "always"]
 EVOLUTION_CALLS = 1
-"""What an evolution costs: one request."""
+"""Calls of one evolution."""
 
 TREEQUEST_MISSING = "it needs TreeQuest: pip install 'metascale[bench]'"
 
 
 class Outcome(NamedTuple):
-    """What an entrant got on one task.
+    """The result of an entrant on one task.
 
     Attributes:
         qualities: of the chosen answer in [0, 1], for each budget.
@@ -83,7 +83,7 @@ class Bandit:
     policy: Policy
 
     def enter(self, task: Task, budgets: Sequence[int], batch_size: int) -> Outcome:
-        """Play; see `Entrant.enter`. An anytime policy plays once, where all budgets end with a batch."""
+        """Play; see `Entrant.enter`. An anytime policy plays once for all budgets if each ends with a batch."""
         if isinstance(self.policy, ANYTIME) and all(budget % batch_size == 0 for budget in budgets[:-1]):
             once = play(self.policy, task, budgets[-1], batch_size)
             return Outcome(chosen_qualities(task, once.arms, budgets), once.seconds / budgets[-1])
@@ -107,13 +107,13 @@ class Heredity:
 
 @dataclass(frozen=True)
 class Search:
-    """A policy with second looks, with evolution, or both; a budget of n pulls stands for the calls that n pulls cost.
+    """A policy with second looks, with evolution, or both; a budget of n pulls means the calls that n pulls cost.
 
     Attributes:
         policy: the policy.
         looks: whether some calls are kept for second looks.
-        evolution: as the setting of this name: never, at every interval, or where `metascale.evolution` finds that it
-            pays. One costs one call.
+        evolution: as the setting of this name: never, at every interval, or where the gate of `metascale.evolution`
+            expects a gain.
         heredity: what children are like; None where evolution is off.
     """
 
@@ -132,7 +132,7 @@ class Search:
 
 
 class _Run:
-    """One play of a search: the pool as the graph keeps it."""
+    """One play of a search, with a pool like the graph's."""
 
     def __init__(self, search: Search, task: Task, budget: int) -> None:
         self.search, self.task, self.rng = search, task, task.generator()
@@ -186,8 +186,8 @@ def _look_again(task: Task, arm: int, pull: int, answer: Answer) -> float:
 class ABMCTSA:
     """AB-MCTS-A (Inoue et al. 2025, arXiv 2503.04412) of the package TreeQuest, through its `ask` and `tell`.
 
-    It plays one pull at a time, whatever the batch. Its tree refines answers, which means nothing on a landscape: to
-    refine an answer is to pull again.
+    It plays one pull at a time, whatever the batch. Its tree refines answers, which landscapes do not have: refining an
+    answer pulls again.
 
     Attributes:
         one_action: False: each arm is an action, wherever in the tree. True: there is one action, "sample", which pulls

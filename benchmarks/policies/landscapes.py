@@ -1,9 +1,9 @@
-"""Landscapes: simulated tasks with hidden qualities on which policies are compared. SIMULATION, no language model.
+"""Landscapes: simulated tasks with hidden qualities, to compare policies on. SIMULATION, no language model.
 
 A task has arms; a sample of an arm has a hidden quality q in [0, 1], and a judge who sees q through noise gives it the
-reward r in [0, 1]. Policies see rewards, and what counts is the quality of the answer that is chosen in the end. The
-j-th pull of an arm of a task has the same quality and the same reward whoever pulls it (common random numbers), so that
-differences between policies are differences in what they chose.
+reward r in [0, 1]. Policies see rewards; their score is the quality of the answer they finally choose. The j-th pull of
+an arm has the same quality and reward for every policy (common random numbers), so policies differ only by their
+choices.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Numbers = NDArray[np.float64]
 ARMS = 8
 """Arms of every task: the pool of the paper."""
 GRID = np.linspace(0, 1, 201)
-"""Qualities at which what a judge does is worked out for the oracle."""
+"""Grid of qualities for the oracle's computations."""
 BELOW = np.linspace(-6, 6, 2401)
 NORMAL_CDF = np.array([NormalDist().cdf(z) for z in BELOW.tolist()])
 
@@ -37,7 +37,7 @@ class Landscape(ABC):
     """A kind of task.
 
     Attributes:
-        name: how tables call it.
+        name: its name in tables.
         noise: standard deviation of the judge's normal noise, at least 0.
         points: values that a reward can take, equally spaced from 0 to 1; None for any value.
     """
@@ -82,7 +82,7 @@ class Landscape(ABC):
         return quality
 
     def judged(self, quality: Numbers, rng: np.random.Generator) -> Numbers:
-        """What the judge says of samples of the given qualities, in [0, 1]."""
+        """The judge's rewards of samples of the given qualities, in [0, 1]."""
         reward = np.clip(self.centre(quality) + self.noise * rng.standard_normal(quality.shape), 0, 1)
         return reward if self.points is None else np.round(reward * (self.points - 1)) / (self.points - 1)
 
@@ -116,7 +116,7 @@ class Normal(Landscape):
         return np.array([mean + change, deviation])
 
     def masses(self, arms: Numbers) -> Numbers:
-        """What is clipped lies at the ends; see `Landscape.masses`."""
+        """Clipped values lie at the ends; see `Landscape.masses`."""
         edges = (GRID[1:] + GRID[:-1]) / 2
         below = _normal_cdf((edges - arms[..., :1]) / arms[..., 1:])
         return np.diff(below, axis=-1, prepend=0, append=1)
@@ -128,7 +128,7 @@ class RightOrWrong(Landscape):
 
     Attributes:
         wrong: the reward of a wrong sample without noise.
-        gap: by how much a right one's is higher.
+        gap: the lead of a right sample's.
     """
 
     wrong: float = 0.35
@@ -167,9 +167,9 @@ LANDSCAPES: tuple[Landscape, ...] = (
     Normal("S6 far means, 11-point scale", 0.08, 11, 0.12, 0.05, 0.15),
     RightOrWrong("S7 right or wrong", 0.20),
 )
-"""The seven landscapes. Ours: judges from nearly exact to as noisy as the qualities are spread (recorded ratings of one
-text by GPT-4 have a standard deviation of 0.08 on this scale), arms that differ in mean, in spread, in both, or hardly,
-a coarse scale, and plain correctness."""
+"""The seven landscapes. Judges range from nearly exact to as noisy as the qualities are spread (GPT-4's recorded
+ratings of one text have a standard deviation of 0.08 on this scale). Arms differ in mean, in spread, in both, or
+hardly; one scale is coarse, and one landscape knows only right and wrong."""
 
 
 @dataclass(frozen=True)
@@ -177,11 +177,11 @@ class Task:
     """One simulated question.
 
     Attributes:
-        landscape: what it was drawn from.
-        seed: what it was drawn with; the same seed gives the same task at any depth.
-        arms: parameters of the arms, hidden from policies: shape (ARMS, parameters), and more rows where arms are born.
-        quality: of the pulls of each arm in their order, in [0, 1], shape (arms, depth), hidden too.
-        reward: what the judge says of each at first, in [0, 1], shape (arms, depth).
+        landscape: the landscape it was drawn from.
+        seed: its seed; the same seed gives the same task at any depth.
+        arms: parameters of the arms, hidden from policies: shape (ARMS, parameters), with one more row per child.
+        quality: quality of each arm's pulls in order, in [0, 1], shape (arms, depth), hidden too.
+        reward: first reward of each pull, in [0, 1], shape (arms, depth).
     """
 
     landscape: Landscape
@@ -200,7 +200,7 @@ class Task:
         return cls(landscape, tuple(seed), arms, quality, landscape.judged(quality, judge_rng))
 
     def generator(self) -> np.random.Generator:
-        """What a policy draws from: the same for every policy."""
+        """The policy's generator, the same for every policy."""
         return np.random.default_rng([*self.seed, _POLICY])
 
     def uniform(self, pulls: int) -> list[int]:
@@ -211,7 +211,7 @@ class Task:
     def born(self, parents: Sequence[int], delta: float, sigma: float) -> Task:
         """The task with one more arm, a child whose mean is that of its best parent plus `delta + sigma * z`.
 
-        The z of the n-th child of a task is the same whoever breeds it.
+        The z of a task's n-th child is the same for every entrant.
         """
         rng = np.random.default_rng([*self.seed, _BIRTH, len(self.arms)])
         change = delta + sigma * float(rng.standard_normal())
@@ -225,17 +225,17 @@ class Task:
         )
 
     def look(self, arm: int, pull: int, number: int) -> float:
-        """The `number`-th second look (from 1) of the judge at a pull, in [0, 1]: the same whoever asks."""
+        """The `number`-th second look (from 1) of the judge at a pull, in [0, 1], the same for every entrant."""
         rng = np.random.default_rng([*self.seed, _LOOKS, arm, pull])
         return float(self.landscape.judged(np.full(number, self.quality[arm, pull]), rng)[-1])
 
 
 class Play(NamedTuple):
-    """What a policy did.
+    """The play of a policy.
 
     Attributes:
-        arms: the arms that it pulled, in their order.
-        seconds: the time that it took to decide, without that of the simulation.
+        arms: the pulled arms in order.
+        seconds: time of the policy's decisions, without the simulation.
     """
 
     arms: list[int]
@@ -267,7 +267,7 @@ def play(policy: Policy, task: Task, budget: int, batch_size: int = 1) -> Play:
 
 
 def chosen_qualities(task: Task, arms: Sequence[int], cuts: Sequence[int]) -> list[float]:
-    """The quality of the answer with the highest reward, the first among equals, after so many pulls.
+    """The quality of the answer with the highest reward after each number of pulls; ties go to the first.
 
     Args:
         task: the task.
@@ -285,7 +285,7 @@ def chosen_qualities(task: Task, arms: Sequence[int], cuts: Sequence[int]) -> li
 
 
 def oracle_arms(landscape: Landscape, arms: Numbers, cuts: Sequence[int]) -> NDArray[np.int64]:
-    """The single arm to play for the best choice, for one who knows the arms.
+    """The oracle's arm: the single arm with the best expected answer.
 
     Args:
         landscape: what the tasks were drawn from.
@@ -303,7 +303,7 @@ def expected_qualities(landscape: Landscape, arms: Numbers, cuts: Sequence[int])
     """The expected quality of the answer with the highest reward among n of one arm.
 
     That is the sum over rewards r of P(the highest of n is r) E[quality | r], with qualities and rewards on grids of
-    201 points (rewards on the judge's own scale where it has one): exact but for their width.
+    201 points (rewards on the judge's own scale where it has one): exact up to their width.
 
     Args:
         landscape: what the arms were drawn from.

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from metascale.bandits.base import Arm, highest, untried
 
 LOW, HIGH = 0.01, 0.99
-"""The range that rewards are scaled to, as the authors' code does it (github.com/amirbalef/CASH_with_Bandits)."""
+"""The range of scaled rewards, from the authors' code (github.com/amirbalef/CASH_with_Bandits)."""
 
 
 def scaled_maxima(arms: Sequence[Arm]) -> NDArray[np.float64]:
     """The best reward of each arm, shape (len(arms),), with the rewards of all arms scaled to `LOW` to `HIGH`.
 
-    Equal rewards all become `LOW`. An arm of which nothing is scored gets the mean of the other arms' maxima (`LOW`
-    where there are none), for the reason that `mean_rewards` gives.
+    Equal rewards all become `LOW`. An arm without a scored pull gets the mean of the other arms' maxima (`LOW` if there
+    are none), as in `mean_rewards`.
     """
     scored = np.array([bool(arm.rewards) for arm in arms])
     if not scored.any():

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from metascale.bandits.base import Arm
 
 PSEUDO_OBSERVATIONS = 3.0
-"""How many rewards the pooled variance counts for beside an arm's own. Ours: enough to hold back an arm of two lucky
-rewards, little enough for ten to speak for themselves."""
+"""Weight of the pooled variance, in rewards: it restrains an arm with two lucky rewards, and hardly affects one with
+ten."""
 
 
 SMALLEST_VARIANCE = 1e-6
-"""The least variance that all rewards together are said to have. Ours: a standard deviation of 0.001, a thousandth of
-the scale, so that equal rewards leave something to explore and nothing is divided by 0."""
+"""Lower bound on the variance of all rewards together: a standard deviation of 0.001, so that equal rewards leave
+something to explore and nothing is divided by 0."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Moments:
 
     Attributes:
         scored: rewards of each arm, shape (arms,).
-        means: their mean, shape (arms,); for an arm without one as in `mean_rewards`.
+        means: their mean, shape (arms,); as in `mean_rewards` for an arm without rewards.
         variances: their variance, drawn towards `pooled`, shape (arms,), above 0.
         pooled: the variance within arms, above 0.
     """
@@ -39,13 +39,12 @@ class Moments:
 
 
 def moments(arms: Sequence[Arm], pseudo: float = PSEUDO_OBSERVATIONS) -> Moments:
-    """Estimate every arm's mean and variance, the variance with the help of the other arms.
+    """Estimate every arm's mean and variance; the variance is shrunk towards the pooled one.
 
     With the sum of squares `ss` of an arm's n rewards about their mean: `pooled` is the sum of all `ss` plus one
     variance of all rewards together, over the sum of all n - 1 plus 1; the variance of an arm is
     `(ss + pseudo * pooled) / (n - 1 + pseudo)`. That is the scale of the variance's posterior under a scaled inverse
-    chi-squared prior of `pseudo` degrees of freedom about `pooled`; that `pooled` stands in for the prior's scale is
-    ours.
+    chi-squared prior of `pseudo` degrees of freedom whose scale is estimated by `pooled`.
 
     Args:
         arms: at least one.

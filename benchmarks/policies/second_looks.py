@@ -1,4 +1,4 @@
-"""Sampling and second looks from one purse of calls, on simulated or recorded answers."""
+"""Sampling and second looks under a shared limit of calls, on simulated or recorded answers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from metascale.choice.second_look import SAMPLE_CALLS, Contender, Scored, next_l
 
 @dataclass
 class Answer:
-    """An answer, its judge, and the scores that it got so far.
+    """An answer, its judge, and its scores so far.
 
     Attributes:
-        quality: its true quality in [0, 1], hidden from whoever chooses.
-        judge: gives one score in [0, 1] at each call, or None where there is no further one.
-        scores: what the judge said, the first score first.
+        quality: its true quality in [0, 1], hidden from the choice.
+        judge: gives one score in [0, 1] per call, or None if it has no more.
+        scores: the judge's scores, the first one first.
     """
 
     quality: float
@@ -24,7 +24,7 @@ class Answer:
     scores: list[float] = field(default_factory=list)
 
     def look(self) -> None:
-        """Judge it once more, if anybody still can."""
+        """Re-judge it, if the judge has another score."""
         score = self.judge()
         if score is not None:
             self.scores.append(score)
@@ -35,7 +35,7 @@ class Drawn(NamedTuple):
 
     Attributes:
         answers: each with its first score.
-        beside: calls that were spent on something else, such as an evolution.
+        beside: calls spent on something else, such as an evolution.
     """
 
     answers: list[Answer]
@@ -43,20 +43,20 @@ class Drawn(NamedTuple):
 
 
 Draw = Callable[[int, int], Drawn]
-"""Takes how many answers to draw now, at least 1, and how many the calls still pay for, these included. Draws at most
-so many, fewer where it spends calls beside them, and none where there are no more."""
+"""Takes how many answers to draw now, at least 1, and how many answers the remaining calls pay for, these included.
+Draws at most the first number; fewer if it spends calls on something else, and none if there are no more."""
 
 
 def sample(draw: Draw, calls: int, batch_size: int) -> Answer:
-    """Spend calls on answers alone.
+    """Spend all calls on answers.
 
     Args:
         draw: draws them.
-        calls: in all, at least `SAMPLE_CALLS`: an answer and its score cost `SAMPLE_CALLS`.
-        batch_size: answers drawn at a time, at least 1.
+        calls: limit of calls, at least `SAMPLE_CALLS`, which is the cost of an answer and its score.
+        batch_size: answers per round, at least 1.
 
     Returns:
-        The answer of the highest score.
+        The answer with the highest score.
     """
     answers: list[Answer] = []
     while left := calls // SAMPLE_CALLS:
@@ -73,11 +73,12 @@ def sample_and_confirm(draw: Draw, calls: int, batch_size: int) -> tuple[Answer,
 
     Args:
         draw: draws answers.
-        calls: in all, at least `SAMPLE_CALLS`: an answer and its first score cost `SAMPLE_CALLS`, a second look one.
-        batch_size: answers drawn at a time, at least 1.
+        calls: limit of calls, at least `SAMPLE_CALLS`, which is the cost of an answer and its first score; a second
+            look costs one call.
+        batch_size: answers per round, at least 1.
 
     Returns:
-        The answer that is chosen, and how many second looks there were.
+        The chosen answer, and the number of second looks.
     """
     answers: list[Answer] = []
     spent = looks = 0
@@ -101,7 +102,7 @@ def sample_and_confirm(draw: Draw, calls: int, batch_size: int) -> tuple[Answer,
 
 
 def _contenders(answers: Sequence[Answer]) -> list[Contender]:
-    """Every answer alone; its looks are asked in different words."""
+    """Each answer as a contender of its own, with a different wording for each look."""
     return [
         Contender(tuple(Scored(s, number, f"{i}", is_first=i == 0) for i, s in enumerate(answer.scores)))
         for number, answer in enumerate(answers)

@@ -1,4 +1,4 @@
-"""Successive halving: equal pulls for all, then for the better half, and so on."""
+"""Successive halving: equal pulls for all arms, then for the better half, and so on."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from metascale.bandits.base import Arm, untried
 
 
 def quotas(arms: int, horizon: int) -> list[int]:
-    """How many pulls a surviving arm has at the end of each stage, earlier stages included; never decreasing.
+    """Total pulls of a surviving arm at the end of each stage; never decreasing.
 
-    What the first pull of every arm leaves of the horizon is split into equal shares for the `ceil(log2 arms)` stages,
-    and each share into equal parts for the stage's `ceil(arms / 2^stage)` survivors (Karnin, Koren and Somekh 2013;
-    that the first pulls come before the split is ours). Parts are added up before they are rounded down.
+    After one first pull of every arm, the rest of the horizon is split into equal shares for the `ceil(log2 arms)`
+    stages, and each share into equal parts for the stage's `ceil(arms / 2^stage)` survivors (Karnin, Koren and Somekh
+    2013, who do not set first pulls apart). Parts are added up before they are rounded down.
 
     Args:
         arms: at least 1; a single arm has no stages.
@@ -36,19 +36,18 @@ def quotas(arms: int, horizon: int) -> list[int]:
 class SuccessiveHalving:
     """Pulls all surviving arms equally often and drops the worse half of them after every stage.
 
-    It keeps no record of its stages; every plan runs through them from the start. In each stage the survivors, all
-    arms in the first, are pulled until each has its quota (`quotas`), the one with the fewest pulls first, ties at
-    random. Then the better half survives, rounded up: those of highest `mean + tail * sd`, estimated by `moments` from
-    the survivors' first rewards up to the quota, hence again as they were at the end of that stage. Among equals the
-    arm with more pulls survives, which keeps an earlier choice, and then chance decides. What the last stage leaves
-    goes to the last survivor.
+    It is stateless: every plan replays the stages from the start. In each stage the survivors, all arms in the first,
+    are pulled until each has its quota (`quotas`), the one with the fewest pulls first, ties at random. Then the better
+    half survives, rounded up: those of highest `mean + tail * sd`, estimated by `moments` from the survivors' first
+    rewards up to the quota, so that earlier stages come out the same again. Ties go to the arm with more pulls, which
+    keeps an earlier choice, and then to a random one. Pulls after the last stage go to the last survivor.
 
     The horizon is all pulls so far and all that are left. Arms that join later first catch up with the quotas.
     Within a round, planned pulls count as pulls; where they fill a quota, the half is chosen by the rewards that are
     known, and chosen again in the next round. Unscored pulls count as pulls too.
 
     Attributes:
-        tail: how many standard deviations above the mean arms are compared, at least 0. Ours.
+        tail: how many standard deviations above the mean arms are compared, at least 0.
     """
 
     tail: float = 1.5

@@ -20,7 +20,7 @@ def show_shares(played: Contest, rows: Sequence[ShareRow], missing: Mapping[str,
     Args:
         played: what was played.
         rows: the results.
-        missing: who could not take part, and why.
+        missing: entrants that could not play, and why.
         console: where to.
     """
     _say(SIMULATION, console)
@@ -75,7 +75,7 @@ def show_qualities(played: Contest, rows: Sequence[QualityRow], console: Console
 
 
 def show_evolution(played: Contest, rows: Sequence[EvolutionRow], console: Console) -> None:
-    """Print what evolution is worth at equal calls, and what its gate keeps of that."""
+    """Print the gain of evolution at equal calls, and the share that its gate keeps."""
     for at, budget in enumerate(played.budgets):
         table = Table("policy", "children", "always - off (SE)", "gated - off (SE)", "gated / always", box=None)
         table.title = f"SIMULATION: what evolution adds to the true quality, paired, {SAMPLE_CALLS * budget} calls"
@@ -85,7 +85,7 @@ def show_evolution(played: Contest, rows: Sequence[EvolutionRow], console: Conso
             table.add_row(Text(row.name), Text(row.heredity), *gains, "-" if kept is None else f"{kept:.2f}")
         console.print(table)
     if rows:
-        _say("children: how much better than their best parent, and the spread of that", console)
+        _say("children: their lead over the best parent, and its spread", console)
 
 
 def _percent(share: Estimate) -> str:

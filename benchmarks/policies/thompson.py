@@ -1,4 +1,4 @@
-"""Thompson sampling for the best of what is left, with arms that learn from one another."""
+"""Thompson sampling for the best of the remaining pulls, with a hierarchical model of the arms."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from benchmarks.policies.moments import Moments, moments
 from metascale.bandits.base import Arm, highest, untried
 
 PRIOR_SPREAD = 0.07
-"""Standard deviation that arm means are expected to have about one another before any reward is seen. Ours."""
+"""Prior standard deviation of the arms' means about their common mean."""
 
 PRIOR_ARMS = 2.0
-"""How many arms' worth of evidence `PRIOR_SPREAD` is. Ours: outweighed as soon as a pool of eight was sampled."""
+"""Weight of `PRIOR_SPREAD`, in arms: a sampled pool of eight outweighs it."""
 
 PRIOR_REWARDS = 6.0
-"""Degrees of freedom that the pooled variance has as every arm's prior. Ours: twice what a point estimate needs
-(`PSEUDO_OBSERVATIONS`), because a draw under 3 of them is often so large that the arm is pulled for that alone."""
+"""Degrees of freedom of every arm's prior, the pooled variance: twice those of a point estimate
+(`PSEUDO_OBSERVATIONS`), because draws with 3 are often large enough to decide the pull alone."""
 
 LARGEST_VARIANCE = 0.25
 """No variable in [0, 1] varies more (Popoviciu's inequality)."""
@@ -39,9 +39,9 @@ def expected_maximum(draws: int) -> float:
 def common_normal(known: Moments) -> tuple[float, float]:
     """Mean and variance of the normal distribution that the arms' means are taken to come from.
 
-    The mean is that of the arms' means. The variance is their sum of squares about it, less what the rewards' own
-    variance explains (never below 0), plus `PRIOR_ARMS` times `PRIOR_SPREAD**2`, over their number less 1 plus
-    `PRIOR_ARMS`: a method-of-moments estimate with a weak prior, ours. Arms of which nothing is scored do not count.
+    The mean is the mean of the arms' means. The variance is a method-of-moments estimate with a weak prior: their sum
+    of squares about the mean, less the part explained by the rewards' own variance (at least 0), plus `PRIOR_ARMS`
+    times `PRIOR_SPREAD**2`, over their number less 1 plus `PRIOR_ARMS`. Arms without a scored pull are left out.
     """
     scored = known.scored > 0
     if not scored.any():
@@ -55,7 +55,7 @@ def common_normal(known: Moments) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Thompson:
-    """Pulls the arm that is best under one draw of what is unknown, a fresh draw for every pull.
+    """Pulls the arm that is best under a draw from the posterior, with a fresh draw for every pull.
 
     Rewards of an arm are taken as normal with a mean and a variance of its own; the means come from one normal
     distribution (`common_normal`) and the variances from one inverse chi-squared distribution about the pooled
@@ -63,8 +63,8 @@ class Thompson:
     drawn from its posterior (at most 0.25), then its mean given that, and the arm with the highest
     `mean + sd * expected_maximum(left)` is pulled: the expected best of all that is left, were it spent on this arm.
 
-    Pulls without a reward, those planned in this round and those unscored, narrow the posterior of an arm but do not
-    move it. Ours: otherwise an arm that never gets scored would stay a gamble for ever.
+    Pulls without a reward, planned in this round or unscored, narrow the posterior of an arm but do not move it.
+    Otherwise an arm that is never scored would stay uncertain for ever.
     """
 
     def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What Inspect finds in this package: models, solvers and tasks, under `metascale/`, and `langgraph/servers`."""
+"""The package's entry point for Inspect: models, solvers and tasks under `metascale/`, and `langgraph/servers`."""
 
 from metascale.evals.harness.models import MetaScaleModels, langgraph_servers
 from metascale.evals.harness.solvers import SOLVERS

@@ -53,15 +53,15 @@ def wilson(successes: float, trials: int, confidence: float = 0.95) -> Interval:
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
     """The p-value of McNemar's exact two-sided test that two methods are right equally often on the same questions.
 
-    Under the null hypothesis each question that just one of them got right is a fair coin. In whole numbers until the
-    last division, so that it is exact at any size.
+    Under the null hypothesis each question that only one of them got right is a fair coin. Integer arithmetic up to the
+    last division keeps it exact at any size.
 
     Args:
         first: whether the first method was right on each question.
         second: the same for the second, in the same order.
 
     Returns:
-        A value in [0, 1]; 1 where they never differ.
+        A value in [0, 1]; 1 if they never differ.
 
     Raises:
         ValueError: the lengths differ.
@@ -129,10 +129,11 @@ class Match:
     Attributes:
         first: a player.
         second: the other.
-        outcome: 1 where the first won, 0 where the second did, 0.5 for a tie; anything between is a share.
+        outcome: 1 if the first won, 0 if the second did, 0.5 for a tie; other values are shares.
         weight: above 0; a match of weight 3 counts as three.
-        style: style features, the first's answer minus the second's; as many in every match.
-        cluster: matches of one cluster, such as all about one question, are resampled together; empty: this one alone.
+        style: style features, the first's answer minus the second's; the same number in every match.
+        cluster: matches of one cluster, such as those about one question, are resampled together; empty: a cluster of
+            its own.
     """
 
     first: str
@@ -148,7 +149,7 @@ class Ratings:
     """A fitted Bradley-Terry model.
 
     Attributes:
-        strengths: of each player, in logits; the anchor's is 0.
+        strengths: strength of each player in logits; the anchor's is 0.
         style: coefficients of the standardised style features, in logits for one standard deviation; empty without
             style control.
     """
@@ -160,14 +161,14 @@ class Ratings:
 def bradley_terry(matches: Sequence[Match], *, anchor: str, style: bool = False) -> Ratings:
     """Rate players by a weighted logistic regression (Bradley and Terry 1952), fitted by Newton's method.
 
-    With style control the features stand beside the players (Li, Angelopoulos and Chiang 2024, "Does style matter?"),
-    so that a strength is what is left at equal style. Features are divided by their weighted standard deviation; one
-    without spread says nothing apart from the players and gets 0. Unlike Arena-Hard's they are not centred: with the
-    mean taken out, a player that is always longer would keep the advantage as strength.
+    With style control the features are further regressors (Li, Angelopoulos and Chiang 2024, "Does style matter?"), so
+    that strengths hold at equal style. Features are divided by their weighted standard deviation; a constant feature
+    gets 0. Unlike Arena-Hard's they are not centred: centring would turn the advantage of an always longer player into
+    strength.
 
-    The ridge, `RIDGE / 2` times the sum of squares, is ours: it keeps perfectly separated players finite and is too
-    weak to matter elsewhere. It also makes the answer unique where the players' matches do not connect them all; a
-    group that never met the anchor's is then centred near 0 and only comparable within itself.
+    A ridge penalty, `RIDGE / 2` times the sum of squares, keeps the strengths of perfectly separated players finite and
+    is too weak to matter elsewhere. It also makes the solution unique if matches do not connect all players: a group
+    that never met the anchor's is centred near 0 and only comparable within itself.
 
     Args:
         matches: at least one.
@@ -202,9 +203,9 @@ def bootstrap_win_rates(
 ) -> dict[str, Interval]:
     """Percentile bootstrap intervals of `win_rate`, for every player but the anchor.
 
-    Clusters of matches are resampled and the model is fitted anew: two judgements of one question are not two
-    independent ones. A resample without any match of a player says nothing of that player (the ridge would put it at
-    0) and is left out of the player's percentiles; one that is in no resample at all gets [0, 1].
+    Clusters of matches are resampled and the model is refitted, because two judgements of one question are not
+    independent. Resamples without a match of a player are left out of that player's percentiles, since the ridge would
+    put the player at 0; a player in no resample gets [0, 1].
 
     Args:
         matches: as for `bradley_terry`.

@@ -1,4 +1,4 @@
-"""Methods x tasks x budgets, run by Inspect: planned, priced, and resumed where they were interrupted."""
+"""Methods x tasks x budgets, run by Inspect: planned, priced, and resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ TASKS: dict[str, Callable[..., Task]] = {
 }
 
 OWN_SERVER = "openai-api/local/"
-"""How Inspect calls the models of a server that speaks OpenAI's chat completions."""
+"""Inspect's prefix for models on an OpenAI-compatible server."""
 TOKENS_A_CALL = (600, 350)
-"""Prompt and completion tokens that the estimate of costs assumes for one model request. Ours: a question of the size
-of GSM8K's with its meta-thought, and a reasoned answer."""
+"""Prompt and completion tokens of one model request in the cost estimate: a question as long as GSM8K's with its
+meta-thought, and an answer with its reasoning."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Cell:
         method: the method's name.
         budget: its sampling budget; 1 for methods that draw one sample.
         questions: how many questions it answers, epochs included.
-        calls: model requests that this makes at most when nothing goes wrong, the scorer's included.
+        calls: most model requests without errors, including the scorer's.
     """
 
     task: str
@@ -69,7 +69,7 @@ class Plan:
         tasks: the same, as Inspect tasks.
         model: the model's name in Inspect.
         model_args: its arguments.
-        contexts: the settings of every method and budget, as servers take them.
+        contexts: the settings of every method and budget, in the format of servers.
     """
 
     cells: Sequence[Cell]
@@ -84,7 +84,7 @@ class Plan:
         return sum(cell.calls for cell in self.cells)
 
     def cost(self, price: Price | None) -> float | None:
-        """US dollars that the requests would cost at `TOKENS_A_CALL`; None where the price is not known."""
+        """Cost of the requests in US dollars at `TOKENS_A_CALL`; None if the price is unknown."""
         if price is None:
             return None
         return self.calls * (TOKENS_A_CALL[0] * price.input + TOKENS_A_CALL[1] * price.output) / 1e6
@@ -107,21 +107,21 @@ def plan(
     """Lay out a benchmark.
 
     Args:
-        model: a model's name, as `metascale solve` or Inspect takes it.
+        model: a model's name for `metascale solve` or Inspect.
         tasks: names of `TASKS`.
         methods: names of `METHODS`.
-        budgets: sampling budgets; methods that draw one sample run once.
+        budgets: sampling budgets; methods with one sample run once.
         task_args: arguments for every task, such as `path` or `subset`.
-        limit: questions of each task; all of them if None.
-        epochs: times that each question is asked.
-        seed: makes the runs repeatable.
+        limit: questions per task; None for all.
+        epochs: how often each question is asked.
+        seed: seed of the runs.
         settings: further `MetaScaleSettings`.
-        judge_model: scores answers; the model itself if none is given.
+        judge_model: scores answers; None for the model itself.
         base_url: the OpenAI-compatible server of `openai:NAME` models.
 
     Raises:
         UnknownNameError: a task or method does not exist.
-        pydantic.ValidationError: a setting is not valid.
+        pydantic.ValidationError: a setting is invalid.
     """
     for kind, names, known in (("task", tasks, TASKS), ("method", methods, METHODS)):
         for name in names:
@@ -149,9 +149,9 @@ def plan(
 
 
 def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str, Any]]:
-    """A model's name in Inspect, with its arguments: `openai:NAME` is `openai/NAME` there.
+    """A model's name in Inspect, with its arguments: `openai:NAME` becomes `openai/NAME`.
 
-    On a server of one's own it is `openai-api/local/NAME`, which keeps to chat completions.
+    With a base URL it becomes `openai-api/local/NAME`, which uses chat completions only.
 
     Raises:
         ModelSetupError: there is no name.
@@ -175,7 +175,7 @@ def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str
 
 
 def calls_of_one(method: str, settings: MetaScaleSettings) -> int:
-    """Model requests of one question, at most, when nothing goes wrong."""
+    """Most model requests of one question without errors."""
     chosen = METHODS[method]
     budget = 1 if chosen.one_pass else settings.budget
     calls = budget + (_judgements(settings) if chosen.judged else 0)
@@ -190,7 +190,7 @@ def calls_of_one(method: str, settings: MetaScaleSettings) -> int:
 
 
 def _judgements(settings: MetaScaleSettings) -> int:
-    """Requests of the reward: first scores round by round, and every second look that is allowed."""
+    """Most requests of the reward: first scores of each round, and all allowed second looks."""
     reward = Scorer(create_reward(settings, SimulatedChatModel()))
     rounds = range(0, settings.budget, settings.batch_size)
     first = sum(reward.calls(min(settings.batch_size, settings.budget - done), done) for done in rounds)
@@ -199,7 +199,7 @@ def _judgements(settings: MetaScaleSettings) -> int:
 
 
 def _evolutions(settings: MetaScaleSettings) -> int:
-    """Times that a run evolves when nothing goes wrong: at most, where evolution is gated or the pool gets full."""
+    """How often a run evolves without errors; an upper bound where evolution is gated or the pool fills up."""
     if settings.evolution == "off" or settings.evolve_every == 0:
         return 0
     budget_an_arm = PULLS_AN_ARM if settings.evolution == "gated" else 0
@@ -213,10 +213,10 @@ def _evolutions(settings: MetaScaleSettings) -> int:
 
 
 def check_servers(laid: Plan, urls: Sequence[str]) -> list[str]:
-    """Make sure that servers can run a benchmark.
+    """Check that servers can run a benchmark.
 
     Returns:
-        A line about every server that does not answer.
+        One line about each server that does not answer.
 
     Raises:
         FleetError: none answers, or one refuses the token, a graph or the settings.
@@ -233,7 +233,7 @@ def run(
     limit: int | None = None,
     at_once: int | None = None,
 ) -> tuple[bool, list[EvalLog]]:
-    """Run a benchmark, or what is left of it: evaluations that `log_dir` holds complete are not repeated.
+    """Run a benchmark, or the rest of it: complete evaluations in `log_dir` are not repeated.
 
     Args:
         laid: the benchmark.
@@ -241,7 +241,7 @@ def run(
         base_url: the OpenAI-compatible server of `openai:NAME` models; for `langgraph/servers` their URLs, separated
             by spaces.
         limit: questions of each task; all of them if None.
-        at_once: questions that each LangGraph server has at a time; as a fleet has them by default if None.
+        at_once: questions in flight on each LangGraph server; None for the fleet's default.
 
     Returns:
         Whether all evaluations are complete, and their logs.

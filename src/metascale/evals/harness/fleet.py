@@ -1,4 +1,4 @@
-"""Questions for a fleet of LangGraph servers: asked as background runs, and of another server where one dies."""
+"""Sends questions to a fleet of LangGraph servers as background runs, and retries on another server if one dies."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from metascale.server.options import TOKEN_VARIABLE
 from metascale.state import State, empty_state
 
 AT_ONCE = 8
-"""Questions that each server has at a time. Ours: a server queues what it cannot run, but has then promised it."""
+"""Questions in flight on each server. A server queues more than it can run, but then no other server can take them."""
 POLLED_EVERY = 0.25
-"""Seconds between looks at a run. Ours."""
+"""Seconds between polls of a run."""
 PATIENCE = 10.0
-"""Seconds in which a server answers, or counts as dead. Ours: looking at a run is no work."""
+"""Seconds until a silent server counts as dead; polling a run takes far less."""
 AWAY = 30.0
-"""Seconds for which a dead server is asked nothing. Ours: what a restart takes."""
+"""Seconds before a dead server is tried again: about the time of a restart."""
 
 Message = Mapping[str, str]
 
 
 class FleetError(MetaScaleError):
-    """The servers cannot be asked: none answers, or one refuses the token, the graph or the settings."""
+    """No server answers, or one refuses the token, the graph or the settings."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Reply:
     """How a question was answered.
 
     Attributes:
-        server: the URL of the server that did.
-        state: of its run.
+        server: the URL of the server.
+        state: the state of its run.
         problem: why the run failed, or None.
-        notes: servers that died over the question.
+        notes: servers that died while running the question.
     """
 
     server: str
@@ -65,32 +65,32 @@ class _Server:
 
 
 class _LostError(Exception):
-    """A server does not answer, or has lost the run."""
+    """A server does not answer or has lost the run."""
 
 
 class Fleet:
-    """Servers of the same graphs on the same model, which is theirs to choose.
+    """Servers of the same graphs on the same model, which the servers choose.
 
-    A question goes to the server that has the fewest. If that one stops answering, or forgets the run as a restarted
-    one does, the question goes to another; what the run had cost there is not known, and a note says so. All servers
-    ask for the same bearer token, that of the environment variable `METASCALE_SERVER_TOKEN`, or for none.
+    A question goes to the server with the fewest questions. If that server stops answering, or loses the run in a
+    restart, the question goes to another; the cost of the lost run is unknown, and a note says so. All servers share
+    one bearer token, in the environment variable `METASCALE_SERVER_TOKEN`, or need none.
     """
 
     def __init__(self, urls: Sequence[str], at_once: int = AT_ONCE) -> None:
-        """Name the servers, each of which has at most `at_once` questions at a time."""
+        """Use these servers, with at most `at_once` questions in flight on each."""
         self._servers = [_Server(url.rstrip("/")) for url in dict.fromkeys(urls)]
         self._at_once = at_once
 
     @property
     def capacity(self) -> int:
-        """Questions that all servers have at a time."""
+        """Questions in flight on all servers together."""
         return self._at_once * len(self._servers)
 
     async def check(self, methods: Sequence[str], contexts: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Make sure that the servers know the graphs and take the settings.
+        """Check that the servers have the graphs and accept the settings.
 
         Returns:
-            A line about every server that does not answer; it is asked later, if it is back by then.
+            One line about each server that does not answer; it is tried again later.
 
         Raises:
             FleetError: none answers, or one refuses.
@@ -101,10 +101,10 @@ class Fleet:
         return [f"{server.url} does not answer and is left out: {server.why}" for server in self._servers if server.why]
 
     async def ask(self, method: str, messages: Sequence[Message], context: Mapping[str, Any]) -> Reply:
-        """Have a question answered.
+        """Answer a question on a server.
 
         Raises:
-            FleetError: no server is left that answers, or one refuses the question.
+            FleetError: no server answers any more, or one refuses the question.
         """
         notes: list[str] = []
         while True:
@@ -123,7 +123,7 @@ class Fleet:
                 server.asked -= 1
 
     async def _free(self) -> _Server:
-        """The server that has the fewest questions, once one has room."""
+        """The server with the fewest questions; waits until one has room."""
         while True:
             here = [server for server in self._servers if server.away_until <= time.monotonic()]
             if not here:
@@ -171,7 +171,7 @@ def _check_context(url: str, schema: Any, context: Mapping[str, Any]) -> None:
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[LangGraphClient]:
-    """A client whose errors are `_LostError` where another server may help, and `FleetError` where none will."""
+    """A client that raises `_LostError` if another server may help, and `FleetError` if none can."""
     token = os.environ.get(TOKEN_VARIABLE)
     headers = {"Authorization": f"Bearer {token}"} if token else None
     try:
@@ -185,9 +185,9 @@ async def _connected(url: str) -> AsyncIterator[LangGraphClient]:
             raise FleetError(f"{url} refuses the question: {error.message}") from error
         raise _LostError(f"HTTP {error.status_code}") from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise FleetError(f"{url!r} is no URL of a server: {error}") from error
+        raise FleetError(f"{url!r} is not the URL of a server: {error}") from error
     except json.JSONDecodeError as error:
-        raise FleetError(f"{url} is no LangGraph server: {error}") from error
+        raise FleetError(f"{url} is not a LangGraph server: {error}") from error
     except httpx.HTTPError as error:
         raise _LostError(str(error) or type(error).__name__) from error
 
@@ -195,7 +195,7 @@ async def _connected(url: str) -> AsyncIterator[LangGraphClient]:
 async def _run(
     client: LangGraphClient, graph: str, messages: Sequence[Message], context: Mapping[str, Any]
 ) -> tuple[State, str | None]:
-    """The state of a background run once it has ended, and why it failed, if it did."""
+    """Wait for a background run; returns its state and the reason of a failure."""
     thread = (await client.threads.create())["thread_id"]
     asked: Any = {"messages": [dict(message) for message in messages]}
     run = await client.runs.create(thread, graph, input=asked, context=dict(context))

@@ -1,4 +1,4 @@
-"""Inspect's models for our graphs, and our models for Inspect."""
+"""Inspect's models as LangChain models, and metascale's models for Inspect."""
 
 from __future__ import annotations
 
@@ -40,28 +40,28 @@ from metascale.runtime.bridge import generate
 RECORDED = "recorded"
 SERVERS = "langgraph/servers"
 MOST_CONNECTIONS = 64
-"""Requests to a model of ours at a time; they cost processor time alone."""
+"""Parallel requests to metascale's own models, which use only processor time."""
 
 
 _records: ContextVar[dict[int, BaseChatModel] | None] = ContextVar("metascale_records", default=None)
 
 
 def begin_run() -> None:
-    """Let every record that this context asks begin again, so that one run's answers are not spent on another."""
+    """Rewind the recorded models of this context, so that every run starts with the first recorded answer."""
     _records.set({})
 
 
 class InspectChatModel(BaseChatModel):
-    """An Inspect model as a LangChain chat model: its connections, retries, limits and log are Inspect's.
+    """An Inspect model as a LangChain chat model with Inspect's connections, retries, limits and log.
 
     Attributes:
         inner: the Inspect model.
-        temperature: as `GenerateConfig`; None leaves the evaluation's own.
+        temperature: as in `GenerateConfig`; None for the evaluation's own.
         max_tokens: likewise.
         seed: likewise.
-        max_retries: None: Inspect retries, so nobody else does.
+        max_retries: None: Inspect does the retries.
         n: replies to one request; None is one.
-        hides_limits: True: an evaluation's own `max_tokens` cannot be seen from here, so it might be raised unawares.
+        hides_limits: True: the evaluation's own `max_tokens` is hidden here and could be raised by mistake.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -81,12 +81,12 @@ class InspectChatModel(BaseChatModel):
 
     @property
     def model_name(self) -> str:
-        """The model's name, as prices are keyed by it."""
+        """The model's name, the key of prices."""
         return self.inner.name
 
     @property
     def exceeded(self) -> LimitExceededError | None:
-        """The limit of the evaluation that a request ran into, if one did."""
+        """The evaluation limit that a request reached, if any."""
         return self._exceeded[0] if self._exceeded else None
 
     def _generate(
@@ -121,7 +121,7 @@ class InspectChatModel(BaseChatModel):
 
 
 def _to_langchain_output(output: ModelOutput) -> list[AIMessage]:
-    """The replies to one request, each with the bill of all."""
+    """The replies to one request, each with the usage of all."""
     if output.error is not None:
         raise RuntimeError(output.error)
     usage = output.usage
@@ -145,7 +145,7 @@ def _to_langchain_output(output: ModelOutput) -> list[AIMessage]:
 
 
 def to_inspect(message: BaseMessage) -> ChatMessage:
-    """A LangChain message as Inspect's, its text alone."""
+    """A LangChain message as an Inspect message, text only."""
     if message.type == "system":
         return ChatMessageSystem(content=message.text)
     if message.type == "ai":
@@ -154,7 +154,7 @@ def to_inspect(message: BaseMessage) -> ChatMessage:
 
 
 def to_langchain(message: ChatMessage) -> AnyMessage:
-    """An Inspect message as LangChain's, its text alone."""
+    """An Inspect message as a LangChain message, text only."""
     if message.role == "system":
         return SystemMessage(message.text)
     if message.role == "assistant":
@@ -163,14 +163,14 @@ def to_langchain(message: ChatMessage) -> AnyMessage:
 
 
 class GenerationError(Exception):
-    """A request of a scorer failed for good."""
+    """A request of a scorer failed after all retries."""
 
 
 async def generate_quietly(model: Model, messages: str | list[ChatMessage]) -> ModelOutput:
-    """A model's reply, or an error that quotes no key.
+    """A model's reply, or an error with keys redacted.
 
     Raises:
-        GenerationError: the request failed for good.
+        GenerationError: the request failed after all retries.
     """
     try:
         return await model.generate(messages)
@@ -183,13 +183,13 @@ async def generate_quietly(model: Model, messages: str | list[ChatMessage]) -> M
 
 
 def hide_keys() -> None:
-    """Redact what Inspect will log of the sample's failed requests: it keeps what providers said as it came."""
+    """Redact the errors of the sample's failed requests, which Inspect logs verbatim."""
     failed = [event for event in transcript().events if isinstance(event, ModelEvent) and event.error is not None]
     for event in failed:
         event.error = redacted(event.error or "")
         event.traceback = event.traceback_ansi = event.call = None
     if failed:
-        attachments = transcript().attachments  # long texts, which events refer to
+        attachments = transcript().attachments  # long texts that events refer to
         attachments.update({name: redacted(text) for name, text in attachments.items()})
 
 
@@ -223,7 +223,7 @@ class MetaScaleModels(ModelAPI):
         )
 
     def max_connections(self) -> int:
-        """Requests at a time."""
+        """Parallel requests."""
         return MOST_CONNECTIONS
 
     async def generate(

@@ -26,7 +26,7 @@ _SWAPPED: dict[str, BattleVerdict] = {"A>>B": "B>>A", "A>B": "B>A", "A=B": "A=B"
 
 @scorer(metrics=[accuracy(), stderr()])
 def final_answer(kind: Kind = "auto") -> Scorer:
-    """Right if the final answer that the reply marks is the gold one; a reply that marks none is wrong."""
+    """Correct if the final answer of the reply is the gold one; a reply without a final answer is incorrect."""
 
     async def score(state: TaskState, target: Target) -> Score:
         choices = int(state.metadata.get("choices", 10))
@@ -45,7 +45,7 @@ def final_answer(kind: Kind = "auto") -> Scorer:
 
 
 def accuracy_of_foresight(record: Mapping[str, Any], gold: str | None) -> Alignment | None:
-    """How right the predictions of a run were, by the gold answer; None where nothing was foreseen or answered."""
+    """How well a run's predictions match the gold answer; None without predictions or answers."""
     report: ForesightReport | None = record.get("foresight")
     answers = [
         ("; ".join(c["notions"]), c["output_tokens"], c["extracted"] is not None and c["extracted"] == gold)
@@ -57,7 +57,7 @@ def accuracy_of_foresight(record: Mapping[str, Any], gold: str | None) -> Alignm
 
 @scorer(metrics=[accuracy(), stderr()])
 def recorded_answer(right: Mapping[str, bool]) -> Scorer:
-    """Right if the record says that this text was; keys are question and answer, joined by a line of its own."""
+    """Correct if the record says so for this text; keys join question and answer with a separator line."""
 
     async def score(state: TaskState, target: Target) -> Score:  # noqa: ARG001
         known = right.get(record_key(state.input_text, state.output.completion))
@@ -67,7 +67,7 @@ def recorded_answer(right: Mapping[str, bool]) -> Scorer:
 
 
 def record_key(question: str, answer: str) -> str:
-    """The key under which a recorded answer is known."""
+    """The key of a recorded answer."""
     return f"{question.strip()}\n----\n{answer.strip()}"
 
 
@@ -78,9 +78,9 @@ def arena(
     """The share of two battles won against a baseline's answer, one in each order (Arena-Hard, Li et al. 2024).
 
     Args:
-        baseline: answers by question id; for a question without one, `baseline_model` gives a plain answer.
-        baseline_model: an Inspect model's name; the evaluated model if none is given.
-        judge_model: an Inspect model's name; the model in the role `grader`, or the evaluated one, if none is given.
+        baseline: answers by question id; `baseline_model` answers the other questions.
+        baseline_model: an Inspect model's name; None for the evaluated model.
+        judge_model: an Inspect model's name; None for the model in the role `grader`, or else the evaluated one.
     """
     plain: dict[str, asyncio.Task[str]] = {}
 
@@ -117,7 +117,7 @@ async def _plain_answer(model: Model, question: str) -> str:
 
 
 async def _verdict(judge: Model, question: str, first: str, second: str) -> BattleVerdict | None:
-    """The judge's verdict on A, the first answer, against B, the second; None where it gives none, or several."""
+    """The judge's verdict on the first answer, A, against the second, B; None if it gives none or several."""
     tag = prompts.new_tag()
     material = "\n\n".join(
         [
@@ -132,6 +132,6 @@ async def _verdict(judge: Model, question: str, first: str, second: str) -> Batt
 
 
 def read_verdict(text: str) -> BattleVerdict | None:
-    """The one verdict that a judgement gives, or None."""
+    """The verdict in a judgement; None unless there is exactly one."""
     found: set[BattleVerdict] = set(_VERDICT.findall(text))
     return found.pop() if len(found) == 1 else None

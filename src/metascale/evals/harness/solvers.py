@@ -1,4 +1,4 @@
-"""Every method as an Inspect solver, `metascale/<method>`, so that any Inspect task can be answered by it."""
+"""Every method as an Inspect solver, `metascale/<method>`, for any Inspect task."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from metascale.settings import MetaScaleSettings
 from metascale.state import State, empty_state, fold
 
 RECORD = "metascale"
-"""The key in a sample's store under which a run's record lies."""
+"""The key of a run's record in the store of an Inspect sample."""
 
 
 def _solver(name: str) -> Callable[..., Solver]:
@@ -51,22 +51,22 @@ def _solver(name: str) -> Callable[..., Solver]:
             budget: answers to generate.
             batch_size: answers generated in parallel.
             policy: which meta-thoughts to sample from.
-            model: an Inspect model's name; the evaluation's model if none is given. `langgraph/servers` runs the
-                method there instead, with these settings as its context.
-            judge_model: an Inspect model that scores answers; the same as `model` if none is given.
-            seed: makes a run repeatable; each question and epoch gets a seed of its own.
-            settings: any other of `MetaScaleSettings`, without a memory: questions are asked independently; and
-                without questions to people.
+            model: an Inspect model's name; None for the evaluation's model. `langgraph/servers` runs the method on
+                servers, with these settings as its context.
+            judge_model: an Inspect model that scores answers; None for `model`.
+            seed: seed of the evaluation; each question and epoch derives its own.
+            settings: other `MetaScaleSettings`, except a memory, because questions must be independent, and questions
+                to people.
 
         Raises:
-            SettingError: a memory is named, people are to be asked, or servers that have their own judge get another.
+            SettingError: a memory is set, people would be asked, or servers with their own judge get another.
         """
         given = {"budget": budget, "batch_size": batch_size, "policy": policy, "seed": seed, **(settings or {})}
         chosen = MetaScaleSettings.model_validate(given)
         if chosen.memory is not None:
-            raise SettingError("an evaluation asks every question alone, so it takes no setting 'memory'")
+            raise SettingError("questions of an evaluation are independent, so it takes no setting 'memory'")
         if chosen.review_pool or chosen.ask_for_budget:
-            raise SettingError("an evaluation asks no people, so it takes no 'review_pool' and no 'ask_for_budget'")
+            raise SettingError("an evaluation cannot ask people, so it takes no 'review_pool' and no 'ask_for_budget'")
 
         async def solve(state: TaskState, generate: Generate) -> TaskState:  # noqa: ARG001
             begin_run()
@@ -107,7 +107,7 @@ SOLVERS = {name: _solver(name) for name in METHODS}
 
 
 def context_of(settings: MetaScaleSettings) -> dict[str, Any]:
-    """Settings as a server takes them: those that are set."""
+    """Settings for a server: those that are set."""
     return settings.model_dump(mode="json", exclude_none=True, exclude_unset=True)
 
 
@@ -124,7 +124,7 @@ def _record(
     model: str,
     reply: Reply | None = None,
 ) -> None:
-    """Put the answer, and what is known of how it was found, where Inspect scores and logs it."""
+    """Store the answer and the run's record where Inspect scores and logs them."""
     result = run["result"]
     if result is None and problem is not None:
         try:
@@ -159,5 +159,5 @@ def _record(
 
 
 def _of_server(reply: Reply) -> dict[str, Any]:
-    """Which server answered, and whether with the offline model, as that says in every answer."""
+    """Which server answered, and whether it used the offline model, which says so in every answer."""
     return {"server": reply.server, "simulated": any(NOTICE in c["text"] for c in reply.state["candidates"])}

@@ -1,6 +1,6 @@
-"""The benchmarks of the paper as Inspect tasks, from local files or, where there is network, from the hub.
+"""The paper's benchmarks as Inspect tasks, from local files or from the Hugging Face hub.
 
-The paper's main table rests on 64 questions of each, drawn at random: `subset=64`.
+The paper's main table uses 64 random questions of each: `subset=64`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def gsm8k(path: str | None = None, hub: bool = False, subset: int | None = None,
     """GSM8K (Cobbe et al. 2021): word problems with a number as their answer.
 
     Args:
-        path: a JSONL file with `question_id`, `question` and `gold`; the shipped test set if none is given.
+        path: a JSONL file with `question_id`, `question` and `gold`; None for the shipped test set.
         hub: read `openai/gsm8k` from the Hugging Face hub instead.
-        subset: draw so many questions at random (64 in the paper).
-        seed: of that draw.
+        subset: number of questions to draw at random (64 in the paper); None for all.
+        seed: seed of the draw.
     """
     if hub:
         return Task(
@@ -49,10 +49,10 @@ def mmlu_pro(path: str | None = None, hub: bool = False, subset: int | None = No
     """MMLU-Pro (Wang et al. 2024): questions with up to ten options.
 
     Args:
-        path: a JSONL file with `question_id`, `question`, `options` and `answer`; the shipped sample if none is given.
+        path: a JSONL file with `question_id`, `question`, `options` and `answer`; None for the shipped sample.
         hub: read `TIGER-Lab/MMLU-Pro` from the Hugging Face hub instead.
-        subset: draw so many questions at random (64 in the paper).
-        seed: of that draw.
+        subset: number of questions to draw at random (64 in the paper); None for all.
+        seed: seed of the draw.
     """
     if hub:
         return Task(
@@ -78,12 +78,12 @@ def arena_hard(
     """Arena-Hard (Li et al. 2024): open requests, judged in pairs against a baseline's answers.
 
     Args:
-        path: a JSONL file with `question_id` and `prompt`; the shipped sample if none is given.
+        path: a JSONL file with `question_id` and `prompt`; None for the shipped sample.
         hub: read `lmarena-ai/arena-hard-auto-v0.1` from the Hugging Face hub instead.
-        subset: draw so many requests at random (64 in the paper).
-        seed: of that draw.
+        subset: number of requests to draw at random (64 in the paper); None for all.
+        seed: seed of the draw.
         baseline: a JSONL file with `question_id` and `output`, the baseline's answers.
-        baseline_model: an Inspect model that gives a plain answer where there is none; the evaluated one by default.
+        baseline_model: an Inspect model that answers questions without a baseline; by default the evaluated one.
         judge_model: an Inspect model; by default the one in the role `grader`, or the evaluated one.
     """
     if hub:
@@ -102,12 +102,12 @@ def arena_hard(
 
 @task
 def recorded(path: str, subset: int | None = None, seed: int = 0) -> Task:
-    """The questions of a record of real answers, scored by what the record says was right.
+    """Questions with recorded real answers, scored by the record.
 
     Args:
-        path: a JSONL file with `question_id`, `question`, `output_text` and `correct`, as `metascale/recorded` has.
-        subset: draw so many questions at random.
-        seed: of that draw.
+        path: a JSONL file with `question_id`, `question`, `output_text` and `correct`, as for `metascale/recorded`.
+        subset: number of questions to draw at random; None for all.
+        seed: seed of the draw.
     """
     rows = data.read_rows(Path(path), ("question_id", "question", "output_text", "correct"))
     right = {record_key(row["question"], row["output_text"]): bool(row["correct"]) for row in rows}

@@ -1,1 +1,1 @@
-"""Whether a judge can judge: trials on labelled answers, and better rubrics."""
+"""Trials of judges on labelled answers, and better rubrics."""

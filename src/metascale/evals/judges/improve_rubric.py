@@ -1,9 +1,9 @@
-"""A better rubric for a judge, written between tasks by a meta-judge and accepted only if it judges better.
+"""Improves a judge's rubric between tasks: a meta-judge writes it, and it is accepted only if it judges better.
 
-The idea is that of MPO (Meta Policy Optimization, "Toward Evaluative Thinking", arXiv 2504.20157): a meta reward model
-looks at how a judge judges and rewrites its rubric. There it serves training; here it is prompting alone, and the rest
-is ours: labelled material instead of a policy's samples, a half of it to learn from and another to measure by, and a
-criterion by which the new rubric must win. Within a task the rubric never changes: a run's settings are frozen.
+The idea comes from MPO (Meta Policy Optimization, "Toward Evaluative Thinking", arXiv 2504.20157): a meta reward model
+reviews a judge's judgements and rewrites its rubric. MPO uses it in training; here there is only prompting, with
+labelled material instead of a policy's samples. One half of the material is to learn from, the other to measure by, and
+the new rubric must win there. Within a run the rubric never changes.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, add_usage, no_usage
 
 CASES_SHOWN = 8
-"""Misjudged cases that the meta-judge is shown, pairs and chains in turn. Ours: enough to see what they share."""
+"""Misjudged cases shown to the meta-judge, pairs and chains in turn: enough to show a pattern."""
 TEXT_CHARS = 1_500
-"""Characters shown of each text of a case. Ours: half of LLMBar's outputs have fewer than 230, and eight cases of the
-longest texts stay below 20,000 tokens."""
+"""Characters shown of each text of a case: half of LLMBar's outputs have fewer than 230, and eight cases of the longest
+texts stay below 20,000 tokens."""
 RUBRIC_CHARS = 4_000
-"""Longest rubric that a meta-judge may write. Ours: ten times the one that ships; each judgement pays for it."""
+"""Longest rubric, in characters: ten times the shipped one, because every judgement pays for it."""
 
 
 class BetterRubric(BaseModel):
@@ -71,34 +71,36 @@ class RubricRound(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    training: Figures = Field(description="The present rubric on the half to learn from.")
-    diagnosis: str | None = Field(default=None, description="What the meta-judge says is wrong with it.")
-    proposed: Rubric | None = Field(default=None, description="What the meta-judge wrote.")
-    held_out: RubricComparison | None = Field(default=None, description="Both on the half to measure by.")
+    training: Figures = Field(description="The current rubric on the half to learn from.")
+    diagnosis: str | None = Field(default=None, description="The meta-judge's criticism of the rubric.")
+    proposed: Rubric | None = Field(default=None, description="The meta-judge's new rubric.")
+    held_out: RubricComparison | None = Field(default=None, description="Both rubrics on the half to measure by.")
     accepted: bool = False
-    verdict: str = Field(description="What became of the proposal and why, in plain words.")
+    verdict: str = Field(description="Whether the proposal was accepted, and why.")
 
 
 class Improvement(BaseModel):
-    """What came of the attempts at a better rubric."""
+    """The result of improving a rubric."""
 
     model_config = ConfigDict(frozen=True)
 
-    simulation: bool = Field(description="The offline model took part: this is no result about language models.")
-    rubric: Rubric = Field(description="The last accepted rubric, or the one that was given.")
-    accepted: bool = Field(description="Whether the rubric is another than the one that was given.")
+    simulation: bool = Field(description="The offline model took part, so this is not a result about language models.")
+    rubric: Rubric = Field(description="The last accepted rubric, or else the original one.")
+    accepted: bool = Field(description="Whether a new rubric was accepted.")
     rounds: list[RubricRound]
     usage: Usage
-    problems: dict[str, int] = Field(description="Why judgements are missing, and how often, the most frequent first.")
-    notes: list[str] = Field(description="What must be known to read the numbers, in plain words.")
+    problems: dict[str, int] = Field(
+        description="Reasons of missing judgements and their counts, the most frequent first."
+    )
+    notes: list[str] = Field(description="Caveats of the numbers.")
 
     @property
     def is_dead(self) -> bool:
-        """Whether the judge gave not one case all its values, so that nothing is known about any rubric."""
+        """Whether no case got all its values, so that nothing is known about any rubric."""
         return self.rounds[0].training.quality is None
 
     def to_markdown(self, judge: str) -> str:
-        """The file that keeps the accepted rubric, with the figures it was accepted for.
+        """The file of the accepted rubric, with the figures behind its acceptance.
 
         Args:
             judge: the name of the judge that they were measured with.
@@ -122,7 +124,7 @@ class Improvement(BaseModel):
 
 
 def planned_rubric_calls(judge: JudgeReward, cases: Cases, settings: MetaScaleSettings, rounds: int) -> dict[str, int]:
-    """Model requests of each part when nothing goes wrong, at most; arguments and errors as for `improve_rubric`."""
+    """Most model requests of each part without errors; arguments and exceptions as for `improve_rubric`."""
     training, held_out = (
         sum(calls_of_trial(judge, half.pairs, half.chains, repeats=0).values())
         for half in cases.halves(_seeded(settings).seed or 0)
@@ -143,25 +145,25 @@ async def improve_rubric(
     *,
     rounds: int = 1,
 ) -> Improvement:
-    """Try to find a better rubric. It is returned, and used nowhere unless somebody names it in a run's settings.
+    """Try to find a better rubric. Only runs whose settings name it will use it.
 
-    In each round the judge judges one half of the cases by the present rubric; the meta-judge is shown the worst of its
-    misjudgements and writes a better rubric; the other half is judged by both. The new one is accepted if it is better
-    there (`RubricComparison.better`); the first that is not ends the rounds.
+    In each round the judge judges one half of the cases by the current rubric. The meta-judge sees the worst
+    misjudgements and writes a new rubric, and the judge judges the other half by both. The new rubric is accepted if it
+    is better there (`RubricComparison.better`); the first rejection ends the rounds.
 
     Args:
         judge: takes its rubric from the settings.
-        meta_judge: writes rubrics, asked as second looks are: another seed may give another rubric.
-        rubric: the present one. Trusted, as those are that were accepted.
+        meta_judge: writes rubrics, at the temperature of second looks: another seed may give another rubric.
+        rubric: the current rubric. Trusted, like accepted ones.
         cases: labelled material. Untrusted.
-        settings: as in a run, but for the rubric. Without a seed, that of a judge's trial is taken.
+        settings: as in a run, without the rubric. The default seed is that of a judge's trial.
         rounds: attempts at most, at least 1.
 
     Raises:
-        RubricError: there is too little material, or the judge has a rubric of its own.
+        RubricError: there is too little material, or the judge has its own rubric.
     """
     if judge.rubric is not None:
-        raise RubricError("this judge has a rubric of its own, so no other can be tried with it")
+        raise RubricError("this judge has its own rubric, so no other can be tried")
     attempts = _Attempts(judge, meta_judge, cases, _seeded(settings))
     found: list[RubricRound] = []
     present = rubric
@@ -181,7 +183,7 @@ async def improve_rubric(
 
 
 class _Attempts:
-    """Judges and asks, and keeps the bill and what was judged already."""
+    """Makes the requests, and keeps their usage and earlier judgements."""
 
     def __init__(self, judge: JudgeReward, meta_judge: MeteredModel, cases: Cases, settings: MetaScaleSettings) -> None:
         self.judge = judge
@@ -197,7 +199,7 @@ class _Attempts:
         trained = await self._judged(present, self.training)
         training = measure(trained)
         if training.quality is None:
-            return RubricRound(training=training, verdict="Nothing could be judged by the present rubric.")
+            return RubricRound(training=training, verdict="Nothing could be judged by the current rubric.")
         misjudged = worst(trained)
         if not misjudged:
             return RubricRound(
@@ -210,7 +212,7 @@ class _Attempts:
         proposed = present.improved(reply.rubric)
         if proposed.version_id == present.version_id:
             return RubricRound(
-                training=training, diagnosis=reply.diagnosis, verdict="The meta-judge repeats the present rubric."
+                training=training, diagnosis=reply.diagnosis, verdict="The meta-judge repeats the current rubric."
             )
         held_out = compare(await self._on_held_out(present), await self._on_held_out(proposed), self.seed)
         return RubricRound(
@@ -248,10 +250,10 @@ class _Attempts:
 
 
 def worst(judged: Judged) -> list[PairJudged | ChainJudged]:
-    """The cases that were judged most wrongly, at most `CASES_SHOWN`, pairs and chains in turn.
+    """The worst misjudged cases, at most `CASES_SHOWN`, pairs and chains in turn.
 
-    A pair is misjudged if the better output did not win both times; it is the worse, the further the other was valued
-    above it. A chain is misjudged if its value is nearer to the wrong end of [0, 1]; the nearer, the worse.
+    A pair is misjudged if the better output did not win both times; the larger the other output's lead, the worse. A
+    chain is misjudged if its value is closer to the wrong end of [0, 1]; the closer, the worse.
     """
     pairs = [(sum(pair.excess), pair) for pair in judged.pairs if pair.excess is not None and pair.point != 1]
     chains = [
@@ -266,7 +268,7 @@ def worst(judged: Judged) -> list[PairJudged | ChainJudged]:
 
 
 def _case(judged: PairJudged | ChainJudged, number: int, tag: str) -> Iterator[str]:
-    """A misjudged case as the meta-judge sees it: what is known, and every text of it in a fence."""
+    """A misjudged case for the meta-judge: the known facts, and each text in a fence."""
     if isinstance(judged, ChainJudged):
         case = judged.chain
         known = "It has no mistake." if judged.right else f"It goes wrong in step {(case.mistake_index or 0) + 1}."
@@ -292,7 +294,7 @@ def _of_10(values: Sequence[float | None]) -> str:
 
 
 def _shortened(text: str) -> str:
-    """A text with its middle left out where it is longer than `TEXT_CHARS`."""
+    """A text, shortened in the middle to `TEXT_CHARS`."""
     left_out = len(text) - TEXT_CHARS
     if left_out <= 0:
         return text
@@ -302,22 +304,22 @@ def _shortened(text: str) -> str:
 
 def _verdict(found: RubricComparison) -> str:
     if found.better:
-        doubt = " The difference is within noise: a rubric no better than the present one often does as well."
+        doubt = " The difference is within noise: a rubric that is no better often does as well."
         return "Accepted: it judges the held-out half better." + (doubt if found.within_noise else "")
     if found.before.quality is None:
-        return "Refused: no case of the held-out half got all its values under both rubrics."
+        return "Rejected: no case of the held-out half got all its values under both rubrics."
     if found.fell_silent:
-        return f"Refused: by it the judge leaves {found.fell_silent:,} more answers of the held-out half unscored."
-    return "Refused: it does not judge the held-out half better."
+        return f"Rejected: under it the judge leaves {found.fell_silent:,} more answers of the held-out half unscored."
+    return "Rejected: it does not judge the held-out half better."
 
 
 def _notes(rounds: Sequence[RubricRound]) -> list[str]:
     found = [
-        "The held-out half decided what was accepted, so what it says of an accepted rubric is a little too good; more "
-        "material would tell."
+        "The held-out half decided about acceptance, so its figures for an accepted rubric are slightly too good; "
+        "check on more material."
     ]
     if len(rounds) > 1:
-        found.append("It decided more than once, and each time its figures flatter more.")
+        found.append("It decided more than once, and each decision adds to that bias.")
     return found if any(one.accepted for one in rounds) else []
 
 

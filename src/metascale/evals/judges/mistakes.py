@@ -1,6 +1,6 @@
-"""Can a chat model find the first mistake in a chain of thought, and say why it is one?
+"""Measures whether a chat model finds the first mistake in a chain of thought and explains it.
 
-Measured as MR-GSM8K does (Zeng et al. 2023, arXiv 2312.17080).
+The method is that of MR-GSM8K (Zeng et al. 2023, arXiv 2312.17080).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, add_usage, no_usage
 
 AT_ONCE = 16
-"""Questions to a judge that are on their way at once. Ours: what hosted models and local servers both bear."""
+"""Requests to a judge in flight: few enough for local servers."""
 WEIGHTS = (0.2, 0.3, 0.5)
 """MR-GSM8K's weights of Matthews' correlation, right steps and right reasons in its combined score."""
 
@@ -47,30 +47,27 @@ class ReasonGrade(BaseModel):
 
 
 class MistakesTrial(BaseModel):
-    """How well mistakes were found.
-
-    An unreadable reply counts as a mistake that was not found; the correlation leaves it out.
-    """
+    """How well mistakes were found. An unreadable reply counts as a missed mistake; the correlation leaves it out."""
 
     model_config = ConfigDict(frozen=True)
 
-    chains: int = Field(description="Chains that were shown.")
-    wrong: int = Field(description="Those of them that have a mistake.")
-    unread: int = Field(description="Replies that could not be had or read.")
+    chains: int = Field(description="Judged chains.")
+    wrong: int = Field(description="Judged chains with a mistake.")
+    unread: int = Field(description="Replies that failed or could not be read.")
     mcc: float | None = Field(
-        description="Matthews' correlation of right and wrong, in [-1, 1]; null if none was read."
+        description="Matthews' correlation of right and wrong, in [-1, 1]; null if no reply was read."
     )
-    step: float | None = Field(description="ACC_step: share of wrong chains whose first wrong step was named.")
+    step: float | None = Field(description="ACC_step: share of wrong chains with the right first wrong step.")
     step_interval: Interval | None = Field(description="Wilson's 95 % interval of `step`.")
     reason: float | None = Field(
         description="ACC_reason: share of wrong chains with the right step and a right reason; null if not graded."
     )
-    ungraded: int = Field(description="Reasons whose grade could not be had or read; they count as not right.")
+    ungraded: int = Field(description="Reasons without a readable grade; they count as wrong.")
     score: float | None = Field(description="0.2 max(0, MCC) + 0.3 ACC_step + 0.5 ACC_reason; null without ACC_reason.")
 
 
 def numbered(chain: Chain) -> str:
-    """The steps of a chain as a judge sees them, one paragraph each, numbered from 1."""
+    """The steps of a chain for a judge, one paragraph each, numbered from 1."""
     return "\n".join(f"{number}. {step}" for number, step in enumerate(chain.steps, 1))
 
 
@@ -84,13 +81,13 @@ async def find_mistakes(
     """Ask a model for the first mistake of each chain.
 
     Args:
-        model: who is on trial.
+        model: the judge on trial.
         chains: at least one.
-        settings: its seed, retries and prices apply.
-        reason_judge: who grades the reasons; without one they are not graded and there is no combined score.
+        settings: of which seed, retries and prices apply.
+        reason_judge: grades the reasons; None for no grades and no combined score.
 
     Returns:
-        What was found, what it cost, and why replies are missing.
+        The result, its usage, and the reasons of missing replies.
     """
     asked = await gather_with_concurrency(
         AT_ONCE, *(_find(model, chain, settings, index) for index, chain in enumerate(chains))

@@ -1,4 +1,4 @@
-"""One rubric beside another on labelled material: the same cases, the same judge, the same measure."""
+"""Compares two rubrics on labelled material, with the same cases, judge and measure."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from metascale.settings import MetaScaleSettings
 from metascale.stats.reliability import auc
 
 RESAMPLES = 2_000
-"""Random exchanges behind a p-value: its own standard error is then below 0.005 where it decides. Ours."""
+"""Random exchanges behind a p-value; they keep its standard error below 0.005 near the threshold."""
 NOISE = 0.05
-"""The p-value above which a difference is called noise. The custom."""
+"""The conventional p-value above which a difference is called noise."""
 TIE = 1e-9
-"""A difference in quality up to which two rubrics are equal: what rounding can make of none. Ours."""
+"""Two rubrics are equal up to this difference in quality, which rounding can cause."""
 
 Item = TypeVar("Item")
 
@@ -38,13 +38,13 @@ class Cases:
     chains: Sequence[Chain]
 
     def halves(self, seed: int) -> tuple[Cases, Cases]:
-        """A half to learn from and a half to measure by, drawn by the seed.
+        """Split the cases at random into a half to learn from and a half to measure by.
 
-        All cases of one question are in one half, and each kind (a pair's subset, a chain right or wrong) is halved by
-        itself.
+        All cases of one question are in the same half, and each kind (a pair's subset, a right or wrong chain) is split
+        evenly.
 
         Raises:
-            RubricError: one of the halves would hold neither a pair nor both a right and a wrong chain.
+            RubricError: a half would have no pair and not both a right and a wrong chain.
         """
         pairs = _halves(self.pairs, lambda pair: pair.prompt, lambda pair: pair.subset, seed, "pair halves")
         chains = _halves(self.chains, lambda chain: chain.question, _kind, seed, "chain halves")
@@ -75,14 +75,14 @@ def _halves(
 
 @dataclass(frozen=True)
 class PairJudged:
-    """A pair and the scores of its two outputs, in the pair's own order, for each of the orders it was shown in."""
+    """A pair and the scores of its outputs in the pair's own order, once for each order of showing."""
 
     pair: JudgedPair
     showings: tuple[tuple[Score, Score], ...]
 
     @property
     def excess(self) -> list[float] | None:
-        """By how much the worse output was valued above the better, each time; None where a value is missing."""
+        """The lead of the worse output over the better one in each showing; None if a value is missing."""
         found = []
         for first, second in self.showings:
             if first.value is None or second.value is None:
@@ -112,7 +112,7 @@ class ChainJudged:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a judge gave some cases under one rubric, in their order."""
+    """A judge's scores of cases under one rubric, in their order."""
 
     pairs: list[PairJudged]
     chains: list[ChainJudged]
@@ -134,9 +134,9 @@ async def judge_cases(judge: JudgeReward, rubric: Rubric, cases: Cases, settings
 
     Args:
         judge: takes its rubric from the settings.
-        rubric: stands in for that of the settings.
-        cases: what is judged. Untrusted.
-        settings: as in a run, with a seed: the same place has the same seed under every rubric.
+        rubric: replaces the rubric of the settings.
+        cases: the cases. Untrusted.
+        settings: as in a run, with a seed: each request has the same seed under every rubric.
     """
     under = settings.model_copy(update={"rubric": rubric.text})
 
@@ -156,28 +156,32 @@ async def judge_cases(judge: JudgeReward, rubric: Rubric, cases: Cases, settings
 
 
 class Figures(BaseModel):
-    """How well a judge judged under one rubric."""
+    """A judge's figures under one rubric."""
 
     model_config = ConfigDict(frozen=True)
 
-    pairs: int = Field(description="Pairs that count.")
-    accuracy: float | None = Field(description="Mean share of a pair's two showings with the right winner, ties half.")
+    pairs: int = Field(description="Pairs with all values.")
+    accuracy: float | None = Field(
+        description="Mean share of a pair's two showings with the right winner; ties count half."
+    )
     accuracy_interval: Interval | None = Field(description="Wilson's 95 % interval of `accuracy`.")
-    chains: int = Field(description="Chains that count.")
-    auc: float | None = Field(description="Probability that a right chain is valued above a wrong one, ties half.")
+    chains: int = Field(description="Chains with a value.")
+    auc: float | None = Field(
+        description="Probability that a right chain is valued above a wrong one; ties count half."
+    )
     auc_interval: Interval | None = Field(
-        description="Wilson's 95 % interval of a share of min(right, wrong) trials. Too wide rather than too narrow: "
-        "an AUC averages means of so many independent comparisons, so its variance is at most that of one such mean."
+        description="Wilson's 95 % interval of a share of min(right, wrong) trials. It is conservative: an AUC averages means "
+        "of that many independent comparisons, so its variance is at most that of one such mean."
     )
     quality: float | None = Field(
-        description="The mean of accuracy and AUC, or the one there is: both say how often the better of two is valued "
-        "higher, and 0.5 is chance. (Ours.)"
+        description="The mean of accuracy and AUC, or the available one: both are the rate at which the better of two "
+        "is valued higher, and 0.5 is chance."
     )
-    unscored: int = Field(description="Answers without a value, those of cases that do not count included.")
+    unscored: int = Field(description="Answers without a value, over all cases.")
 
 
 class RubricComparison(BaseModel):
-    """Two rubrics on the same cases; those count that got all their values under both."""
+    """Two rubrics on the cases that got all their values under both."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -190,28 +194,28 @@ class RubricComparison(BaseModel):
 
     @property
     def better(self) -> bool:
-        """Whether the second rubric has the higher quality and leaves no more answers without a value.
+        """Whether the second rubric has a higher quality and no more unscored answers.
 
-        The rule is ours. A tie is not better. A rubric under which the judge falls silent is not better either, however
-        well it does on what is left.
+        A tie is not better. A rubric that leaves more answers unscored is never better, whatever its quality on the
+        rest.
         """
         before, after = self.before.quality, self.after.quality
         return before is not None and after is not None and after > before + TIE and self.fell_silent == 0
 
     @property
     def fell_silent(self) -> int:
-        """Answers without a value under the second rubric beyond those under the first, at least 0."""
+        """How many more answers are unscored under the second rubric than under the first, at least 0."""
         return max(0, self.after.unscored - self.before.unscored)
 
     @property
     def within_noise(self) -> bool:
-        """Whether a difference like this is to be expected of rubrics that are alike."""
+        """Whether equal rubrics often differ this much."""
         return self.p_value > NOISE
 
 
 @dataclass(frozen=True)
 class _Counted:
-    """The cases that count, as arrays: points of p pairs, values of c chains, and which of the chains are right."""
+    """The complete cases as arrays: points of p pairs, values of c chains, and which chains are right."""
 
     points: NDArray[np.float64]
     values: NDArray[np.float64]
@@ -229,7 +233,7 @@ class _Counted:
 
 
 def measure(judged: Judged) -> Figures:
-    """How well a judge judged, on the cases that got all their values."""
+    """A judge's figures on the cases that got all their values."""
     (counted,) = _counted(judged)
     return _figures(counted, judged)
 
@@ -299,7 +303,7 @@ def _p_value(old: _Counted, new: _Counted, rng: np.random.Generator) -> float:
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 0, those of ties averaged."""
+    """Ranks from 0; ties get their mean rank."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts + 1) / 2)[places]
     return ranks

@@ -1,4 +1,4 @@
-"""What is reckoned of a judge's verdicts: the spread of repeated ones, shared errors, and Matthews' correlation."""
+"""Statistics of a judge's verdicts: spread of repeats, shared errors, and Matthews' correlation."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import NamedTuple
 import numpy as np
 
 TOO_FEW = 3
-"""Pairs below which no correlation is given: through two points there is always a line."""
+"""Fewest pairs for a correlation: two points always lie on a line."""
 
 
 class Spread(NamedTuple):
-    """How far repeated values of answers scatter, by one-way analysis of variance.
+    """The scatter of repeated values of answers, by one-way analysis of variance.
 
     Attributes:
         within: standard deviation of repeated values of one answer, at least 0.
-        between: standard deviation of the answers' true values, that is without what the scatter within adds; at least
-            0, or None for a single answer.
+        between: standard deviation of the answers' true values, corrected for the scatter within; at least 0, or None
+            for a single answer.
         icc: the share of the variance that lies between answers, ICC(1,1) of Shrout and Fleiss (1979) with negative
             estimates set to 0; in [0, 1], or None where nothing varies or there is a single answer.
     """
@@ -56,11 +56,11 @@ def spread(groups: Sequence[Sequence[float]]) -> Spread | None:
 
 
 def correlation_in_pairs(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """The correlation of the two numbers of each pair, their order being of no account.
+    """The correlation of the two numbers of each unordered pair.
 
     Returns:
-        A value in [-1, 1] (Pearson's, with every pair taken in both orders); None where there are fewer than three
-        pairs or nothing varies.
+        A value in [-1, 1] (Pearson's, with every pair taken in both orders); None with fewer than three pairs or
+        without variance.
     """
     if len(pairs) < TOO_FEW or len({value for pair in pairs for value in pair}) == 1:
         return None

@@ -14,11 +14,11 @@ from metascale.evals.judges.rubric_trial import Figures
 from metascale.evals.judges.trial import ChainsTrial, PairsFound, PairsTrial, RepeatsTrial, Trial
 from metascale.evals.statistics import Interval
 
-SIMULATION = "SIMULATION: the offline model was asked, and nothing of it is a result about language models."
+SIMULATION = "SIMULATION: the offline model was asked, so this is not a result about language models."
 
 
 def show_trial(trial: Trial, judge: str, console: Console) -> None:
-    """Print a trial of the judge so named."""
+    """Print a trial of the named judge."""
     if trial.simulation:
         console.print(Text(SIMULATION, style="yellow"), soft_wrap=True)
     console.print(Text(f"The judge on trial: {judge}", style="bold"), soft_wrap=True)
@@ -43,7 +43,7 @@ def show_trial(trial: Trial, judge: str, console: Console) -> None:
 
 
 def show_improvement(improvement: Improvement, judge: str, console: Console) -> None:
-    """Print what came of it, for the judge so named."""
+    """Print the rounds of improvement for the named judge."""
     if improvement.simulation:
         console.print(Text(SIMULATION, style="yellow"), soft_wrap=True)
     console.print(Text(f"A better rubric for: {judge}", style="bold"), soft_wrap=True)

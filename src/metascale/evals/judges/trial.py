@@ -1,4 +1,4 @@
-"""The judge on trial: can it tell better from worse and right from wrong, and does it agree with itself?"""
+"""Puts a judge on trial: does it tell better from worse and right from wrong, and agree with itself?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from metascale.stats.reliability import CalibrationBin, Reliability, auc, expect
 from metascale.usage import Usage, add_usage, no_usage
 
 SEED = 0
-"""Seed where the settings name none: a list judge shuffles by it, and a pair's two orders must be shuffled alike."""
+"""Default seed: a list judge shuffles by the seed, and both orders of a pair must be shuffled alike."""
 TEN = 9
 """Width of the judges' scale from 1 to 10, in units of a value in [0, 1]."""
 
@@ -33,43 +33,47 @@ class PairsFound(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    pairs: int = Field(description="Pairs that were shown, each in both orders.")
-    unscored: int = Field(description="Showings, two a pair, in which an output got no value.")
+    pairs: int = Field(description="Pairs shown, each in both orders.")
+    unscored: int = Field(description="Showings (two per pair) with an unscored output.")
     ties: int = Field(description="Showings in which both outputs got the same value.")
     accuracy: float | None = Field(description="Share of scored showings with the right winner, ties counting half.")
     interval: Interval | None = Field(
-        description="Wilson's 95 % interval of the mean over pairs, for the two showings of a pair are not independent."
+        description="Wilson's 95 % interval of the mean over pairs, as the two showings of a pair are not independent."
     )
     both: int = Field(description="Pairs scored in both orders.")
-    same_winner: float | None = Field(description="Share of those with one winner, the same in both orders.")
-    flipped: int = Field(description="Those of them with another winner in each order: whichever stood first, or last.")
+    same_winner: float | None = Field(description="Share of them with the same winner in both orders.")
+    flipped: int = Field(
+        description="Pairs whose winner depends on the order: always the first, or always the last output."
+    )
 
 
 class PairsTrial(PairsFound):
-    """The same over all pairs and for each kind of them."""
+    """The same for all pairs and for each kind."""
 
     subsets: dict[str, PairsFound]
 
 
 class ChainsTrial(BaseModel):
-    """What values of chains of thought say about whether a chain is free of mistakes."""
+    """How well values of chains of thought tell chains without a mistake from the others."""
 
     model_config = ConfigDict(frozen=True)
 
-    chains: int = Field(description="Chains that were shown.")
-    right: int = Field(description="Those of them without a mistake.")
-    unscored: int = Field(description="Those without a value.")
+    chains: int = Field(description="Chains shown.")
+    right: int = Field(description="Chains without a mistake.")
+    unscored: int = Field(description="Chains without a value.")
     auc: float | None = Field(description="Probability that a right chain is valued above a wrong one; 0.5 is chance.")
-    reliability: Reliability | None = Field(description="As a panel's weights are made of it; null without a value.")
-    weight: float | None = Field(description="The voice in a panel that follows from it, in [0, 1].")
+    reliability: Reliability | None = Field(
+        description="The reliability behind a panel's weights; null without a value."
+    )
+    weight: float | None = Field(description="The weight in a panel that follows from it, in [0, 1].")
     bins: list[CalibrationBin] = Field(description="Mean value and share of right chains, by value.")
 
 
 class RepeatsTrial(BaseModel):
-    """How far a judge agrees with itself about the same answers.
+    """How well a judge agrees with itself about the same answers.
 
-    An error is how far a value lies from what the judge, asked in those words, gives chains of the same truth on
-    average. (Ours: so neither the truth itself nor a wording's severity passes for agreement or for the lack of it.)
+    An error is a value minus the judge's mean value, with the same wording, of chains of the same correctness. So
+    neither correctness nor the severity of a wording counts as agreement.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -81,28 +85,30 @@ class RepeatsTrial(BaseModel):
     within_of_10: float = Field(description="`within` on the scale from 1 to 10.")
     between_of_10: float | None = Field(description="`between` on the scale from 1 to 10.")
     icc: float | None = Field(description="Share of the variance that lies between answers; null if nothing varies.")
-    copies: bool = Field(description="Every repeat of every answer got the very same value.")
+    copies: bool = Field(description="All repeats of each answer got the same value.")
     same_wording: float | None = Field(description="Correlation of the errors of two judgements asked alike.")
     other_wording: float | None = Field(description="The same of two judgements asked in different words or orders.")
 
 
 class Trial(BaseModel):
-    """All that was found about a judge."""
+    """The results of a judge's trial."""
 
     model_config = ConfigDict(frozen=True)
 
-    simulation: bool = Field(description="The offline model took part: this is no result about language models.")
+    simulation: bool = Field(description="The offline model took part, so this is not a result about language models.")
     pairs: PairsTrial | None
     chains: ChainsTrial | None
     repeats: RepeatsTrial | None
     mistakes: MistakesTrial | None
     usage: Usage
-    problems: dict[str, int] = Field(description="Why judgements are missing, and how often, the most frequent first.")
-    notes: list[str] = Field(description="What must be known to read the numbers, in plain words.")
+    problems: dict[str, int] = Field(
+        description="Reasons of missing judgements and their counts, the most frequent first."
+    )
+    notes: list[str] = Field(description="Caveats of the numbers.")
 
     @property
     def is_dead(self) -> bool:
-        """Whether nothing at all could be scored or read."""
+        """Whether nothing could be scored or read."""
         pairs_dead = self.pairs is None or self.pairs.accuracy is None
         chains_dead = self.chains is None or self.chains.reliability is None
         return pairs_dead and chains_dead and (self.mistakes is None or self.mistakes.mcc is None)
@@ -116,7 +122,7 @@ def drawn_pairs(pairs: Sequence[JudgedPair], limit: int | None, seed: int) -> li
 def drawn_chains(chains: Sequence[Chain], limit: int | None, seed: int) -> list[Chain]:
     """At most `limit` of the chains, drawn at random by the seed; all without a limit.
 
-    Right and wrong chains keep their shares, but from two on there is at least one of each where there is one.
+    Right and wrong chains keep their shares, but a draw of two or more holds at least one of each if possible.
     """
     if limit is None or limit >= len(chains):
         return list(chains)
@@ -138,7 +144,7 @@ def planned_calls(
     model: MeteredModel | None = None,
     reason_judge: MeteredModel | None = None,
 ) -> dict[str, int]:
-    """Model requests of each part of a trial when nothing goes wrong, at most; arguments as for `try_judge`."""
+    """Most model requests of each part of a trial without errors; arguments as for `try_judge`."""
     scorer = Scorer(reward)
     alone = len(chains) if scorer.judges_alone else 0
     again = scorer.calls(1) if scorer.calls_per_look is None else scorer.calls_per_look
@@ -162,17 +168,17 @@ async def try_judge(
     model: MeteredModel | None = None,
     reason_judge: MeteredModel | None = None,
 ) -> Trial:
-    """Put a judge on trial. A judge that fails gets a report that says so; nothing is raised on its account.
+    """Put a judge on trial. Failures of the judge are reported, not raised.
 
     Args:
-        reward: the judge, by whatever means it scores. One that values answers only beside each other is shown no
-            chains, which stand alone with their question.
-        pairs: pairs with a known better output; none leaves that part out.
-        chains: chains of thought with a known first mistake; none leaves those parts out.
-        settings: as in a run. Without a seed, `SEED` is taken.
-        repeats: how many more times each chain is scored, at least 0.
-        model: the chat model behind the judge, which is asked for the first mistakes too; None leaves them out.
-        reason_judge: who grades the reasons of the mistakes that it finds.
+        reward: the judge. One that only compares answers gets no chains, because each chain is the only answer to its
+            question.
+        pairs: pairs with a known better output; empty to leave this part out.
+        chains: chains of thought with a known first mistake; empty to leave these parts out.
+        settings: as in a run; the default seed is `SEED`.
+        repeats: how often each chain is re-judged, at least 0.
+        model: the chat model behind the judge, which is also asked for the first mistakes; None to leave them out.
+        reason_judge: grades its reasons for mistakes; None for no grades.
     """
     seeded = settings if settings.seed is not None else settings.model_copy(update={"seed": SEED})
     bench = _Bench(reward, seeded)
@@ -180,7 +186,7 @@ async def try_judge(
     pairs_found = await bench.judge_pairs(pairs) if pairs else None
     chains_found = repeats_found = mistakes = None
     if not bench.scorer.judges_alone:
-        notes.append("This judge values answers only beside each other, so no single chain was shown to it.")
+        notes.append("This judge only compares answers, so it was shown no single chains.")
     elif chains:
         first = await bench.judge_chains(chains)
         chains_found = _chains_trial(chains, first)
@@ -213,14 +219,14 @@ class _Shown:
 
     @property
     def winner(self) -> int | None:
-        """1 or 2; 0 for a tie; None where a value is missing."""
+        """1 or 2; 0 for a tie; None if a value is missing."""
         if self.first is None or self.second is None:
             return None
         return 0 if self.first == self.second else 1 if self.first > self.second else 2
 
 
 class _Bench:
-    """Shows a reward its material, and keeps the bill and what went wrong."""
+    """Lets a reward score the material, and keeps usage and errors."""
 
     def __init__(self, reward: Reward | RelativeReward, settings: MetaScaleSettings) -> None:
         self.scorer = Scorer(reward)
@@ -344,26 +350,23 @@ def _repeats_trial(chains: Sequence[Chain], looks: Sequence[Sequence[Score]]) ->
 
 
 def _notes(trial: Trial) -> list[str]:
-    """What must be known to read the numbers of a trial."""
+    """Caveats of the numbers of a trial."""
     found = []
     if trial.is_dead:
         found.append("Nothing could be scored: this judge cannot judge.")
     if trial.pairs and trial.pairs.accuracy is not None and trial.pairs.ties == 2 * trial.pairs.pairs:
-        found.append("The judge gave both outputs of every pair the same value: it prefers nothing.")
+        found.append("The judge gave both outputs of every pair the same value, so it has no preference.")
     if trial.chains and trial.chains.reliability and trial.chains.auc is None:
-        found.append("The chains that got a value are all right or all wrong, so the judge could not tell them apart.")
+        found.append("All chains with a value are right, or all are wrong, so there was nothing to tell apart.")
     if trial.repeats and trial.repeats.copies:
-        found.append(
-            "Every repeat of an answer got the very same value: repeats of this judge are mere copies, and a second "
-            "look tells nothing that the first did not."
-        )
+        found.append("All repeats of each answer got the same value: re-judging with this judge adds no information.")
     if trial.mistakes and trial.mistakes.mcc is None:
-        found.append("No reply about the first mistakes could be read, so that part says nothing.")
+        found.append("No reply about the first mistakes could be read, so ignore that part.")
     if trial.mistakes and trial.mistakes.reason is None and trial.mistakes.mcc is not None:
         found.append(
-            "Reasons were not graded, because no judge of reasons is named (--reason-judge): there is no share of "
-            "right reasons, and so no combined score."
+            "Reasons were not graded, because no --reason-judge is set. So there is no share of right reasons and no "
+            "combined score."
             if trial.mistakes.wrong
-            else "No chain has a mistake, so there was none to find."
+            else "No chain has a mistake to find."
         )
     return found

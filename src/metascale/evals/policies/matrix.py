@@ -1,4 +1,4 @@
-"""Matrices of recorded correctness, without texts: for studies of policies on thousands of questions in seconds."""
+"""Matrices of recorded correctness without texts, for fast studies of policies on thousands of questions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metascale.errors import ModelSetupError
 Numbers = NDArray[np.float64]
 
 MISSING = "?"
-"""An answer that was not recorded, in a string of letters; any other letter than the gold one is wrong."""
+"""Marks a missing answer in a string of letters; every other letter except the gold one is wrong."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class CorrectnessMatrix:
     """Which recorded samples were right.
 
     Attributes:
-        question_ids: one a question.
+        question_ids: the questions' ids.
         tasks: the kind of each question.
         strategies: the strategies.
         correct: shape (questions, strategies, samples): 1 right, 0 wrong, NaN not recorded.
@@ -39,10 +39,10 @@ class CorrectnessMatrix:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a JSONL file with `question_id`, `task`, and one of two: `correct`, a list of 0 and 1 for each strategy;
-        or `gold` and `answers`, a string of one letter a sample for each strategy.
+        or `gold` and `answers`, for each strategy a string with one letter per sample.
 
         Raises:
-            ModelSetupError: the file cannot be read, or a row is no such record.
+            ModelSetupError: the file cannot be read, or a row has another format.
         """  # noqa: D205
         rows = read_rows(path, ("question_id", "task"))
         marks = [_marks(row, path) for row in rows]
@@ -71,7 +71,7 @@ class CorrectnessMatrix:
         return _mean(self.correct, axis=2)
 
     def uniform(self) -> float:
-        """Accuracy of a strategy drawn at random for each question."""
+        """Accuracy of a random strategy for each question."""
         return float(np.nanmean(_mean(self.accuracy(), axis=1)))
 
     def best_single(self) -> tuple[str, float]:
@@ -93,10 +93,10 @@ class CorrectnessMatrix:
         return float(np.nanmean(scores))
 
     def best_per_question(self, rng: np.random.Generator | None = None) -> float:
-        """Accuracy of the best strategy of each question: a ceiling for any choice among them.
+        """Accuracy of the best strategy of each question: an upper bound for any choice of strategies.
 
-        Without `rng` it is chosen and scored on the same samples, which flatters noise (with one sample a strategy:
-        "any strategy right"). With `rng` it is chosen on a random half of the samples and scored on the other.
+        Without `rng` it is chosen and scored on the same samples, which overfits noise (with one sample per strategy:
+        "any strategy right"). With `rng` it is chosen on a random half of the samples and scored on the other half.
         """
         if rng is None:
             return float(np.nanmean(np.nanmax(self.accuracy(), axis=1)))
@@ -113,7 +113,7 @@ class CorrectnessMatrix:
 
 
 def _mean(values: Numbers, axis: int) -> Numbers:
-    """The mean along an axis over what is recorded; NaN where nothing is."""
+    """The mean of the recorded values along an axis; NaN if there are none."""
     counts = (~np.isnan(values)).sum(axis=axis)
     sums: Numbers = np.nansum(values, axis=axis)
     means: Numbers = np.divide(sums, counts, out=np.full(sums.shape, math.nan), where=counts > 0)

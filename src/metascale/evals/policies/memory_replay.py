@@ -1,9 +1,9 @@
-"""What a strategy memory is worth on recorded answers: real answers in random order, and a judge of stated accuracy.
+"""Measures a strategy memory on recorded answers: real answers in random order, and a judge of given accuracy.
 
-The arms are the recorded strategies. Questions come one after another, of all kinds mixed; nobody is told the kinds but
-the entrant that is said to be. Each question gets so many samples, drawn without replacement; the answer is the sample
-with the highest reward, and it counts whether that was right. The memory sees questions' texts and rewards, as in the
-graph; where a record has no texts all questions look alike to it.
+The arms are the recorded strategies. Questions of all kinds come in random order; only one entrant knows the kinds.
+Samples of a question are drawn without replacement; the answer is the sample with the highest reward, and the score is
+its correctness. The memory sees questions' texts and rewards, as in the graph; in a record without texts all questions
+look alike.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ MEMORY, WITHOUT, TOLD, REVERSED = "memory", "no memory", "Thompson, told the kin
 
 @dataclass(frozen=True)
 class Stream:
-    """The questions of a record, and how they are asked.
+    """The questions of a record, and the rules of their replay.
 
     Attributes:
-        embeddings: of the questions, shape (questions, dimensions), each of length 1.
-        kinds: of task, one a question.
-        marks: for each question and arm the recorded samples, 1 right and 0 wrong; an arm may have none.
+        embeddings: embeddings of the questions, shape (questions, dimensions), of unit length.
+        kinds: the kind of each question.
+        marks: the recorded samples of each question and arm, 1 right and 0 wrong; an arm may have none.
         samples: drawn for each question, at least 1.
         accuracy: of the judge, in [0.5, 1].
-        reversed_runs: runs with every reward reversed that the reversed memory begins with.
-        seed: of orders, samples, noise and policies.
+        reversed_runs: runs with reversed rewards at the start of the reversed memory.
+        seed: seed of orders, samples, noise and policies.
     """
 
     embeddings: Numbers
@@ -54,23 +54,23 @@ class Stream:
 
 
 class Learner(Protocol):
-    """Chooses arms for one question after another, and learns from their rewards."""
+    """Chooses arms for a stream of questions, and learns from their rewards."""
 
     def choose(self, question: int, rewards: Sequence[Sequence[float]], rng: np.random.Generator) -> list[int]:
-        """The arms to draw from, in order, and learn what came of it; `rewards` are those of each arm's samples."""
+        """Choose the arms to draw from, in order, and learn from the `rewards` of each arm's samples."""
         ...
 
 
 @dataclass(frozen=True)
 class Line:
-    """How one entrant did.
+    """The result of one entrant.
 
     Attributes:
         name: the entrant.
         right: share of questions answered rightly, the mean over orders.
         error: its standard error over orders.
         quarters: the same for each quarter of the stream.
-        ahead: of the entrant that is told the kinds, the mean over orders.
+        ahead: lead over the entrant that knows the kinds, the mean over orders.
         ahead_error: its standard error over orders, paired.
     """
 
@@ -84,18 +84,18 @@ class Line:
 
 @dataclass(frozen=True)
 class MemoryReplay:
-    """What came of a record.
+    """The replay of a record.
 
     Attributes:
         file: its name.
-        arms: that took part.
-        questions: that were asked.
+        arms: the arms.
+        questions: number of questions.
         has_texts: whether their texts are recorded.
-        lines: of the entrants.
-        uniform: accuracy of an arm drawn at random, one sample a question.
+        lines: the entrants' results.
+        uniform: accuracy of a random arm with one sample per question.
         best_single: the arm that is best in hindsight, and its accuracy.
         best_per_kind: accuracy of the best arm of each kind, cross-fitted.
-        lost: right answers that the reversed memory gave fewer than no memory, in one stream.
+        lost: how many right answers per stream the reversed memory lost against no memory.
     """
 
     file: str
@@ -126,20 +126,20 @@ def replay_memory(
     Args:
         path: the record, as `CorrectnessMatrix.load` reads it, with `question` in its rows where texts are known.
         embeddings: embed questions.
-        arms: the strategies that take part; none are all.
+        arms: the strategies to use; empty for all.
         samples: drawn for each question, at least 1.
-        accuracy: of the judge, in [0.5, 1]: how often a right answer gets more than a wrong one.
+        accuracy: of the judge, in [0.5, 1]: how often a right answer scores above a wrong one.
         orders: random orders of the questions, at least 2.
-        reversed_runs: runs that the reversed memory begins with, at least 1.
-        seed: of all that is random.
-        processes: how many work at a time; it does not change what comes out.
+        reversed_runs: runs at the start of the reversed memory, at least 1.
+        seed: seed of all randomness.
+        processes: parallel processes; they do not change the result.
 
     Raises:
         ModelSetupError: the record cannot be read.
-        ReplayError: the record or an argument makes no sense.
+        ReplayError: the record or an argument is invalid.
     """
     if samples < 1 or orders < 2 or reversed_runs < 1 or not 0.5 <= accuracy <= 1:
-        raise ReplayError("samples and reversed runs are at least 1, orders at least 2, an accuracy within 0.5 and 1")
+        raise ReplayError("samples and reversed runs are at least 1, orders at least 2, accuracy between 0.5 and 1")
     matrix = read_matrix(path)
     try:
         matrix = matrix.only(arms) if arms else matrix
@@ -177,7 +177,7 @@ def _cross_fitted(matrix: CorrectnessMatrix, seed: int) -> float:
 
 
 def _line(name: str, right: Numbers, told: Numbers) -> Line:
-    """Of right answers, shape (orders, questions)."""
+    """The result of an entrant from its right answers, shape (orders, questions)."""
     each, ahead = right.mean(axis=1), (right - told).mean(axis=1)
     return Line(
         name,
@@ -190,7 +190,7 @@ def _line(name: str, right: Numbers, told: Numbers) -> Line:
 
 
 def _one_order(job: tuple[Stream, int]) -> dict[str, list[float]]:
-    """Whether each question was answered rightly, in one order, for every entrant."""
+    """For each entrant, whether it answered each question of one order rightly."""
     stream, number = job
     order = np.random.default_rng([stream.seed, number]).permutation(len(stream.kinds)).tolist()
     learners: dict[str, Learner] = {
@@ -211,7 +211,7 @@ def _one_order(job: tuple[Stream, int]) -> dict[str, list[float]]:
 
 
 def _served(marks: Sequence[Numbers], rewards: Sequence[Sequence[float]], chosen: Sequence[int]) -> float:
-    """Whether the sample of the highest reward, the first among equals, is right."""
+    """Whether the sample with the highest reward is right; ties go to the first."""
     taken = [(arm, chosen[:at].count(arm)) for at, arm in enumerate(chosen)]
     arm, sample = max(taken, key=lambda one: rewards[one[0]][one[1]])
     return float(marks[arm][sample])
@@ -223,7 +223,7 @@ class Remembering:
     policy: Policy = UpperTail()
 
     def __init__(self, stream: Stream, episodes: Sequence[Episode]) -> None:
-        """Begin with what is remembered already."""
+        """Start with these episodes."""
         self.stream, self.episodes = stream, list(episodes)
 
     def choose(self, question: int, rewards: Sequence[Sequence[float]], rng: np.random.Generator) -> list[int]:
@@ -239,7 +239,7 @@ class Remembering:
 
 @dataclass(frozen=True)
 class Forgetting:
-    """`UpperTail` from nothing for every question."""
+    """`UpperTail` without a memory: it starts anew for every question."""
 
     stream: Stream
 
@@ -249,10 +249,10 @@ class Forgetting:
 
 
 class ToldTheKind:
-    """Thompson sampling on Beta posteriors for each kind of task, of which it is told: what a label is worth."""
+    """Thompson sampling with Beta posteriors for each known kind of question: shows what a label is worth."""
 
     def __init__(self, stream: Stream) -> None:
-        """Begin with Beta(1, 1) everywhere."""
+        """Start with Beta(1, 1) for every arm."""
         self.stream = stream
         self.counts = {kind: np.ones((len(stream.marks[0]), 2)) for kind in stream.kinds}
 
@@ -276,7 +276,7 @@ def _shuffled(
     samples: int,
     rng: np.random.Generator,
 ) -> list[int]:
-    """Draw from arms that are shown to the policy in random order, so that none is first by its place."""
+    """Draw from the arms in random order, so that no arm gains from its position."""
     order = [arm for arm in rng.permutation(len(rewards)).tolist() if rewards[arm]]
     drawn = draw(policy, [rewards[arm] for arm in order], samples, rng, priors=[priors[arm] for arm in order])
     return [order[place] for place in drawn]
@@ -291,7 +291,7 @@ def _records(chosen: Sequence[int], rewards: Sequence[Sequence[float]]) -> dict[
 
 
 def _reversed(stream: Stream, number: int) -> list[Episode]:
-    """Runs on questions of the record in which every reward is 1 minus what it was."""
+    """Runs on random questions of the record, with every reward r replaced by 1 - r."""
     rng = np.random.default_rng([stream.seed, number, len(stream.kinds)])
     episodes = []
     for question in rng.integers(len(stream.kinds), size=stream.reversed_runs).tolist():

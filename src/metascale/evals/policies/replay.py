@@ -1,9 +1,8 @@
-"""Policies on recorded answers: real answers, and a SIMULATED judge of a stated accuracy.
+"""Replays policies on recorded answers: real answers, and a SIMULATED judge of given accuracy.
 
-The arms are the strategies that were recorded, and a pull draws one of an arm's samples without replacement. The answer
-is the sample with the highest reward; it counts whether that was right. Everybody sees the same samples in the same
-order with the same rewards, best-of-N under chain of thought too. Chain of thought has the head start that it has in
-the graph.
+The arms are the recorded strategies, and a pull draws one of an arm's samples without replacement. The answer is the
+sample with the highest reward; the score is its correctness. All entrants, best-of-N under chain of thought included,
+see the same samples in the same order with the same rewards. Chain of thought has the same head start as in the graph.
 """
 
 from __future__ import annotations
@@ -29,27 +28,27 @@ from metascale.pool.beliefs import WEIGHT
 from metascale.settings import MetaScaleSettings
 
 NOISE = 0.1
-"""Standard deviation of the simulated judge's noise on [0, 1]. Ours: near what recorded judges have (0.08)."""
+"""Standard deviation of the simulated judge's noise on [0, 1]; recorded judges have 0.08."""
 CHUNK = 25
-"""Questions that a process replays at a time."""
+"""Questions in one job of a process."""
 HEAD_START: float = MetaScaleSettings.model_fields["head_start"].default
 ALWAYS_COT = "always CoT, best of N"
 
 
 class ReplayError(MetaScaleError, ValueError):
-    """The record or the question put to it makes no sense."""
+    """The record or an argument is invalid."""
 
 
 @dataclass(frozen=True)
 class EntrantResult:
-    """What one entrant got with one judge and one number of samples.
+    """The result of one entrant with one judge and one number of samples.
 
     Attributes:
         name: the entrant.
         judge_accuracy: of the simulated judge.
-        samples: drawn for each question at most.
+        samples: most samples per question.
         right: share of questions answered rightly, the mean over repeats.
-        difference: to best-of-N under chain of thought.
+        difference: its difference to best-of-N under chain of thought.
         low: lower end of the difference's 95 % bootstrap interval over questions.
         high: its upper end.
         tie: whether the interval contains 0.
@@ -71,12 +70,12 @@ class Replay:
 
     Attributes:
         file: the record's name.
-        chain_of_thought: the arm that is best-of-N's.
+        chain_of_thought: best-of-N's arm.
         arms: all arms, in the record's order.
-        questions: that were replayed.
+        questions: number of replayed questions.
         left_out: questions without a recorded sample under chain of thought.
-        most_under_cot: samples that a question has under chain of thought, at most.
-        found: for each judge, entrant and number of samples.
+        most_under_cot: most samples of a question under chain of thought.
+        found: results for each judge, entrant and number of samples.
     """
 
     file: str
@@ -92,8 +91,8 @@ def read_matrix(path: Path) -> CorrectnessMatrix:
     """Read a record as `CorrectnessMatrix.load` does.
 
     Raises:
-        ModelSetupError: the file cannot be read, or a row is no such record.
-        ReplayError: a row's marks cannot be read.
+        ModelSetupError: the file cannot be read, or a row has another format. ReplayError: a row's marks cannot be
+        read.
     """
     try:
         matrix = CorrectnessMatrix.load(path)
@@ -106,7 +105,7 @@ def read_matrix(path: Path) -> CorrectnessMatrix:
 
 
 def find_chain_of_thought(arms: Sequence[str], named: str | None = None) -> str:
-    """The arm that is chain of thought: the one that is named, or one by its usual names.
+    """The arm that is chain of thought: the named one, or one with a usual name.
 
     Raises:
         ReplayError: there is no such arm.
@@ -119,11 +118,12 @@ def find_chain_of_thought(arms: Sequence[str], named: str | None = None) -> str:
 
 
 def judged(marks: Numbers, noise: Numbers, accuracy: float) -> Numbers:
-    """The rewards in [0, 1] of a judge to whom a right answer looks better than a wrong one at a given rate.
+    """The rewards in [0, 1] of a judge that scores right answers above wrong ones at a given rate.
 
     Rewards are normal with the deviation `NOISE`, and those of right answers are higher by
-    `NOISE * sqrt(2) * quantile(accuracy)`, quantile being the standard normal's: the difference of two such rewards is
-    above 0 at just that rate (clipping to [0, 1] hardly matters below 0.9999). A judge that never errs sees 0 and 1.
+    `NOISE * sqrt(2) * quantile(accuracy)`, where quantile is the standard normal's. The difference of two such rewards
+    is then positive at exactly that rate (clipping to [0, 1] hardly matters below 0.9999). A perfect judge gives 0 and
+    1.
 
     Args:
         marks: 1 right, 0 wrong, any shape.
@@ -145,17 +145,17 @@ def draw(
     *,
     priors: Sequence[Prior | None] | None = None,
 ) -> list[int]:
-    """Let a policy draw samples one after another; an arm that has run dry is not shown to it any more.
+    """Let a policy draw samples one by one; exhausted arms are hidden from it.
 
     Args:
         policy: any.
-        rewards: of each arm's samples, in the order in which they are drawn.
-        samples: how many to draw, at least 1; fewer where no more are recorded.
-        rng: the policy's.
-        priors: of the arms; None for none at all.
+        rewards: rewards of each arm's samples, in the order of drawing.
+        samples: number of samples to draw, at least 1; fewer if no more are recorded.
+        rng: generator of the policy.
+        priors: priors of the arms; None for none.
 
     Returns:
-        The arms that were drawn from, in order.
+        The pulled arms, in order.
     """
     arms, drawn = [Arm(prior=prior) for prior in priors or [None] * len(rewards)], list[int]()
     end = min(samples, sum(len(own) for own in rewards))
@@ -180,22 +180,21 @@ def replay(
     seed: int = 0,
     processes: int = 1,
 ) -> Replay:
-    """Replay a record with every judge, policy and number of samples.
+    """Replay a record for every judge, policy and number of samples.
 
     Args:
         path: the record.
-        chain_of_thought: the arm that is best-of-N's; None looks for it by name.
-        accuracies: of the judges, each in [0.5, 1].
+        chain_of_thought: best-of-N's arm; None finds it by name.
+        accuracies: accuracies of the judges, each in [0.5, 1].
         samples: numbers of samples, each at least 1.
-        policies: names of policies; none are all but `single`, which is what they are compared with.
-        repeats: times that each question is replayed, its samples shuffled afresh, at least 1.
-        seed: of order and noise.
-        processes: how many work at a time; it does not change what comes out.
+        policies: names of policies; empty for all except `single`, which is the baseline.
+        repeats: how often each question is replayed with reshuffled samples, at least 1.
+        seed: seed of order and noise.
+        processes: parallel processes; they do not change the result.
 
     Raises:
         ModelSetupError: the record cannot be read.
-        ReplayError: the record or an argument makes no sense.
-        UnknownNameError: there is no such policy.
+        ReplayError: the record or an argument is invalid. UnknownNameError: there is no such policy.
     """
     if not all(0.5 <= accuracy <= 1 for accuracy in accuracies):
         raise ReplayError("a judge's accuracy is between 0.5 and 1")
@@ -277,7 +276,7 @@ def _play(
 def _served(
     marks: Sequence[Numbers], rewards: Sequence[Sequence[float]], arms: Sequence[int], budgets: Sequence[int]
 ) -> list[float]:
-    """Whether the answer with the highest reward, the first among equals, is right after so many draws."""
+    """Whether the answer is right after each number of draws: the one with the highest reward, ties to the first."""
     before = [0] * len(marks)
     seen, right = [], []
     for arm in arms:

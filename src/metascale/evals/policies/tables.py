@@ -13,7 +13,7 @@ REPLAYED = "SIMULATION of the judge: real answers, SIMULATED judge."
 
 
 def show_replay(found: Replay, console: Console) -> None:
-    """Print how policies do on recorded answers beside best-of-N under chain of thought, a table for each judge."""
+    """Print the results of policies against best-of-N under chain of thought, one table per judge."""
     _say(REPLAYED, console)
     _say(f"{found.file}: {found.questions:,} questions; arms in this order: {', '.join(found.arms)}", console)
     if found.left_out:
@@ -33,10 +33,10 @@ def show_replay(found: Replay, console: Console) -> None:
 
 
 def show_memory_replay(found: MemoryReplay, samples: int, accuracy: float, orders: int, console: Console) -> None:
-    """Print what a memory is worth on recorded answers."""
+    """Print the results of a memory on recorded answers."""
     if accuracy < 1:
         _say(REPLAYED, console)
-    judge = "feedback says what was right" if accuracy == 1 else f"SIMULATED judge, right {accuracy:.0%} of pairs"
+    judge = "feedback reveals correctness" if accuracy == 1 else f"SIMULATED judge, right {accuracy:.0%} of pairs"
     table = Table("", "% right (SE)", "quarters of the stream", "ahead of told (SE)", box=None)
     table.title = f"{found.file}: {found.questions:,} questions, {samples} samples each, {orders} orders; {judge}"
     for line in found.lines:
@@ -52,7 +52,7 @@ def show_memory_replay(found: MemoryReplay, samples: int, accuracy: float, order
     )
     _say(f"A reversed memory cost {found.lost:.1f} right answers of {found.questions:,} against no memory", console)
     if not found.has_texts:
-        _say("The record has no questions' texts: to the memory all questions look alike", console)
+        _say("The record has no texts, so all questions look alike to the memory", console)
     _say(f"Arms: {', '.join(found.arms)}. SE over orders, of the same questions", console)
 
 

@@ -1,1 +1,1 @@
-"""From Inspect's logs to a page of figures and tables."""
+"""Makes a page of figures and tables from Inspect's logs."""

@@ -1,7 +1,7 @@
-"""The figures of a report: from the rows of one task and model to a drawing.
+"""The figures of a report, from the rows of one task and model.
 
-Only matplotlib's objects are used, never its global state. Colours are those of Okabe and Ito, which people who are
-colour-blind tell apart; markers differ as well. Each function returns None where there is nothing to draw.
+They use matplotlib's objects, never its global state. Colours are Okabe and Ito's, which colour-blind people can tell
+apart; markers differ as well. Each function returns None if there is nothing to draw.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class LineStyle(NamedTuple):
 
 
 def shortened(text: str, at_most: int = 60) -> str:
-    """The text on one line without anything unprintable, shortened in the middle to `at_most` characters."""
+    """The text on one line, without unprintable characters, shortened in the middle to `at_most` characters."""
     printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     half = (at_most - 1) // 2
     return printable if len(printable) <= at_most else f"{printable[:half]}…{printable[-half:]}"
 
 
 def literal(text: str) -> str:
-    """The text such that matplotlib draws its characters, dollars included, instead of reading mathematics in them."""
+    """The text, escaped so that matplotlib does not read dollar signs as mathematics."""
     return text.replace("$", r"\$")
 
 
@@ -87,17 +87,17 @@ def quality(rows: Sequence[Row]) -> Figure | None:
     axes.xaxis.set_major_locator(FixedLocator(budgets))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.set_xlabel("Budget: samples a question (log scale)")
+    axes.set_xlabel("Budget: samples per question (log scale)")
     _score_axis(axes, rows)
     _legend(figure, handles)
     return figure
 
 
 def cost(rows: Sequence[Row]) -> Figure | None:
-    """Score against the model requests that it cost, judgements included, with METASCALE's budgets.
+    """Score against model requests, judgements included, with METASCALE's budgets.
 
     Args:
-        rows: of one task and model; those without a bill are left out.
+        rows: of one task and model; rows without usage are left out.
     """
     billed = [(row, row.calls) for row in rows if row.calls]
     if not billed:
@@ -125,7 +125,7 @@ def cost(rows: Sequence[Row]) -> Figure | None:
     axes.xaxis.set_major_locator(LogLocator(base=2, numticks=12))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel(f"Model requests a question, judgements included (log scale); numbers: {OURS}'s budgets")
+    axes.set_xlabel(f"Model requests per question, judgements included (log scale); numbers: {OURS}'s budgets")
     _score_axis(axes, [row for row, _ in billed])
     _legend(figure, handles)
     return figure
@@ -148,13 +148,13 @@ def arms(kinds: Sequence[ArmKind]) -> Figure | None:
     left.set_yticks(places, [literal(f"{shortened(kind.kind, 30)} ({kind.arms:.3g} a run)") for kind in kinds])
     left.invert_yaxis()
     left.set_ylabel("Kind of arm")
-    left.set_xlabel("Mean pulls a run")
+    left.set_xlabel("Mean pulls per run")
     for place, kind in enumerate(kinds):
         if kind.reward is not None and kind.interval is not None:
             errors = _errors([kind.reward], [kind.interval])
             right.errorbar([kind.reward], [place], xerr=errors, fmt="o", color=COLOURS[0], capsize=3)
     right.set_xlim(0, 1)
-    right.set_xlabel("Mean reward a run, with 95 % interval")
+    right.set_xlabel("Mean reward per run, with 95 % interval")
     for axes in (left, right):
         _tidy(axes, grid="x")
     return figure
@@ -200,7 +200,7 @@ def _along(what: str, curves: Sequence[Curve], steps: str, values: str) -> Figur
 
 
 def reliability(calibration: Calibration | None) -> Figure | None:
-    """Rewards as probabilities: the share of right samples in each bin of reward, and how many samples it holds."""
+    """Rewards as probabilities: the share of right samples and the number of samples in each bin of reward."""
     if calibration is None:
         return None
     area = "not defined" if calibration.auc is None else f"{calibration.auc:.2f}"
@@ -211,7 +211,7 @@ def reliability(calibration: Calibration | None) -> Figure | None:
 
 
 def foresight(foretold: Foretold) -> Figure:
-    """Predicted pass rates: the share of right samples in each bin, and how many runs it holds."""
+    """Predicted pass rates: the share of right samples and the number of runs in each bin."""
     what = f"Calibration of foreseen pass rates (ECE {foretold.error:.2f})"
     return _calibration(
         f"{what}: {shortened(foretold.method, 30)} at budget {foretold.budget}",
@@ -234,7 +234,7 @@ def _calibration(
     held: str,
     colour: str,
 ) -> Figure:
-    """What was said beside the share of right samples, and below it how many each bin of [0, 1] holds."""
+    """Predictions against the share of right samples, above the size of each bin of [0, 1]."""
     figure = Figure(figsize=(WIDTH * 0.72, WIDTH * 0.72), layout="constrained")
     _entitle(figure, what, setting)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -273,7 +273,7 @@ def family(run: AnswerGiven | None) -> Figure | None:
     """The evolved meta-thoughts of one run and their ancestors, by generation, with their mean rewards.
 
     Args:
-        run: such as `tables.exemplary_run` finds; nothing is drawn of a run without evolution.
+        run: such as the one of `tables.exemplary_run`; a run without evolution gives no figure.
     """
     kin = _kin(run.pool) if run else []
     if run is None or not kin:
@@ -357,7 +357,7 @@ def _looks(rows: Sequence[Row | Curve]) -> dict[str, LineStyle]:
 
 
 def _step(budgets: Sequence[int], methods: int) -> float:
-    """How far apart, in octaves, the points of two methods at one budget stand, so that budgets stay apart as well."""
+    """The distance, in octaves, between the points of two methods at one budget; budgets stay apart."""
     octaves = np.log2(budgets)
     gap = float(np.diff(octaves).min(initial=2.0))
     return min(max(0.06, 0.025 * float(octaves[-1] - octaves[0])), 0.5 * gap / methods)
@@ -376,7 +376,7 @@ def _points(axes: Axes, at: Sequence[float], rows: Sequence[Row], look: LineStyl
 
 
 def _errors(values: Sequence[float], intervals: Sequence[Interval]) -> list[list[float]]:
-    """Lengths below and above, as `errorbar` takes them; at least 0, whatever rounding makes of the interval's ends."""
+    """Lengths below and above for `errorbar`; at least 0 despite rounding of the interval's ends."""
     return [
         [max(0.0, value - interval.low) for value, interval in zip(values, intervals, strict=True)],
         [max(0.0, interval.high - value) for value, interval in zip(values, intervals, strict=True)],
@@ -410,7 +410,7 @@ def _kin(pool: Sequence[MetaThought]) -> list[MetaThought]:
 
 
 def _places(kin: Sequence[MetaThought]) -> dict[str, tuple[float, float]]:
-    """Where each is drawn: generations as rows from 0 downwards, each centred and ordered by the places of parents."""
+    """The position of each: generations are rows from 0 downwards, centred and ordered by the parents' positions."""
     places: dict[str, tuple[float, float]] = {}
     by_generation = grouped(sorted(kin, key=lambda thought: thought["generation"]), lambda t: t["generation"])
     for depth, row in enumerate(by_generation.values()):
@@ -426,7 +426,7 @@ def _mean_place(thought: MetaThought, places: Mapping[str, tuple[float, float]])
 
 
 def _edge(axes: Axes, parent: tuple[float, float], child: tuple[float, float]) -> None:
-    """An arrow to the child; one that passes a generation bends around its boxes."""
+    """An arrow to the child; arrows across a generation bend around its boxes."""
     bend = 0.0 if parent[1] - child[1] <= 1 else 0.25
     axes.annotate(
         "",

@@ -1,4 +1,4 @@
-"""From Inspect's logs to the records that a report is made of."""
+"""Reads Inspect's logs into the records of a report."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from metascale.settings import MetaScaleSettings
 
 
 class LogError(MetaScaleError):
-    """A log cannot be read, or is none of a method of metascale."""
+    """A log cannot be read, or holds no answers of metascale's methods."""
 
 
 DEFAULT_POLICY = MetaScaleSettings().policy
-"""The policy that goes without saying in a method's name."""
+"""The default policy, which labels leave out."""
 
 
 def read_logs(paths: Iterable[Path]) -> list[AnswerGiven]:
     """The answers of all logs, files or folders of them.
 
     Raises:
-        LogError: a path does not exist, is no log, or nothing in the logs was answered by a method of metascale.
+        LogError: a path does not exist or is not a log, or no answer in the logs is from a method of metascale.
     """
     answers = [answer for log in logs_in(paths) for answer in answers_of(log)]
     if not answers:
@@ -38,21 +38,21 @@ def read_logs(paths: Iterable[Path]) -> list[AnswerGiven]:
 
 
 def logs_in(paths: Iterable[Path]) -> Iterator[EvalLog]:
-    """All logs, files or folders of them, without what was said between requests.
+    """All logs, files or folders of them, without the events of samples.
 
     Raises:
-        LogError: a path does not exist, or is no log.
+        LogError: a path does not exist or is not a log.
     """
     for path in _files(paths):
         try:
             log = read_eval_log(str(path), exclude_fields={"events", "messages", "attachments"})
         except Exception as error:
-            raise LogError(f"{path} is no Inspect log that can be read: {error}") from error
+            raise LogError(f"{path} is not a readable Inspect log: {error}") from error
         yield log
 
 
 def answers_of(log: EvalLog) -> list[AnswerGiven]:
-    """The answers in one log; none if another solver gave them."""
+    """The answers in one log; none if they are from another solver."""
     method = method_of(log)
     if method is None:
         return []
@@ -91,7 +91,7 @@ def method_of(log: EvalLog) -> tuple[str, dict[str, Any]] | None:
 
 
 def _label(method: str, arguments: Mapping[str, Any]) -> str:
-    """A method's name with what was changed of it, so that an ablation is never taken for the method itself."""
+    """A method's name with its changed settings, so that an ablation is never mistaken for the method."""
     changes = {**(arguments.get("settings") or {})}
     if arguments.get("policy", DEFAULT_POLICY) != DEFAULT_POLICY:
         changes["policy"] = arguments["policy"]
@@ -101,7 +101,7 @@ def _label(method: str, arguments: Mapping[str, Any]) -> str:
 
 
 def _full_budget(method: str, arguments: Mapping[str, Any]) -> str | None:
-    """The label of the same method without foresight; None where it has none."""
+    """The label of the same method without foresight; None if it has no foresight."""
     changes = {**(arguments.get("settings") or {})}
     if not changes.pop("foresee", False):
         return None

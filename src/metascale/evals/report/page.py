@@ -1,4 +1,4 @@
-"""The report of an evaluation: one page that needs nothing else, and its figures as files."""
+"""The report of an evaluation: a self-contained page, and its figures as files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from metascale.evals.statistics import Interval
 
 DOTS_PER_INCH = 150
 NOTHING = "–"
-"""Stands where a number is not known."""
+"""Shown for an unknown number."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Picture:
     """A figure of the page.
 
     Attributes:
-        name: of its files, without their suffix.
-        png: as base64.
-        width: at which the page shows it, in CSS pixels (96 an inch), so that all have letters of one size.
-        text: what it shows, as its caption.
+        name: name of its files, without the suffix.
+        png: the image as base64.
+        width: width on the page in CSS pixels (96 per inch), which gives all figures one font size.
+        text: its caption.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class TaskPart:
-    """What the page says about one task and model; empty lists where there is nothing to say."""
+    """The page's section on one task and model; empty lists for missing parts."""
 
     setting: Setting
     rows: list[Row]
@@ -72,7 +72,7 @@ class TaskPart:
 
 @dataclass(frozen=True)
 class ModelPart:
-    """What the page says about one model."""
+    """The page's section on one model."""
 
     overview: PaperTable
     tasks: list[TaskPart]
@@ -81,11 +81,11 @@ class ModelPart:
 def write_report(answers: Sequence[AnswerGiven], out: Path) -> Path:
     """Write `out/report.html`, and every figure of it as PNG and SVG to `out/figures`.
 
-    The same answers give the same files. Files of those names are replaced, others are left alone.
+    The same answers give the same files. Existing files of these names are replaced; others are kept.
 
     Args:
         answers: of any tasks, models, methods and budgets, at least one.
-        out: a directory; made if it does not exist.
+        out: a directory; created if missing.
 
     Returns:
         The path of the page.
@@ -166,10 +166,10 @@ def _model_parts(answers: Sequence[AnswerGiven], folder: Path) -> list[ModelPart
 
 
 def _drawn(part: TaskPart, run: AnswerGiven | None) -> Iterator[tuple[str, str, Figure]]:
-    """For each figure that there is: a name, a caption, and the figure."""
+    """A name, a caption and the figure, for each available figure."""
     drawings: list[tuple[str, str, Figure | None]] = [
-        ("quality", "Score against budget, one line a method.", figures.quality(part.rows)),
-        ("cost", "Score against the model requests that it cost, one line a method.", figures.cost(part.rows)),
+        ("quality", "Score against budget, one line per method.", figures.quality(part.rows)),
+        ("cost", "Score against model requests, one line per method.", figures.cost(part.rows)),
     ]
     drawings += [
         (f"arms-{slug(method)}", f"Which arms {method} pulled, and what they earned.", figures.arms(kinds))
@@ -181,16 +181,16 @@ def _drawn(part: TaskPart, run: AnswerGiven | None) -> Iterator[tuple[str, str, 
             "The run with most generations: its evolved meta-thoughts and their ancestors.",
             figures.family(run),
         ),
-        ("regret", "Mean cumulative regret, one line a method.", figures.regret(part.regret)),
+        ("regret", "Mean cumulative regret, one line per method.", figures.regret(part.regret)),
         (
             "progress",
-            "By how much one more sample was expected to raise the highest reward, after each round.",
+            "The expected rise of the highest reward from one more sample, after each round.",
             figures.progress(part.progress),
         ),
         ("calibration", "Rewards as probabilities of being right.", figures.reliability(part.calibration)),
     ]
     drawings += [
-        (f"foresight-{slug(one.method)}", f"What {one.method} foresaw, and what came.", figures.foresight(one))
+        (f"foresight-{slug(one.method)}", f"Predictions of {one.method} against outcomes.", figures.foresight(one))
         for one in part.foretold
     ]
     return ((name, text, figure) for name, text, figure in drawings if figure is not None)
@@ -212,7 +212,7 @@ def _unused(name: str, used: set[str]) -> str:
 
 
 def _saved(figure: Figure, name: str, text: str, folder: Path) -> Picture:
-    """Write both files without a date in them, so that they depend on the figure alone."""
+    """Write both files without a date, so that they depend only on the figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     (folder / f"{name}.png").write_bytes(buffer.getvalue())

@@ -1,4 +1,4 @@
-"""What an evaluation leaves for a report: one record for each question that one method answered once."""
+"""Records of an evaluation for its report: one for each answer of a method to a question."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SampleRecord:
         meta_thought: the id of the meta-thought that it was sampled under.
         status: as in `metascale.records.Candidate`.
         reward: in [0, 1], or None where it was not scored.
-        right: whether its final answer is the gold one; None where there is no gold answer or none was marked.
+        right: whether its final answer is the gold one; None without a gold answer or a final answer.
         extracted: its final answer in canonical form, or None.
         input_tokens: prompt tokens of the sample itself.
         output_tokens: completion tokens of the sample itself.
@@ -60,8 +60,8 @@ class ForesightRecord:
 
     Attributes:
         pass_rate: in [0, 1].
-        outlook: what followed from it for the budget.
-        accuracy: how right the predictions were, by the gold answer; None where there is none.
+        outlook: its consequence for the budget.
+        accuracy: how well the predictions match the gold answer; None without one.
     """
 
     pass_rate: float
@@ -78,9 +78,9 @@ class AnswerGiven:
         method: such as `best_of_n`.
         budget: the sampling budget that was set.
         model: the model's name.
-        simulated: whether the offline model answered, so that everything made of this says *simulation*.
+        simulated: whether the offline model answered; everything made from the record must then say *simulation*.
         question_id: the question, the same for all methods.
-        epoch: which time it was asked, from 1.
+        epoch: the repetition of the question, from 1.
         score: 1 right, 0 wrong; for Arena-Hard the share of battles won, in [0, 1]; None where the run failed.
         usage: what it cost, or None where the run failed.
         reward: the reward of the chosen answer, or None.
@@ -89,8 +89,8 @@ class AnswerGiven:
         samples: every sample, in order.
         battles: Arena-Hard's judgements.
         foreseen: what the run predicted of itself, or None.
-        full_budget: the name of the same method without foresight, whose budget is always the full one; None where
-            this is it.
+        full_budget: the name of the same method without foresight, which always has the full budget; None for such a
+            method.
     """
 
     task: str

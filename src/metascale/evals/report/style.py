@@ -1,4 +1,4 @@
-"""Style of a Markdown answer, after Arena-Hard's style control, and its battles as matches."""
+"""Style features of Markdown answers, after Arena-Hard's style control, and battles as matches."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _OUTCOMES: dict[BattleVerdict, tuple[float, float]] = {
 
 
 class Style(NamedTuple):
-    """What a judge may be swayed by besides content.
+    """Features besides content that may sway a judge.
 
     Attributes:
-        length: words between white space, code included. Arena-Hard counts tokens; words are ours, because no
-            tokenizer's tables are at hand offline, and most of the difference cancels in `style_difference`.
+        length: words separated by white space, code included. Arena-Hard counts tokens, which need a tokenizer's
+            tables; most of the difference cancels in `style_difference`.
         headers: Markdown headers (`#` to `######`).
         lists: list items, numbered or not.
         bold: bold passages.
@@ -58,7 +58,7 @@ def style_of(text: str) -> Style:
 def style_difference(first: Style, second: Style) -> tuple[float, float, float, float]:
     """`(a - b) / (a + b)` of each feature, in [-1, 1]; 0 where both are 0.
 
-    The form that Chatbot Arena's style control began with (Li, Angelopoulos and Chiang 2024); Arena-Hard 2.0 compares
+    The original form of Chatbot Arena's style control (Li, Angelopoulos and Chiang 2024); Arena-Hard 2.0 compares
     headers, lists and bold per token instead.
     """
     length, headers, lists, bold = ((a - b) / (a + b) if a + b else 0.0 for a, b in zip(first, second, strict=True))
@@ -80,9 +80,9 @@ def matches_of(
 
     Args:
         method: the method's name as a player.
-        battles: its battles, each as if its answer stood first.
+        battles: its battles, with its answer first.
         baseline: the baseline's name as a player.
-        question: what the battles are about, so that they are resampled together.
+        question: the question of the battles, which groups them for resampling.
     """
     return [
         Match(method, baseline, *verdict_outcome(battle.verdict), style=battle.style, cluster=question)
