@@ -1,10 +1,10 @@
-"""`metascale serve` fuzzed by Schemathesis against the OpenAPI document that it publishes itself.
+"""Fuzzes `metascale serve` with Schemathesis, against the server's own OpenAPI document.
 
-Twice: with models as they come, which hardly ever are served; and with nothing but served ones, so that searches run on
-the offline model. The server must answer everything as its document promises, refuse what the document forbids, fail at
-nothing (5xx), let nobody in without the token, and still be there at the end.
+It runs twice: with arbitrary models, which are hardly ever served, and with served models only, so that searches run on
+the offline model. The server must answer as its document promises, refuse what the document forbids, never fail (5xx),
+require the token, and still run at the end.
 
-Schemathesis goes into a venv of its own (`make serverfuzz` makes one): it needs a newer jsonschema-rs than LangGraph.
+Schemathesis has its own venv (`make serverfuzz` makes it), because it needs a newer jsonschema-rs than LangGraph.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What it costs that a round waits for its slowest sample: the graph's rounds beside workers that wait for nobody.
+"""Measures the cost of waiting for the slowest sample of a round: the graph's rounds against independent workers.
 
-The workers need no LangGraph: as many as a round is wide, each draws a sample, has it scored, and lets the same policy
-plan its next pull at once, with the same prompts through the same metered models. Pulls under way count as pulls
-without a reward. Each is measured with stragglers waited for and hedged. From the first plan to the last score, so what
-composes the pool and chooses the answer is left out. The latencies are a SIMULATION.
+The workers do not use LangGraph. There are as many as samples in a round; each draws a sample, has it scored, and lets
+the same policy plan its next pull at once, with the same prompts and metered models. Pulls under way count as pulls
+without a reward. Each is measured with and without hedging of stragglers, from the first plan to the last score,
+without composing the pool and choosing the answer. The latencies are a SIMULATION.
 """
 
 from __future__ import annotations

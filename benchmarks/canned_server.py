@@ -1,6 +1,6 @@
-"""A loopback server of OpenAI's chat completions that costs next to nothing: canned replies, a latency, a rate limit.
+"""A cheap loopback server of OpenAI's chat completions: canned replies, a latency, a rate limit.
 
-What it says is no model's: every answer is the same text, every judgement a random score.
+There is no model: every answer is the same text, every judgement a random score.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Traffic:
 
 
 class Bucket:
-    """A token bucket: so many requests a second, and as many at once as it holds of one second."""
+    """A token bucket: a limit of requests per second, with bursts of up to one second's requests."""
 
     def __init__(self, rate: float) -> None:
         """Full. `rate` is infinite where there is no limit."""
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
 
 
 def completion(asked: bytes) -> bytes:
-    """The reply to a request: a verdict, meta-thoughts or an answer, whichever its schema says."""
+    """The reply to a request: a verdict, meta-thoughts or an answer, depending on its schema."""
     if b'"critique"' in asked:
         text = json.dumps({"critique": "Fine, so far as it goes.", "score": random.randint(1, 10)})
     elif b'"meta_thoughts"' in asked:

@@ -60,7 +60,7 @@ def right_or_wrong(rng: np.random.Generator, share: float, gap: float, noise: fl
 
 @dataclass(frozen=True)
 class Ratings:
-    """Repeated ratings from 1 to 10: of each question's texts, and what they say of spread and noise."""
+    """Repeated ratings from 1 to 10 of each question's texts, with their spread and noise."""
 
     texts: list[list[list[int]]]
     centres: list[float]

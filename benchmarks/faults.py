@@ -1,4 +1,4 @@
-"""A model's server that fails in every way, at every rate, in every role: what of a run holds all the same?
+"""Tests the invariants of runs on a model server that fails in every way, at every rate, in every role.
 
 The offline model answers, behind a loopback server: a SIMULATION of a model, real faults on real connections. Every
 cell is checked for the invariants of `tests.faults`: the budget is kept, the bill is right, no finished sample is lost,
@@ -39,7 +39,7 @@ def matrix(repeats: int, budget: int) -> Iterator[Cell]:
 
 
 async def measure(cells: Iterable[Cell], at_once: int) -> dict[Cell, Outcome]:
-    """Run the cells, so many at a time."""
+    """Run the cells, several in parallel."""
     slots = asyncio.Semaphore(at_once)
 
     async def one(cell: Cell) -> tuple[Cell, Outcome]:

@@ -1,11 +1,11 @@
-"""METASCALE beside its_hub, TreeQuest, optillm, DSPy and a bare LangGraph graph, on one loopback server.
+"""Compares METASCALE with its_hub, TreeQuest, optillm, DSPy and a bare LangGraph graph on one loopback server.
 
-Every entrant lives in a virtual environment of its own, so that none bends to another's dependencies; they are made at
-the first use, under `--venvs`, from the package registry. One that cannot be installed is named, and left out. The
-server is a SIMULATION of a model's latency: these tables compare the work of clients, never the quality of answers.
+Every entrant has its own virtual environment, so that dependencies do not conflict. They are made on first use, under
+`--venvs`, from the package registry. Entrants that cannot be installed are reported and left out. The server is a
+SIMULATION of a model's latency: these tables compare the work of clients, never the quality of answers.
 
-Everything takes about a quarter of an hour with `--repeats 3`, beyond the installing: about half of it are runs that
-need the machine for themselves, the other half waiting for entrants that ask one request after the other.
+It takes about a quarter of an hour with `--repeats 3`, plus the installation: half of it for runs that need the whole
+machine, half for entrants that send one request at a time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ IMPORTS = 7
 
 @dataclass(frozen=True)
 class Package:
-    """What is installed to try a package, and how its use begins.
+    """The requirements and the import of a package.
 
     Attributes:
         requirements: for pip.

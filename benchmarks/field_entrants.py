@@ -1,8 +1,9 @@
-"""The entrants of `benchmarks.field`, each run in a virtual environment of its own, which this file must not assume.
+"""The entrants of `benchmarks.field`.
 
+Each runs in its own virtual environment, so this file imports their packages lazily.
 `python -m benchmarks.field_entrants NAME URL SAMPLES FROM TO QUERY` prints a line of JSON for every seed of the range.
-Every entrant draws so many answers, has each of them judged once by the same server, and chooses the best; METASCALE
-composes, evolves and looks again besides, as its settings say.
+Every entrant draws this many answers, has each judged once by the same server, and chooses the best. METASCALE also
+composes, evolves and re-judges, as its settings say.
 """
 
 from __future__ import annotations

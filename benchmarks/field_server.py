@@ -1,8 +1,7 @@
-"""A lean server of OpenAI's chat completions with canned replies, so that only its clients' work is measured.
+"""A lean server of OpenAI's chat completions with canned replies, so that measurements show the clients' work only.
 
-Every answer is another one and every score is drawn from 1 to 10, so that nobody may skip a judgement. `GET /start`
-sets how long replies take and forgets what was counted; `GET /stats` says what was. A SIMULATION of a model's latency,
-and of nothing else.
+Answers differ and scores are random from 1 to 10, so that no client may skip a judgement. `GET /start` sets the latency
+and resets the counters; `GET /stats` returns them. A SIMULATION of a model's latency, and of nothing else.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""A simulation: what foresight saves and what it costs, with calibrated and with over-confident predictions.
+"""A simulation of the savings and costs of foresight, with calibrated and with over-confident predictions.
 
-The offline model answers GSM8K questions that ship with the package, each with the full budget and with `foresee`, from
-the same seed. Its difficulty is hidden from the search and known to its predictions: seen through noise, or raised so
-far that it never expects to fail. It is not a language model. The figures show whether the rules keep what they promise
-(over-confident predictions cost at most a point of accuracy); they say nothing about how well a real model foresees.
-The two searches draw different samples, so their difference is noisy; runs that ended early and were wrong bound what
-stopping itself can have cost.
+The offline model answers shipped GSM8K questions, each with the full budget and with `foresee`, from the same seed. The
+search does not know the difficulty; predictions know it with noise, or with a bias so large that they never expect
+failure. It is not a language model. The figures test the rules (over-confident predictions may cost at most a point of
+accuracy); they say nothing about predictions of real models. The two searches draw different samples, so their
+difference is noisy; the wrong runs among those that ended early bound the cost of stopping.
 """
 
 from __future__ import annotations

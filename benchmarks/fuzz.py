@@ -24,8 +24,8 @@ from benchmarks.fuzz_parsers import PARSERS, Check
 from benchmarks.fuzz_replies import mutate, seeds
 
 SECONDS, SECONDS_A_CHARACTER = 1.0, 20e-6
-"""Processor time that one input may take: so much, and so much for every character. Ours: several times what the
-slowest parser needs, and far less than time that grows with the square of the length would take."""
+"""Limit of processor time per input: a constant and a rate per character. It is several times what the slowest parser
+needs, and far below quadratic time."""
 SHRINKING = 60.0
 """Seconds that a failing input is shrunk for."""
 KEPT = 2_000
@@ -55,7 +55,7 @@ class Tally:
     failures: dict[str, str] = field(default_factory=dict)
 
     def add(self, text: str, outcome: str, failure: str | None, seconds: float) -> bool:
-        """Count an input, and say whether its outcome is new."""
+        """Count an input; returns whether its outcome is new."""
         self.runs += 1
         self.characters += len(text)
         self.outcomes[outcome] += 1
@@ -66,7 +66,7 @@ class Tally:
 
 
 def read(check: Check, text: str) -> tuple[str, str | None, float]:
-    """Read one input: what came out, how it failed (None if it did not), and the processor time in seconds."""
+    """Parse one input: returns the outcome, the failure or None, and the processor time in seconds."""
     signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS + SECONDS_A_CHARACTER * len(text))
     started = time.process_time()
     try:
@@ -103,7 +103,7 @@ def shrink(check: Check, text: str, failure: str) -> str:
 
 
 def fuzz(names: list[str], seconds: float, seed: int) -> dict[str, Tally]:
-    """Read inputs for so many seconds, all parsers in turn."""
+    """Parse inputs for a number of seconds, with all parsers in turn."""
     draw = random.Random(seed)
     tallies = {name: Tally() for name in names}
     corpora = {name: seeds() for name in names}

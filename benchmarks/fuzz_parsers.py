@@ -1,7 +1,7 @@
-"""Every parser of model output, and what must hold of whatever it reads: the subjects of `benchmarks.fuzz`.
+"""The subjects of `benchmarks.fuzz`: every parser of model output, and the invariants of its results.
 
-A check takes a reply and gives its outcome in a few words; it raises where the parser raises anything but its
-documented error, or reads what cannot be.
+A check takes a reply and returns its outcome in a few words. It raises if the parser raises an undocumented error or
+returns an impossible value.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def json_reply(text: str) -> str:
 
 
 def quotation(text: str) -> str:
-    """What the material says is no reply, whatever surrounds it."""
+    """A verdict quoted from the material is not a reply, in any context."""
     try:
         value = read_reply(text, JudgeVerdict)
     except UnreadableReplyError:
@@ -242,7 +242,7 @@ def _scored(reward: Reward) -> str:
 
 
 def rewards_of_chat_models(text: str) -> str:
-    """One of the judges, its requests and its repairs included: rewards in [0, 1], or none and why."""
+    """A judge with its requests and repairs: rewards in [0, 1], or none and the reason."""
     metered = MeteredModel(ScriptedModel(write=lambda *_: text))
     rewards = [
         JudgeReward(metered),
@@ -255,7 +255,7 @@ def rewards_of_chat_models(text: str) -> str:
 
 
 def reward_servers(text: str) -> str:
-    """Whatever a reward model's server replies: rewards in [0, 1], or none and why."""
+    """Any reply of a reward model's server: rewards in [0, 1], or none and the reason."""
     body = text.encode("utf-8", "surrogateescape" if text.isascii() else "replace")
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
     outcomes = []

@@ -211,7 +211,7 @@ def _character(text: str, corpus: list[str], draw: random.Random) -> str:  # noq
 
 
 def _restructure(text: str, corpus: list[str], draw: random.Random) -> str:
-    """A value of a JSON text replaced, dropped or doubled; where it is none, one of the corpus."""
+    """Replace, drop or double a value of a JSON text; other texts give a reply of the corpus."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

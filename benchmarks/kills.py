@@ -1,4 +1,4 @@
-"""Runs whose process is killed (SIGKILL) at moments that are uniform over the run, and resumed until they finish.
+"""Kills the processes of runs (SIGKILL) at uniformly random moments, and resumes the runs until they finish.
 
 Is every run finished, with its budget exact and the answer of an undisturbed run? Is anything lost that was saved, and
 how many samples does a kill cost twice? The offline model answers, behind a loopback server that counts its requests: a
@@ -88,13 +88,13 @@ class Runs:
         self._processes.set_forkserver_preload(["benchmarks.kills_worker", "tests.conftest", "tests.postgres_server"])
 
     def process(self, run: int, number: int, kill_after: float | None) -> float | None:
-        """Let a process work at a run, and kill it after so many seconds of work unless that is None.
+        """Let a process work on a run, and kill it after a number of seconds; None for never.
 
         Returns:
-            The seconds that it worked; None if it was killed before it ended.
+            The seconds that it worked; None if it was killed.
 
         Raises:
-            RuntimeError: it ended by itself, and not well.
+            RuntimeError: it failed by itself.
         """
         ready = self._processes.Event()
         what = {
@@ -153,14 +153,14 @@ def question(run: int) -> str:
 
 
 def measure(database: str, *, kills: int, settings: MetaScaleSettings, latency: float, seed: int) -> Figures:
-    """Begin runs until so many processes were killed, finish them all, and count.
+    """Start runs until enough processes were killed, finish all runs, and count.
 
     Args:
         database: an SQLite file, or the URL of a PostgreSQL.
-        kills: how many.
-        settings: of every run, with a seed.
-        latency: of the model's server, in seconds a request.
-        seed: of the moments.
+        kills: number of kills.
+        settings: settings of every run, with a seed.
+        latency: latency of the model's server, in seconds per request.
+        seed: seed of the moments.
     """
     generator = random.Random(seed)
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a process of `benchmarks.kills` does until it is killed: begin or continue a run, as `metascale solve` does."""
+"""The process that `benchmarks.kills` kills: it starts or continues a run, like `metascale solve`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Mutation testing of the policies, the budget, the bill, the reducers and the second look: do the tests notice?
 
-mutmut (`pip install mutmut`) changes one thing at a time and runs the tests that reach it, of those that use no server
-and run no whole search. It works on a copy of the package in the plain layout that it understands, so nothing here is
-touched; another run in the same folder goes on where the last one stopped.
+mutmut (`pip install mutmut`) changes one thing at a time and runs the tests that reach it, without those that use a
+server or run a whole search. It works on a copy of the package in a plain layout; another run in the same folder
+continues where the last one stopped.
 """
 
 from __future__ import annotations

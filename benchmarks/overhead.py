@@ -1,7 +1,7 @@
-"""Wall time over the critical path: METASCALE beside a bare LangGraph graph, on one loopback server in the same run.
+"""Wall time over the critical path: METASCALE against a bare LangGraph graph, on one loopback server in the same run.
 
 The critical path is the sequence of calls that cannot overlap, each at the server's latency: a round is one answer and
-one judgement deep. METASCALE's own path has the composing and the evolving call besides.
+one judgement deep. METASCALE's path also has the composing and the evolving call.
 """
 
 from __future__ import annotations

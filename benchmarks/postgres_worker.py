@@ -19,7 +19,7 @@ from metascale.data import gsm8k
 
 
 async def work(database: str, model_url: str, settings: MetaScaleSettings) -> None:
-    """Begin, or go on with, whatever run is free, until none is left."""
+    """Start or continue free runs until none is left."""
     model = ChatOpenAI(model="loopback", base_url=model_url, api_key="none", max_retries=0)
     questions = [row["question"] for row in gsm8k()]
     async with (
@@ -42,7 +42,7 @@ async def work(database: str, model_url: str, settings: MetaScaleSettings) -> No
 
 
 async def _taken(connection: Any) -> int | None:
-    """An unfinished run that nobody else has; None once all are finished."""
+    """An unfinished run without another worker; None once all are finished."""
     while True:
         found = await connection.execute("select number from runs where samples is null order by number")
         unfinished = [row["number"] for row in await found.fetchall()]

@@ -1,8 +1,8 @@
-"""Every method that can be replayed over recorded answers of a real model: accuracy, answers served, where it ran dry.
+"""Replays methods on recorded answers of a real model: accuracy, answers served, and where the record ran out.
 
-The answers are real, each served once. What scores them is not a model: an oracle that knows which are right, or a
-simulated judge that errs at a stated rate. Both are named in the table. Self-Discover and Meta-Reasoning Prompting are
-not replayed: they need a plan or ratings of the model's own, which nobody recorded.
+The answers are real, each served once. They are not scored by a model, but by an oracle that knows which are right, or
+by a simulated judge with a given error rate; the table names both. Self-Discover and Meta-Reasoning Prompting are not
+replayed, because their plans and ratings were not recorded.
 """
 
 from __future__ import annotations

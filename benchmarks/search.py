@@ -1,4 +1,4 @@
-"""The paper's settings against ours on the offline model, at equal calls. A SIMULATION, not a language model.
+"""The paper's settings against the defaults on the offline model, at equal calls. A SIMULATION, not a language model.
 
 `python -m benchmarks.search [--questions 300] [--calls 34 66]`
 """
@@ -21,10 +21,10 @@ def variants(calls: int) -> dict[str, MetaScaleSettings]:
     limit = {"budget": calls, "max_calls": calls}
     return {
         "paper": MetaScaleSettings.paper(**limit),
-        "ours": MetaScaleSettings(**limit),
-        "ours, single scores": MetaScaleSettings(confirm=0, final_choice="best", **limit),
-        "ours, always evolving": MetaScaleSettings(evolution="always", **limit),
-        "ours, refining": MetaScaleSettings(refine=True, **limit),
+        "defaults": MetaScaleSettings(**limit),
+        "defaults, single scores": MetaScaleSettings(confirm=0, final_choice="best", **limit),
+        "defaults, always evolving": MetaScaleSettings(evolution="always", **limit),
+        "defaults, refining": MetaScaleSettings(refine=True, **limit),
         "best of n": MetaScaleSettings(policy="single", pool_size=2, evolution="off", **limit),
     }
 

@@ -1,8 +1,8 @@
-"""`metascale serve` under load: OpenAI's client beside the same graph called in this process, in turns on one model.
+"""`metascale serve` under load: OpenAI's client against the same graph in this process, in turns on one model.
 
 The model is a loopback server with a fixed latency, and the critical path of a search here is three calls deep: the
-meta-thoughts, a round of answers, their judgements. Overhead is what a request takes beyond that path; where more is
-asked for than the cores can do at once, it is mostly waiting for them.
+meta-thoughts, a round of answers, their judgements. Overhead is a request's time beyond that path; with more requests
+than cores it is mostly waiting for them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DEPTH = 3
 SETTINGS = {"evolution": "off", "confirm": 0}
 
 Ask = Callable[[str], Awaitable[int]]
-"""Asks a question, and says how many samples the answer was chosen from."""
+"""Asks a question, and returns the number of samples behind the answer."""
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def metascale_serve(model_url: str, budget: int) -> Iterator[str]:
 
 
 async def seconds(ask: Ask, requests: int, budget: int) -> list[float]:
-    """What each of so many simultaneous requests took; every one must be answered out of the whole budget."""
+    """Times of a number of simultaneous requests; every one must use the whole budget."""
     questions = [item["question"] for item in gsm8k()]
 
     async def one(number: int) -> float:
@@ -81,7 +81,7 @@ async def seconds(ask: Ask, requests: int, budget: int) -> list[float]:
 
 
 async def measure(server: str, model_url: str, options: argparse.Namespace) -> dict[str, list[list[float]]]:
-    """Overheads in seconds, one list a repeat, by who was asked."""
+    """Overheads in seconds, one list per repeat, by client."""
     limits = httpx.Limits(max_connections=options.requests)
     connections = httpx.AsyncClient(limits=limits, timeout=600)
     client = AsyncOpenAI(base_url=server, api_key="none", max_retries=0, http_client=connections)

@@ -1,7 +1,7 @@
-"""A simulation: every method on GSM8K at equal samples and at equal calls, over HTTP, with the server counting too.
+"""A simulation of every method on GSM8K at equal samples and at equal calls, over HTTP, with the server's own counts.
 
-The offline model answers behind a loopback server. It is not a language model. These figures show that the search works
-as built and that the bill is right; they say nothing about what a method does for a real model.
+The offline model answers behind a loopback server. It is not a language model. The figures show that the search works
+and that usage is counted right; they say nothing about methods on real models.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ ANSWER_TOKENS = 350
 LATENCY = 0.2
 """Seconds of a request where time and memory are measured."""
 SECONDS_A_CALL = 2.0
-"""What one request to a model is taken to last where a day's needs are worked out. Ours."""
+"""Assumed duration of a model request in the estimate for a day."""
 DAY = 86_400
 PROCESSES = multiprocessing.get_context("spawn")
 

@@ -218,7 +218,7 @@ def test_wrong_names_are_refused() -> None:
     done = metascale("bench", "--model", "simulated", "--set", "betta=1", "--yes")
     assert (done.returncode, done.stderr) == (2, "metascale: unknown setting 'betta'; did you mean 'beta'?\n")
     done = metascale("bench", "--model", "simulated", "--set", "memory=ann", "--yes")
-    assert (done.returncode, "asks every question alone" in done.stderr) == (2, True)
+    assert (done.returncode, "questions of an evaluation are independent" in done.stderr) == (2, True)
     done = metascale("bench", "--model", "gpt-4o", "--yes")
     assert done.returncode == 2
     assert "a model for a benchmark is" in done.stderr

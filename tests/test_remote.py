@@ -111,7 +111,7 @@ async def test_what_is_no_server_of_ours_is_named(status: int, body: str, says: 
     [
         (["--remote", "URL"], f"refuses the token: set {TOKEN_VARIABLE}"),
         (["--remote", "URL", "--model", "simulated"], "servers decide their model"),
-        (["--remote", "URL", "--set", "review_pool=true"], "asks no people"),
+        (["--remote", "URL", "--set", "review_pool=true"], "cannot ask people"),
         (["--remote", "nowhere"], "is not the URL of a server"),
     ],
 )

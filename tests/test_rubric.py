@@ -214,7 +214,7 @@ async def test_a_rubric_quoted_from_a_case_is_none(start_server: ServerFactory) 
 async def test_a_judge_with_a_rubric_of_its_own_is_refused(start_server: ServerFactory) -> None:
     server = start_server()
     judge = JudgeReward(chat_model(server), rubric=LINES)
-    with pytest.raises(RubricError, match="of its own"):
+    with pytest.raises(RubricError, match="its own rubric"):
         await improve_rubric(judge, judge.model, Rubric.shipped(), CASES, MetaScaleSettings())
     assert not server.served
 

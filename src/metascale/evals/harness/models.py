@@ -233,7 +233,7 @@ class MetaScaleModels(ModelAPI):
         tool_choice: ToolChoice,  # noqa: ARG002
         config: GenerateConfig,
     ) -> ModelOutput:
-        """Answer; `config.seed` makes the offline model repeat itself, and a record begins again with each run."""
+        """Answer; `config.seed` makes the offline model reproducible, and records restart with each run."""
         chat, begun = self.chat, _records.get()
         if isinstance(chat, RecordedChatModel) and begun is not None:
             chat = begun.setdefault(id(self), chat.begin_again())
@@ -260,8 +260,8 @@ class MetaScaleModels(ModelAPI):
 class LangGraphServers(ModelAPI):
     """The model behind a fleet of LangGraph servers: `langgraph/servers`, with their URLs as its base URL.
 
-    Methods of metascale run on the servers. Whoever asks for a plain completion, as a scorer does, gets the answer of
-    the servers' graph `direct`; a `GenerateConfig` does not reach them.
+    Methods of metascale run on the servers. Plain completions, such as a scorer's, are answers of the servers' graph
+    `direct`; the servers get no `GenerateConfig`.
     """
 
     def __init__(
@@ -272,18 +272,18 @@ class LangGraphServers(ModelAPI):
         config: GenerateConfig = GenerateConfig(),  # noqa: B008  Inspect's own signature
         **model_args: Any,  # noqa: ARG002
     ) -> None:
-        """Name the servers, separated by spaces.
+        """Take the servers' URLs, separated by spaces.
 
         Raises:
-            ModelSetupError: none is named.
+            ModelSetupError: there is none.
         """
         super().__init__(model_name, base_url, api_key, [], config)
         if not base_url:
-            raise ModelSetupError("name the servers: --remote URL, or Inspect's --model-base-url")
+            raise ModelSetupError("set the servers' URLs with --remote, or with Inspect's --model-base-url")
         self.fleet = Fleet(base_url.split(), config.max_connections or AT_ONCE)
 
     def max_connections(self) -> int:
-        """Questions at a time."""
+        """Questions in flight."""
         return self.fleet.capacity
 
     async def generate(
@@ -307,10 +307,10 @@ class LangGraphServers(ModelAPI):
 
 @modelapi(name="langgraph")
 def langgraph_servers() -> type[ModelAPI]:
-    """What Inspect finds: `langgraph/servers`."""
+    """The provider of `langgraph/servers`, as Inspect finds it."""
     return LangGraphServers
 
 
 def as_sent(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
-    """Inspect messages as a server takes them, their text alone."""
+    """Inspect messages in the servers' format, text only."""
     return [{"role": message.role, "content": message.text} for message in messages]

@@ -170,8 +170,8 @@ class Figures(BaseModel):
         description="Probability that a right chain is valued above a wrong one; ties count half."
     )
     auc_interval: Interval | None = Field(
-        description="Wilson's 95 % interval of a share of min(right, wrong) trials. It is conservative: an AUC averages means "
-        "of that many independent comparisons, so its variance is at most that of one such mean."
+        description="Wilson's 95 % interval of a share of min(right, wrong) trials. It is conservative: an AUC "
+        "averages means of that many independent comparisons, so its variance is at most one such mean's."
     )
     quality: float | None = Field(
         description="The mean of accuracy and AUC, or the available one: both are the rate at which the better of two "

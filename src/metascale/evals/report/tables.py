@@ -1,7 +1,7 @@
 """The numbers of a report: pure functions from answers to rows.
 
-Every row belongs to one task, one model and one of real or simulated: these are never averaged over, so a simulated
-number cannot enter a real one. A run that failed counts as wrong wherever a score is averaged, and leaves no bill.
+Every row belongs to one task and one model, and is either real or simulated. Rows never average over these, so
+simulated numbers cannot mix with real ones. A failed run counts as wrong in mean scores and has no usage.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ VOTED = "self_consistency"
 """The method whose rewards are shares of votes."""
 
 OURS = "metascale"
-"""The method that the others are compared with."""
+"""The method to compare the others with."""
 ARENA = "arena_hard"
 """The task whose answers are judged in battles."""
 BASELINE = "baseline"
-"""The player that every battle is fought against."""
+"""The opponent in every battle."""
 NEAR = 0.15
-"""How far the costs of two methods may differ and still be called equal, as a share of METASCALE's."""
+"""Largest difference of equal costs, as a share of METASCALE's cost."""
 SEED = 0
-"""Seed of every bootstrap, so that the same logs make the same report."""
+"""Seed of every bootstrap: the same logs make the same report."""
 CURVE_RESAMPLES = 500
 """Resamples for each point of a curve: enough for a band, and a curve has many points."""
 STYLE_FEATURES = ("length", "headers", "lists", "bold passages")
-"""What `Battle.style` holds, in its order."""
+"""The features of `Battle.style`, in order."""
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 
 
 class Setting(NamedTuple):
-    """What is never mixed in one table. Sorts real models before simulated ones.
+    """Answers of different settings are never mixed. Sorts real models before simulated ones.
 
     Attributes:
         simulated: whether the offline model answered.
@@ -71,14 +71,14 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One method at one budget. Costs are means over the runs that have a bill, None where none has.
+    """One method at one budget. Costs are means over the runs with usage; None if there are none.
 
     Attributes:
         setting: the task and the model.
         method: such as `best_of_n`.
         budget: the sampling budget that was set.
         questions: how many different questions were asked.
-        answers: how many runs that took: questions times epochs.
+        answers: how many runs there were: questions times epochs.
         score: mean over questions of the mean over epochs, in [0, 1].
         interval: its 95 % interval: Wilson's where `proportion`, otherwise a bootstrap over questions.
         proportion: whether every score is 0 or 1 and every question was asked once.
@@ -87,8 +87,8 @@ class Row:
         calls: model requests of every kind, judgements included.
         input_tokens: prompt tokens.
         output_tokens: completion tokens.
-        seconds: wall-clock time at work.
-        dollars: None also where one of the bills has no price.
+        seconds: wall-clock working time.
+        dollars: None also if the price of a run is unknown.
         wasted: share of the samples' output tokens that went into samples other than the chosen one, in [0, 1]; None
             where samples have no tokens.
         consistency: share of the questions asked in several epochs whose extracted answer was the same each time, in
@@ -116,7 +116,7 @@ class Row:
 
 @dataclass(frozen=True)
 class MethodComparison:
-    """METASCALE against another method at equal cost, over the questions that both were asked.
+    """METASCALE against another method at equal cost, over their common questions.
 
     Attributes:
         setting: the task and the model.
@@ -124,7 +124,7 @@ class MethodComparison:
         budget: METASCALE's.
         rival: the other method.
         rival_budget: the other method's.
-        questions: how many questions both were asked.
+        questions: how many common questions there are.
         score: METASCALE's mean over them, in [0, 1].
         rival_score: the other's.
         difference: METASCALE's minus the other's, in [-1, 1].
@@ -153,13 +153,13 @@ class MethodComparison:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """Methods against tasks for one model, each method at the largest budget that it has on the task.
+    """Methods against tasks for one model, each method at its largest budget on the task.
 
     Attributes:
         simulated: whether the offline model answered.
         model: the model's name.
         tasks: the columns.
-        rows: for each method one cell a task, None where it was not run.
+        rows: for each method one cell per task; None where it was not run.
     """
 
     simulated: bool
@@ -170,7 +170,7 @@ class PaperTable:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far rewards are probabilities of being right.
+    """How well rewards match probabilities of being right.
 
     Attributes:
         setting: the task and the model.
@@ -189,16 +189,16 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Foretold:
-    """How far predicted pass rates came true, over the questions that one method foresaw and that have gold answers.
+    """How well predicted pass rates match outcomes, over one method's questions with predictions and gold answers.
 
     Attributes:
         setting: the task and the model.
         method: such as `metascale (foresee=True)`.
         budget: the largest of that method.
-        questions: how many runs foresaw something, at least 1.
+        questions: number of runs with predictions, at least 1.
         error: expected calibration error of the predicted pass rates, in [0, 1].
         bins: of the predicted pass rate; `accuracy` is the mean share of right samples.
-        intervals: 95 % intervals of those shares, Wilson's: rather too wide, for a share is less than a coin.
+        intervals: Wilson's 95 % intervals of those shares; conservative, because a share varies less than a coin.
         accuracy: the means of the three meta-rewards (`difficulty`, `length`, `notions`) against gold answers.
     """
 
@@ -214,21 +214,21 @@ class Foretold:
 
 @dataclass(frozen=True)
 class Savings:
-    """A method that foresees against the same method without, over the questions that both were asked.
+    """A method with foresight against the same method without, over their common questions.
 
     Attributes:
         setting: the task and the model.
         method: such as `metascale (foresee=True)`.
         full: the same without foresight, such as `metascale`.
         budget: of both.
-        questions: how many questions both were asked.
-        easy: the share of the runs that foresaw success, in [0, 1].
-        hopeless: the share of the runs that foresaw failure, in [0, 1].
-        samples: fewer samples a question, on average; below 0 where they were more.
-        samples_interval: its 95 % interval, a bootstrap over questions, as all here.
-        calls: fewer model requests a question, those of the predictions counted.
+        questions: how many common questions there are.
+        easy: share of the runs that predicted success, in [0, 1].
+        hopeless: share of the runs that predicted failure, in [0, 1].
+        samples: mean number of samples saved per question; negative if there were more.
+        samples_interval: its 95 % interval, a bootstrap over questions, like the other intervals.
+        calls: mean number of model requests saved per question, after those of the predictions.
         calls_interval: its interval.
-        share: of the requests of the full budget that were not made, at most 1.
+        share: share of the full budget's requests that were saved, at most 1.
         lost: the score with the full budget minus that with foresight, in [-1, 1].
         lost_interval: its interval.
     """
@@ -278,14 +278,14 @@ class ArmKind:
 
 @dataclass(frozen=True)
 class Curve:
-    """How something went on average over the runs of one method at its largest budget.
+    """The mean course of a quantity over the runs of one method at its largest budget.
 
     Attributes:
         setting: the task and the model.
         method: such as `metascale`.
         budget: the sampling budget that was set.
         at: the steps: samples so far, or rounds so far.
-        runs: for each step, how many runs have a value there.
+        runs: number of runs with a value, for each step.
         mean: for each step, the mean over those runs, in units of reward.
         intervals: its 95 % intervals, bootstraps over runs.
     """
@@ -306,11 +306,11 @@ class Player:
     Attributes:
         method: such as `best_of_n`.
         budget: the sampling budget that was set.
-        battles: its judgements that could be read, at least 1.
-        unread: its judgements that could not.
+        battles: readable judgements, at least 1.
+        unread: unreadable judgements.
         rate: its chance to win against the baseline, in [0, 1].
         interval: its 95 % interval, a bootstrap over battles.
-        styled_rate: the same with the influence of style taken out.
+        styled_rate: the same at equal style.
         styled_interval: its 95 % interval.
     """
 
@@ -331,7 +331,7 @@ class Arena:
     Attributes:
         setting: the task and the model.
         players: every method and budget with a readable battle, at least one.
-        style: the coefficient of each of `STYLE_FEATURES`; above 0 where the judge likes more of it.
+        style: the coefficient of each of `STYLE_FEATURES`; above 0 if the judge prefers more of it.
     """
 
     setting: Setting
@@ -365,9 +365,9 @@ def summary(answers: Sequence[AnswerGiven]) -> list[Row]:
 def comparisons(answers: Sequence[AnswerGiven]) -> list[MethodComparison]:
     """METASCALE, at each of its budgets, against every other method at equal cost, paired by question.
 
-    At equal samples: the other has the same budget, and drew as many samples within 15 % (a method of one sample is not
-    METASCALE's equal whatever its budget is set to). At equal calls: the other's budget whose mean calls are nearest to
-    METASCALE's, if within 15 % of them. Pairs without a common question are left out.
+    At equal samples: the other method has the same budget and drew as many samples within 15 %, which excludes methods
+    with one sample. At equal calls: the other's budget with the mean calls closest to METASCALE's, if within 15 %.
+    Pairs without a common question are left out.
     """
     cells = {(setting, method, budget): cell for (setting, method, budget), cell in _cells(answers)}
     rows = summary(answers)
@@ -402,7 +402,7 @@ def paper_table(answers: Sequence[AnswerGiven]) -> list[PaperTable]:
 def calibration(answers: Sequence[AnswerGiven]) -> list[Calibration]:
     """For each task and model: the judge's rewards against correctness, over all samples that have both.
 
-    The rewards of self-consistency are shares of votes, no judge's, and are left out.
+    Self-consistency is left out, because its rewards are shares of votes.
     """
     found = []
     for setting, group in _settings(answers):
@@ -421,7 +421,7 @@ def calibration(answers: Sequence[AnswerGiven]) -> list[Calibration]:
 
 
 def foretold(answers: Sequence[AnswerGiven]) -> list[Foretold]:
-    """For each method that foresees, at its largest budget: predicted pass rates against the right samples' share."""
+    """For each method with foresight, at its largest budget: predicted pass rates against the right samples' share."""
     found = []
     cells = _cells([answer for answer in answers if answer.foreseen is not None])
     for (setting, method, budget), cell in (list(same)[-1] for _, same in groupby(cells, key=lambda item: item[0][:2])):
@@ -450,7 +450,7 @@ def foretold(answers: Sequence[AnswerGiven]) -> list[Foretold]:
 
 
 def savings(answers: Sequence[AnswerGiven]) -> list[Savings]:
-    """What foresight saved and lost, for each method and budget with a run of the same without it in these logs."""
+    """What foresight saved and lost, for each method and budget that the logs also hold without foresight."""
     cells = {(setting, method, budget): cell for (setting, method, budget), cell in _cells(answers)}
     found = []
     for (setting, method, budget), cell in cells.items():
@@ -495,7 +495,7 @@ def _fewer(pair: Sequence[Sequence[float]]) -> float:
 
 
 def _question_bills(answers: Iterable[AnswerGiven]) -> dict[str, tuple[float, float]]:
-    """Mean samples and calls of each question, over the runs that have a bill."""
+    """Mean samples and calls of each question, over the runs with usage."""
     by_question = grouped((answer for answer in answers if answer.usage), lambda answer: answer.question_id)
     bills = {question: [run.usage for run in runs if run.usage] for question, runs in by_question.items()}
     return {
@@ -505,7 +505,7 @@ def _question_bills(answers: Iterable[AnswerGiven]) -> dict[str, tuple[float, fl
 
 
 def pulls(answers: Sequence[AnswerGiven]) -> list[ArmKind]:
-    """What each kind of arm was pulled and earned, for each method that chooses among arms, at its largest budget."""
+    """Pulls and rewards of each kind of arm, for each method that chooses among arms, at its largest budget."""
     return [
         _arm_kind(setting, method, budget, kind, runs)
         for (setting, method, budget), runs in _choosing(answers)
@@ -536,7 +536,7 @@ def regret(answers: Sequence[AnswerGiven]) -> list[Curve]:
 def progress(answers: Sequence[AnswerGiven]) -> list[Curve]:
     """The mean expected progress, round by round, of each method that chooses among arms, at its largest budget.
 
-    Rounds of a run in which too little was known for an expectation are left out of the mean.
+    Rounds without enough rewards for an expectation are left out of the mean.
     """
     return _curves(
         answers,
@@ -616,7 +616,7 @@ def exemplary_run(answers: Sequence[AnswerGiven]) -> AnswerGiven | None:
 
 
 def arm_rewards(answer: AnswerGiven) -> dict[str, float | None]:
-    """The mean reward of each meta-thought of a run, None where nothing of it was scored."""
+    """The mean reward of each meta-thought of a run, None if none of its samples was scored."""
     drawn = grouped(answer.samples, lambda sample: sample.meta_thought)
     return {thought["id"]: _mean(_rewards(drawn.get(thought["id"], ()))) for thought in answer.pool}
 
@@ -714,7 +714,7 @@ def _comparison(
     our_answers: Sequence[AnswerGiven],
     rival_answers: Sequence[AnswerGiven],
 ) -> list[MethodComparison]:
-    """One comparison, or none where no question is common."""
+    """One comparison, or none without a common question."""
     our_means, rival_means = _question_means(our_answers), _question_means(rival_answers)
     common = [question for question in our_means if question in rival_means]
     if not common:
