@@ -278,7 +278,7 @@ async def test_a_relative_reward_is_asked_for_values_of_both_outputs() -> None:
     assert found.pairs is not None
     assert (found.pairs.accuracy, found.pairs.same_winner) == (pytest.approx(2 / 3), 1)
     assert found.chains is None
-    assert any("beside each other" in note for note in found.notes)
+    assert any("only compares answers" in note for note in found.notes)
 
 
 async def test_a_panel_is_tried_on_single_chains_too() -> None:
