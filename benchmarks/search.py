@@ -21,10 +21,10 @@ def variants(calls: int) -> dict[str, MetaScaleSettings]:
     limit = {"budget": calls, "max_calls": calls}
     return {
         "paper": MetaScaleSettings.paper(**limit),
-        "defaults": MetaScaleSettings(**limit),
-        "defaults, single scores": MetaScaleSettings(confirm=0, final_choice="best", **limit),
-        "defaults, always evolving": MetaScaleSettings(evolution="always", **limit),
-        "defaults, refining": MetaScaleSettings(refine=True, **limit),
+        "the defaults": MetaScaleSettings(**limit),
+        "the defaults, single scores": MetaScaleSettings(confirm=0, final_choice="best", **limit),
+        "the defaults, always evolving": MetaScaleSettings(evolution="always", **limit),
+        "the defaults, refining": MetaScaleSettings(refine=True, **limit),
         "best of n": MetaScaleSettings(policy="single", pool_size=2, evolution="off", **limit),
     }
 
