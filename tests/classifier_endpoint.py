@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.waiting import CEILING
+
 
 @dataclass
 class Request:
@@ -102,4 +104,4 @@ def serving(endpoint: ClassifierEndpoint) -> Iterator[ClassifierEndpoint]:
         finally:
             endpoint.closing.set()
             server.shutdown()
-            thread.join(10)
+            thread.join(CEILING)

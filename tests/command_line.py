@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 from typer.testing import CliRunner, Result
 
 from metascale.cli.app import app
 from tests.conftest import QUESTION
 from tests.openai_server import OpenAIServer
+from tests.waiting import CEILING, wait_until
 
 SIMULATED = ("--model", "simulated")
 
@@ -41,10 +41,11 @@ def start_solving(server: OpenAIServer, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
 
 
+def end_of(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Wait for a command's end, and give what it said on standard output and standard error."""
+    return process.communicate(timeout=CEILING)
+
+
 def wait_for(server: OpenAIServer, kind: str, count: int, process: subprocess.Popen[str]) -> None:
     """Wait until the server has answered that many requests of a kind."""
-    deadline = time.monotonic() + 30
-    while server.count(kind) < count:
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
+    wait_until(lambda: server.count(kind) >= count, process)

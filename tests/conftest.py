@@ -12,7 +12,9 @@ from hypothesis import settings
 from langchain_openai import ChatOpenAI
 
 from metascale.data import gsm8k
+from metascale.models import latencies
 from tests.openai_server import OpenAIServer, serving
+from tests.waiting import CEILING
 
 os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
 for variable in ("METASCALE_MODEL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
@@ -26,6 +28,13 @@ QUESTION = gsm8k()[0]["question"]
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 """A graph's config."""
 ServerFactory = Callable[..., OpenAIServer]
+
+
+@pytest.fixture(autouse=True)
+def no_request_is_slow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine makes no stragglers, save in tests of stragglers."""
+    if request.node.get_closest_marker("stragglers") is None:
+        monkeypatch.setattr(latencies, "MARGIN", CEILING)
 
 
 @pytest.fixture

@@ -8,13 +8,26 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
+from tests.waiting import CEILING, wait_until
+
 TOP = Path(__file__).parents[1]
+
+
+def wait_for_server(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a server replies at a URL; its log is shown where it ends before."""
+
+    def replies() -> bool:
+        assert process.poll() is None, log.read_text()
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(url, timeout=CEILING).status_code == 200
+        return False
+
+    wait_until(replies)
 
 
 @contextlib.contextmanager
@@ -43,16 +56,8 @@ def serving_langgraph(
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=variables, cwd=folder)
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            try:
-                if httpx.get(f"{url}/ok").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.1)
+        wait_for_server(f"{url}/ok", process, log)
         yield url, process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(CEILING)

@@ -26,10 +26,13 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from metascale.models import SimulatedChatModel
 from metascale.models.simulated import kind_of_request
+from tests.waiting import CEILING
 
 Forms = frozenset[str]
 FOR_EVER = 3600.0
 """Seconds."""
+POLL = 0.002
+"""Seconds after which a request that is held is looked at again."""
 EVERY_FORM: Forms = frozenset({"json_schema", "tools"})
 
 
@@ -70,21 +73,28 @@ class _ResetError(Exception):
 Script = Callable[[str, int, dict[str, Any]], Fault | None]
 Latency = Callable[[str, int], float]
 """Seconds that the request of this kind and number takes."""
+Ready = Callable[[str, int], bool]
+"""Whether the request of this kind and number may be answered by now."""
 
 
 class OpenAIServer:
-    """The server; `script(kind, number, body)` may put a fault in place of an answer."""
+    """The server; `script(kind, number, body)` may put a fault in place of an answer.
+
+    A request is held until it is `ready`, and then takes its `latency`.
+    """
 
     def __init__(
         self,
         *,
         latency: float | Latency = 0.0,
+        ready: Ready | None = None,
         forms: Forms = EVERY_FORM,
         script: Script | None = None,
         several: bool = True,
         overconfidence: float = 0.0,
     ) -> None:
         self.latency = latency
+        self.ready = ready
         self.several = several
         self.overconfidence = overconfidence
         self.forms = forms
@@ -136,6 +146,8 @@ class OpenAIServer:
         kind = kind_of_request(messages[0].text if body["messages"][0]["role"] == "system" else "")
         number = self.requests[kind]
         self.requests[kind] += 1
+        while self.ready is not None and not self.ready(kind, number):  # noqa: ASYNC110  tests set no event
+            await asyncio.sleep(POLL)
         await asyncio.sleep(self.latency(kind, number) if callable(self.latency) else self.latency)
         fault = (self.script(kind, number, body) if self.script else None) or Fault()
         if "response_format" in body and "json_schema" not in self.forms:
@@ -277,7 +289,7 @@ def serving(server: OpenAIServer) -> Iterator[OpenAIServer]:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     starting = asyncio.start_server(server.handle, "127.0.0.1", 0, limit=2**24)
-    listener = asyncio.run_coroutine_threadsafe(starting, loop).result(10)
+    listener = asyncio.run_coroutine_threadsafe(starting, loop).result(CEILING)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
     try:
         yield server
@@ -291,9 +303,9 @@ def serving(server: OpenAIServer) -> Iterator[OpenAIServer]:
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.sleep(0)
 
-        asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(CEILING)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(CEILING)
         loop.close()
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+import uuid
 from collections.abc import Callable
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from metascale.models.simulated import kind_of_request
 
@@ -49,6 +51,44 @@ class ScriptedModel(BaseChatModel):
             raise reply
         message = reply if isinstance(reply, AIMessage) else AIMessage(reply)
         return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+class TimedModel(ScriptedModel):
+    """A scripted model at a server of its own, whose replies take time: for `ainvoke` in virtual time.
+
+    Attributes:
+        takes: seconds that the request of a kind and number takes.
+        seed: of the request, kept in `asked` with its kind.
+    """
+
+    takes: Callable[[str, int], float]
+    seed: int | None = None
+    base_url: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    _asked: list[tuple[str, int | None]] = PrivateAttr(default_factory=list)
+
+    @property
+    def asked(self) -> list[tuple[str, int | None]]:
+        return self._asked
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> ChatResult:
+        kind = kind_of_request(messages[0].text if messages[0].type == "system" else "")
+        number = len(self.requests(kind))
+        self._asked.append((kind, self.seed))
+        result: ChatResult | Exception
+        try:
+            result = self._generate(messages, stop, None, **kwargs)
+        except Exception as error:  # noqa: BLE001  it is raised when the reply is due
+            result = error
+        await asyncio.sleep(self.takes(kind, number))
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 def drafts(*names: str) -> str:

@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 
 from metascale.cli.app import app
 from metascale.runtime.databases import DatabaseError, check_database
-from tests.command_line import start_solving
+from tests.command_line import end_of, start_solving
 from tests.conftest import QUESTION, ServerFactory
 from tests.openai_server import OpenAIServer
 from tests.runs import kept_in
+from tests.waiting import CEILING
 
 BUDGET = 32
 BATCH = 4
@@ -27,7 +28,7 @@ def limited(kilobytes: int, server: OpenAIServer, *options: str) -> subprocess.C
     command = [sys.executable, "-W", "error", "-m", "metascale.cli", "solve", QUESTION, "--json"]
     command += ["--model", "openai:loopback", "--base-url", server.url, *options]
     shell = ["bash", "-c", f'ulimit -f {kilobytes}; exec "$0" "$@"', *command]
-    return subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(shell, capture_output=True, text=True, timeout=CEILING, check=False)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def goes_on(server: OpenAIServer, path: Path, options: tuple[str, ...], complain
     kept = kept_in(path)
     assert 0 < len(kept) < BUDGET
     again = start_solving(server, *options)
-    out, err = again.communicate(timeout=60)
+    out, err = end_of(again)
     assert again.returncode == 0, err
     found = json.loads(out)
     assert kept.items() <= {c["id"]: c["text"] for c in found["candidates"]}.items()
@@ -72,7 +73,7 @@ def test_a_full_disk_loses_nothing(disk: Path, start_server: ServerFactory) -> N
     server, path = start_server(), disk / "runs.sqlite"
     options = ("--budget", str(BUDGET), "--seed", "5", "--db", str(path), "--thread", "t")
     process = start_solving(server, *options)
-    _, complaint = process.communicate(timeout=60)
+    _, complaint = end_of(process)
     assert process.returncode == 1
     assert "failed: database or disk is full" in complaint
     subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)

@@ -27,7 +27,7 @@ from metascale.cli.app import app
 from metascale.interrupts import AnswerError, edited_pool, granted_samples
 from metascale.memory.store import StrategyMemory
 from metascale.records import MetaThought
-from tests.command_line import start_solving, wait_for
+from tests.command_line import end_of, start_solving, wait_for
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask
 from tests.scripted import ScriptedModel, sensible
 
@@ -339,14 +339,16 @@ def test_the_command_line_grants_more_to_a_finished_thread(tmp_path: Path) -> No
 
 
 def test_a_grant_that_is_killed_goes_on_and_is_not_given_twice(tmp_path: Path, start_server: ServerFactory) -> None:
-    server = start_server(latency=0.05)
+    server = start_server()
     place = ("--seed", "3", "--budget", "4", "--db", str(tmp_path / "runs.sqlite"), "--thread", "t")
     assert metascale(*place, "--model", "openai:loopback", "--base-url", server.url).exit_code == 0
+    server.ready = lambda kind, number: kind != "solve" or number < 4 + 6
     process = start_solving(server, *place, "--more", "8")
     wait_for(server, "solve", 4 + 5, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    found = json.loads(start_solving(server, *place, "--more", "8").communicate(timeout=60)[0])
+    server.ready = None
+    found = json.loads(end_of(start_solving(server, *place, "--more", "8"))[0])
     assert found["usage"]["samples"] == len(found["candidates"]) == 12
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from metascale.models.latencies import BURST, ENOUGH, MARGIN, Latencies, limit_of
 
+pytestmark = pytest.mark.stragglers
 positive = st.floats(1e-3, 1e4)
 
 

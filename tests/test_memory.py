@@ -35,6 +35,7 @@ from metascale.memory.recollection import HALF_LIFE, MOST_WEIGHT, Episode, Recor
 from metascale.memory.store import NAMESPACE, StrategyMemory
 from metascale.pool.beliefs import Kept, key_of
 from tests.scripted import ScriptedModel
+from tests.waiting import CEILING
 
 SUM = "What is 12 + 7 * 3 - 4? Work it out and give the number."
 SUMS = [f"What is {a} + {b} * {a + 3} - {b}? Work it out and give the number." for a, b in ((3, 5), (11, 2), (40, 9))]
@@ -231,7 +232,7 @@ import asyncio, sqlite3, sys
 from langgraph.store.sqlite import SqliteStore
 from metascale.memory.store import StrategyMemory
 from metascale.memory.recollection import Record
-store = SqliteStore(sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None, check_same_thread=False))
+store = SqliteStore(sqlite3.connect(sys.argv[1], timeout=240, isolation_level=None, check_same_thread=False))
 store.setup()
 async def write():
     for number in range(40):
@@ -245,7 +246,7 @@ asyncio.run(write())
 def test_two_processes_at_once_lose_nothing(store: BaseStore, tmp_path: Path) -> None:
     path = str(tmp_path / "memory.db")
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, name]) for name in ("one", "two")]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert [writer.wait(CEILING) for writer in writers] == [0, 0]
     assert len(run(StrategyMemory(store).runs())) == 80
 
 

@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,11 +23,12 @@ from metascale.cli.session import Session
 from metascale.errors import ThreadError
 from metascale.events import Event, follow
 from metascale.state import empty_state, fold
-from tests.command_line import start_solving, wait_for
+from tests.command_line import end_of, start_solving, wait_for
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask
 from tests.openai_server import Fault
 from tests.runs import kept_in, plain
 from tests.scripted import ScriptedModel, sensible
+from tests.waiting import wait_until
 
 DATA = Path(__file__).parent / "data"
 BEGUN_WITH = {"budget": 12, "batch_size": 4, "seed": 1}
@@ -268,7 +268,7 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
         assert kept.items() <= finished.items()
         kept = finished
     process = start_solving(server, *options)
-    out, err = process.communicate(timeout=60)
+    out, err = end_of(process)
     assert process.returncode == 0, err
     found = json.loads(out)
     assert found["usage"]["samples"] == len(found["candidates"]) == 24
@@ -278,13 +278,13 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
 
     fresh = start_server()
     process = start_solving(fresh, *search)
-    undisturbed = json.loads(process.communicate(timeout=60)[0])
+    undisturbed = json.loads(end_of(process)[0])
     for run in (found, undisturbed):
         del run["usage"]["seconds"]
     assert found == undisturbed
 
     served = server.requests.total()
-    again, notice = start_solving(server, *options).communicate(timeout=60)
+    again, notice = end_of(start_solving(server, *options))
     assert json.loads(again)["answer"] == found["answer"]
     assert "nothing was spent" in notice
     assert server.requests.total() == served
@@ -292,13 +292,14 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
 
 def test_a_thread_whose_settings_or_question_changed_is_left_alone(tmp_path: Path, start_server: ServerFactory) -> None:
     place = ("--db", str(tmp_path / "runs.sqlite"), "--thread", "t")
-    server = start_server(latency=0.05)
+    server = start_server(ready=lambda kind, number: kind != "solve" or number < 4)
     process = start_solving(server, "--budget", "16", *place)
     wait_for(server, "solve", 3, process)
     process.kill()
     process.communicate()
+    server.ready = None
     changed = start_solving(server, "--budget", "20", *place)
-    _, complaint = changed.communicate(timeout=60)
+    _, complaint = end_of(changed)
     assert changed.returncode == 2
     assert complaint.count("\n") == 1
     assert "budget was 16 and is now 20" in complaint
@@ -307,20 +308,20 @@ def test_a_thread_whose_settings_or_question_changed_is_left_alone(tmp_path: Pat
     assert other.returncode == 2
     assert "has not finished another question" in other.stderr
     rest = start_solving(server, "--budget", "16", *place)
-    assert json.loads(rest.communicate(timeout=60)[0])["usage"]["samples"] == 16
+    assert json.loads(end_of(rest)[0])["usage"]["samples"] == 16
 
 
 def test_a_thread_without_any_answer_can_be_tried_again(tmp_path: Path, start_server: ServerFactory) -> None:
     place = ("--db", str(tmp_path / "runs.sqlite"), "--thread", "t", "--budget", "4", "--set", "max_failures=2")
     dead = start_server(forms=frozenset(), script=lambda *_: _refuse())
     process = start_solving(dead, *place)
-    _, complaint = process.communicate(timeout=60)
+    _, complaint = end_of(process)
     assert process.returncode == 1
     assert "none of 4 samples gave an answer" in complaint
     assert complaint.count("\n") == 1
     dead.script = None
     process = start_solving(dead, *place)
-    out, err = process.communicate(timeout=60)
+    out, err = end_of(process)
     assert process.returncode == 0, err
     assert json.loads(out)["usage"]["samples"] == 4
 
@@ -330,11 +331,11 @@ def _refuse() -> Any:
 
 
 def test_ctrl_c_returns_the_best_answer_so_far(start_server: ServerFactory) -> None:
-    server = start_server(latency=0.1)
+    server = start_server(ready=lambda kind, number: kind != "solve" or number < 24)
     process = start_solving(server, "--budget", "64")
     wait_for(server, "judge", 6, process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = end_of(process)
     assert process.returncode == 0, err
     found = json.loads(out)
     assert found["stop_reason"] == "interrupted"
@@ -344,12 +345,10 @@ def test_ctrl_c_returns_the_best_answer_so_far(start_server: ServerFactory) -> N
 
 
 def test_ctrl_c_before_the_first_answer_says_so(start_server: ServerFactory) -> None:
-    server = start_server(latency=1.0)
+    server = start_server(ready=lambda *_: False)
     process = start_solving(server)
-    deadline = time.monotonic() + 30
-    while not server.requests["compose"] and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: server.requests["compose"] > 0, process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = end_of(process)
     assert (process.returncode, out) == (1, "")
     assert err == "metascale: interrupted before the first answer\n"

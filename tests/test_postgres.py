@@ -26,10 +26,11 @@ from metascale.memory.store import StrategyMemory
 from metascale.models import resolve_model
 from metascale.runtime.databases import open_checkpointer, open_store
 from tests.canaries import SOLVER, found_in, tell
-from tests.command_line import metascale, start_solving, wait_for
+from tests.command_line import end_of, metascale, start_solving, wait_for
 from tests.conftest import QUESTION, ServerFactory, ask
 from tests.postgres_server import NoPostgresError, serving_postgres
 from tests.runs import plain
+from tests.waiting import CEILING
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_a_killed_run_goes_on_in_another_process(database: str, start_server: Se
     with PostgresSaver.from_conn_string(database) as saver:
         finished = create_metascale("simulated", checkpointer=saver).get_state(thread("t")).values["candidates"]
     process = start_solving(server, *options)
-    out, err = process.communicate(timeout=60)
+    out, err = end_of(process)
     assert process.returncode == 0, err
     found = json.loads(out)
     assert [c["id"] for c in found["candidates"]] == list(range(12))
@@ -121,7 +122,7 @@ def test_a_database_that_goes_read_only_loses_nothing(database: str, start_serve
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
-    _, complaint = process.communicate(timeout=60)
+    _, complaint = end_of(process)
     assert (process.returncode, complaint.count("\n")) == (1, 1), complaint
     assert "what it holds is kept, and the same command continues" in complaint
     refused = CliRunner().invoke(app, ["solve", "Why?", "--model", "simulated", "--db", database, "--thread", "t"])
@@ -130,7 +131,7 @@ def test_a_database_that_goes_read_only_loses_nothing(database: str, start_serve
     with psycopg.connect(f"{database}&options=-c%20default_transaction_read_only%3Doff", autocommit=True) as connection:
         connection.execute(f'alter database "{name}" reset default_transaction_read_only')
     process = start_solving(server, *options)
-    out, err = process.communicate(timeout=60)
+    out, err = end_of(process)
     assert process.returncode == 0, err
     assert json.loads(out)["usage"]["samples"] == 12
     assert server.count("solve") <= 12 + 4
@@ -172,7 +173,7 @@ asyncio.run(write())
 
 def test_a_memory_loses_nothing_of_two_processes_at_once(database: str) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, database, name]) for name in ("one", "two")]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert [writer.wait(CEILING) for writer in writers] == [0, 0]
 
     async def remembered() -> int:
         async with open_store(database) as store:
