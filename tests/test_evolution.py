@@ -19,6 +19,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from metascale import MetaScaleSettings, create_metascale, prompts
 from metascale.bandits import Arm, Prior, RoundRobin, UpperTail
+from metascale.bandits.estimates import estimate, upper_tails
 from metascale.budget.limits import evolution_due
 from metascale.evolution import (
     OPERATORS,
@@ -32,7 +33,6 @@ from metascale.evolution import (
 )
 from metascale.evolution.advantage import Advantage
 from metascale.evolution.children import Children
-from metascale.evolution.estimates import estimate, upper_tails
 from metascale.evolution.operators import record
 from metascale.pool.admission import Draft, Member, Remark, admit, arm_statistics
 from metascale.records import MetaThought, OperatorName
@@ -250,7 +250,7 @@ def test_a_child_is_believed_to_be_like_its_best_parent_and_its_siblings() -> No
         ([], 0.0, 1 / 100, 0.0025),
         ([(0.2, 0.04)], 5 / 125, 1 / (1 / 0.0425 + 100), 0.0025),
         ([(0.0, 0.01), (0.2, 0.04)], 5 / 225, 1 / (1 / (0.01 + 0.005 / 3) + 1 / (0.04 + 0.005 / 3) + 100), 0.005 / 3),
-        ([(-0.3, 0.01), (0.0, 0.01), (0.3, 0.01)], 0.0, 1 / (3 / 0.04875 + 100), 0.03875),
+        ([(-0.3, 0.01), (0.0, 0.01), (0.3, 0.01)], 0.0, 1 / (3 / 0.05125 + 100), 0.04125),
     ],
 )
 def test_what_children_teach_of_their_class(

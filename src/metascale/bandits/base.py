@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from metascale.stats.shrinkage import pulled
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -74,9 +76,10 @@ def mean_rewards(arms: Sequence[Arm]) -> NDArray[np.float64]:
 
 
 def _mean(arm: Arm, total: float, neutral: float) -> float:
-    weight = _weight(arm)
-    count = len(arm.rewards) + weight
-    return (total + weight * (neutral + _advantage(arm))) / count if count else neutral
+    count, weight = len(arm.rewards), _weight(arm)
+    if not count + weight:
+        return neutral
+    return pulled(total / count if count else neutral, count, neutral + _advantage(arm), weight)
 
 
 def highest(scores: NDArray[np.float64], rng: np.random.Generator) -> int:

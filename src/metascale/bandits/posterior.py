@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metascale.bandits.base import Arm
+from metascale.stats.shrinkage import Scale, pulled
 
 Numbers = NDArray[np.float64]
 
@@ -23,10 +24,8 @@ TYPICAL_DEVIATIONS = (0.7, 1.0)
 SPREADS_OF_DEVIATIONS = (0.1, 0.4)
 """Standard deviations, on a logarithmic scale, of the arms' own deviations: all alike, and not."""
 
-USUAL_SPREAD = 0.15
-"""Standard deviation that rewards are taken to have while none is known. Ours, as the weight below is."""
-PSEUDO_REWARDS = 0.25
-"""How many rewards that counts for: enough to tell what an advantage means before the first rewards, no more."""
+UNIT = Scale(0.15, 0.25)
+"""All rewards of a run together. Ours: the weight says what an advantage means before the first rewards, no more."""
 
 
 def _kinds_of_pools() -> tuple[Numbers, Numbers]:
@@ -88,34 +87,36 @@ def posterior(arms: Sequence[Arm]) -> Posterior:
     Args:
         arms: at least one.
     """
-    count = np.array([len(arm.rewards) for arm in arms], dtype=np.float64)
+    counts = np.array([len(arm.rewards) for arm in arms], dtype=np.float64)
     sums = np.array([sum(arm.rewards) for arm in arms], dtype=np.float64)
     rewards = np.fromiter(chain.from_iterable(arm.rewards for arm in arms), dtype=np.float64)
-    weight = np.array([arm.prior.weight if arm.prior else 0.0 for arm in arms])
-    advantage = np.array([arm.prior.advantage if arm.prior else 0.0 for arm in arms])
+    weights_of_priors = np.array([arm.prior.weight if arm.prior else 0.0 for arm in arms])
+    advantages = np.array([arm.prior.advantage if arm.prior else 0.0 for arm in arms])
 
-    scored = count > 0
-    centre = float(np.mean(sums[scored] / count[scored] - advantage[scored])) if len(rewards) else 0.5
+    scored = counts > 0
+    centre = float(np.mean(sums[scored] / counts[scored] - advantages[scored])) if len(rewards) else 0.5
     squared = float(np.square(rewards - rewards.mean()).sum()) if len(rewards) else 0.0
-    unit = math.sqrt((squared + PSEUDO_REWARDS * USUAL_SPREAD**2) / (len(rewards) + PSEUDO_REWARDS))
+    unit = math.sqrt(UNIT.estimate(squared, len(rewards)))
     squares = np.array([sum((reward - centre) ** 2 for reward in arm.rewards) for arm in arms]) / unit**2
-    sums = (sums - count * centre) / unit
-    believed = weight * advantage / unit
+    own = (sums / np.maximum(counts, 1) - centre) / unit
 
-    count, weight, sums, believed, squares = (a[:, None, None] for a in (count, weight, sums, believed, squares))
-    before = 1 / (1 / np.square(SPREADS)[:, None] + weight / VARIANCES)
-    after = 1 / (1 / before + count / VARIANCES)
-    expected = before * believed / VARIANCES
-    means = after * (believed + sums) / VARIANCES
+    count, mean, weight, advantage, squares = (
+        a[:, None, None] for a in (counts, own, weights_of_priors, advantages / unit, squares)
+    )
+    of_pool = VARIANCES / np.square(SPREADS)[:, None]
+    expected = pulled(advantage, weight, 0.0, of_pool)
+    before = of_pool + weight
+    means = pulled(mean, count, expected, before)
+    after = before + count
     evidence = (
         LOG_DEVIATIONS
         - count * np.log(DEVIATIONS)
-        + 0.5 * (np.square(means) / after - np.square(expected) / before - squares / VARIANCES + np.log(after / before))
+        + 0.5 * ((np.square(means) * after - np.square(expected) * before - squares) / VARIANCES + np.log(before / after))
     )
     of_arm = _log_sum(evidence, axis=2)
     of_kind = of_arm.sum(axis=0)
     weights = np.exp(evidence - of_arm[:, :, None] + (of_kind - _log_sum(of_kind, axis=0))[None, :, None])
-    return Posterior(centre, unit, weights, means, np.sqrt(after))
+    return Posterior(centre, unit, weights, means, np.sqrt(VARIANCES / after))
 
 
 def _log_sum(logs: Numbers, axis: int) -> Numbers:

@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metascale.stats.normal import expected_excess, normal_tail
+from metascale.stats.shrinkage import Scale, Scales, effective_count, pulled, spread_variance
 
 Numbers = NDArray[np.float64]
 Rule = Literal["support", "sum", "best"]
 
-PRIOR_NOISE = 0.081
-"""SD of a judge's noise on [0, 1] before anything is known: that of GPT-4's repeated ratings of one text (0.73 on a
-scale from 1 to 10; creative writing, in princeton-nlp/tree-of-thought-llm)."""
-PRIOR_WEIGHT = 0.2
-"""Observations that the prior noise counts for: little, so that two looks suffice to recognise an exact judge."""
+JUDGE = Scales(noise=Scale(0.081, 0.2), spread=Scale(0.12, 2))
+"""Scores of one answer, and the qualities of answers. The noise is that of GPT-4's repeated ratings of one text (0.73
+on a scale from 1 to 10; creative writing, in princeton-nlp/tree-of-thought-llm); it counts for little, so that two
+looks suffice to recognise an exact judge."""
 PRIOR_SEVERITY = 2.0
 """Observations by which the severity of a wording is drawn towards 0."""
 PRIOR_COPYING = 2.0
@@ -118,7 +118,7 @@ def standing(contenders: Sequence[Contender], rule: Rule = "support") -> Standin
     Args:
         contenders: at least one.
         rule: what the support of an answer adds: `"support"` adds its logarithm times `SUPPORT_WEIGHT`, and less where
-            the judge is more exact than `PRIOR_NOISE`; `"sum"` compares the sum of rewards (CRISP, arXiv 2503.05188);
+            the judge is more exact than `JUDGE` expects; `"sum"` compares the sum of rewards (CRISP, arXiv 2503.05188);
             `"best"` adds nothing.
     """
     of = np.array([i for i, contender in enumerate(contenders) for _ in contender.scores])
@@ -131,22 +131,23 @@ def standing(contenders: Sequence[Contender], rule: Rule = "support") -> Standin
     severity = np.zeros(len(wordings))
     weights: Numbers = _weights([(score.answer, score.wording) for score in scored], values)
     scores = np.bincount(of, weights=weights).astype(np.float64)
-    mean, variance = float(values[is_first].mean()), float(values[is_first].var())
+    firsts = values[is_first]
+    mean = float(firsts.mean())
+    freedom = float(np.maximum(scores - 1, 0).sum())
     for _ in range(ROUNDS_OF_FITTING):
         fair = values - severity[wording]
         averages = np.bincount(of, weights * fair) / scores
-        noise = _noise(weights * (fair - averages[of]) ** 2, scores)
-        spread = max(variance - noise, noise / 10, 1e-9)
-        trust = spread / (spread + noise / scores)
-        estimates = mean + trust * (averages - mean)
-        excess = np.bincount(wording, weights * (values - estimates[of]))
-        severity = excess / (np.bincount(wording, weights) + PRIOR_SEVERITY)
+        noise = JUDGE.noise.estimate(float((weights * (fair - averages[of]) ** 2).sum()), freedom)
+        spread = spread_variance(firsts, np.full(len(firsts), noise), JUDGE.spread)
+        estimates = pulled(averages, scores, mean, noise / spread)
+        asked = np.bincount(wording, weights).astype(np.float64)
+        severity = pulled(np.bincount(wording, weights * (values - estimates[of])) / asked, asked, 0.0, PRIOR_SEVERITY)
         severity -= severity[0]
-    errors = np.sqrt(spread * (1 - trust))
+    errors = np.sqrt(noise / (scores + noise / spread))
     support = np.array([contender.support for contender in contenders], dtype=np.float64)
     if rule == "sum":
         return Standing(estimates, estimates * support, errors * support, scores, mean, spread, noise)
-    weight = SUPPORT_WEIGHT * min(1.0, math.sqrt(noise) / PRIOR_NOISE) if rule == "support" else 0.0
+    weight = SUPPORT_WEIGHT * min(1.0, math.sqrt(noise) / JUDGE.noise.deviation) if rule == "support" else 0.0
     return Standing(estimates, estimates + weight * np.log(support), errors, scores, mean, spread, noise)
 
 
@@ -154,12 +155,6 @@ def _wordings(scored: Sequence[Scored]) -> list[str]:
     """All wordings, the one that most first scores were asked in first: the others are severe or mild beside it."""
     firsts = Counter(score.wording for score in scored if score.is_first)
     return sorted({score.wording for score in scored}, key=lambda name: (-firsts[name], name))
-
-
-def _noise(squares: Numbers, scores: Numbers) -> float:
-    """Variance of one score, from squared deviations and the independent scores of each contender."""
-    freedom = float(np.maximum(scores - 1, 0).sum())
-    return (PRIOR_WEIGHT * PRIOR_NOISE**2 + float(squares.sum())) / (PRIOR_WEIGHT + freedom)
 
 
 def _weights(askings: Sequence[tuple[int, str]], values: Numbers) -> Numbers:
@@ -177,11 +172,11 @@ def _weights(askings: Sequence[tuple[int, str]], values: Numbers) -> Numbers:
         return weights
     within = sum(float(((values[g] - values[g].mean()) ** 2).sum()) for g in repeated)
     freedom = sum(len(g) - 1 for g in repeated)
-    overall = max(float(values.var()), PRIOR_NOISE**2)
-    independent = (PRIOR_COPYING / 2 + within / overall) / (PRIOR_COPYING + freedom)
+    overall = max(float(values.var()), JUDGE.noise.deviation**2)
+    independent = pulled(within / overall / freedom, freedom, 0.5, PRIOR_COPYING)
     correlation = 1 - min(1.0, independent)
     for members in repeated:
-        weights[members] = 1 / (1 + (len(members) - 1) * correlation)
+        weights[members] = effective_count(len(members), correlation) / len(members)
     return weights
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metascale.evolution.estimates import Estimates
 from metascale.pool.admission import Member
 from metascale.records import OperatorName
+from metascale.stats.shrinkage import Shrunk
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Advantage:
     variance: float
 
 
-def advantages(members: Sequence[Member], now: Estimates) -> list[Advantage]:
+def advantages(members: Sequence[Member], now: Shrunk) -> list[Advantage]:
     """How every scored child of the pool fared.
 
     The parent's mean is shrunk, because it was chosen for being high; the child's is its plain mean, because nobody
@@ -46,6 +46,6 @@ def advantages(members: Sequence[Member], now: Estimates) -> list[Advantage]:
     return found
 
 
-def best_before(members: Sequence[Member], index: int, now: Estimates) -> int:
+def best_before(members: Sequence[Member], index: int, now: Shrunk) -> int:
     """What a child is compared with: its best parent; without parents, the best arm that was there before it."""
     return max(members[index].parents or range(index), key=lambda i: float(now.means[i]))

@@ -8,18 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from metascale.bandits import Prior
+from metascale.bandits.estimates import estimate
 from metascale.evolution.advantage import Advantage, advantages, best_before
-from metascale.evolution.estimates import estimate
 from metascale.pool.admission import Member
+from metascale.stats.shrinkage import Scale, pulled, spread_variance
 
 PRIOR_ADVANTAGE = 0.0
 """Expected advantage of a child over its best parent before any was tried. Ours: neither better nor worse."""
 PRIOR_DEVIATION = 0.1
 """How sure that is, as a standard deviation. Ours: about as much as three children with one reward each."""
-PRIOR_VARIETY = 0.05
-"""SD of children around their class before any was tried. Ours."""
-VARIETY_WEIGHT = 2.0
-"""Children that this counts for. Ours."""
+VARIETY = Scale(0.05, 2)
+"""Of children around their class. Ours."""
 UNTRIED_WEIGHT = 0.9
 """Rewards that the prior of a child without a pull counts for at most. Ours: with a reward or more it might wait for
 its first pull, and a family that began badly would never be tried again."""
@@ -44,19 +43,22 @@ class Children:
 
     @classmethod
     def learn(cls, tried: Sequence[Advantage]) -> Children:
-        """Learn from the children so far, the variances by moments with weak priors; none are needed.
+        """Learn from the children so far; none are needed.
 
-        In the mean a child weighs the more, the more its rewards: those that the search came back to are what the class
-        is worth to it. In simulation this tells good classes from bad ones better than equal weights do. Ours.
+        In the mean a child weighs more, the more rewards it has: the search came back to the children that were worth
+        it. In simulation this tells good classes from bad ones better than equal weights do.
         """
         values = np.array([child.value for child in tried])
         errors = np.array([child.variance for child in tried])
-        excess = float((np.square(values - values.mean()) - errors).sum()) if len(tried) else 0.0
-        degrees = VARIETY_WEIGHT + max(0, len(tried) - 1)
-        variety = (VARIETY_WEIGHT * PRIOR_VARIETY**2 + max(0.0, excess)) / degrees
-        before, weights = 1 / PRIOR_DEVIATION**2, 1 / errors
-        mean = (float(weights @ values) + PRIOR_ADVANTAGE * before) / (float(weights.sum()) + before)
-        return cls(mean, 1 / (float((1 / (errors + variety)).sum()) + before), variety)
+        variety = spread_variance(values, errors, VARIETY)
+        before = 1 / PRIOR_DEVIATION**2
+        known = float((1 / errors).sum())
+        mean = float((values / errors).sum()) / known if tried else PRIOR_ADVANTAGE
+        return cls(
+            advantage=pulled(mean, known, PRIOR_ADVANTAGE, before),
+            error=1 / (float((1 / (errors + variety)).sum()) + before),
+            variety=variety,
+        )
 
 
 def with_class_prior(members: Sequence[Member]) -> list[Member]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from metascale.bandits.estimates import estimate
 from metascale.evolution.advantage import advantages
 from metascale.evolution.children import Children
-from metascale.evolution.estimates import estimate
 from metascale.pool.admission import Member
 from metascale.stats.normal import expected_excess
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from metascale.bandits import ucb_scores
+from metascale.bandits.estimates import upper_tails
 from metascale.evolution.children import with_class_prior
-from metascale.evolution.estimates import upper_tails
 from metascale.pool.admission import Member, similarity
 
 REMARKS_READ = 4

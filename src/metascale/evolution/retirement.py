@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metascale.evolution.estimates import estimate, upper_tails
+from metascale.bandits.estimates import estimate, upper_tails
 from metascale.pool.admission import Member
 
 IMPLAUSIBLE = 2.0

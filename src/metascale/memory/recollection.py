@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from metascale.bandits import Prior
 from metascale.pool.beliefs import Beliefs, Kept, key_of
+from metascale.stats.shrinkage import Scale, effective_count, pulled
 
 Numbers = NDArray[np.float64]
 
@@ -41,6 +42,8 @@ less by its square. A memory that hardly tells arms apart lets none wait: what d
 worst to try again and again on one question."""
 WITHIN_RUN = 0.3
 """How alike samples of one run are: n of them count as n / (1 + 0.3 (n - 1)) independent ones."""
+REWARD = Scale(0.15, 1)
+"""Of one reward on similar tasks."""
 SMALLEST_VARIANCE = 1e-4
 WORTH_KEEPING = 2
 """Samples that a meta-thought needs before it is worth keeping."""
@@ -158,7 +161,7 @@ def _tables(episodes: Sequence[Episode], keys: Sequence[str]) -> tuple[Numbers, 
     for row, episode in enumerate(episodes):
         for key, record in episode.records.items():
             column = place[key]
-            pulls[row, column] = record.pulls / (1 + WITHIN_RUN * (record.pulls - 1))
+            pulls[row, column] = effective_count(record.pulls, WITHIN_RUN)
             means[row, column], variances[row, column] = record.mean, record.variance
     return pulls, means, variances
 
@@ -166,15 +169,18 @@ def _tables(episodes: Sequence[Episode], keys: Sequence[str]) -> tuple[Numbers, 
 def _mean(
     weight: Numbers, pulls: Numbers, means: Numbers, *, axis: int | None, towards: Numbers | float, pseudo: float
 ) -> Numbers:
+    """The weighted mean reward over runs, or over runs and arms, drawn towards a value."""
     counts = weight[:, None] * pulls
-    return np.asarray(((counts * means).sum(axis=axis) + pseudo * towards) / (counts.sum(axis=axis) + pseudo))
+    known = np.asarray(counts.sum(axis=axis))
+    mean = np.asarray((counts * means).sum(axis=axis)) / np.maximum(known, 1e-300)
+    return pulled(mean, known, towards, pseudo)
 
 
 def _variance(weight: Numbers, pulls: Numbers, means: Numbers, variances: Numbers, level: float) -> float:
     """Of one reward on similar tasks, over all arms."""
     counts = weight[:, None] * pulls
     squares = float((counts * (variances + np.square(means - level))).sum())
-    return max(SMALLEST_VARIANCE, (squares + 0.15**2) / (float(counts.sum()) + 1))
+    return max(SMALLEST_VARIANCE, REWARD.estimate(squares, float(counts.sum())))
 
 
 def _trust(weight: Numbers, pulls: Numbers, means: Numbers) -> Numbers:

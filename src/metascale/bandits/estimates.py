@@ -1,0 +1,43 @@
+"""What the rewards so far say of each arm: shrunk means with their errors, and upper tails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metascale.bandits.base import Arm, mean_rewards
+from metascale.bandits.posterior import posterior
+from metascale.stats.shrinkage import Scale, Scales, Shrunk, shrink
+
+REWARDS = Scales(noise=Scale(0.15, 2), spread=Scale(0.12, 2))
+"""Rewards under one meta-thought, and the mean rewards of meta-thoughts. Ours: the noise is that of a judge (0.08 on
+[0, 1], see `metascale.choice.second_look.JUDGE`) and as much again for the answers, and a little more."""
+TAIL = 0.7
+"""Standard deviations above its mean at which an arm is judged: about the best of two or three answers. Ours."""
+
+
+def estimate(arms: Sequence[Arm]) -> Shrunk:
+    """The arms' mean rewards, drawn towards their common mean; an arm without rewards is expected there.
+
+    Args:
+        arms: at least one.
+    """
+    means = mean_rewards(arms)
+    counts = np.array([len(arm.rewards) for arm in arms], dtype=np.float64)
+    squares = sum(float(np.square(np.subtract(arm.rewards, mean)).sum()) for arm, mean in zip(arms, means, strict=True))
+    return shrink(means, counts, squares, REWARDS)
+
+
+def upper_tails(arms: Sequence[Arm]) -> NDArray[np.float64]:
+    """How good an arm's good answers are: `mean + TAIL * sd`, shape (len(arms),).
+
+    METASCALE takes the best answer, so a varied arm is worth more than its mean says. Mean and deviation are those of
+    `metascale.bandits.posterior`, which counts the arms' priors and draws both towards the other arms.
+
+    Args:
+        arms: at least one.
+    """
+    known = posterior(arms)
+    return known.centre + known.unit * (known.expected + TAIL * np.sqrt(known.variances))
