@@ -18,16 +18,17 @@ TAIL = 0.7
 """Standard deviations above its mean at which an arm is judged: about the best of two or three answers. Ours."""
 
 
-def estimate(arms: Sequence[Arm]) -> Shrunk:
+def estimate(arms: Sequence[Arm], scales: Scales = REWARDS) -> Shrunk:
     """The arms' mean rewards, drawn towards their common mean; an arm without rewards is expected there.
 
     Args:
         arms: at least one.
+        scales: what is assumed before any reward.
     """
     means = mean_rewards(arms)
     counts = np.array([len(arm.rewards) for arm in arms], dtype=np.float64)
-    squares = sum(float(np.square(np.subtract(arm.rewards, mean)).sum()) for arm, mean in zip(arms, means, strict=True))
-    return shrink(means, counts, squares, REWARDS)
+    squares = [np.square(np.subtract(arm.rewards, mean)).sum() for arm, mean in zip(arms, means, strict=True)]
+    return shrink(means, counts, np.array(squares, dtype=np.float64), scales)
 
 
 def upper_tails(arms: Sequence[Arm]) -> NDArray[np.float64]:

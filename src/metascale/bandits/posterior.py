@@ -111,7 +111,8 @@ def posterior(arms: Sequence[Arm]) -> Posterior:
     evidence = (
         LOG_DEVIATIONS
         - count * np.log(DEVIATIONS)
-        + 0.5 * ((np.square(means) * after - np.square(expected) * before - squares) / VARIANCES + np.log(before / after))
+        + 0.5
+        * ((np.square(means) * after - np.square(expected) * before - squares) / VARIANCES + np.log(before / after))
     )
     of_arm = _log_sum(evidence, axis=2)
     of_kind = of_arm.sum(axis=0)

@@ -9,12 +9,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from metascale.bandits import Arm
+from metascale.bandits.estimates import estimate
 from metascale.stats.normal import expected_excess
+from metascale.stats.shrinkage import Scale, Scales
 
 MIN_REWARDS = 8
 """Scored answers before progress is predicted. Ours."""
-PRIOR_ARM = 3.0
-"""Pseudo-observations by which an arm's mean and variance are drawn towards those of all arms. Ours."""
+NOISE, NOISE_WEIGHT = 1.2, 1
+SPREAD, SPREAD_WEIGHT = 1.0, 2
+"""Noise within an arm and spread of the arms before anything is known, in standard deviations of all rewards, and how
+many observations each counts for. Ours: tuned on how well the gain of the next sample is predicted on simulated
+landscapes."""
 
 
 def agreement(answers: Sequence[str]) -> float:
@@ -45,28 +50,27 @@ def agreement(answers: Sequence[str]) -> float:
 def expected_progress(arms: Sequence[Arm]) -> float:
     """By how much one more sample of the most promising arm is expected to raise the highest reward.
 
-    The next reward of an arm is predicted as normal, its mean and variance drawn towards those of all rewards; so it is
-    an expected improvement (Jones et al. 1998), the progress that MRT (arXiv 2503.07572) asks of each further episode
-    and that Pandora's rule sets against a sample's price. Noise of the reward counts as progress here, so that the
-    search rather stops too late; but no reward can rise above 1.
+    The next reward of an arm is predicted as normal. Its mean and variance are drawn towards those of the other arms
+    (`metascale.bandits.estimates`); priors do not count. So this is an expected improvement (Jones et al. 1998): the
+    progress that MRT (arXiv 2503.07572) asks of each further episode, and that Pandora's rule compares with the price
+    of a sample. Noise of the reward counts as progress, so the search stops too late rather than too early. No reward
+    can rise above 1.
 
     Args:
         arms: every arm of the pool.
 
     Returns:
-        In [0, 1]; infinite while an arm is unpulled or fewer than `MIN_REWARDS` rewards are known.
+        In [0, 1]; 0 where all rewards are equal; infinite while an arm is unpulled or fewer than `MIN_REWARDS` rewards
+        are known.
     """
     rewards = np.array([reward for arm in arms for reward in arm.rewards])
     if len(rewards) < MIN_REWARDS or not all(arm.pulls for arm in arms):
         return math.inf
-    best, mean, variance = float(rewards.max()), float(rewards.mean()), float(rewards.var(ddof=1))
-    return min(1 - best, max(_improvement(arm, best, mean, variance) for arm in arms))
-
-
-def _improvement(arm: Arm, best: float, mean: float, variance: float) -> float:
-    own = np.array(arm.rewards)
-    count = len(own)
-    expected = (float(own.sum()) + PRIOR_ARM * mean) / (count + PRIOR_ARM)
-    squares = float(((own - expected) ** 2).sum())
-    drawn = (squares + PRIOR_ARM * variance) / (count + PRIOR_ARM)
-    return expected_excess(best - expected, math.sqrt(drawn * (1 + 1 / (count + PRIOR_ARM))))
+    best, deviation = float(rewards.max()), float(rewards.std(ddof=1))
+    if deviation == 0:
+        return 0.0
+    scales = Scales(Scale(NOISE * deviation, NOISE_WEIGHT), Scale(SPREAD * deviation, SPREAD_WEIGHT))
+    known = estimate([Arm(arm.pulls, arm.rewards) for arm in arms], scales)
+    distances = (best - known.means).tolist()
+    deviations = np.hypot(known.deviations, known.errors).tolist()
+    return min(1 - best, max(map(expected_excess, distances, deviations)))

@@ -25,7 +25,7 @@ from metascale.stats.shrinkage import Scale, Scales, effective_count, pulled, sp
 Numbers = NDArray[np.float64]
 Rule = Literal["support", "sum", "best"]
 
-JUDGE = Scales(noise=Scale(0.081, 0.2), spread=Scale(0.12, 2))
+JUDGE = Scales(noise=Scale(0.081, 0.2), spread=Scale(0.12, 8))
 """Scores of one answer, and the qualities of answers. The noise is that of GPT-4's repeated ratings of one text (0.73
 on a scale from 1 to 10; creative writing, in princeton-nlp/tree-of-thought-llm); it counts for little, so that two
 looks suffice to recognise an exact judge."""

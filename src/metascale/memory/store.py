@@ -22,6 +22,8 @@ from langchain_core.embeddings import Embeddings
 from langgraph.store.base import BaseStore, Item
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from metascale.bandits import Arm
+from metascale.bandits.estimates import estimate
 from metascale.errors import SettingError
 from metascale.memory.embeddings import HashedEmbeddings
 from metascale.memory.recollection import WORTH_KEEPING, Episode, Numbers, Record, recollect, worth_trying
@@ -40,8 +42,6 @@ MOST_EPISODES = 1_000
 """Runs that a memory holds; the oldest are forgotten. Ours: 2 MB, and older ones would count for a thirtieth."""
 MOST_KEPT = 3
 """Meta-thoughts of a run that are kept as texts. Ours."""
-PRIOR_SAMPLES = 3.0
-"""Samples of no advantage that a kept meta-thought's advantage is drawn towards. Ours."""
 TASK_CHARACTERS = 200
 """How much of a task's text is kept, for people to recognise it."""
 QUANTA = 127
@@ -229,17 +229,15 @@ def records_of(pool: Sequence[MetaThought], members: Sequence[Member]) -> tuple[
 def worth_keeping(pool: Sequence[MetaThought], members: Sequence[Member]) -> list[Kept]:
     """The run's own meta-thoughts that beat its average, best first.
 
-    Their advantage is drawn towards none as if they had `PRIOR_SAMPLES` more samples without any. Fixed arms need no
-    keeping, for every run has them.
+    Their means are drawn towards the average arm's, without priors: what memory believed already is no new evidence.
+    Fixed arms need no keeping, because every run has them.
     """
-    everything = [reward for member in members for reward in member.rewards]
+    known = estimate([Arm(member.pulls, member.rewards) for member in members])
     kept = []
-    for thought, member in zip(pool, members, strict=True):
-        if len(member.rewards) >= WORTH_KEEPING and member.breeds and not member.is_fixed:
-            count = len(member.rewards)
-            advantage = count / (count + PRIOR_SAMPLES) * (fmean(member.rewards) - fmean(everything))
-            if advantage > 0:
-                kept.append(Kept(thought["mindset"], thought["strategy"], advantage, count))
+    for thought, member, mean in zip(pool, members, known.means.tolist(), strict=True):
+        is_eligible = len(member.rewards) >= WORTH_KEEPING and member.breeds and not member.is_fixed
+        if is_eligible and mean > known.centre:
+            kept.append(Kept(thought["mindset"], thought["strategy"], mean - known.centre, len(member.rewards)))
     return sorted(kept, key=lambda one: -one.advantage)[:MOST_KEPT]
 
 

@@ -43,10 +43,13 @@ class Scales(NamedTuple):
     Attributes:
         noise: of an observation around the mean of its group.
         spread: of the groups' means around their centre.
+        own: how many observations the common noise counts for beside a group's own, above 0. Ours: enough to hold back
+            a group of two lucky observations, little enough for ten to speak for themselves.
     """
 
     noise: Scale
     spread: Scale
+    own: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,16 @@ class Shrunk:
     Attributes:
         means: expected means, shape (k,).
         errors: standard deviations of their errors, shape (k,), above 0.
-        noise: standard deviation of one observation around its group's mean.
+        deviations: standard deviations of single observations around their group's mean, shape (k,), each drawn
+            towards `noise`.
+        noise: the same for all groups together.
         spread: standard deviation of the groups' means around their centre.
         centre: the mean of the groups' means.
     """
 
     means: Numbers
     errors: Numbers
+    deviations: Numbers
     noise: float
     spread: float
     centre: float
@@ -76,7 +82,7 @@ def pulled(mean: Value, count: Value, towards: Value | float, pseudo: Value | fl
     return (count * mean + pseudo * towards) / (count + pseudo)
 
 
-def shrink(means: Numbers, counts: Numbers, squares: float, prior: Scales) -> Shrunk:
+def shrink(means: Numbers, counts: Numbers, squares: Numbers, prior: Scales) -> Shrunk:
     """Draw the means of groups towards their common centre.
 
     The more the observations vary within groups, and the less the groups differ, the further the means are drawn. So
@@ -86,17 +92,19 @@ def shrink(means: Numbers, counts: Numbers, squares: float, prior: Scales) -> Sh
         means: of the observations of each group, shape (k,), k at least 1. The mean of a group without observations
             counts only where no group has any.
         counts: independent observations of each group, shape (k,), at least 0 each; see `effective_count`.
-        squares: the sum of all squared deviations from the groups' means.
+        squares: sums of each group's squared deviations from its mean, shape (k,).
         prior: of both variances.
     """
     seen = counts > 0
-    noise = prior.noise.estimate(squares, float(np.maximum(counts - 1, 0).sum()))
+    freedom = np.maximum(counts - 1, 0)
+    noise = prior.noise.estimate(float(squares.sum()), float(freedom.sum()))
     spread = spread_variance(means[seen], noise / counts[seen], prior.spread)
     centre = float((means[seen] if seen.any() else means).mean())
     pseudo = noise / spread
     return Shrunk(
         means=pulled(means, counts, centre, pseudo),
         errors=np.sqrt(noise / (counts + pseudo)),
+        deviations=np.sqrt(Scale(noise**0.5, prior.own).estimate(squares, freedom)),
         noise=float(noise**0.5),
         spread=float(spread**0.5),
         centre=centre,
