@@ -19,8 +19,8 @@ from metascale.choice.second_look import (
     SAMPLE_CALLS,
     SUPPORT_WEIGHT,
     Contender,
+    Judgement,
     Rule,
-    Scored,
     Standing,
     confidence,
     gain_of_looking,
@@ -40,7 +40,7 @@ def judged(*values: float, answer: int = 0, wordings: Sequence[str] | None = Non
     words = wordings or [f"wording {number}" for number in range(len(values))]
     return Contender(
         tuple(
-            Scored(value, answer, word, is_first=number == 0)
+            Judgement(value, answer, word, is_first=number == 0)
             for number, (value, word) in enumerate(zip(values, words, strict=False))
         ),
         support,
@@ -59,13 +59,13 @@ def contenders(draw: st.DrawFn) -> list[Contender]:
     found = []
     answer = 0
     for _ in range(draw(st.integers(1, 6))):
-        scores: list[Scored] = []
+        scores: list[Judgement] = []
         support = draw(st.integers(1, 3))
         for _ in range(support):
             first = draw(st.sampled_from(["list", "alone"]))
-            scores.append(Scored(draw(SCORES), answer, first, is_first=True))
+            scores.append(Judgement(draw(SCORES), answer, first, is_first=True))
             looks = draw(st.lists(st.tuples(SCORES, st.sampled_from(["alone", "x", "y"])), max_size=3))
-            scores += [Scored(value, answer, wording) for value, wording in looks]
+            scores += [Judgement(value, answer, wording) for value, wording in looks]
             answer += 1
         found.append(Contender(tuple(scores), support))
     return found
@@ -170,7 +170,7 @@ def test_a_lucky_first_score_is_seen_through() -> None:
 def test_rules_differ_in_what_support_adds() -> None:
     found = [
         judged(0.8, answer=5),
-        Contender(tuple(Scored(0.5 + 0.1 * i, i, "wording 0", is_first=True) for i in range(5)), support=5),
+        Contender(tuple(Judgement(0.5 + 0.1 * i, i, "wording 0", is_first=True) for i in range(5)), support=5),
         judged(0.3, answer=6),
     ]
     best, support, total = (standing(found, rule) for rule in ("best", "support", "sum"))

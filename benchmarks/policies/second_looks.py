@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from metascale.choice.second_look import SAMPLE_CALLS, Contender, Scored, next_looks, reserve, standing
+from metascale.choice.second_look import SAMPLE_CALLS, Contender, Judgement, next_looks, reserve, standing
 
 
 @dataclass
@@ -104,6 +104,6 @@ def sample_and_confirm(draw: Draw, calls: int, batch_size: int) -> tuple[Answer,
 def _contenders(answers: Sequence[Answer]) -> list[Contender]:
     """Each answer as a contender of its own, with a different wording for each look."""
     return [
-        Contender(tuple(Scored(s, number, f"{i}", is_first=i == 0) for i, s in enumerate(answer.scores)))
+        Contender(tuple(Judgement(s, number, f"{i}", is_first=i == 0) for i, s in enumerate(answer.scores)))
         for number, answer in enumerate(answers)
     ]

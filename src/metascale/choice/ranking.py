@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metascale.choice.second_look import Contender, Rule, Scored, Standing, confidence, standing
+from metascale.choice.second_look import Contender, Judgement, Rule, Standing, confidence, standing
 from metascale.records import Candidate, Finalist, Rival
 from metascale.settings import MetaScaleSettings
 
 _FLAWS = {"ok": 0, "truncated": 1, "refused": 2}
-"""What can be an answer, by how much is wrong with it."""
+"""The statuses of samples that can be an answer, the best status first."""
 
 
 def ranking(candidates: Sequence[Candidate]) -> list[Candidate]:
     """All samples that can be an answer, best first: by reward (paper, section 3: the highest-reward response).
 
-    Samples without a reward come after all scored ones. Among equals, whole answers come before truncated ones, then
-    the one whose final answer more meta-thoughts and then more samples gave, then the one whose meta-thought has the
-    higher mean reward, then the earlier one. So where nothing is scored, agreement decides; and where a judge has few
-    marks to give, which is where many answers are equal, the record of the meta-thought does. A refusal is an answer
-    only where there is nothing else, whatever its reward; a failed or empty sample never is. The order among equals is
-    ours.
+    Samples without a reward come after all scored ones. The paper leaves the order among equal rewards open:
+
+    1. whole answers before truncated ones;
+    2. the final answer that more meta-thoughts gave, then the one that more samples gave;
+    3. the meta-thought with the higher mean reward;
+    4. the earlier sample.
+
+    So where nothing is scored, agreement decides. A judge that gives few distinct marks leaves many answers equal; then
+    the record of the meta-thought decides. A refusal is an answer only where there is nothing else, whatever its
+    reward. A failed or empty sample never is one.
     """
     support, record = _support(candidates), _mean_rewards(candidates)
     return sorted(
@@ -39,11 +43,12 @@ def ranking(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 @dataclass(frozen=True)
 class Field:
-    """The scored answers of a run, grouped into those that stand or fall together.
+    """The scored answers of a run, grouped into contenders.
 
     Attributes:
-        groups: the samples of each contender, the one to show first; contenders that lead come first among equals.
-        contenders: what is known of each, in the same order.
+        groups: the samples of each contender, the sample to show first. Contenders are in the order of their best
+            sample.
+        contenders: their scores, in the same order.
     """
 
     groups: list[list[Candidate]]
@@ -53,8 +58,8 @@ class Field:
 def field_of(candidates: Sequence[Candidate], rule: Rule) -> Field:
     """The contenders for the final answer.
 
-    Samples with the same final answer are one contender, where at least half of the samples mark theirs and the rule is
-    not `"best"`; otherwise those with the same text are. Samples without a score do not contend.
+    Samples with the same final answer are one contender if at least half of the samples mark theirs and the rule is not
+    `"best"`. Otherwise samples with the same text are. Samples without a score are left out.
     """
     ranked = [c for c in ranking(candidates) if c["reward"] is not None]
     marked = sum(c["extracted"] is not None for c in ranked)
@@ -73,12 +78,12 @@ def field_of(candidates: Sequence[Candidate], rule: Rule) -> Field:
 
 @dataclass(frozen=True)
 class Choice:
-    """The answer, and what the choice rests on.
+    """The answer, and the evidence for it.
 
     Attributes:
         ranked: all samples that can be an answer, best first.
-        finalists: those that were judged more than once, best first.
-        confidence: the probability that no other answer is better; None where nothing was judged twice.
+        finalists: the samples that were judged more than once, best first.
+        confidence: the probability that no other answer is better; None where no sample was judged twice.
     """
 
     ranked: list[Candidate]
@@ -87,7 +92,7 @@ class Choice:
 
 
 def choose(candidates: Sequence[Candidate], settings: MetaScaleSettings) -> Choice:
-    """Choose among all samples, by all their scores; by the single highest score where `confirm` is 0."""
+    """Choose among all samples by all their scores, or by the single highest score where `confirm` is 0."""
     ranked = ranking(candidates)
     field = field_of(candidates, settings.final_choice)
     if settings.confirm == 0 or not field.contenders:
@@ -105,7 +110,7 @@ def rivals(ranked: Sequence[Candidate], at_most: int = 3) -> list[Rival]:
 
     Args:
         ranked: the samples, best first, at least one.
-        at_most: how many to name.
+        at_most: the most to name.
     """
     best: dict[str, Candidate] = {}
     for candidate in ranked:
@@ -122,7 +127,7 @@ def _answers(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _support(candidates: Sequence[Candidate]) -> dict[int, tuple[int, int]]:
-    """For each answer: meta-thoughts, then samples, that gave the same one."""
+    """For each answer: how many meta-thoughts and how many samples gave the same final answer."""
     answers = _answers(candidates)
     same: dict[str, list[str]] = {}
     for candidate in answers:
@@ -141,18 +146,18 @@ def _mean_rewards(candidates: Sequence[Candidate]) -> dict[str, float]:
     return {thought: sum(found) / len(found) for thought, found in rewards.items()}
 
 
-def _scores(candidate: Candidate) -> list[Scored]:
+def _scores(candidate: Candidate) -> list[Judgement]:
     first = candidate["reward"]
     assert first is not None  # noqa: S101
-    scores = [Scored(first, candidate["id"], candidate["wording"], is_first=True)]
+    scores = [Judgement(first, candidate["id"], candidate["wording"], is_first=True)]
     return scores + [
-        Scored(look["value"], candidate["id"], look["wording"])
+        Judgement(look["value"], candidate["id"], look["wording"])
         for look in candidate["looks"]
         if look["value"] is not None
     ]
 
 
-def _mean(scores: Sequence[Scored]) -> float:
+def _mean(scores: Sequence[Judgement]) -> float:
     return sum(score.value for score in scores) / len(scores)
 
 

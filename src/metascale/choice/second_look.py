@@ -1,11 +1,13 @@
-"""The second look: which finalists to judge again, when that is no longer worth a call, and how sure the choice is.
+"""The second look: which finalists to judge again, when to stop, and how sure the choice is.
 
-Whoever takes the best of many noisy scores takes the luckiest. So the leaders are judged afresh, in rounds that halve
-the field (successive halving, Karnin et al. 2013), and each is estimated from all its scores under a hierarchical
-normal model: a contender's quality is drawn from N(mean, spread), a score is that quality plus the severity of the
-wording plus noise. Spread, noise and severities are estimated from the run itself. Drawing estimates towards the mean
-as far as the scores are noisy is what takes the luck out. The rules and constants are ours, tuned on simulated tasks
-whose noise is that of recorded judgements (`benchmarks/confirm.py`).
+Choosing the highest of many noisy scores favours lucky ones. So the leaders are judged again, in rounds that halve the
+field (successive halving, Karnin et al. 2013). Each contender is estimated from all its scores with the model of
+`metascale.stats.shrinkage`: a score is the contender's quality, plus the severity of the wording, plus noise. Spread,
+noise and severities are estimated from the run itself. Estimates are drawn towards the mean, further where the scores
+are noisier, which takes the luck out.
+
+The constants are ours. They were tuned on simulated tasks whose noise is that of recorded judgements
+(`benchmarks/confirm.py`).
 """
 
 from __future__ import annotations
@@ -26,43 +28,44 @@ Numbers = NDArray[np.float64]
 Rule = Literal["support", "sum", "best"]
 
 JUDGE = Scales(noise=Scale(0.081, 0.2), spread=Scale(0.12, 8))
-"""Scores of one answer, and the qualities of answers. The noise is that of GPT-4's repeated ratings of one text (0.73
-on a scale from 1 to 10; creative writing, in princeton-nlp/tree-of-thought-llm); it counts for little, so that two
-looks suffice to recognise an exact judge."""
+"""The noise of a score, and the spread of the contenders' qualities. The noise is that of GPT-4's repeated ratings of
+one text (0.73 on a scale from 1 to 10; creative writing, in princeton-nlp/tree-of-thought-llm). Its weight is small, so
+that two looks suffice to recognise an exact judge. The spread's is larger: with 2 the choices under
+a noisy judge were worse."""
 PRIOR_SEVERITY = 2.0
-"""Observations by which the severity of a wording is drawn towards 0."""
+"""Scores without severity that draw the severity of a wording towards 0."""
 PRIOR_COPYING = 2.0
 """Pseudo-observations, half of them copies, behind the correlation of repeated scores under one wording."""
 SUPPORT_WEIGHT = 0.1
-"""What support is worth: a final answer that e times as many samples give counts for so much more reward. On real
-answers (gpt-35-turbo on exams, 10 samples under each of 4 prompts) with simulated judges of AUC 0.5 to 1 this chose
-better than the highest score, the vote or the sum of rewards alone, or nearly as well as the best of them."""
+"""Reward that an answer gains when its support grows by a factor of e. On real answers (gpt-35-turbo on exams, 10
+samples under each of 4 prompts) with simulated judges of AUC 0.5 to 1 this chose better than the highest score, the
+vote or the sum of rewards alone, or nearly as well as the best of them."""
 ROUNDS_OF_FITTING = 10
 """Alternations between estimating qualities, noise and severities."""
 MIN_GAIN = 0.0001
-"""Expected gain in reward by one call below which nobody is judged again."""
+"""Expected gain in reward per call below which no contender is judged again."""
 IN_CONTENTION = 0.5
-"""Share of the largest expected gain that a contender must promise to be judged in the same round."""
+"""Share of the largest expected gain that a contender needs to be judged in the same round."""
 PROBE = 2
-"""Contenders in the first round, which finds out how noisy the judge is."""
+"""Contenders in the first round, which measures the judge's noise."""
 MIN_RESERVE = 6
-"""Calls that must be there for a second look at all, where they could have paid for samples: fewer cannot halve a
-field, and a further sample is worth more."""
+"""Fewest calls for which any are kept for second looks instead of samples: fewer cannot halve a field, and a further
+sample is worth more."""
 RESERVED = 4
-"""At most one call in so many is kept for second looks where calls are what is short."""
+"""One call in `RESERVED` at most is kept for second looks where `max_calls` limits the run."""
 SAMPLE_CALLS = 2
-"""Model requests of one more sample and its first score."""
+"""Model requests for one more sample and its first score."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """One score.
+class Judgement:
+    """One score of one answer.
 
     Attributes:
         value: in [0, 1].
-        answer: the id of the answer that it was given to.
+        answer: the answer's id.
         wording: how the judge was asked.
-        is_first: whether it is the score that the search itself gave the answer.
+        is_first: whether the search itself gave the answer this score.
     """
 
     value: float
@@ -73,14 +76,14 @@ class Scored:
 
 @dataclass(frozen=True)
 class Contender:
-    """Answers that stand or fall together: all with one final answer, or a single free text.
+    """Answers that are chosen or rejected together: all with one final answer, or a single free text.
 
     Attributes:
         scores: all their scores, at least one.
-        support: how many answers they are, at least 1.
+        support: the number of answers, at least 1.
     """
 
-    scores: tuple[Scored, ...]
+    scores: tuple[Judgement, ...]
     support: int = 1
 
 
@@ -90,10 +93,10 @@ class Standing:
 
     Attributes:
         estimates: expected quality, shape (n,), on the rewards' scale.
-        worth: what is compared, shape (n,): the estimates with what support adds to them.
+        worth: the estimates with what support adds to them, shape (n,). The highest is chosen.
         errors: standard deviation of each worth's error, shape (n,).
-        scores: independent scores that each estimate rests on, shape (n,).
-        mean: expected quality of a contender not seen yet.
+        scores: independent scores behind each estimate, shape (n,).
+        mean: expected quality of a new contender.
         spread: variance of quality over contenders.
         noise: variance of one score around quality.
     """
@@ -108,7 +111,7 @@ class Standing:
 
     @property
     def lead(self) -> int:
-        """The contender that is best so far; the first among equals."""
+        """The best contender so far; the first among equals."""
         return int(np.argmax(self.worth))
 
 
@@ -151,17 +154,16 @@ def standing(contenders: Sequence[Contender], rule: Rule = "support") -> Standin
     return Standing(estimates, estimates + weight * np.log(support), errors, scores, mean, spread, noise)
 
 
-def _wordings(scored: Sequence[Scored]) -> list[str]:
-    """All wordings, the one that most first scores were asked in first: the others are severe or mild beside it."""
+def _wordings(scored: Sequence[Judgement]) -> list[str]:
+    """All wordings, the most frequent among first scores first: the severity of the others is relative to it."""
     firsts = Counter(score.wording for score in scored if score.is_first)
     return sorted({score.wording for score in scored}, key=lambda name: (-firsts[name], name))
 
 
 def _weights(askings: Sequence[tuple[int, str]], values: Numbers) -> Numbers:
-    """The weight of each score: less than 1 where one answer was asked about repeatedly under one wording.
+    """The weight of each score: below 1 where an answer was judged repeatedly in the same words.
 
-    Scores in such a group are correlated, in the extreme (a judge at temperature 0) copies; k scores of correlation r
-    are worth k / (1 + (k - 1) r) independent ones (Kish's design effect).
+    The scores of such a group are correlated. At temperature 0 they are copies. See `effective_count`.
     """
     groups: dict[tuple[int, str], list[int]] = {}
     for index, asked in enumerate(askings):
@@ -183,12 +185,12 @@ def _weights(askings: Sequence[tuple[int, str]], values: Numbers) -> Numbers:
 def next_looks(contenders: Sequence[Contender], calls: int, rule: Rule = "support") -> list[int]:
     """The contenders to judge once more, all at once; none where no look is worth its call.
 
-    The first round is a probe of two. Later ones take the largest field that the calls can still halve down to two, and
-    of it those that are in contention.
+    The first round is a probe of two. A later round considers the largest field that the calls can still halve down to
+    two, and judges those of the field that are in contention (`IN_CONTENTION`).
 
     Args:
         contenders: at least one.
-        calls: looks that may still be spent.
+        calls: looks that may still be made.
         rule: as in `standing`.
 
     Returns:
@@ -197,29 +199,28 @@ def next_looks(contenders: Sequence[Contender], calls: int, rule: Rule = "suppor
     if calls < 1 or len(contenders) < PROBE:
         return []
     now = standing(contenders, rule)
-    field = _field(contenders, calls)
-    order = np.argsort(-now.worth, kind="stable")[:field]
+    order = np.argsort(-now.worth, kind="stable")[: _field_size(contenders, calls)]
     gains = np.array([gain_of_looking(now, int(index)) for index in order])
     if gains.max() < MIN_GAIN:
         return []
     return [int(index) for index in order[gains >= IN_CONTENTION * gains.max()]][:calls]
 
 
-def _field(contenders: Sequence[Contender], calls: int) -> int:
-    """How many contenders the next round may have."""
+def _field_size(contenders: Sequence[Contender], calls: int) -> int:
+    """How many contenders the next round considers."""
     if all(len(contender.scores) == contender.support for contender in contenders):
         return PROBE
-    field = PROBE
-    while 4 * field - 2 <= calls and 2 * field <= max(PROBE, len(contenders) // 4):
-        field *= 2
-    return field
+    size = PROBE
+    while 4 * size - 2 <= calls and 2 * size <= max(PROBE, len(contenders) // 4):
+        size *= 2
+    return size
 
 
 def gain_of_looking(now: Standing, index: int) -> float:
-    """By how much a look at a contender is expected to raise the quality of the choice, for each call it takes.
+    """The expected gain in the quality of the choice from judging a contender again, per call.
 
-    The knowledge gradient (Frazier et al. 2008) of one, two or four looks, whichever gives most a call: a single look
-    can be too little to change a choice that several would change.
+    This is the knowledge gradient (Frazier et al. 2008) of one, two or four looks, whichever gains most per call. One
+    look may be too little to change a choice that several would change.
     """
     others = np.delete(now.worth, index)
     distance = abs(float(now.worth[index] - others.max()))
@@ -233,24 +234,24 @@ def gain_of_looking(now: Standing, index: int) -> float:
 
 
 def gain_of_sampling(now: Standing) -> float:
-    """By how much one more answer is expected to raise the quality of the choice, for each call it takes."""
+    """The expected gain in the quality of the choice from one more sample, per call."""
     distance = max(0.0, float(now.worth.max()) - now.mean)
     change = now.spread / math.sqrt(now.spread + now.noise)
     return expected_excess(distance, change) / SAMPLE_CALLS
 
 
 def reserve(contenders: Sequence[Contender], rule: Rule = "support", *, calls: int, spent: int, max_calls: int) -> int:
-    """Calls to keep back from sampling for second looks, where the two compete.
+    """Calls to keep for second looks where they compete with samples.
 
     Args:
-        contenders: those so far; may be none.
+        contenders: so far; may be none.
         rule: as in `standing`.
-        calls: looks that the settings allow in all.
+        calls: looks that the settings allow in total.
         spent: looks already made.
         max_calls: the run's limit.
 
     Returns:
-        0 where a further sample promises more than a second look.
+        At least 0; 0 where a further sample gains more than a second look.
     """
     planned = min(calls, max_calls // RESERVED)
     if planned < MIN_RESERVE:
@@ -265,9 +266,9 @@ def reserve(contenders: Sequence[Contender], rule: Rule = "support", *, calls: i
 
 
 def confidence(now: Standing) -> float:
-    """The probability that no contender is better than the leader, in [0, 1], under the model's independent errors.
+    """The probability that no contender is better than the leader, in [0, 1].
 
-    By Gauss-Hermite quadrature over the leader's quality.
+    The errors of the estimates are taken as independent. Computed by Gauss-Hermite quadrature over the leader's quality.
     """
     lead = now.lead
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
