@@ -37,8 +37,8 @@ from metascale.models.json_reply import UnreadableReplyError, read_objects, read
 from metascale.models.quotation import unquoted
 from metascale.nodes.self_discover import Modules, Plan
 from metascale.pool.admission import Draft, Drafts, admit
-from metascale.pool.beliefs import Ratings, beliefs, usable
 from metascale.pool.methods import catalogue
+from metascale.pool.ratings import Ratings, beliefs_from_ratings, usable_ratings
 from metascale.rewards.base import Reward
 from metascale.rewards.critique import CheckedCritique, CritiqueReward
 from metascale.rewards.judge import JudgeReward, JudgeVerdict, Verdicts
@@ -192,10 +192,10 @@ def ratings(text: str) -> str:
         said = read_reply(text, Ratings)
     except UnreadableReplyError:
         return "unreadable"
-    found = usable(said, METHODS)
+    found = usable_ratings(said, METHODS)
     checkpointed(found)
     assert all(rating["method"] in METHODS and 1 <= rating["rating"] <= 7 for rating in found)
-    known = beliefs(found, METHODS).known
+    known = beliefs_from_ratings(found, METHODS).known
     assert all(abs(prior.advantage) <= 1 for prior in known.values())
     return f"{len(found)} of {len(METHODS)}"
 

@@ -18,6 +18,7 @@ from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.admission import Draft, Drafts, admit, builtin_drafts, interleave
 from metascale.pool.arms import FIXED_ARMS, best_methods, fixed_arm, hint_arm, refinement_arm
 from metascale.pool.beliefs import believed_at_start
+from metascale.pool.ratings import beliefs_from_ratings
 from metascale.question import check_question, question_text
 from metascale.records import Origin, Rating
 from metascale.runtime.bridge import invoke
@@ -84,7 +85,8 @@ async def initialize_pool(state: State, run: Run) -> Update:
         pool.append(hint_arm(hint(foresight)))
     if settings.refine:
         pool.append(refinement_arm())
-    pool = believed_at_start(pool, remembered, ratings, run.rated_methods, advantage=settings.head_start)
+    rated_beliefs = beliefs_from_ratings(ratings, run.rated_methods)
+    pool = believed_at_start(pool, remembered, rated_beliefs, advantage=settings.head_start)
     usage = add_usage(usage, working_since(started))
     if not settings.foresee:
         return fresh_run(pool, usage, notes)

@@ -12,8 +12,8 @@ from metascale.models import ask
 from metascale.nodes.fresh_run import fresh_run, tell_pool
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.arms import fixed_arm, method_arm
-from metascale.pool.beliefs import Ratings, usable
 from metascale.pool.methods import ReasoningMethod
+from metascale.pool.ratings import Ratings, usable_ratings
 from metascale.question import check_question, question_text
 from metascale.records import Rating
 from metascale.state import State
@@ -68,7 +68,7 @@ async def ask_ratings(
         return [], [f"no reasoning method was rated: {error}"], error.usage
     if reading.value is None:
         return [], [f"no reasoning method was rated: {reading.problem}"], reading.usage
-    ratings = usable(reading.value, methods)
+    ratings = usable_ratings(reading.value, methods)
     missing = len(methods) - len(ratings)
     notes = [f"{missing} of {len(methods)} methods were not rated"] if missing else []
     return ratings, notes, reading.usage

@@ -17,8 +17,8 @@ from metascale.cli.app import app
 from metascale.graphs import create_meta_reasoning
 from metascale.models import SimulatedChatModel
 from metascale.pool.admission import similarity
-from metascale.pool.beliefs import ADVANTAGE_A_POINT, RATING_WEIGHT
 from metascale.pool.methods import catalogue
+from metascale.pool.ratings import ADVANTAGE_A_POINT, RATING_WEIGHT
 from tests.conftest import THREAD
 from tests.scripted import ScriptedModel
 

@@ -268,7 +268,8 @@ def reserve(contenders: Sequence[Contender], rule: Rule = "support", *, calls: i
 def confidence(now: Standing) -> float:
     """The probability that no contender is better than the leader, in [0, 1].
 
-    The errors of the estimates are taken as independent. Computed by Gauss-Hermite quadrature over the leader's quality.
+    The errors of the estimates are taken as independent. The integral over the leader's quality is a Gauss-Hermite
+    quadrature.
     """
     lead = now.lead
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)

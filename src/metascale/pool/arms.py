@@ -1,4 +1,4 @@
-"""Arms that are not composed: the fixed ones, and those that a setting adds."""
+"""Arms that the model does not compose: the fixed ones, and those that a setting adds."""
 
 from __future__ import annotations
 
@@ -8,58 +8,32 @@ from metascale import prompts
 from metascale.pool.beliefs import key_of
 from metascale.pool.methods import ReasoningMethod
 from metascale.pool.refinement import REFINEMENT
-from metascale.records import MetaThought, Rating
+from metascale.records import MetaThought, Origin, Rating
 
 FIXED_ARMS = ("chain_of_thought", "no_strategy")
-
-
-def hint_arm(notions: str) -> MetaThought:
-    """The arm that is told which notions the task is foreseen to need."""
-    return {
-        "id": "hint",
-        "mindset": "",
-        "strategy": prompts.render("foresee_hint", notions=notions),
-        "origin": "foreseen",
-        "parents": [],
-        "generation": 0,
-    }
-
-
-def refinement_arm() -> MetaThought:
-    """The arm whose pulls refine one of the best answers; under the meta-thought of that answer."""
-    return {
-        "id": REFINEMENT,
-        "mindset": "",
-        "strategy": prompts.load("refinement_strategy"),
-        "origin": "refinement",
-        "parents": [],
-        "generation": 0,
-    }
+SYNTHESIS = "synthesis"
+"""Id of the meta-thought under which the synthesis is written."""
 
 
 def fixed_arm(name: str) -> MetaThought:
     """One of `FIXED_ARMS`: plain chain of thought, or no strategy at all."""
     mindset, strategy = prompts.BUILT_IN_META_THOUGHTS[name]
-    return {
-        "id": name,
-        "mindset": mindset,
-        "strategy": strategy,
-        "origin": "fixed",
-        "parents": [],
-        "generation": 0,
-    }
+    return _arm(name, strategy, "fixed", mindset=mindset)
 
 
 def method_arm(method: ReasoningMethod) -> MetaThought:
-    """The meta-thought that applies a method."""
-    return {
-        "id": method.name,
-        "mindset": "",
-        "strategy": method.instructions,
-        "origin": "method",
-        "parents": [],
-        "generation": 0,
-    }
+    """The meta-thought that applies a reasoning method."""
+    return _arm(method.name, method.instructions, "method")
+
+
+def hint_arm(notions: str) -> MetaThought:
+    """The arm whose strategy lists the notions that the task is predicted to need."""
+    return _arm("hint", prompts.render("foresee_hint", notions=notions), "foreseen")
+
+
+def refinement_arm() -> MetaThought:
+    """The arm whose pulls refine one of the best answers, under the meta-thought of that answer."""
+    return _arm(REFINEMENT, prompts.load("refinement_strategy"), "refinement")
 
 
 def best_methods(
@@ -78,5 +52,12 @@ def best_methods(
     return [arm for arm in arms if key_of(arm["mindset"], arm["strategy"]) not in held][:at_most]
 
 
-SYNTHESIS = "synthesis"
-"""Id of the meta-thought under which the synthesis is written."""
+def _arm(name: str, strategy: str, origin: Origin, *, mindset: str = "") -> MetaThought:
+    return {
+        "id": name,
+        "mindset": mindset,
+        "strategy": strategy,
+        "origin": origin,
+        "parents": [],
+        "generation": 0,
+    }
