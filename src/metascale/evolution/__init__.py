@@ -1,4 +1,4 @@
-"""The genetic step's pure part: who breeds, how, whether it pays, and who makes room. One decision a file."""
+"""The pure rules of the genetic step, one decision a file: parents, operators, the gate, and who retires."""
 
 from metascale.evolution.children import with_class_prior
 from metascale.evolution.combine import Combine

@@ -1,4 +1,4 @@
-"""How children fared against what was there before them."""
+"""How children compare with the arms before them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from metascale.stats.shrinkage import Shrunk
 
 @dataclass(frozen=True)
 class Advantage:
-    """One child that was tried, against the best of its parents.
+    """A scored child compared with its best parent.
 
     Attributes:
-        operator: what bred it.
-        value: its mean reward, minus the estimated one of its best parent.
-        variance: of that difference's error, above 0.
+        operator: that bred the child.
+        value: its mean reward minus the estimated mean of its best parent.
+        variance: of the error of `value`, above 0.
     """
 
     operator: OperatorName
@@ -26,14 +26,14 @@ class Advantage:
 
 
 def advantages(members: Sequence[Member], now: Shrunk) -> list[Advantage]:
-    """How every scored child of the pool fared.
+    """The advantage of every scored child of the pool.
 
-    The parent's mean is shrunk, because it was chosen for being high; the child's is its plain mean, because nobody
-    chose it. A child without parents is compared with the best arm that was there before it. Ours.
+    The parent's mean is shrunk, because the parent was chosen for a high mean. The child was not, so its plain mean
+    counts. A child without parents is compared with the best arm before it.
 
     Args:
         members: the pool, in order of birth.
-        now: what is known of them.
+        now: their estimated means.
     """
     found = []
     for index, member in enumerate(members):
@@ -47,5 +47,5 @@ def advantages(members: Sequence[Member], now: Shrunk) -> list[Advantage]:
 
 
 def best_before(members: Sequence[Member], index: int, now: Shrunk) -> int:
-    """What a child is compared with: its best parent; without parents, the best arm that was there before it."""
+    """The index of the arm that a child is compared with: its best parent; without parents, the best arm before it."""
     return max(members[index].parents or range(index), key=lambda i: float(now.means[i]))

@@ -1,4 +1,4 @@
-"""Children as a class: what those of this run tell of the next one, and of each other."""
+"""Children as a class: what the children of a run say about the next one and about each other."""
 
 from __future__ import annotations
 
@@ -8,33 +8,32 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from metascale.bandits import Prior
-from metascale.bandits.estimates import estimate
+from metascale.bandits.estimates import REWARDS, estimate
 from metascale.evolution.advantage import Advantage, advantages, best_before
 from metascale.pool.admission import Member
-from metascale.stats.shrinkage import Scale, pulled, spread_variance
+from metascale.stats.shrinkage import pulled, spread_variance
 
 PRIOR_ADVANTAGE = 0.0
-"""Expected advantage of a child over its best parent before any was tried. Ours: neither better nor worse."""
+"""Expected advantage of a child over its best parent before any was tried: neither better nor worse."""
 PRIOR_DEVIATION = 0.1
-"""How sure that is, as a standard deviation. Ours: about as much as three children with one reward each."""
-VARIETY = Scale(0.05, 2)
-"""Of children around their class. Ours."""
+"""The standard deviation of that expectation. Not tuned: the weight of about three children with one reward
+each."""
 UNTRIED_WEIGHT = 0.9
-"""Rewards that the prior of a child without a pull counts for at most. Ours: with a reward or more it might wait for
-its first pull, and a family that began badly would never be tried again."""
+"""The most rewards that the prior of a child without a pull counts for. From 1 on a policy may let it wait, and a class
+that began badly would never be tried again."""
 MOST_WEIGHT = 2.0
-"""The same for a child with pulls. Ours: in simulation 0.9 lets more pulls go to bad children, and 9 or no bound fewer
-to good ones."""
+"""The same for a child with pulls. Ours: tuned on simulated landscapes, where 0.9 lets more pulls go to bad children,
+and 9 or no bound fewer to good ones."""
 
 
 @dataclass(frozen=True)
 class Children:
-    """The advantage of a child over its best parent, normal over the children of a run.
+    """The distribution of a child's advantage over its best parent: normal over the children of a run.
 
     Attributes:
-        advantage: the mean over children as it is expected, in rewards.
-        error: variance of that mean's error, above 0.
-        variety: variance of children around the mean, above 0.
+        advantage: the expected mean over children, in units of reward.
+        error: variance of the error of `advantage`, above 0.
+        variety: variance of children around that mean, above 0.
     """
 
     advantage: float
@@ -43,14 +42,15 @@ class Children:
 
     @classmethod
     def learn(cls, tried: Sequence[Advantage]) -> Children:
-        """Learn from the children so far; none are needed.
+        """Learn from the children so far; there may be none.
 
-        In the mean a child weighs more, the more rewards it has: the search came back to the children that were worth
-        it. In simulation this tells good classes from bad ones better than equal weights do.
+        The mean weighs children by the precision of their advantages, so a child with more rewards weighs more. The
+        search comes back to good children, and in simulation these weights tell good classes from bad ones better than
+        equal weights do.
         """
         values = np.array([child.value for child in tried])
         errors = np.array([child.variance for child in tried])
-        variety = spread_variance(values, errors, VARIETY)
+        variety = spread_variance(values, errors, REWARDS.spread)
         before = 1 / PRIOR_DEVIATION**2
         known = float((1 / errors).sum())
         mean = float((values / errors).sum()) / known if tried else PRIOR_ADVANTAGE
@@ -62,18 +62,18 @@ class Children:
 
 
 def with_class_prior(members: Sequence[Member]) -> list[Member]:
-    """The pool as a policy is to see it: every child with a prior from its best parent and the children of this run.
+    """The pool as policies see it: each child has a prior from its best parent and from the children of this run.
 
-    The mean of a child is believed to be that of its best parent plus the advantage of its class. That counts for as
-    many rewards as say as much, `noise^2 / variance`, with a bound. So where children are worse than their parents, a
-    lucky one is not pulled again and again; where they are good, a child of the best arm is believed in. The child's
-    own rewards count in its class too, as those of every arm do in `metascale.bandits`. Ours.
+    The prior mean of a child is its best parent's plus the advantage of its class. It counts for `noise^2 / variance`
+    rewards, within a bound. Where children are worse than their parents, one lucky reward does not draw pull after pull
+    to a child. Where they are good, a child of the best arm starts with a high prior. The class includes the child
+    itself, just as an arm's own rewards count in the common mean of `metascale.bandits.estimates`.
 
     Args:
         members: the pool, in order of birth.
 
     Returns:
-        As many members in the same order; those that are no children are as they were.
+        The members in the same order; only children change.
     """
     if all(member.operator is None for member in members):
         return list(members)

@@ -11,12 +11,12 @@ from metascale.records import MetaThought
 
 
 class Compose:
-    """No parents: the model composes for the task, told what is in play already. Ours."""
+    """No parents: the model composes for the task and sees the arms that are already in play."""
 
     prompt = "evolve_compose"
 
     def parents(self, members: Sequence[Member], ranked: Sequence[int], count: int) -> list[int]:  # noqa: ARG002
-        """Nobody; see `Operator.parents`."""
+        """None; see `Operator.parents`."""
         return []
 
     def material(

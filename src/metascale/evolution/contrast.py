@@ -1,4 +1,4 @@
-"""Learn from what sets a winner apart from a loser."""
+"""Learn from the difference between a winner and a loser."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from metascale.records import MetaThought
 
 
 class Contrast:
-    """The best arm beside the arm of the lowest mean reward. Ours."""
+    """The best arm beside the arm of the lowest mean reward."""
 
     prompt = "evolve_contrast"
 
     def parents(self, members: Sequence[Member], ranked: Sequence[int], count: int) -> list[int] | None:  # noqa: ARG002
-        """The winner and the loser; nobody where all did alike. See `Operator.parents`."""
+        """The winner and the loser; None where all means are equal. See `Operator.parents`."""
         means = {index: sum(members[index].rewards) / len(members[index].rewards) for index in ranked}
         winner, loser = ranked[0], min(ranked, key=lambda index: means[index])
         return [winner, loser] if means[loser] < means[winner] else None

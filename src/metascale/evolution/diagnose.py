@@ -14,13 +14,13 @@ from metascale.records import MetaThought
 class Diagnose:
     """One parent and the critiques of its worst answers; after PE2 (arXiv 2311.05661).
 
-    A failure is a criticised answer that earned less than the best answer of all.
+    A failure is an answer with a critique and a reward below the highest of all.
     """
 
     prompt = "evolve_diagnose"
 
     def parents(self, members: Sequence[Member], ranked: Sequence[int], count: int) -> list[int] | None:  # noqa: ARG002
-        """The best arm that has failed; see `Operator.parents`."""
+        """The best arm with a failure; see `Operator.parents`."""
         return next(([index] for index in ranked if _failures(members, index)), None)
 
     def material(

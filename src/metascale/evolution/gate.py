@@ -12,29 +12,29 @@ from metascale.pool.admission import Member
 from metascale.stats.normal import expected_excess
 
 FIRST_CHILDREN = 2
-"""Children that are tried before they are judged as a class. Ours."""
+"""Children that are tried before their class is judged. Not tuned."""
 COST = 3.5
-"""Pulls that a child costs: its trial, its share of the request that bred it, and those that policies give it until
-they know it is no better. Ours: in simulation (`python -m benchmarks.policies --evolution`), with 64 samples, good
-children bring about four fifths, and bad ones cost about a third, of what they do without a gate; 2.5 brings more of
-both, 4.5 less."""
+"""The cost of a child in pulls: its trial, its share of the request that bred it, and the pulls that policies give it
+until they know that it is no better. Ours: tuned on simulated landscapes (`benchmarks.policies --evolution`, 64 samples).
+There good children bring about four fifths of what they bring without a gate, and bad ones cost about a third. With 2.5
+both are more, with 4.5 less."""
 
 
 def children_pay(members: Sequence[Member], left: int) -> bool:
     """Whether the next child is worth its trial.
 
     Children are a class: the mean of a child is the mean of its best parent plus an advantage, which is learned from
-    the children so far (`Children`). The gain of one trial is what it is expected to raise the best known mean by: the
-    knowledge gradient (Frazier et al. 2008) of one noisy reward. The cost is that of `COST` pulls less of the best arm,
-    by which the highest of `left` rewards is expected to fall: about `noise / (left * sqrt(2 ln left))` each, from the
-    growth of a normal's expected maximum. Ours.
+    the children so far (`Children`). The gain of a trial is the expected rise of the best known mean: the knowledge
+    gradient (Frazier et al. 2008) of one noisy reward. The cost is the expected fall of the highest of `left` rewards
+    when the best arm loses `COST` pulls: about `noise / (left * sqrt(2 ln left))` per pull, from the growth of a
+    normal's expected maximum.
 
     Args:
         members: the pool.
-        left: pulls that are left, at least 1.
+        left: remaining pulls, at least 1.
 
     Returns:
-        True until `FIRST_CHILDREN` children are scored; then whether the gain is at least the cost.
+        True until `FIRST_CHILDREN` children are scored. From then on, whether the gain is at least the cost.
     """
     now = estimate(members)
     tried = advantages(members, now)

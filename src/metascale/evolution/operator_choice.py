@@ -1,4 +1,4 @@
-"""Which operator breeds next: a bandit of its own."""
+"""Which operator breeds next: a bandit over operators."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from metascale.records import OperatorName
 
 
 def choose_operator(members: Sequence[Member], names: Sequence[OperatorName], rng: np.random.Generator) -> OperatorName:
-    """Thompson sampling over how the operators' children fared.
+    """Thompson sampling over the advantages of the operators' children.
 
     The children of each operator are a class (`Children`). The mean advantage of the class has a normal posterior. Each
     operator gets one draw from its own, and the highest draw wins.
 
     Args:
         members: the pool.
-        names: the operators that can be used now, at least one.
-        rng: of the draws.
+        names: of the operators that can be used now, at least one.
+        rng: for the draws.
     """
     tried = advantages(members, estimate(members))
 

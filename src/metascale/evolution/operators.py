@@ -1,4 +1,4 @@
-"""What an operator of evolution is, and how it shows meta-thoughts to the model."""
+"""The protocol of an operator of evolution, and how meta-thoughts are shown to the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metascale.records import MetaThought
 
 
 class Operator(Protocol):
-    """A way to get children: which arms it reads, and what it shows of them."""
+    """A way to breed children: which arms it uses as parents, and what the model reads about them."""
 
     prompt: str
     """The name of its prompt, which takes `count` and `tag`."""
@@ -21,40 +21,40 @@ class Operator(Protocol):
 
         Args:
             members: the pool.
-            ranked: places of the arms that may breed, best first; at least one.
-            count: parents where the operator takes any number, at least 1.
+            ranked: indices of the arms that may breed, best first; at least one.
+            count: how many parents an operator with a free choice takes, at least 1.
 
         Returns:
-            Places in the pool, none where children inherit nothing; None where the operator has nothing to work on.
+            Indices into the pool, empty where children have no parents; None where the operator cannot be used.
         """
         ...
 
     def material(
         self, pool: Sequence[MetaThought], members: Sequence[Member], parents: Sequence[int], tag: str
     ) -> list[str]:
-        """What the model reads besides the task: every part between fences.
+        """What the model reads besides the task, each part between fences.
 
         Args:
             pool: the meta-thoughts.
             members: their statistics, in the same order.
-            parents: what `parents` gave.
+            parents: the indices that `parents` returned.
             tag: of the fences.
         """
         ...
 
 
 def described(thought: MetaThought) -> str:
-    """A meta-thought as the model reads it."""
+    """A meta-thought, worded for the model."""
     return f"Mindset: {thought['mindset'] or '(none)'}\nStrategy: {thought['strategy'] or '(none)'}"
 
 
 def record(thought: MetaThought, member: Member, remarks: Sequence[Remark] | None = None) -> str:
-    """A meta-thought with what it earned and what was said of its answers, by default the latest remarks.
+    """A meta-thought with its mean reward and critiques of its answers.
 
     Args:
         thought: the meta-thought.
         member: its statistics, with at least one reward.
-        remarks: what to show instead.
+        remarks: whose critiques to show; by default the latest.
     """
     mean = sum(member.rewards) / len(member.rewards)
     said = member.remarks[-REMARKS_READ:] if remarks is None else remarks

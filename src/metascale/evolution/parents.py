@@ -1,4 +1,4 @@
-"""Who may have children: the arms in the order in which evolution asks for them."""
+"""Which arms may be parents, in the order of preference."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from metascale.evolution.children import with_class_prior
 from metascale.pool.admission import Member, similarity
 
 REMARKS_READ = 4
-"""Remarks on an arm's answers that are read, the latest ones. Ours."""
+"""How many of an arm's latest remarks are read. Not tuned."""
 SAME_KIND = 0.5
-"""Similarity from which two critiques are of one kind. Ours."""
+"""Similarity from which two critiques count as one kind. Not tuned."""
 
 
 def by_ucb(members: Sequence[Member], beta: float) -> list[int]:
@@ -34,12 +34,12 @@ def by_ucb(members: Sequence[Member], beta: float) -> list[int]:
 def by_front(members: Sequence[Member]) -> list[int]:
     """The arms with a reward that are not retired: a front of different merits first, then the rest by upper tail.
 
-    The merits of an arm are the kinds of critique of which its answer is the best one, and the run's highest reward. A
-    kind whose best answer is below the mean of all rewards is no merit. The order begins with the highest upper tail
-    and goes on with the arm that adds most merits to those before it, ties by upper tail, while one adds any. So
-    parents differ in what they are good at, as on GEPA's front (arXiv 2507.19457); kinds of critique in the place of
-    its instances are ours. Children are believed to be like their class (`with_class_prior`), so that a single lucky
-    answer makes no parent of a child.
+    An arm has a merit for each kind of critique for which its answer has the highest reward, and one for the run's
+    highest reward. A kind whose best answer is below the mean of all rewards is no merit. The order begins with the
+    highest upper tail. Then comes the arm that adds the most merits to those before it, ties by upper tail, until no
+    arm adds any. So parents differ in their strengths, as on GEPA's front (arXiv 2507.19457), which has instances where
+    kinds of critique are used here. Children have the prior of their class (`with_class_prior`), so that a single lucky
+    answer does not make a child a parent.
 
     Args:
         members: the pool.
@@ -70,7 +70,7 @@ def _may_breed(member: Member) -> bool:
 
 
 def _merits(members: Sequence[Member], places: Sequence[int]) -> dict[int, set[int]]:
-    """What each arm is best at: numbers of kinds of critique, and -1 for the highest reward."""
+    """The merits of each arm: numbers of kinds of critique, and -1 for the highest reward."""
     everything = [reward for member in members for reward in member.rewards]
     mean = sum(everything) / len(everything)
     top = max(max(members[index].rewards) for index in places)

@@ -1,4 +1,4 @@
-"""Which arms make room in a full pool."""
+"""Which arms retire from a full pool."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from metascale.bandits.estimates import estimate, upper_tails
 from metascale.pool.admission import Member
 
 IMPLAUSIBLE = 2.0
-"""Standard errors by which an arm's mean must lie below the best. Ours: a chance of about one in twenty or less."""
+"""Standard errors by which an arm's mean must lie below the best: a chance of at most one in twenty that it is not."""
 
 
 def retirable(members: Sequence[Member]) -> list[int]:
     """The arms that cannot plausibly win any more, the least promising first.
 
-    Such an arm's mean lies `IMPLAUSIBLE` standard errors of the difference below the best mean. Fixed arms, arms that
-    were never scored, the arm with the best mean, the one with the best upper tail and those that gave the best answer
-    are never among them. Ours.
+    The mean of such an arm lies more than `IMPLAUSIBLE` standard errors of the difference below the best mean. Never
+    retired are fixed arms, arms without a reward, the arm with the best mean, the arm with the best upper tail, and
+    arms that gave an answer of the highest reward.
 
     Args:
         members: the pool, in order of birth.
@@ -47,7 +47,7 @@ def retirable(members: Sequence[Member]) -> list[int]:
 
 
 def room(members: Sequence[Member], max_pool: int) -> int:
-    """Children that the pool can take in: free places, and those that arms can make by retiring; at least 0."""
+    """How many children the pool can take: its free places and the arms that can retire; at least 0."""
     active = sum(not member.retired for member in members)
     return max(0, max_pool - active + len(retirable(members)))
 
