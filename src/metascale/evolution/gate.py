@@ -15,7 +15,7 @@ FIRST_CHILDREN = 2
 """Children that are tried before their class is judged. Not tuned."""
 COST = 3.5
 """The cost of a child in pulls: its trial, its share of the request that bred it, and the pulls that policies give it
-until they know that it is no better. Ours: tuned on simulated landscapes (`benchmarks.policies --evolution`, 64 samples).
+until they know that it is no better. Ours: tuned on simulated landscapes (`benchmarks.policies --evolution`, 64 pulls).
 There good children bring about four fifths of what they bring without a gate, and bad ones cost about a third. With 2.5
 both are more, with 4.5 less."""
 
