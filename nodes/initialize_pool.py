@@ -55,8 +55,8 @@ async def initialize_pool(state: State, run: Run) -> Update:
     has_hint = bool(hint(foresight)) and min(settings.budget, settings.pool_size) > len(pool)
     size = settings.pool_size - has_hint
     task = question_text(state["messages"])
-    remembered, kept, troubles = await recall(task, run)
-    notes += troubles
+    remembered, kept, problems = await recall(task, run)
+    notes += problems
     pool += admit(pool, kept, at_most=size - len(pool), threshold=settings.duplicate_similarity)
     ratings: list[Rating] = []
     free = size - len(pool)

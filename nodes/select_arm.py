@@ -10,8 +10,7 @@ from metascale.events import Pulled
 from metascale.evolution import with_class_prior
 from metascale.nodes.run import Run, Update
 from metascale.pool.admission import arm_statistics
-from metascale.pool.refinement import REFINEMENT, to_refine
-from metascale.records import Pull
+from metascale.pool.refinement import REFINEMENT, pulls_of, to_refine
 from metascale.runtime.seeds import round_generator
 from metascale.state import State
 
@@ -39,11 +38,6 @@ async def select_arm(state: State, run: Run) -> Update:
     plan = run.policy.plan(arms, look or size, round_generator(settings.seed, number), left=left)
     plan = [*untried(arms, look), *plan][: len(plan)]
     chosen = [state["pool"][active[arm]]["id"] for arm in plan]
-    answers = iter(to_refine(state["candidates"], chosen.count(REFINEMENT)))
-    first = len(state["candidates"])
-    pulls: list[Pull] = [
-        {"id": first + i, "meta_thought": name, "refines": next(answers) if name == REFINEMENT else None}
-        for i, name in enumerate(chosen)
-    ]
+    pulls = pulls_of(chosen, state["candidates"])
     get_stream_writer()(Pulled(event="pulled", round=number, pulls=pulls, left=left - len(pulls)))
     return {"round": number, "plan": pulls}

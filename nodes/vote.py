@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 
 from langchain_core.messages import AIMessage
 from langgraph.config import get_stream_writer
 
 from metascale.answers import extract
+from metascale.choice.voting import with_vote_shares
 from metascale.events import Chosen
 from metascale.nodes.run import Run, Update
-from metascale.records import Candidate
 from metascale.result import conclude
 from metascale.state import State
 from metascale.usage import working_since
@@ -25,13 +24,9 @@ async def vote(state: State, run: Run) -> Update:
     Raises:
         NoAnswerError: no sample succeeded.
     """
-    votes = Counter(c["extracted"] for c in state["candidates"] if c["extracted"] is not None)
-    answers = sum(c["status"] != "failed" for c in state["candidates"])
-    voted: list[Candidate] = [
-        {**c, "reward": votes[c["extracted"]] / answers} if c["extracted"] is not None else c
-        for c in state["candidates"]
-    ]
-    notes = [] if votes else ["no sample marks a final answer, so there was nothing to vote on"]
+    voted = with_vote_shares(state["candidates"])
+    is_marked = any(c["extracted"] is not None for c in voted)
+    notes = [] if is_marked else ["no sample marks a final answer, so there was nothing to vote on"]
     ended: State = {**state, "candidates": voted, "notes": [*state["notes"], *notes]}
     settings = run.settings.model_copy(update={"confirm": 0})
     result = conclude(ended, run.ledger(state).stop_reason or "step_limit", settings)

@@ -116,7 +116,7 @@ def test_self_discover_falls_back_to_chain_of_thought_and_says_so(step: str, rep
         create_self_discover_best_of_n, lambda kind, *r: reply if kind == step else discovering(kind, *r), budget=2
     )
     assert [t["id"] for t in state["pool"]] == ["chain_of_thought"]
-    assert any(f"stopped at step '{step.removeprefix('self_discover_')}'" in note for note in state["result"]["notes"])
+    assert any(f"failed at step '{step.removeprefix('self_discover_')}'" in note for note in state["result"]["notes"])
     assert state["result"]["usage"]["samples"] == 2
 
 

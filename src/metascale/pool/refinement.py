@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from metascale.records import Candidate, MetaThought, Refined
+from metascale.records import Candidate, MetaThought, Pull, Refined
 
 REFINEMENT = "refinement"
 """Id of the arm whose pulls refine an answer instead of drawing a new one (AB-MCTS's "deeper", arXiv 2503.04412;
@@ -38,6 +38,20 @@ def to_refine(candidates: Sequence[Candidate], count: int) -> list[int]:
         refined[number] += 1
         chosen.append(number)
     return chosen
+
+
+def pulls_of(arms: Sequence[str], candidates: Sequence[Candidate]) -> list[Pull]:
+    """The pulls of a round, numbered after the samples so far; each pull of `REFINEMENT` gets an answer to refine.
+
+    Args:
+        arms: the ids of the arms to pull, in order.
+        candidates: the samples so far.
+    """
+    answers = iter(to_refine(candidates, arms.count(REFINEMENT)))
+    return [
+        {"id": number, "meta_thought": arm, "refines": next(answers) if arm == REFINEMENT else None}
+        for number, arm in enumerate(arms, len(candidates))
+    ]
 
 
 def refined_answer(number: int, thoughts: Mapping[str, MetaThought], answers: Mapping[int, Candidate]) -> Refined:
