@@ -94,7 +94,7 @@ def test_a_read_only_disk_is_named(disk: Path) -> None:
         check_database(str(disk / "new.sqlite"))
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
     assert path.read_bytes() == before
-    assert "nothing was spent now" in CliRunner().invoke(app, command).stderr
+    assert "nothing was spent" in CliRunner().invoke(app, command).stderr
 
 
 def test_a_memory_that_cannot_grow_costs_no_answer(tmp_path: Path, start_server: ServerFactory) -> None:
