@@ -35,27 +35,23 @@ METHODS = {
         create_metascale, "Chooses how to think, samples, scores, evolves and answers, within a hard sampling budget."
     ),
     "direct": Method(create_direct, "One plain answer.", judged=False, one_pass=True),
-    "chain_of_thought": Method(
-        create_chain_of_thought, "One answer, thought through step by step.", judged=False, one_pass=True
-    ),
-    "best_of_n": Method(create_best_of_n, "Plain answers, and the one of highest reward."),
-    "cot_best_of_n": Method(
-        create_cot_best_of_n, "Answers thought through step by step, and the one of highest reward."
-    ),
+    "chain_of_thought": Method(create_chain_of_thought, "One answer by chain of thought.", judged=False, one_pass=True),
+    "best_of_n": Method(create_best_of_n, "The best of N plain answers, by reward."),
+    "cot_best_of_n": Method(create_cot_best_of_n, "The best of N chains of thought, by reward."),
     "mrp": Method(
         create_meta_reasoning,
-        "Rates the known reasoning methods for the question, and answers by the best one.",
+        "Rates reasoning methods for the question, and answers with the best one.",
         judged=False,
         one_pass=True,
     ),
     "self_consistency": Method(
         create_self_consistency,
-        "Answers thought through step by step, and the one that most of them give.",
+        "Several chains of thought, and the most frequent final answer.",
         judged=False,
     ),
     "self_discover_best_of_n": Method(
         create_self_discover_best_of_n,
-        "Answers under a plan that the model composed for the task, and the one of highest reward.",
+        "The best of N answers under a plan that the model composes for the task, by reward.",
     ),
 }
 
