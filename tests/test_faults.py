@@ -97,7 +97,7 @@ def test_a_reply_without_choices_is_asked_for_again(start_server: ServerFactory)
     ("fault", "says"),
     [
         (Fault(text="", refusal="I can't help with that."), "(the model refused)"),
-        (Fault(text='{"critique": "It', finish_reason="length"), "(it was cut at its longest length)"),
+        (Fault(text='{"critique": "It', finish_reason="length"), "(it was cut off at the token limit)"),
     ],
     ids=["refused", "cut"],
 )
