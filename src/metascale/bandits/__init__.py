@@ -17,7 +17,7 @@ POLICIES: dict[str, Callable[..., Policy]] = {
     "round_robin": RoundRobin,
     "single": Single,
 }
-"""Every policy by name. Each is a frozen dataclass whose fields all have defaults."""
+"""All policies by name: frozen dataclasses whose fields all have defaults."""
 
 
 def create_policy(settings: MetaScaleSettings) -> Policy:

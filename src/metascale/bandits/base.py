@@ -1,4 +1,4 @@
-"""What a policy sees and what it returns."""
+"""The arms that a policy sees, the plan that it returns, and the estimates that policies share."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from metascale.stats.shrinkage import pulled
 
 @dataclass(frozen=True)
 class Prior:
-    """What is believed of an arm beside its own rewards: from other runs, from a rating, or from its family.
+    """A prior belief about an arm: from other runs, from a rating, or from its parents and siblings.
 
-    It is relative, because how high rewards are differs from task to task, and which arms are better much less. Every
-    policy makes first pulls in the order of advantages; `upper_tail`, `ucb` and `softmax` also count it as rewards.
+    It is relative to the other arms, because the level of rewards differs between tasks much more than the order of the
+    arms does. Every policy makes first pulls in the order of advantages. `upper_tail`, `ucb` and `softmax` also count
+    the prior as rewards.
 
     Attributes:
-        advantage: by how much its mean reward is believed to lie above that of the average arm, in [-1, 1].
-        weight: how many rewards that belief counts for, above 0.
+        advantage: the arm's expected mean reward minus that of the average arm, in [-1, 1].
+        weight: how many rewards the prior counts for, above 0.
     """
 
     advantage: float
@@ -33,9 +34,9 @@ class Arm:
     """The statistics of one meta-thought.
 
     Attributes:
-        pulls: samples drawn under it, scored or not, failures included.
-        rewards: the rewards in [0, 1] of those that were scored; at most `pulls` of them.
-        prior: what is believed of it from elsewhere; None for nothing.
+        pulls: samples drawn under it, including failed and unscored ones.
+        rewards: of its scored samples, in [0, 1]; at most `pulls` of them.
+        prior: None where there is none.
     """
 
     pulls: int = 0
@@ -44,7 +45,7 @@ class Arm:
 
 
 class Policy(Protocol):
-    """Decides which arms the next round pulls."""
+    """Plans the pulls of the next round."""
 
     def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:
         """Choose `size` pulls.
@@ -52,22 +53,22 @@ class Policy(Protocol):
         Args:
             arms: at least one arm.
             size: pulls to plan, at least 1.
-            left: pulls that the budget still pays for, these included; at least `size`.
-            rng: breaks ties; the same generator state gives the same plan.
+            left: remaining pulls of the budget, including these; at least `size`.
+            rng: breaks ties; the same state gives the same plan.
 
         Returns:
-            `size` indices into `arms`, in the order in which they are to be pulled. An arm may appear several times.
-            Arms without a pull come first, but a policy may let one wait whose prior counts for a reward or more.
+            `size` indices into `arms`, in the order of the pulls. An arm may appear several times. Arms without a pull
+            come first, but a policy may delay an arm whose prior counts for a reward or more.
         """
         ...
 
 
 def mean_rewards(arms: Sequence[Arm]) -> NDArray[np.float64]:
-    """Mean reward of each arm, shape (len(arms),), its prior counted as so many rewards.
+    """Mean reward of each arm with its prior, shape (len(arms),).
 
-    A prior's rewards lie by its advantage above the mean over all rewards (0.5 where there are none). That mean is also
-    what an arm gets of which nothing is known: not being scored says nothing about its answers. Ours; the paper leaves
-    it open.
+    A prior counts as `weight` rewards, each the mean over all rewards (0.5 where there are none) plus its advantage. An
+    arm without rewards and prior gets that mean, because a missing score says nothing about its answers. The paper
+    leaves this open.
     """
     sums = [sum(arm.rewards) for arm in arms]
     scored = sum(len(arm.rewards) for arm in arms)
@@ -83,10 +84,10 @@ def _mean(arm: Arm, total: float, neutral: float) -> float:
 
 
 def highest(scores: NDArray[np.float64], rng: np.random.Generator) -> int:
-    """The index of the highest score; scores within 1e-12 of it are ties, broken at random.
+    """The index of the highest score. Scores within 1e-12 of it are ties, broken at random.
 
     Args:
-        scores: finite, shape (arms,). The tolerance (ours) covers what summing in another order changes.
+        scores: finite, shape (arms,). The tolerance covers differences from summing in another order.
         rng: breaks ties.
     """
     ties = np.flatnonzero(scores >= scores.max() - 1e-12)
@@ -94,12 +95,12 @@ def highest(scores: NDArray[np.float64], rng: np.random.Generator) -> int:
 
 
 def untried(arms: Sequence[Arm], size: int, *, but_believed: bool = False) -> list[int]:
-    """At most `size` arms that must be pulled once before any is compared, the highest prior advantage first.
+    """At most `size` arms that need a first pull before arms are compared, the highest prior advantage first.
 
     Args:
         arms: at least one.
         size: at least 0.
-        but_believed: leave out those whose prior counts for a reward or more; a weaker one only says who is first.
+        but_believed: leave out arms whose prior counts for a reward or more; weaker priors only decide the order.
     """
     fresh = [i for i, arm in enumerate(arms) if arm.pulls == 0 and not (but_believed and _weight(arm) >= 1)]
     return sorted(fresh, key=lambda index: -_advantage(arms[index]))[:size]

@@ -1,4 +1,9 @@
-"""What the rewards say of every arm's mean and spread, by a hierarchical model that the arms share."""
+"""Every arm's mean and deviation as a mixture of normal distributions: the model of the policy `upper_tail`.
+
+`metascale.stats.shrinkage` estimates one noise and one spread. This model also weighs what they may be, and lets arms
+differ in their deviation, which matters for upper tails. FIGURE. Within each component of the mixture means are
+drawn towards the centre by the shared step, `pulled`.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +21,21 @@ from metascale.stats.shrinkage import Scale, pulled
 Numbers = NDArray[np.float64]
 
 DEVIATIONS = np.array([0.25, 0.4, 0.55, 0.75, 1.0, 1.3, 1.7, 2.2])
-"""Standard deviations that an arm may have, in units of that of all rewards together."""
+"""The grid of an arm's standard deviation, in units of the standard deviation of all rewards."""
 SPREADS_OF_MEANS = (0.25, 0.7)
-"""Standard deviations that the arms' means may have, in the same unit: arms that hardly differ, and arms that do."""
+"""Possible standard deviations of the arms' means, in the same unit: for arms that hardly differ and arms that do."""
 TYPICAL_DEVIATIONS = (0.7, 1.0)
-"""Where an arm's standard deviation may lie typically."""
+"""Possible typical standard deviations of an arm, in the same unit."""
 SPREADS_OF_DEVIATIONS = (0.1, 0.4)
-"""Standard deviations, on a logarithmic scale, of the arms' own deviations: all alike, and not."""
+"""Possible standard deviations of the logarithms of the arms' deviations: all alike, and not."""
 
 UNIT = Scale(0.15, 0.25)
-"""All rewards of a run together. Ours: the weight says what an advantage means before the first rewards, no more."""
+"""The deviation of all rewards, before any is known. Its small weight only gives advantages a unit before the first
+rewards."""
 
 
 def _kinds_of_pools() -> tuple[Numbers, Numbers]:
-    """What pools there are: the spread of their means, shape (kinds,), and of deviations, (kinds, deviations)."""
+    """The kinds of pools: spreads of means, shape (kinds,), and log masses of deviations, shape (kinds, deviations)."""
     spreads, deviations = [], []
     for spread, typical, width in product(SPREADS_OF_MEANS, TYPICAL_DEVIATIONS, SPREADS_OF_DEVIATIONS):
         masses = np.exp(-0.5 * np.square(np.log(DEVIATIONS / typical) / width))
@@ -44,16 +50,16 @@ VARIANCES = np.square(DEVIATIONS)
 
 @dataclass(frozen=True)
 class Posterior:
-    """A mixture of normal distributions of every arm's mean, one for each kind of pool and deviation of the arm.
+    """Every arm's mean as a mixture of normal distributions, one for each kind of pool and each deviation of the arm.
 
-    All in units of `unit` about `centre`.
+    All values are in units of `unit`, relative to `centre`.
 
     Attributes:
         centre: the mean reward of the average arm.
         unit: the standard deviation of all rewards together, above 0.
-        weights: of the mixture, shape (arms, kinds, deviations), each arm's sum to 1.
-        means: of the arm's mean, the same shape.
-        deviations: of the arm's mean, the same shape.
+        weights: of the components, shape (arms, kinds, deviations); they sum to 1 for each arm.
+        means: of the components, the same shape.
+        deviations: of the components, the same shape.
     """
 
     centre: float
@@ -69,20 +75,22 @@ class Posterior:
 
     @property
     def variances(self) -> Numbers:
-        """The arms' variances within: geometric means, shape (arms,), in squares of `unit`."""
+        """Geometric means of the variances within arms, shape (arms,), in squares of `unit`."""
         return np.asarray(np.exp((self.weights * np.log(VARIANCES)).sum(axis=(1, 2))))
 
 
 def posterior(arms: Sequence[Arm]) -> Posterior:
-    """Learn what the arms have in common, and with its help what each one is like.
+    """Estimate all arms together.
 
-    The model: rewards of an arm are normal about its mean; the arms' means are normal about a common centre, their
-    deviations log-normal about a typical one. How far means and deviations spread over the pool is one of eight kinds
-    of pools, equally likely at first, so that an odd reward counts as luck where the other arms look alike, and as a
-    sign where they do not. Given a deviation all is in closed form; deviations and kinds are summed over a grid. The
-    unit is the rewards' own spread, so that rewards of any scale serve. A prior counts as so many rewards whose mean is
-    the centre plus its advantage, and says nothing of the deviation. The model is ours, and so is its grid: it spans
-    what the simulated landscapes of `python -m benchmarks.policies` and rewards that are right or wrong show.
+    Rewards of an arm are normal around its mean. The arms' means are normal around a common centre, and their
+    deviations log-normal around a typical one. How widely means and deviations spread depends on the kind of pool.
+    There are eight kinds, equally likely before any reward. So an unusual reward counts as luck where the other arms
+    are alike, and as evidence where they differ.
+
+    Given the kind and the arm's deviation the posterior is in closed form; both are summed over a grid. The unit is the
+    standard deviation of the rewards, so rewards may have any scale. A prior counts as `weight` rewards at the centre
+    plus its advantage, and says nothing about the deviation. The grid is ours. It covers the simulated landscapes of
+    `benchmarks.policies` and rewards that are 0 or 1.
 
     Args:
         arms: at least one.

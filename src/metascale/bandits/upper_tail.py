@@ -1,4 +1,4 @@
-"""An index for the best of the remaining budget: what playing an arm to the end may still improve."""
+"""An index policy for the best of the remaining budget: the expected gain from spending it on one arm."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from metascale.bandits.base import Arm, highest, untried
 from metascale.bandits.posterior import DEVIATIONS, Posterior, posterior
 
 AT_ONCE, FROM_THE_MIDDLE = 4, 2
-"""Pulls an arm that a budget has where all arms are tried first, and where they are tried from its middle on."""
+"""Budgets, in pulls per arm: from the first all arms are tried first, from the second in the second half."""
 NOISE = 0.7
-"""Share of the steadiest arm's variance that is taken for the judge's noise. Ours: on simulated landscapes with noisy
-judges 0.4 and 0.7 win over 0; where only spreads differ and the judge is nearly exact, 0 does. On average over the
-seven of `python -m benchmarks.policies` all are alike within their errors."""
+"""Share of the steadiest arm's variance that is attributed to the judge's noise. Ours: tuned on simulated landscapes.
+With noisy judges 0.4 and 0.7 are better than 0; where only spreads differ and the judge is nearly exact, 0 is better.
+The means over all seven landscapes are equal within their errors."""
 SCALE = np.linspace(-6, 6, 601)
 CDF = np.array([NormalDist().cdf(z) for z in SCALE.tolist()])
 NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
@@ -29,33 +29,33 @@ NODE_WEIGHTS = NODE_WEIGHTS / NODE_WEIGHTS.sum()
 class UpperTail:
     """Pulls the arm whose remaining draws may improve most on the best answer so far.
 
-    The answer of a run is the best of its samples, so an arm is worth what the best of its draws is worth, and not its
-    mean. If an arm's mean and deviation were known and all `left` pulls went to it, the best of these would exceed the
-    highest reward b with probability p(x), x = (b - mean) / sd, and by sd * g(x) on average, where
+    A run answers with the best of its samples, so the best draw of an arm counts and not its mean. If an arm's mean and
+    deviation were known and it got all `left` pulls, their best would exceed the highest reward b with probability
+    p(x), x = (b - mean) / sd, and by sd * g(x) on average, where
 
         p(x) = 1 - Phi(x)^left,    g(x) = integral from x to y of p(z) dz,    y = (1 - mean) / sd
 
-    with Phi the standard normal distribution function: rewards end at 1, so beyond y there is nothing to gain. A reward
-    is quality and the judge's noise. If the share s of the variance within the arm is quality, so is the share s of
-    what a draw lies above the mean, and the best of the draws would replace the best answer so far, which is from an
-    arm whose mean is m, to the gain of
+    with Phi the standard normal distribution function. Rewards end at 1, so there is nothing to gain beyond y. A reward
+    is quality plus the judge's noise. If the share s of the variance within the arm is quality, then the share s of a
+    draw's excess over the mean is quality too. The best draw would replace the best answer so far, which is from an arm
+    with the mean m. The gain in quality is
 
         v = s * sd * g(x) + (1 - s) * (mean - m) * p(x)
 
-    in quality: an exact judge makes luck worth having, a noisy one the better mean. All arms have the same judge, so
-    what varies least bounds the noise: its variance is taken to be `NOISE` times that of the steadiest arm. Mean and
-    deviation are not known; `posterior` says how likely each value is. The index of an arm is the posterior mean of v,
-    and for what there is to learn some of its posterior deviation:
+    So high draws count under an exact judge, and the better mean counts under a noisy one. All arms have the same
+    judge, so the steadiest arm bounds the noise: its variance is taken as `NOISE` times that arm's. Mean and deviation
+    are not known; `posterior` gives their distribution. The index of an arm is the posterior mean of v plus a bonus for
+    what its pulls would teach, a multiple of v's posterior deviation:
 
         (E[v] + width * ln(1 + (left - 1) / n) * sqrt(known / n) * SD[v]) * (scored + 1) / (known + 1)
 
-    with `known` the arm's pulls, n these and those planned in this round, `scored` its rewards, and `left` fewer by one
-    with each pull that is planned. So the bonus dies out with the budget; pulls whose rewards are not known yet stand
-    for what they will teach, so that one arm is not taken for a whole round unless it should be; and an arm whose
-    answers mostly fail is worth as much less. Ties are broken at random.
+    `known` is the number of the arm's pulls, n adds those planned in this round, `scored` is the number of its rewards,
+    and each planned pull lowers `left` by one. The bonus falls to 0 at the end of the budget. Planned pulls reduce it
+    before their rewards are known, so that a round is not spent on one arm without reason. An arm whose answers often
+    fail has a proportionally lower index. Ties are broken at random.
 
-    Arms without a pull come first, unless a prior counts for a reward or more: then the index speaks for them too, up
-    to the middle of the budget where that is short. The rule is ours.
+    Arms without a pull come first, except those whose prior counts for a reward or more: the index ranks these like
+    the others until `_all_are_due`.
 
     Attributes:
         width: weight of exploration, at least 0. Ours: tuned on simulated landscapes of 8 arms and 16 to 128 pulls.
@@ -81,10 +81,10 @@ class UpperTail:
 
 
 def _all_are_due(arms: Sequence[Arm], left: int) -> bool:
-    """Whether even arms whose prior made them wait must now have their first pull.
+    """Whether arms that their prior let wait must have their first pull now.
 
-    With four pulls for every arm there is time to try them all at once; with two, from the middle of the budget on: so
-    a wrong prior costs at most half of it. Ours, as the numbers are.
+    With at least `AT_ONCE` pulls per arm all arms are tried first. With at least `FROM_THE_MIDDLE` they are tried
+    from the middle of the budget on, so a wrong prior costs at most half of it.
     """
     pulled = sum(arm.pulls for arm in arms)
     affords = (pulled + left) / len(arms)
@@ -92,9 +92,9 @@ def _all_are_due(arms: Sequence[Arm], left: int) -> bool:
 
 
 def _improvements(arms: Sequence[Arm], left: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Posterior mean and standard deviation of every arm's v, both times the share of its pulls that are scored.
+    """Posterior mean and standard deviation of every arm's v, both multiplied by the share of its pulls with a reward.
 
-    Each of shape (arms,), in units of all rewards' spread.
+    Each has shape (arms,), in units of the standard deviation of all rewards.
     """
     known = posterior(arms)
     tops = np.array([max(arm.rewards, default=-np.inf) for arm in arms])
@@ -123,13 +123,13 @@ def _quality(known: Posterior) -> NDArray[np.float64]:
 
 
 def _excess(gaps: NDArray[np.float64], excesses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The integral of p from each gap to infinity: below `SCALE`, where p is 1, it is a line."""
+    """The integral of p from each gap to infinity. Below `SCALE` p is 1, and the integral is linear."""
     return np.asarray(np.interp(gaps, SCALE, excesses) + np.maximum(0.0, SCALE[0] - gaps))
 
 
 @lru_cache(maxsize=4_096)
 def _tables(draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The function p, and by the trapezoidal rule its integral to infinity, at the points of `SCALE`."""
+    """The function p and its integral to infinity (by the trapezoidal rule) at the points of `SCALE`."""
     chances = 1 - CDF**draws
     steps = (chances[1:] + chances[:-1]) / 2 * (SCALE[1] - SCALE[0])
     return chances, np.append(np.cumsum(steps[::-1])[::-1], 0.0)

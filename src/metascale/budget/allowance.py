@@ -1,4 +1,4 @@
-"""How many samples a run gets, and how long they may be, by what the model foresaw. Pure functions."""
+"""How many samples a run gets, and how long they may be, by the model's predictions. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,29 +12,20 @@ from metascale.records import Candidate, Foresight
 
 FIRST_LOOK = 4
 """Samples of the small first round: the fewest that can agree well enough to be `CONFIRMED`."""
-
-
 CONFIRMED = 0.95
-"""How sure the most frequent final answer must be for an easy task to end; see `budget.stopping.agreement`."""
-
-
+"""`budget.stopping.agreement` of the final answers that confirms an easy task."""
 EXCELLENT = 0.9
-"""Reward that every one of the first answers must have earned where no final answers are marked: then all that further
-samples may add is 0.1."""
-
-
+"""Reward that every one of the first answers needs where no final answers are marked. Further samples can then add at
+most 0.1."""
 CAPPED_TO = 2
-"""A hopeless task gets one in so many samples of the budget, and never fewer than the first look. A quarter cost three
-points of accuracy in simulated runs that wrongly foresaw failure everywhere, for four samples can all look bad."""
-
-
+"""A hopeless task gets the budget divided by this, and at least the first look. Ours: a quarter of the budget cost
+three points of accuracy in simulated runs that wrongly predicted failure everywhere, because four samples can all look
+bad."""
 GENEROUS = 4
-"""A sample may be so many times as long as foreseen: the limit is for answers that run away, not for long ones."""
-
-
+"""A sample may be this many times as long as predicted. The limit is for answers that run away, not for long ones."""
 SHORTEST_LIMIT = 1_024
-"""Tokens that every sample may have, whatever was foreseen: a limit that bites costs a whole sample, and hidden
-reasoning counts against it."""
+"""Tokens that every sample may have, whatever was predicted. A limit that cuts an answer costs a whole sample, and
+hidden reasoning counts against it."""
 
 CALLS_A_PREDICTION = 4
 """Model requests that `max_calls` must allow for each prediction, so that at most a quarter of them predict. Ours, not
@@ -49,17 +40,18 @@ def predictions_allowed(wanted: int, max_calls: int | None) -> int:
 def allowance(
     foresight: Foresight | None, candidates: Sequence[Candidate], *, budget: int, samples: int, several_arms: bool
 ) -> int:
-    """The samples that a run gets, by what was foreseen and by what its answers so far make of that; at most `budget`.
+    """The samples that a run gets, by the prediction and by its answers so far; at most `budget`.
 
-    An easy task ends where it stands once its answers confirm it: the most frequent final answer is the one to stay,
-    more than one meta-thought gave it, and the reward finds it right as well. Answers without final answers cannot
-    agree; they confirm it where all are excellent. A hopeless task is capped until its answers refute that: a majority
-    agrees on a final answer, or one is scored well. Both err on the side of more samples.
+    An easy task ends once its answers confirm the prediction: the most frequent final answer is likely to stay the most
+    frequent, more than one meta-thought gave it, and its mean reward is at least `WELL`. Answers without final answers
+    cannot agree; they confirm the prediction if all are excellent. A hopeless task is capped until its answers refute the
+    prediction: a majority agrees on a final answer, or an answer is scored well. Both rules err on the side of more
+    samples.
 
     Args:
-        foresight: None where nothing was foreseen.
-        candidates: the samples so far; those that refine another are no evidence of their own.
-        budget: the full one.
+        foresight: None where nothing was predicted.
+        candidates: the samples so far. Refinements are left out, because they are not independent.
+        budget: the full budget.
         samples: drawn so far.
         several_arms: whether the pool has more than one meta-thought.
     """
@@ -69,6 +61,20 @@ def allowance(
     if foresight["outlook"] == "easy":
         return min(budget, samples) if _is_confirmed(answers, several_arms=several_arms) else budget
     return budget if _is_refuted(answers) else min(budget, max(FIRST_LOOK, -(-budget // CAPPED_TO)))
+
+
+def first_look(foresight: Foresight | None, samples: int) -> int:
+    """Samples that the first look at an easy task still needs, each of another meta-thought; 0 for other tasks."""
+    if foresight is None or foresight["outlook"] != "easy":
+        return 0
+    return max(0, FIRST_LOOK - samples)
+
+
+def length_limit(foresight: Foresight | None, candidates: Sequence[Candidate]) -> int | None:
+    """The most tokens of a sample; None without a prediction, or once a sample of the run exceeded the limit."""
+    if foresight is None or any(c.get("unlimited") for c in candidates):
+        return None
+    return max(SHORTEST_LIMIT, GENEROUS * foresight["length"])
 
 
 def _is_confirmed(answers: Sequence[Candidate], *, several_arms: bool) -> bool:
@@ -91,17 +97,3 @@ def _is_refuted(answers: Sequence[Candidate]) -> bool:
     marked = [c["extracted"] for c in answers if c["extracted"] is not None]
     most = max(Counter(marked).values(), default=0)
     return (len(marked) > 1 and 2 * most > len(marked)) or any((c["reward"] or 0.0) >= WELL for c in answers)
-
-
-def first_look(foresight: Foresight | None, samples: int) -> int:
-    """Samples that an easy task's first look still needs, each of another meta-thought; 0 for all other tasks."""
-    if foresight is None or foresight["outlook"] != "easy":
-        return 0
-    return max(0, FIRST_LOOK - samples)
-
-
-def length_limit(foresight: Foresight | None, candidates: Sequence[Candidate]) -> int | None:
-    """The longest sample, in tokens; None without foresight, or once a sample of the run proved it wrong."""
-    if foresight is None or any(c.get("unlimited") for c in candidates):
-        return None
-    return max(SHORTEST_LIMIT, GENEROUS * foresight["length"])

@@ -1,4 +1,4 @@
-"""When to stop, how large the next round may be, and when to evolve: pure functions of settings and state."""
+"""When a run ends, how large the next round may be, and when to evolve. Pure functions of settings and state."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ Judging = Callable[[int], int]
 STEPS_PER_ROUND = 3
 """Supersteps of one round: select_arm, generate, score."""
 PULLS_AN_ARM = 4
-"""Budget for every arm below which gated evolution adds none: fewer pulls do not tell the arms apart. Ours."""
+"""Budget in pulls per arm below which gated evolution breeds no children: fewer pulls do not tell the arms apart. Not
+tuned."""
 
 
 def affordable(settings: MetaScaleSettings, usage: Usage, judging: Judging, *, reserve: int = 0, kept: int = 0) -> int:
-    """Samples that the budget and `max_calls` still pay for, each with its judgement (at least 0).
+    """Samples that the budget and `max_calls` still allow, each with its judgement; at least 0.
 
     Args:
         settings: the run's limits.
-        usage: what was spent so far.
-        judging: model requests that scoring so many new answers costs; grows with their number.
-        reserve: requests that are kept for the final choice.
-        kept: samples that are kept for a synthesis.
+        usage: of the run so far.
+        judging: the model requests for scoring a number of new answers; must not fall with that number.
+        reserve: requests kept for the final choice.
+        kept: samples kept for a synthesis.
     """
     left = max(0, settings.budget - kept - usage["samples"])
     if settings.max_calls is None:
@@ -38,7 +39,7 @@ def affordable(settings: MetaScaleSettings, usage: Usage, judging: Judging, *, r
 
 
 def failures_in_a_row(candidates: Sequence[Candidate]) -> int:
-    """Failed samples since the last one that was generated."""
+    """Consecutive failed samples at the end of the run so far."""
     count = 0
     for candidate in reversed(candidates):
         if candidate["status"] != "failed":
@@ -53,12 +54,12 @@ def tokens_of(usage: Usage) -> int:
 
 
 def reached(limit: float | None, spent: float) -> bool:
-    """Whether so much was spent that a limit, if there is one, leaves nothing."""
+    """Whether there is a limit and it is spent."""
     return limit is not None and spent >= limit
 
 
 def has_reached(candidate: Candidate, target: float, looks: int) -> bool:
-    """Whether an answer's reward reached the target, and the mean of all its scores did after so many more looks."""
+    """Whether an answer's reward, and the mean of its scores after `looks` further looks, are at least `target`."""
     reward = candidate["reward"]
     if reward is None or reward < target or len(candidate["looks"]) < looks:
         return False
@@ -85,18 +86,18 @@ def stop_reason(
     target_looks: int = 0,
     remaining_steps: int,
 ) -> StopReason | None:
-    """Why no further round may begin, or None if one may.
+    """The reason why no further round may begin, or None if one may.
 
     Args:
         settings: the run's limits.
-        usage: what was spent so far.
+        usage: of the run so far.
         pool: the meta-thoughts.
         candidates: the samples so far, in order.
-        samples_left: what `affordable` gives.
-        kept: samples that are kept for a synthesis.
-        target_looks: second looks that confirm a reached target.
-        remaining_steps: supersteps that LangGraph's recursion limit leaves; the run keeps back enough for one
-            evolution, one round and `finalize`.
+        samples_left: as `affordable` returns.
+        kept: samples kept for a synthesis.
+        target_looks: second looks that a reached target needs.
+        remaining_steps: supersteps within LangGraph's recursion limit. The run reserves enough for one evolution, one
+            round and `finalize`.
     """
     limits: dict[StopReason, bool] = {
         "budget": reached(settings.budget - kept, usage["samples"]),
@@ -116,9 +117,9 @@ def stop_reason(
 
 
 def agreement_of(pool: Sequence[MetaThought], candidates: Sequence[Candidate]) -> float:
-    """How sure the most frequent final answer is; 0 while only one of several meta-thoughts gave marked answers.
+    """`agreement` of the final answers; 0 while only one of several meta-thoughts gave marked answers.
 
-    That two ways of thinking must agree is ours: samples under one of them share its mistakes.
+    Samples under one meta-thought share its mistakes, so two must have given answers.
     """
     marked = [c for c in candidates if c["extracted"] is not None and c["status"] == "ok"]
     if len({c["meta_thought"] for c in marked}) < min(2, len(pool)):
@@ -134,12 +135,12 @@ def evolution_due(
     evolved_at: int,
     samples_left: int,
 ) -> bool:
-    """Whether the pool evolves now: enough rounds have passed, every arm was pulled, something was scored.
+    """Whether the pool evolves now.
 
-    The paper evolves "periodically". That every arm has its first pull before any children compete for the budget is
-    ours, and so is that nothing is bred that could not be sampled any more or for which a full pool has no room. With
-    the evolution `"gated"` it must also be worth it: the budget is at least `PULLS_AN_ARM` for every arm that is not
-    retired, and `children_pay` says so.
+    The paper evolves "periodically". Here `evolve_every` rounds must have passed, every arm must have been pulled, and
+    a sample must have been scored. Children must have room in the pool and samples left to try them. With the evolution
+    `"gated"` the budget must also be at least `PULLS_AN_ARM` pulls for every arm that is not retired, and
+    `children_pay` must hold.
     """
     is_time = (
         settings.evolution != "off"

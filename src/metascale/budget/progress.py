@@ -1,6 +1,7 @@
-"""How a search went: its regret in hindsight, and what it could still expect after each round (after MRT).
+"""How a search went: its regret in hindsight, and its expected progress after each round.
 
-MRT (arXiv 2503.07572) asks of each further episode how much it adds, and of the whole what an oracle would have saved.
+After MRT (arXiv 2503.07572), which measures the progress of each further episode and the regret of the whole against an
+oracle.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from metascale.records import Candidate
 
 
 def shortfalls(arms: Sequence[Arm]) -> NDArray[np.float64]:
-    """By how much each arm's mean is below the highest, shape (len(arms),): the regret of one pull in hindsight.
+    """The difference of each arm's mean to the highest, shape (len(arms),): the regret of one pull in hindsight.
 
-    An arm of which nothing was scored counts as an average one, as it does for the policies. Priors do not count.
+    An arm without rewards counts as average, as it does for the policies. Priors do not count.
 
     Args:
-        arms: all of them pulled; may be none.
+        arms: pulled arms; may be none.
     """
     means = mean_rewards([Arm(arm.pulls, arm.rewards) for arm in arms])
     return np.asarray(means.max(initial=0.0) - means, dtype=np.float64)
 
 
 def regret(arms: Sequence[Arm]) -> float:
-    """Cumulative regret in hindsight: what all pulls lost against always pulling the arm of the highest mean.
+    """Cumulative regret in hindsight: the loss of all pulls against always pulling the arm of the highest mean.
 
     Args:
-        arms: every arm; may be none.
+        arms: all arms; may be none.
 
     Returns:
         At least 0, in units of reward; 0 where nothing was pulled.
@@ -44,7 +45,7 @@ def regret(arms: Sequence[Arm]) -> float:
 
 
 def progress(candidates: Sequence[Candidate]) -> list[float | None]:
-    """After each round, by how much one more sample was expected to raise the highest reward.
+    """The expected rise of the highest reward from one more sample, after each round.
 
     Args:
         candidates: the samples of a run.
@@ -60,11 +61,10 @@ def expected_by_round(samples: Sequence[tuple[int, str, float | None]]) -> list[
     """The expected progress after each round.
 
     Args:
-        samples: the round, the arm and the reward of each, in order.
+        samples: the round, the arm and the reward of each, in order of the rounds.
 
     Returns:
-        One value a round, as `expected_progress` gives it for the arms that were pulled by then; None while too little
-        was known.
+        One value a round: `expected_progress` of the arms pulled so far; None while it is not finite.
     """
     pulls: dict[str, int] = {}
     rewards: dict[str, list[float]] = {}

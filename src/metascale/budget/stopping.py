@@ -1,4 +1,4 @@
-"""When further samples no longer pay: agreement of final answers, and expected progress. Pure functions."""
+"""When to stop sampling: agreement of final answers and expected progress. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metascale.stats.normal import expected_excess
 from metascale.stats.shrinkage import Scale, Scales
 
 MIN_REWARDS = 8
-"""Scored answers before progress is predicted. Ours."""
+"""Scored answers that a prediction of progress needs. Not tuned."""
 NOISE, NOISE_WEIGHT = 1.2, 1
 SPREAD, SPREAD_WEIGHT = 1.0, 2
 """Noise within an arm and spread of the arms before anything is known, in standard deviations of all rewards, and how
@@ -23,11 +23,11 @@ landscapes."""
 
 
 def agreement(answers: Sequence[str]) -> float:
-    """The probability that the most frequent answer is the one that further samples would also give most often.
+    """The probability that the most frequent answer would stay the most frequent with unlimited further samples.
 
-    It is compared with the runner-up alone: under a uniform prior on how the two share their votes it is the chance
-    that a Beta(a + 1, b + 1) exceeds 1/2 (Adaptive-Consistency, Aggarwal et al. 2023, arXiv 2305.11860), which is a
-    binomial tail.
+    It is compared with the runner-up alone. Under a uniform prior on their shares of the votes this is the probability
+    that a Beta(a + 1, b + 1) variable exceeds 1/2 (Adaptive-Consistency, Aggarwal et al. 2023, arXiv 2305.11860), which
+    is a binomial tail.
 
     Args:
         answers: final answers of independent samples.
@@ -48,7 +48,7 @@ def agreement(answers: Sequence[str]) -> float:
 
 
 def expected_progress(arms: Sequence[Arm]) -> float:
-    """By how much one more sample of the most promising arm is expected to raise the highest reward.
+    """The expected rise of the highest reward from one more sample of the most promising arm.
 
     The next reward of an arm is predicted as normal. Its mean and variance are drawn towards those of the other arms
     (`metascale.bandits.estimates`); priors do not count. So this is an expected improvement (Jones et al. 1998): the

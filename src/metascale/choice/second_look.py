@@ -154,34 +154,6 @@ def standing(contenders: Sequence[Contender], rule: Rule = "support") -> Standin
     return Standing(estimates, estimates + weight * np.log(support), errors, scores, mean, spread, noise)
 
 
-def _wordings(scored: Sequence[Judgement]) -> list[str]:
-    """All wordings, the most frequent among first scores first: the severity of the others is relative to it."""
-    firsts = Counter(score.wording for score in scored if score.is_first)
-    return sorted({score.wording for score in scored}, key=lambda name: (-firsts[name], name))
-
-
-def _weights(askings: Sequence[tuple[int, str]], values: Numbers) -> Numbers:
-    """The weight of each score: below 1 where an answer was judged repeatedly in the same words.
-
-    The scores of such a group are correlated. At temperature 0 they are copies. See `effective_count`.
-    """
-    groups: dict[tuple[int, str], list[int]] = {}
-    for index, asked in enumerate(askings):
-        groups.setdefault(asked, []).append(index)
-    repeated = [members for members in groups.values() if len(members) > 1]
-    weights = np.ones(len(values))
-    if not repeated:
-        return weights
-    within = sum(float(((values[g] - values[g].mean()) ** 2).sum()) for g in repeated)
-    freedom = sum(len(g) - 1 for g in repeated)
-    overall = max(float(values.var()), JUDGE.noise.deviation**2)
-    independent = pulled(within / overall / freedom, freedom, 0.5, PRIOR_COPYING)
-    correlation = 1 - min(1.0, independent)
-    for members in repeated:
-        weights[members] = effective_count(len(members), correlation) / len(members)
-    return weights
-
-
 def next_looks(contenders: Sequence[Contender], calls: int, rule: Rule = "support") -> list[int]:
     """The contenders to judge once more, all at once; none where no look is worth its call.
 
@@ -204,16 +176,6 @@ def next_looks(contenders: Sequence[Contender], calls: int, rule: Rule = "suppor
     if gains.max() < MIN_GAIN:
         return []
     return [int(index) for index in order[gains >= IN_CONTENTION * gains.max()]][:calls]
-
-
-def _field_size(contenders: Sequence[Contender], calls: int) -> int:
-    """How many contenders the next round considers."""
-    if all(len(contender.scores) == contender.support for contender in contenders):
-        return PROBE
-    size = PROBE
-    while 4 * size - 2 <= calls and 2 * size <= max(PROBE, len(contenders) // 4):
-        size *= 2
-    return size
 
 
 def gain_of_looking(now: Standing, index: int) -> float:
@@ -280,3 +242,41 @@ def confidence(now: Standing) -> float:
             error = max(float(now.errors[index]), 1e-12)
             below *= [normal_tail((float(now.worth[index]) - x) / error) for x in at.tolist()]
     return min(1.0, float(weights @ below / weights.sum()))
+
+
+def _wordings(scored: Sequence[Judgement]) -> list[str]:
+    """All wordings, the most frequent among first scores first: the severity of the others is relative to it."""
+    firsts = Counter(score.wording for score in scored if score.is_first)
+    return sorted({score.wording for score in scored}, key=lambda name: (-firsts[name], name))
+
+
+def _weights(askings: Sequence[tuple[int, str]], values: Numbers) -> Numbers:
+    """The weight of each score: below 1 where an answer was judged repeatedly in the same words.
+
+    The scores of such a group are correlated. At temperature 0 they are copies. See `effective_count`.
+    """
+    groups: dict[tuple[int, str], list[int]] = {}
+    for index, asked in enumerate(askings):
+        groups.setdefault(asked, []).append(index)
+    repeated = [members for members in groups.values() if len(members) > 1]
+    weights = np.ones(len(values))
+    if not repeated:
+        return weights
+    within = sum(float(((values[g] - values[g].mean()) ** 2).sum()) for g in repeated)
+    freedom = sum(len(g) - 1 for g in repeated)
+    overall = max(float(values.var()), JUDGE.noise.deviation**2)
+    independent = pulled(within / overall / freedom, freedom, 0.5, PRIOR_COPYING)
+    correlation = 1 - min(1.0, independent)
+    for members in repeated:
+        weights[members] = effective_count(len(members), correlation) / len(members)
+    return weights
+
+
+def _field_size(contenders: Sequence[Contender], calls: int) -> int:
+    """How many contenders the next round considers."""
+    if all(len(contender.scores) == contender.support for contender in contenders):
+        return PROBE
+    size = PROBE
+    while 4 * size - 2 <= calls and 2 * size <= max(PROBE, len(contenders) // 4):
+        size *= 2
+    return size

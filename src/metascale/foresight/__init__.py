@@ -1,1 +1,1 @@
-"""Before a run: the model predicts how its own answers will turn out."""
+"""Before a run: the model predicts its pass rate, the length of its answers and the notions that they need."""

@@ -1,4 +1,4 @@
-"""How well predictions fit what came: MASA's three meta-rewards (arXiv 2510.03259)."""
+"""How well a run's predictions matched its answers, by MASA's three meta-rewards (arXiv 2510.03259)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,19 @@ from metascale.records import Alignment, Candidate, Foresight
 def consistency(
     foresight: Foresight, task: str, candidates: Sequence[Candidate], winner: Candidate
 ) -> Alignment | None:
-    """How well the predictions fit what the run itself found, without knowing what is right.
+    """How well the predictions matched the run's own judgement of its answers. Gold answers are not needed.
 
-    Good answers are those with the winner's final answer, or, where fewer than half mark theirs, those scored well;
-    None where nothing tells.
+    Good answers are those with the winner's final answer. Where fewer than half of the answers mark theirs, they are
+    those with a reward of at least `WELL`.
+
+    Args:
+        foresight: the predictions.
+        task: notions that it names are ignored.
+        candidates: the samples of the run.
+        winner: the chosen sample.
+
+    Returns:
+        None where no answer can be judged.
     """
     answers = [c for c in candidates if c["text"] and c["status"] != "failed"]
     if winner["extracted"] is not None and 2 * sum(c["extracted"] is not None for c in answers) >= len(answers):
@@ -37,13 +46,14 @@ def alignment(
     answers: Sequence[tuple[str, int, bool]],
     measure: Literal["consistency", "accuracy"],
 ) -> Alignment:
-    """How well predictions fit, by the three meta-rewards.
+    """How well predictions matched answers, by the three meta-rewards.
 
     Args:
         foresight: the predictions.
-        task: notions that it names do not count.
-        answers: of each its text (or only the notions that it uses), its tokens, and whether it is good; at least one.
-        measure: `"accuracy"` only where `good` rests on gold answers.
+        task: notions that it names are ignored.
+        answers: at least one, each with its text (or only the notions that it uses), its length in tokens, and whether
+            it is good.
+        measure: `"accuracy"` only where gold answers decide which answers are good.
     """
     good = [(text, tokens) for text, tokens, is_good in answers if is_good]
     bad = [text for text, _, is_good in answers if not is_good]

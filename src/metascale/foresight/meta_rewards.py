@@ -1,7 +1,7 @@
-"""How good a prediction about one's own answers was: the three meta-rewards of MASA (arXiv 2510.03259), as functions.
+"""The three meta-rewards of MASA (arXiv 2510.03259): how well a model predicted its own answers.
 
-Each is in [0, 1]. What counts as a right answer is the caller's affair: with gold answers they measure accuracy, with
-rewards or agreement only how consistent a model is with itself.
+Each is in [0, 1]. The caller decides which answers count as right. With gold answers the meta-rewards measure accuracy;
+with rewards or agreement they only measure how consistent a model is with itself.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import re
 from collections.abc import Iterable, Sequence
 
 PRECISION = 0.01
-"""Reward of a pass rate that is as wrong as can be (0 for 1); MASA's released code."""
+"""The reward of a predicted pass rate of 0 where 1 was observed, or the reverse; from MASA's released code."""
 
 _WORD = re.compile(r"\w+")
 
 
 def difficulty(predicted: float, observed: float) -> float:
-    """How near a predicted pass rate came: `0.01 ** |predicted - observed|`.
+    """The accuracy of a predicted pass rate: `0.01 ** |predicted - observed|`.
 
     Args:
         predicted: in [0, 1].
-        observed: the share of answers that were right, in [0, 1].
+        observed: the share of right answers, in [0, 1].
     """
     return float(PRECISION ** abs(predicted - observed))
 
@@ -30,7 +30,7 @@ def length(predicted: float, correct_lengths: Sequence[int]) -> float:
 
     Args:
         predicted: in tokens.
-        correct_lengths: of the right answers, in tokens; without any the reward is 0.
+        correct_lengths: of the right answers, in tokens. Without any the reward is 0.
     """
     if not correct_lengths:
         return 0.0
@@ -40,9 +40,9 @@ def length(predicted: float, correct_lengths: Sequence[int]) -> float:
 def notions(predicted: Sequence[str], problem: str, correct: Sequence[str], wrong: Sequence[str]) -> float:
     """The share of predicted notions that more right answers than wrong ones use.
 
-    Notions that the problem itself names do not count, neither for nor against; where no others are left the reward is
-    0. Notions are compared by whole words in the singular, case folded; that is ours, and keeps "rate" out of
-    "separate".
+    Notions that the problem itself names are ignored; where no others are left the reward is 0. Notions are compared by
+    whole words in the singular, case folded, so that "rate" is not found in "separate". MASA does not say how it
+    compares them.
 
     Args:
         predicted: short noun phrases.
@@ -60,7 +60,7 @@ def notions(predicted: Sequence[str], problem: str, correct: Sequence[str], wron
 
 
 def used(notions: Sequence[str], text: str) -> list[str]:
-    """Those of some notions that a text uses."""
+    """The notions that a text uses, in their order."""
     words = in_singular(text)
     return [notion for notion in notions if _uses(words, in_singular(notion))]
 
@@ -71,7 +71,7 @@ def in_singular(text: str) -> str:
 
 
 def _singular(word: str) -> str:
-    """A regular English plural without its ending; any other word as it is."""
+    """A regular English plural without its ending; any other word unchanged."""
     if len(word) < 4 or word.endswith(("ss", "us", "is")) or word == "series":
         return word
     if word.endswith("ies"):

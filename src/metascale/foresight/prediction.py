@@ -1,9 +1,10 @@
-"""Meta-awareness without training (after MASA, arXiv 2510.03259): what predictions about one's own answers mean.
+"""What a model's predictions about its own answers mean for a run: meta-awareness without training (after MASA).
 
-MASA trains a model to foresee its pass rate, the length of its answers and the notions that they need; an untrained one
-is often wrong about itself, and mostly too sure. So nothing here rests on a prediction alone: it says what to try
-first, and the first answers must bear it out. All constants are ours: the paper gives neither its bound on the spread
-nor its factor for the length, and chose both for a trained model.
+MASA (arXiv 2510.03259) trains a model to predict its pass rate, the length of its answers and the notions that they
+need. An untrained model is often wrong about itself and mostly too sure. So no rule rests on a prediction alone: a
+prediction says what to try first, and the first answers must confirm it. The paper gives neither its bound on the
+spread nor its factor for the length. The constants here and in `metascale.budget.allowance` are ours, tuned on the
+offline model with calibrated and over-confident predictions (`benchmarks/foresight.py`).
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from metascale.foresight.meta_rewards import in_singular
 from metascale.records import Foresight, Outlook, Prediction
 
 SURE = 0.1
-"""Standard deviation of the predicted pass rates up to which they agree."""
+"""Standard deviation of the predicted pass rates up to which they count as agreeing."""
 EASY, HOPELESS = 0.7, 0.1
-"""Mean predicted pass rate from which a task is easy, and up to which it is hopeless. How low the former is costs no
-quality, for an easy task must be confirmed; further down four answers seldom agree."""
+"""Mean predicted pass rate from which a task is easy, and up to which it is hopeless. A low `EASY` costs no quality,
+because answers must confirm an easy task; below 0.7 four answers seldom agree."""
 WELL = 0.6
-"""Mean reward that the agreeing answers must have earned as well, so that a shared mistake must deceive the judge too;
-and the reward from which a single answer shows that a task was not hopeless."""
+"""Mean reward that agreeing answers need to confirm an easy task, so that a shared mistake must deceive the judge too.
+A single answer with this reward also shows that a task is not hopeless."""
 LONGEST = 1_000_000
 NOTIONS_HINTED = 8
 
@@ -46,7 +47,7 @@ class Predicted(BaseModel):
 
 
 def prediction_of(said: Predicted, task: str) -> Prediction:
-    """A prediction without the notions that the task names, and each notion once."""
+    """A prediction without the notions that the task names, and without duplicates."""
     named = f" {in_singular(task)} "
     fresh = {in_singular(notion): notion for notion in reversed(said.notions)}
     kept = [notion for key, notion in fresh.items() if key and f" {key} " not in named]
@@ -59,7 +60,7 @@ def prediction_of(said: Predicted, task: str) -> Prediction:
 
 
 def foresight_of(predictions: Sequence[Prediction]) -> Foresight:
-    """What several predictions say together.
+    """Several predictions combined: means, medians, recurring notions and the outlook.
 
     Args:
         predictions: at least one.
@@ -77,20 +78,20 @@ def foresight_of(predictions: Sequence[Prediction]) -> Foresight:
 
 
 def outlook(mean: float, spread: float) -> Outlook:
-    """What predicted pass rates of this mean and standard deviation make of a task."""
+    """The outlook of a task, by the mean and the standard deviation of its predicted pass rates."""
     if spread > SURE or HOPELESS < mean < EASY:
         return "open"
     return "easy" if mean >= EASY else "hopeless"
 
 
+def hint(foresight: Foresight | None) -> str:
+    """The notions for the hint arm, joined by commas; empty without any."""
+    return ", ".join(foresight["notions"][:NOTIONS_HINTED]) if foresight is not None else ""
+
+
 def _recurring(predictions: Sequence[Prediction]) -> list[str]:
-    """The notions that more than one prediction names (or the only one), the most frequent first."""
+    """The notions that at least two predictions name, most frequent first; with one prediction, its notions."""
     words = {in_singular(notion): notion for one in reversed(predictions) for notion in reversed(one["notions"])}
     counts = Counter(key for one in predictions for key in dict.fromkeys(map(in_singular, one["notions"])))
     enough = min(2, len(predictions))
     return [words[key] for key, count in counts.most_common() if count >= enough]
-
-
-def hint(foresight: Foresight | None) -> str:
-    """The notions that one arm is told, joined by commas; empty without any."""
-    return ", ".join(foresight["notions"][:NOTIONS_HINTED]) if foresight is not None else ""

@@ -1,4 +1,4 @@
-"""Embeddings that need no network: one made of hashed words and letters, and MiniLM from a wheel."""
+"""Embeddings that need no network: hashed words and letters, and MiniLM from a wheel."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from metascale.errors import ModelSetupError
 
 WORDS = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 MOST_CHARACTERS = 20_000
-"""How much of a text is looked at. Ours: what kind of task a question is shows early."""
+"""Characters of a text that are read: the kind of a task shows early."""
 
 
 class HashedEmbeddings(Embeddings):
     """A text as the hashed counts of its words, pairs of words and letter triples, on the unit sphere.
 
-    Numbers are all alike, so that two sums are the same kind of task whatever is added. It knows no meaning: texts are
-    near each other when they are worded alike, which is what tasks of one kind mostly are. Ours: it needs no network,
-    no weights and no training, and is the same on every machine.
+    All numbers count as one word, so that two sums are the same kind of task whatever is added. Meaning plays no part:
+    texts are near each other when they are worded alike, which tasks of one kind mostly are. It needs no network, no
+    weights and no training, and is the same on every machine.
 
     Args:
         dimensions: length of the vectors, at least 2.
@@ -42,7 +42,7 @@ class HashedEmbeddings(Embeddings):
         return [self.embed_query(text) for text in texts]
 
     def embed_query(self, text: str) -> list[float]:
-        """Embed one text; an empty one has a place of its own."""
+        """Embed one text; the empty text has an embedding of its own."""
         words = ["0" if word.isdigit() else word for word in WORDS.findall(text[:MOST_CHARACTERS].casefold())]
         line = " ".join(words) or "(nothing)"
         features: defaultdict[str, float] = defaultdict(float)

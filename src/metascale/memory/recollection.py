@@ -1,4 +1,4 @@
-"""What earlier runs say about the meta-thoughts of a new one: pure functions over remembered runs."""
+"""Priors for the meta-thoughts of a new run from remembered runs. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from metascale.stats.shrinkage import Scale, effective_count, pulled
 Numbers = NDArray[np.float64]
 
 SHARPNESS = 4
-"""A remembered task counts by its cosine similarity to this power. Ours, as all below: chosen on recorded answers of
-five kinds of task, where any power from 2 to 4 served."""
+"""The power of the cosine similarity by which a remembered task counts. Ours, as all constants below: tuned on recorded
+answers to five kinds of task, where powers from 2 to 4 were equally good."""
 HALF_LIFE = 500
-"""Runs after which a remembered one counts for half."""
+"""Runs after which a remembered run counts for half."""
 NEWEST = 15.0
-"""How much of the nearest and newest evidence is held against all that is older, in runs."""
+"""How much of the newest similar evidence is compared with all older evidence, in runs."""
 CONFLICT = 2.0
-"""Mean squared standardised difference between old and new evidence from which the old counts as contradicted; chance
-alone makes it about 1."""
+"""Mean squared standardised difference between old and new evidence above which the new contradicts the old. By chance
+it is about 1."""
 LOCAL_WEIGHT = 2.0
-"""How many runs the arm's record over all tasks counts for, beside its record on similar ones."""
+"""How many runs an arm's record over all tasks counts for beside its record on similar tasks. LOCALFIGURE"""
 GLOBAL_WEIGHT = 40.0
-"""How many runs of no difference between arms count for, beside the record over all tasks."""
+"""How many runs without a difference between arms count beside the record over all tasks. GLOBALFIGURE"""
 OPTIMISM = 0.3
-"""How far above its estimate an arm is believed to be, for what trying it would teach: times the standard error of the
-estimate, and the square root of ln(runs) as in UCB."""
+"""The bonus of an arm for what trying it would teach, in standard errors of its estimate, times the square root of
+ln(runs) as in UCB."""
 MOST_WEIGHT = 4.0
-"""Most rewards that memory counts for beside those of the run: what a wrong memory can cost."""
+"""The most rewards that memory counts for beside those of the run. It bounds the cost of a wrong memory."""
 LEAST_WEIGHT = 0.05
-"""What it counts for at the least: enough to say which arms come first."""
+"""The fewest rewards that it counts for: enough to decide which arms come first."""
 TOLD_APART = 0.15
-"""Range of advantages, beyond one standard error of an arm's mean, from which memory counts for so much; below, for
-less by its square. A memory that hardly tells arms apart lets none wait: what did a little better on average may be the
-worst to try again and again on one question."""
+"""Range of advantages, beyond one standard error of an arm's mean, from which memory has its full weight. Below, the
+weight falls with the square of the range, so that a memory that hardly tells arms apart delays no arm: the arm that is
+slightly better on average may be the worst on one question."""
 WITHIN_RUN = 0.3
-"""How alike samples of one run are: n of them count as n / (1 + 0.3 (n - 1)) independent ones."""
+"""Correlation of the rewards of one run; see `effective_count`."""
 REWARD = Scale(0.15, 1)
-"""Of one reward on similar tasks."""
+"""The deviation of one reward on similar tasks."""
 SMALLEST_VARIANCE = 1e-4
 WORTH_KEEPING = 2
 """Samples that a meta-thought needs before it is worth keeping."""
@@ -51,10 +51,10 @@ WORTH_KEEPING = 2
 
 @dataclass(frozen=True)
 class Record:
-    """What a meta-thought earned in one run.
+    """The rewards of a meta-thought in one run.
 
     Attributes:
-        pulls: samples that were scored, at least 1.
+        pulls: scored samples, at least 1.
         mean: of their rewards, in [0, 1].
         variance: of their rewards, in [0, 1].
     """
@@ -80,7 +80,7 @@ class Episode:
     Attributes:
         embedding: of the task, shape (dimensions,), of length 1.
         records: by the key of the meta-thought (`key_of`); at least one.
-        kept: meta-thoughts worth trying on similar tasks.
+        kept: meta-thoughts that are worth trying on similar tasks.
     """
 
     embedding: Numbers
@@ -89,13 +89,12 @@ class Episode:
 
 
 def recollect(episodes: Sequence[Episode], embedding: Numbers, *, budget: int = 1) -> Beliefs:
-    """What earlier runs let one believe of every meta-thought that they tried, and of those that they did not.
+    """Priors of all meta-thoughts: those that earlier runs tried, and any other.
 
-    Every run counts by how similar its task is, and by how recent it is. An arm's mean on similar tasks is drawn
-    towards its record over all tasks, and that towards the average arm; its advantage is the difference to the mean of
-    all arms on similar tasks. Where the newest similar runs contradict the older ones, the older lose weight. A little
-    optimism makes arms be tried about which little is known; the more samples a run has, the less of it, for then the
-    run itself explores.
+    Each run counts by the similarity of its task and by its recency. An arm's mean on similar tasks is drawn towards
+    its record over all tasks, and that record towards the average arm. Its advantage is the difference to the mean of
+    all arms on similar tasks. Where the newest similar runs contradict older ones, the older runs lose weight. A bonus
+    favours arms with little evidence. It falls with the budget, because a run with many samples explores by itself.
 
     Args:
         episodes: from old to new.
@@ -103,8 +102,8 @@ def recollect(episodes: Sequence[Episode], embedding: Numbers, *, budget: int = 
         budget: samples of the new run, at least 1.
 
     Returns:
-        Priors. All have the same weight, at most `MOST_WEIGHT`, less where no task is similar; so what memory believes
-        is outweighed by a few rewards.
+        Priors of equal weight: at most `MOST_WEIGHT`, so that a few rewards outweigh them, and smaller where no task is
+        similar.
     """
     keys = sorted({key for episode in episodes for key in episode.records})
     if not keys:
@@ -136,12 +135,12 @@ def recollect(episodes: Sequence[Episode], embedding: Numbers, *, budget: int = 
 
 
 def worth_trying(episodes: Sequence[Episode], embedding: Numbers, at_most: int) -> list[Kept]:
-    """The kept meta-thoughts that did best on the most similar tasks, best first.
+    """The kept meta-thoughts of the highest advantages on the most similar tasks, best first.
 
     Args:
         episodes: from old to new.
         embedding: of the new task, of length 1.
-        at_most: at least 0.
+        at_most: how many to return, at least 0.
     """
     best: dict[str, tuple[float, Kept]] = {}
     for episode in episodes:
@@ -177,18 +176,18 @@ def _mean(
 
 
 def _variance(weight: Numbers, pulls: Numbers, means: Numbers, variances: Numbers, level: float) -> float:
-    """Of one reward on similar tasks, over all arms."""
+    """The variance of one reward on similar tasks, over all arms."""
     counts = weight[:, None] * pulls
     squares = float((counts * (variances + np.square(means - level))).sum())
     return max(SMALLEST_VARIANCE, REWARD.estimate(squares, float(counts.sum())))
 
 
 def _trust(weight: Numbers, pulls: Numbers, means: Numbers) -> Numbers:
-    """What each run still counts for, by whether newer similar runs contradict it, in (0, 1].
+    """The factor of each run's weight, in (0, 1]: below 1 where newer similar runs contradict it.
 
-    The newest `NEWEST` runs' worth of similar evidence is held against the rest, arm by arm: the mean of the squared
-    standardised differences is about 1 where both come from one world. Above `CONFLICT` the older evidence counts less,
-    by the square of the ratio, as a power prior whose power falls with the conflict.
+    The newest similar evidence (`NEWEST`) is compared with the rest, arm by arm. The mean of the squared standardised
+    differences is about 1 where nothing has changed. Above `CONFLICT` the older evidence is discounted by the square of
+    the ratio: a power prior whose power falls with the conflict.
     """
     counts = weight[:, None] * pulls
     newer = np.cumsum(counts.sum(axis=1)[::-1])[::-1] <= NEWEST

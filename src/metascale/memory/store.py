@@ -1,6 +1,6 @@
-"""Strategy memory: what runs learn about meta-thoughts, kept in a LangGraph store for the runs to come.
+"""Strategy memory: the record of meta-thoughts, kept in a LangGraph store for later runs.
 
-No paper has it in this form. SMART (arXiv 2410.16128) trains a model to choose the right strategy the first time; here
+No paper describes it in this form. SMART (arXiv 2410.16128) trains a model to choose the right strategy at once. Here
 the choice is learned from the rewards of earlier runs on similar tasks, without training.
 """
 
@@ -37,19 +37,19 @@ T = TypeVar("T")
 
 NAMESPACE = ("metascale", "memory")
 NAME = re.compile(r"[^.\x00-\x1f]{1,100}")
-"""What a memory may be called: LangGraph's stores allow no dots."""
+"""Names of memories. LangGraph's stores allow no dots."""
 MOST_EPISODES = 1_000
-"""Runs that a memory holds; the oldest are forgotten. Ours: 2 MB, and older ones would count for a thirtieth."""
+"""Runs that a memory holds; the oldest are forgotten. They take 2 MB. Older runs would count for a quarter or less."""
 MOST_KEPT = 3
-"""Meta-thoughts of a run that are kept as texts. Ours."""
+"""The most meta-thoughts of a run that are kept as texts. Not tuned."""
 TASK_CHARACTERS = 200
-"""How much of a task's text is kept, for people to recognise it."""
+"""Characters of a task's text that are kept, for people to recognise it."""
 QUANTA = 127
-"""Embeddings are kept as whole numbers from -127 to 127: a byte a dimension, and cosines right to about 0.01."""
+"""Embeddings are kept as whole numbers from -127 to 127: one byte a dimension, cosines exact to about 0.01."""
 
 
 class Remembered(BaseModel):
-    """One run as it lies in the store."""
+    """One run as it is stored."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,13 +57,13 @@ class Remembered(BaseModel):
     task: str = Field(description="The beginning of the question.")
     embedder: str = Field(description="What embedded the question; runs of another embedder are not compared.")
     embedding: str = Field(description="The question's embedding, base64 of a signed byte a dimension.")
-    records: dict[str, Record] = Field(min_length=1, description="What the meta-thoughts earned, by their keys.")
-    names: dict[str, str] = Field(description="What the meta-thoughts are called, for people.")
+    records: dict[str, Record] = Field(min_length=1, description="The rewards of the meta-thoughts, by their keys.")
+    names: dict[str, str] = Field(description="Readable names of the meta-thoughts, by their keys.")
     winner: str | None = Field(description="The key of the meta-thought whose answer was chosen.")
     kept: list[Kept] = Field(description="Meta-thoughts worth trying on similar tasks.")
 
     def episode(self) -> Episode:
-        """As `recollect` takes it.
+        """The run as `recollect` reads it.
 
         Raises:
             ValueError: the embedding is not base64.
@@ -73,12 +73,12 @@ class Remembered(BaseModel):
 
 @dataclass(frozen=True)
 class Recollection:
-    """What a memory says before a run.
+    """What a memory returns before a run.
 
     Attributes:
-        beliefs: about meta-thoughts.
-        kept: meta-thoughts that did well on similar tasks, best first.
-        similar: remembered runs that were compared.
+        beliefs: priors of meta-thoughts.
+        kept: meta-thoughts with high rewards on similar tasks, best first.
+        similar: the number of remembered runs that were compared.
     """
 
     beliefs: Beliefs
@@ -90,14 +90,14 @@ class Recollection:
 class StrategyMemory:
     """A named memory in a store.
 
-    Every run is a record of its own, so that processes that write at the same time lose nothing; what is believed is
-    worked out when it is read.
+    Every run is a record of its own, so that processes can write at the same time without losses. Priors are computed
+    when the memory is read.
 
     Attributes:
-        store: any LangGraph store, set up. It needs no index: similarity is worked out here.
-        name: of a user, a project, whatever shares its experience; no dots.
-        embeddings: embed questions; hashed words by default.
-        most: runs that are held, at least 1.
+        store: any LangGraph store, set up. It needs no index: similarities are computed here.
+        name: of the user, project or other owner of the memory; without dots.
+        embeddings: of questions; hashed words by default.
+        most: the most runs to hold, at least 1.
     """
 
     store: BaseStore
@@ -109,14 +109,14 @@ class StrategyMemory:
         """Check the name.
 
         Raises:
-            SettingError: a store would not take it.
+            SettingError: it is not a valid name.
         """
         if not NAME.fullmatch(self.name):
             raise SettingError(f"a memory's name is 1 to 100 characters without a dot, not {self.name!r}")
 
     @property
     def namespace(self) -> tuple[str, ...]:
-        """Where it lies in the store."""
+        """Its namespace in the store."""
         return (*NAMESPACE, self.name)
 
     async def recall(self, question: str, *, budget: int, at_most: int = 0) -> Recollection:
@@ -124,8 +124,8 @@ class StrategyMemory:
 
         Args:
             question: of the new run.
-            budget: its samples, at least 1.
-            at_most: kept meta-thoughts to return.
+            budget: of the new run, in samples, at least 1.
+            at_most: the most kept meta-thoughts to return.
         """
         embedding = await self._embedded(question)
         ours = [run.episode() for run in (await self.runs()).values() if run.embedder == self._embedder(embedding)]
@@ -145,14 +145,14 @@ class StrategyMemory:
     ) -> None:
         """Remember a run, and forget the oldest ones beyond `most`.
 
-        The same run remembered twice is remembered once.
+        Remembering the same run again changes nothing.
 
         Args:
-            question: what was asked.
-            records: what its meta-thoughts earned, by `key_of`; a run without any is not remembered.
-            names: what they are called, for people.
-            winner: the key of the one whose answer was chosen.
-            kept: those worth trying on similar tasks.
+            question: of the run.
+            records: the rewards of its meta-thoughts, by `key_of`; a run without any is not remembered.
+            names: readable names of the meta-thoughts, by `key_of`.
+            winner: the key of the meta-thought whose answer was chosen.
+            kept: meta-thoughts that are worth trying on similar tasks.
         """
         if not records:
             return
@@ -173,7 +173,7 @@ class StrategyMemory:
             await self.forget(old)
 
     async def runs(self) -> dict[str, Remembered]:
-        """All remembered runs by their key, from old to new. What is no such record is passed over."""
+        """All remembered runs by their key, from old to new. Invalid records are skipped."""
         found = [(item.key, run) for item in await self._items() if (run := _read(item.value)) is not None]
         return dict(sorted(found, key=lambda pair: (pair[1].at, pair[0])))
 
@@ -181,7 +181,7 @@ class StrategyMemory:
         """Forget one run, or all.
 
         Returns:
-            How many were there to forget.
+            The number of forgotten runs.
         """
         keys = [item.key for item in await self._items() if key in {None, item.key}]
         for one in keys:
@@ -203,7 +203,7 @@ class StrategyMemory:
 async def _either(
     call: Callable[P, T], acall: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **options: P.kwargs
 ) -> T:
-    """As `either`, and `call` in a thread where a store has no asynchronous side, as LangGraph's `SqliteStore`."""
+    """As `either`; `call` runs in a thread for stores without asynchronous methods, as LangGraph's `SqliteStore`."""
     try:
         return await either(call, acall, *args, **options)
     except NotImplementedError:
@@ -211,11 +211,11 @@ async def _either(
 
 
 def records_of(pool: Sequence[MetaThought], members: Sequence[Member]) -> tuple[dict[str, Record], dict[str, str]]:
-    """What the meta-thoughts of a run earned, and what they are called, both by `key_of`.
+    """The rewards and the readable names of a run's meta-thoughts, both by `key_of`.
 
     Args:
         pool: the meta-thoughts.
-        members: their statistics, in the same order. Those that only rework other arms' answers are left out.
+        members: their statistics, in the same order. Arms that only rework other arms' answers are left out.
     """
     records, names = {}, {}
     for thought, member in zip(pool, members, strict=True):
@@ -229,8 +229,8 @@ def records_of(pool: Sequence[MetaThought], members: Sequence[Member]) -> tuple[
 def worth_keeping(pool: Sequence[MetaThought], members: Sequence[Member]) -> list[Kept]:
     """The run's own meta-thoughts that beat its average, best first.
 
-    Their means are drawn towards the average arm's, without priors: what memory believed already is no new evidence.
-    Fixed arms need no keeping, because every run has them.
+    Their means are drawn towards the average arm's. Priors are left out, because beliefs from this memory are no new
+    evidence. Fixed arms are left out, because every run has them.
     """
     known = estimate([Arm(member.pulls, member.rewards) for member in members])
     kept = []
@@ -242,7 +242,7 @@ def worth_keeping(pool: Sequence[MetaThought], members: Sequence[Member]) -> lis
 
 
 def key_of_run(question: str, records: Mapping[str, Record], winner: str | None) -> str:
-    """The key of a run in a memory, by what it found."""
+    """The key of a run in a memory: the hash of its question, rewards and winner."""
     earned = {key: asdict(record) for key, record in records.items()}
     return hashlib.sha256(json.dumps([question, earned, winner], sort_keys=True).encode()).hexdigest()[:32]
 

@@ -1,4 +1,4 @@
-"""The pool of meta-thoughts: what may enter it, and what its arms have earned."""
+"""The pool of meta-thoughts: which drafts may enter it, and the statistics of its arms."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 
 
 class Remark(NamedTuple):
-    """What a critic said of an answer.
+    """A critique of an answer.
 
     Attributes:
-        critique: the words. Untrusted.
+        critique: its text. Untrusted.
         reward: the answer's reward in [0, 1]; None where it has none.
     """
 
@@ -34,14 +34,14 @@ class Remark(NamedTuple):
 
 @dataclass(frozen=True)
 class Member(Arm):
-    """An arm of the pool, with what evolution asks of it.
+    """An arm of the pool, with what evolution needs to know about it.
 
     Attributes:
-        remarks: what was said of its answers, in their order.
-        parents: the places in the pool of the arms that it was bred from.
-        operator: what bred it; None for arms of the first pool.
-        is_fixed: whether the method prescribes it.
-        breeds: whether it is a way to think that others can be bred from; refining or joining answers is none.
+        remarks: critiques of its answers, in the order of the answers.
+        parents: indices of its parents in the pool.
+        operator: that bred it; None for arms of the first pool.
+        is_fixed: whether it is prescribed, so that it never retires.
+        breeds: whether it may be a parent. Arms that refine or synthesise answers may not.
         retired: whether it is never pulled again.
     """
 
@@ -89,7 +89,7 @@ def trigrams(text: str) -> frozenset[str]:
 def similarity(one: str, other: str) -> float:
     """Jaccard similarity of two texts' character trigrams, in [0, 1]; 1 for two empty texts.
 
-    Ours: it needs no tokenizer, no language and no model.
+    It needs no tokenizer and no model, and works for any language.
     """
     a, b = trigrams(one), trigrams(other)
     return len(a & b) / len(a | b) if a or b else 1.0
@@ -107,13 +107,13 @@ def admit(
     """The drafts that may enter the pool, as meta-thoughts with ids, in their order.
 
     Args:
-        pool: what is there already, retired ones included.
-        drafts: what asks to enter, and where it comes from.
-        at_most: how many may enter.
-        threshold: similarity in (0, 1] from which a draft is a near-duplicate of one in the pool, or of one admitted
-            before it, and is dropped.
-        parents: what the drafts were bred from.
-        operator: what bred them; None for the first pool.
+        pool: the current meta-thoughts, including retired ones.
+        drafts: candidates for the pool, with their origins.
+        at_most: the most drafts to admit.
+        threshold: similarity in (0, 1] from which a draft counts as a near-duplicate of a meta-thought in the pool or
+            of an admitted draft, and is dropped.
+        parents: of the drafts.
+        operator: that bred the drafts; None for the first pool.
     """
     texts = [f"{thought['mindset']}\n{thought['strategy']}" for thought in pool]
     born = max(sum(thought["origin"] != "fixed" for thought in pool), highest_number(pool))
@@ -145,12 +145,12 @@ def highest_number(pool: Sequence[MetaThought]) -> int:
 
 
 def interleave(*sources: Sequence[tuple[Draft, Origin]]) -> list[tuple[Draft, Origin]]:
-    """One draft of each source in turn, until all are used: every source gets its share of a small pool."""
+    """One draft of each source in turn until all are used, so that each source gets its share of a small pool."""
     return [draft for draft in chain.from_iterable(zip_longest(*sources)) if draft is not None]
 
 
 def arm_statistics(pool: Sequence[MetaThought], candidates: Sequence[Candidate]) -> list[Member]:
-    """What each meta-thought of the pool has earned so far, in the pool's order."""
+    """The statistics of each meta-thought so far, in the pool's order."""
     place = {thought["id"]: index for index, thought in enumerate(pool)}
     pulls = [0] * len(pool)
     rewards: list[list[float]] = [[] for _ in pool]

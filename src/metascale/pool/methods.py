@@ -1,4 +1,4 @@
-"""The catalogue of reasoning methods: those that ship with the package, and the user's own."""
+"""The catalogue of reasoning methods: those that ship with the package and those of the user."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ def catalogue(folder: Path | None = None) -> dict[str, ReasoningMethod]:
     """The methods by name, those of Meta-Reasoning Prompting first.
 
     Args:
-        folder: with Markdown files of the user's own; one with the name of ours takes its place.
+        folder: of Markdown files with the user's methods. They replace shipped methods of the same name.
 
     Raises:
-        ModelSetupError: the folder cannot be read, or a file in it is no method; the message says which and why.
+        ModelSetupError: the folder cannot be read, or a file in it is not a reasoning method. The message says
+            which and why.
     """
     found = dict(_shipped())
     if folder is not None:

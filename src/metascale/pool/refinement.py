@@ -1,4 +1,4 @@
-"""Answers as arms: which answer is refined next."""
+"""Which answer is refined next."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ REFINEMENT = "refinement"
 """Id of the arm whose pulls refine an answer instead of drawing a new one (AB-MCTS's "deeper", arXiv 2503.04412;
 Self-Refine, arXiv 2303.17651)."""
 LEADERS = 3
-"""Answers that are refined in turn: those of highest reward. Ours: a single one may owe its place to a lucky score."""
+"""How many answers of the highest rewards are refined in turn: a single one may be there by a lucky score."""
 
 
 def to_refine(candidates: Sequence[Candidate], count: int) -> list[int]:
-    """The answers that the next `count` refinements start from: of the leaders the least refined, then the best.
+    """The answers to refine next: among the `LEADERS` the least refined first, then the best.
 
     Args:
-        candidates: the samples so far; only whole, scored answers are refined, refinements among them.
-        count: how many are wanted.
+        candidates: the samples so far. Only whole, scored answers are refined; they may be refinements themselves.
+        count: the number of refinements.
 
     Returns:
         Ids of candidates, `count` of them, repeated where there are too few; none where nothing can be refined.

@@ -1,1 +1,1 @@
-"""Statistics that several rooms share. Nothing here knows of models or graphs."""
+"""Statistics that several packages share. Nothing here depends on models or graphs."""

@@ -1,4 +1,4 @@
-"""Strengths of players from games between pairs of them: the model of Bradley and Terry (1952)."""
+"""Strengths of players from pairwise games: the model of Bradley and Terry (1952)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRIOR = 0.5
-"""Weight of the drawn game that every player has played against the average. Ours: it keeps a player who won all games
-finite and a player without games average; in simulated tournaments of 16 to 48 answers with noisy, biased judges the
-choice lost more with 1 and 2, and hardly less with 1/4."""
+"""Weight of a drawn game of every player against an average one. It keeps the strength of a player who won all games
+finite, and a player without games average. Ours: tuned on simulated tournaments of 16 to 48 answers with noisy, biased
+judges. The choice lost more with 1 and 2, and hardly less with 1/4."""
 PRECISION = 1e-10
-"""Change of a strength, in logits, below which the fit has come to rest. Ours."""
+"""Change of the strengths, in logits, below which the fit has converged."""
 MOST_STEPS = 100
-"""Newton steps at most; about ten are usual. Ours."""
+"""The most Newton steps; about ten are usual."""
 
 
 class Game(NamedTuple):
@@ -24,8 +24,8 @@ class Game(NamedTuple):
     Attributes:
         first: index of a player.
         second: index of another player.
-        points: what the first one got of it, in [0, 1]; the second one got the rest.
-        weight: how many full games it counts as, above 0.
+        points: of the first player, in [0, 1]; the second one got the rest.
+        weight: the number of full games it counts as, above 0.
     """
 
     first: int
@@ -37,15 +37,14 @@ class Game(NamedTuple):
 def strengths(players: int, games: Sequence[Game]) -> NDArray[np.float64]:
     """The most probable strengths, given the games.
 
-    `i` beats `j` with probability `1 / (1 + exp(s_j - s_i))`; a draw is half a win for each. Besides its games every
-    player has drawn a game of weight `PRIOR` against an average player of strength 0. That makes the logarithm of the
-    posterior strictly concave, so that the maximum exists, is unique and does not depend on the order of players or
-    games. It is found by Newton's method with step halving, in time O(players^3). At the maximum the mean of
-    `beats_average` is 1/2.
+    `i` beats `j` with probability `1 / (1 + exp(s_j - s_i))`; a draw is half a win for each. The prior is a drawn game
+    of weight `PRIOR` between every player and an average player of strength 0. It makes the log posterior strictly
+    concave. So the maximum exists, is unique and does not depend on the order of players or games. It is found by
+    Newton's method with step halving, in time O(players^3). At the maximum the mean of `beats_average` is 1/2.
 
     Args:
-        players: how many there are, 0 or more.
-        games: in any order.
+        players: the number of players, 0 or more.
+        games: in any order, by indices below `players`.
 
     Returns:
         Shape (players,), in logits.

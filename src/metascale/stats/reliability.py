@@ -1,4 +1,4 @@
-"""How far a judge can be trusted: calibration and discrimination, measured on labelled answers."""
+"""How reliable a judge is: calibration and discrimination, measured on labelled answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Reliability(BaseModel):
-    """What a judge's values in [0, 1] were worth as probabilities of being right.
+    """How well a judge's values in [0, 1] served as probabilities of being right.
 
     After the trust scores of Orchestrator-Agent Trust (arXiv 2507.10571): calibration error, over-confidence and
     correlation.
@@ -26,13 +26,32 @@ class Reliability(BaseModel):
 
     @property
     def weight(self) -> float:
-        """The judge's voice in a panel, in [0, 1]: concordance, discounted by calibration error and over-confidence.
+        """The judge's weight in a panel, in [0, 1]: concordance, discounted by calibration error and over-confidence.
 
-        The product is ours. Concordance stands alone as a factor because it is what a choice between answers needs: a
-        judge that gives every answer the same score has none, and so no voice; one that is consistently wrong has
-        none either.
+        Concordance is a factor of its own because the choice between answers depends on it. A judge that gives every
+        answer the same score has no concordance, and so no weight. A judge that is consistently wrong has no weight
+        either.
         """
         return max(0.0, self.concordance) * (1 - self.calibration_error) * (1 - self.overconfidence)
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """The answers whose confidence falls into one bin.
+
+    Attributes:
+        low: the bin's lower end, included.
+        high: its upper end, excluded unless it is 1.
+        count: the number of answers in it, above 0.
+        mean_confidence: their mean confidence, in [0, 1].
+        accuracy: the share of right answers among them, in [0, 1].
+    """
+
+    low: float
+    high: float
+    count: int
+    mean_confidence: float
+    accuracy: float
 
 
 def reliability(values: Sequence[float], right: Sequence[bool]) -> Reliability:
@@ -57,25 +76,6 @@ def reliability(values: Sequence[float], right: Sequence[bool]) -> Reliability:
     )
 
 
-@dataclass(frozen=True)
-class CalibrationBin:
-    """The answers whose confidence falls into one bin.
-
-    Attributes:
-        low: the bin's lower end, included.
-        high: its upper end, excluded unless it is 1.
-        count: how many answers, above 0.
-        mean_confidence: their mean confidence, in [0, 1].
-        accuracy: the share of them that is right, in [0, 1].
-    """
-
-    low: float
-    high: float
-    count: int
-    mean_confidence: float
-    accuracy: float
-
-
 def expected_calibration(
     confidences: Sequence[float], right: Sequence[float], bins: int = 10
 ) -> tuple[float, list[CalibrationBin]]:
@@ -83,7 +83,7 @@ def expected_calibration(
 
     Args:
         confidences: in [0, 1], at least one; 1 belongs to the last bin.
-        right: whether each answer is right, or the share of several that is, in [0, 1]; of the same length.
+        right: whether each answer is right, or the share of right answers in a group, in [0, 1]; of the same length.
         bins: at least 1.
 
     Returns:

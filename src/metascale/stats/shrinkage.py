@@ -33,7 +33,7 @@ class Scale(NamedTuple):
     weight: float
 
     def estimate(self, squares: Value, freedom: Value) -> Value:
-        """The variance, given a sum of squared deviations with so many degrees of freedom; both may be arrays."""
+        """The variance, given a sum of squared deviations and its degrees of freedom; both may be arrays."""
         return (self.weight * self.deviation**2 + squares) / (self.weight + freedom)
 
 
