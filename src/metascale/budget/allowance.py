@@ -44,8 +44,8 @@ def allowance(
 
     An easy task ends once its answers confirm the prediction: the most frequent final answer is likely to stay the most
     frequent, more than one meta-thought gave it, and its mean reward is at least `WELL`. Answers without final answers
-    cannot agree; they confirm the prediction if all are excellent. A hopeless task is capped until its answers refute the
-    prediction: a majority agrees on a final answer, or an answer is scored well. Both rules err on the side of more
+    cannot agree; they confirm the prediction if all are excellent. A hopeless task is capped until its answers refute
+    the prediction: a majority agrees on a final answer, or an answer is scored well. Both rules err on the side of more
     samples.
 
     Args:
