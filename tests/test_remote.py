@@ -95,7 +95,7 @@ async def test_what_a_server_would_refuse_is_known_before(servers: Servers, monk
 @pytest.mark.parametrize(
     ("status", "body", "says"),
     [
-        (200, "<html>Welcome!</html>", "is no LangGraph server"),
+        (200, "<html>Welcome!</html>", "is not a LangGraph server"),
         (503, "{}", "no server answers: .*: HTTP 503"),
         (400, '{"detail": "no such thing"}', "refuses the question: "),
     ],
@@ -137,7 +137,7 @@ def test_every_question_is_in_the_report_once_though_a_server_dies(servers: Serv
     servers.processes[0].kill()
     out, _ = process.communicate(timeout=90)
     assert process.returncode == 0, out
-    assert "the servers' own model" in out
+    assert "the servers' model" in out
 
     answers = read_logs([tmp_path / "logs"])
     assert Counter(answer.question_id for answer in answers) == {f"gsm8k-test/{number}": 1 for number in range(12)}

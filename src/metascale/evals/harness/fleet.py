@@ -152,7 +152,7 @@ class Fleet:
 
 def graph_of(method: str) -> str:
     """The name of a method's graph in `langgraph.json`."""
-    return METHODS[method].create.__module__.rpartition(".")[2]
+    return METHODS[method].create.__name__.removeprefix("create_")
 
 
 async def _assistants(client: LangGraphClient, graph: str) -> list[Assistant]:
