@@ -58,7 +58,8 @@ class Shrunk:
 
     Attributes:
         means: expected means, shape (k,).
-        errors: standard deviations of their errors, shape (k,), above 0.
+        errors: standard deviations of their errors, shape (k,), above 0. They take centre, noise and spread as known,
+            so they are a little too small where groups are few.
         deviations: standard deviations of single observations around their group's mean, shape (k,), each drawn
             towards `noise`.
         noise: the same for all groups together.
