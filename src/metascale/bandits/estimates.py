@@ -12,10 +12,10 @@ from metascale.bandits.posterior import posterior
 from metascale.stats.shrinkage import Scale, Scales, Shrunk, shrink
 
 REWARDS = Scales(noise=Scale(0.15, 2), spread=Scale(0.12, 2))
-"""Rewards under one meta-thought, and the mean rewards of meta-thoughts. Ours: the noise is that of a judge (0.08 on
-[0, 1], see `metascale.choice.second_look.JUDGE`) and as much again for the answers, and a little more."""
+"""Rewards around the mean of their meta-thought, and these means around their centre. Not tuned: the noise is that of a
+judge (0.08 on [0, 1], see `metascale.choice.second_look.JUDGE`) plus that of the answers."""
 TAIL = 0.7
-"""Standard deviations above its mean at which an arm is judged: about the best of two or three answers. Ours."""
+"""Standard deviations above its mean at which an arm is judged: about the best of two or three answers."""
 
 
 def estimate(arms: Sequence[Arm], scales: Scales = REWARDS) -> Shrunk:

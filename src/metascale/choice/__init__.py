@@ -1,1 +1,1 @@
-"""Which answer is given, and how sure that is."""
+"""The final choice: which answer is given, and how sure the choice is."""

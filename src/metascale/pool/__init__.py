@@ -1,1 +1,1 @@
-"""Meta-thoughts: where they come from, what may enter the pool, and what is believed of them."""
+"""Meta-thoughts: where they come from, which may enter the pool, and their priors."""

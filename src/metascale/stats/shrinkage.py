@@ -43,8 +43,8 @@ class Scales(NamedTuple):
     Attributes:
         noise: of an observation around the mean of its group.
         spread: of the groups' means around their centre.
-        own: how many observations the common noise counts for beside a group's own, above 0. Ours: enough to hold back
-            a group of two lucky observations, little enough for ten to speak for themselves.
+        own: how many observations the common noise counts for beside a group's own, above 0: enough to hold back
+            a group of two lucky observations, few enough for ten to outweigh it.
     """
 
     noise: Scale
