@@ -32,7 +32,7 @@ from metascale.state import State, check_continuable
 
 PREPARATION = 0.5
 """Share of the remaining seconds that a node may take to predict, compose or breed: a request that hangs there must
-leave time for answers. Ours, not tuned."""
+leave time for answers. Not tuned."""
 _CHECKPOINTER = "__pregel_checkpointer"
 """The config key of a task's checkpointer. LangGraph has no public accessor for it."""
 

@@ -19,7 +19,7 @@ from metascale.state import Sampling, State, updated
 from metascale.usage import add_usage, no_usage, working_since
 
 SHOWN = 3
-"""Finalists that a synthesis reads. Ours, not tuned."""
+"""Finalists that a synthesis reads. Not tuned."""
 
 
 async def synthesize(state: State, run: Run) -> Update:

@@ -13,7 +13,7 @@ HIDDEN = "…"
 """Replaces a secret."""
 SHORTEST = 8
 """The fewest characters of a secret. Local servers get keys such as `none`, and hiding every `none` in a text helps
-nobody. Ours, not tuned."""
+nobody. Not tuned."""
 _NAMES_A_SECRET = re.compile(r"(?:API_KEY|ACCESS_KEY|TOKEN|SECRET|PASSWORD)$")
 _SHAPES = (
     (re.compile(r"(?<=://)([^\s/:@]*):\S*@"), rf"\1:{HIDDEN}@"),

@@ -29,7 +29,7 @@ FINGERPRINT = "metascale"
 """The key of a thread's metadata that holds the method, models and settings of its run."""
 SNAPSHOT_EVERY = 1_000
 """Updates of a growing channel between two full snapshots. A snapshot holds the whole list, so frequent ones make
-checkpoints grow with the square of the budget; rare ones make resuming replay more. Ours, not tuned."""
+checkpoints grow with the square of the budget; rare ones make resuming replay more. Not tuned."""
 _NEEDED = {"refines", "wording", "memo", "looks", "extracted"}
 """Keys of a candidate that early versions did not write."""
 

@@ -29,8 +29,7 @@ class Usage(TypedDict):
 
 
 MOST_TOKENS = 10**12
-"""The most tokens that one request can plausibly cost: more than any model reads, and still safe to store. Ours, not
-tuned."""
+"""The most tokens that one request can plausibly cost: more than any model reads, and still safe to store."""
 
 
 def is_believable(tokens: object) -> TypeGuard[int]:

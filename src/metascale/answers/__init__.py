@@ -16,7 +16,8 @@ from metascale.answers.texts import read_text
 Kind = Literal["number", "choice", "text", "auto"]
 
 STEPS_TO_REST = 5
-"""Most times that an answer, which may contain marks itself, is extracted again until it stays the same. Ours."""
+"""Most times that an answer is extracted again. It may contain marks itself, so extraction repeats until nothing
+changes."""
 
 
 def extract(reply: str, kind: Kind = "auto", *, choices: int = 10) -> str | None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 LONGEST_REPLY = 200_000
 """Characters that are read, counted from the end of a reply."""
 LONGEST_STATEMENT = 2_000
-"""Longest marked answer or last sentence, in characters; a longer one is not a single answer. Ours."""
+"""Longest marked answer or last sentence, in characters; a longer one is not a single answer."""
 MOST_MARKS = 100
-"""Marks of each sort that are read, counted from the end, so that the time stays linear in any reply. Ours."""
+"""Marks of each sort that are read, counted from the end, so that the time stays linear in any reply."""
 
 _JSON_FIELD = re.compile(r'"(?:final[_ ])?answer"\s*:\s*(?:"((?:[^"\\\n]|\\.)*)"?|([^,}\n"]+))', re.IGNORECASE)
 _HASHES = re.compile(r"^[ \t>*]*####[ \t]*(\S.*)$", re.MULTILINE)

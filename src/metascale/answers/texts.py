@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 LONGEST_ANSWER = 200
-"""Characters of the longest text that counts as an answer. Ours."""
+"""Characters of the longest text that counts as an answer. Not tuned."""
 
 
 def read_text(statement: str) -> str | None:

@@ -2,8 +2,8 @@
 
 `metascale.stats.shrinkage` estimates one noise and one spread. This model also weighs what they may be, and lets arms
 differ in their deviation, which matters for upper tails. With the plain model in its place the policy lost 0.008 of
-quality (SE 0.002) at 64 pulls on the simulated landscapes of `benchmarks.policies` (400 tasks each), and nothing measurable
-at 16. Within each component of the mixture means are drawn towards the centre by the shared step, `pulled`.
+quality (SE 0.002) at 64 pulls, and nothing measurable at 16, on the simulated landscapes of `benchmarks.policies` (400
+tasks each). Within each component of the mixture, means are drawn towards the centre by the shared step, `pulled`.
 """
 
 from __future__ import annotations

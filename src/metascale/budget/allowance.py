@@ -18,9 +18,9 @@ EXCELLENT = 0.9
 """Reward that every one of the first answers needs where no final answers are marked. Further samples can then add at
 most 0.1."""
 CAPPED_TO = 2
-"""A hopeless task gets the budget divided by this, and at least the first look. Ours: a quarter of the budget cost
-three points of accuracy in simulated runs that wrongly predicted failure everywhere, because four samples can all look
-bad."""
+"""A hopeless task gets the budget divided by this, and at least the first look. Ours: tuned on simulated runs that
+wrongly predicted failure everywhere. There a quarter of the budget cost three points of accuracy, because four samples
+can all look bad."""
 GENEROUS = 4
 """A sample may be this many times as long as predicted. The limit is for answers that run away, not for long ones."""
 SHORTEST_LIMIT = 1_024
@@ -28,8 +28,8 @@ SHORTEST_LIMIT = 1_024
 hidden reasoning counts against it."""
 
 CALLS_A_PREDICTION = 4
-"""Model requests that `max_calls` must allow for each prediction, so that at most a quarter of them predict. Ours, not
-tuned."""
+"""Model requests that `max_calls` must allow for each prediction, so that at most a quarter of them predict.
+Not tuned."""
 
 
 def predictions_allowed(wanted: int, max_calls: int | None) -> int:

@@ -21,7 +21,7 @@ from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage
 
 TARGET_LOOKS = 2
-"""Second looks that confirm a reached target. Ours, not tuned."""
+"""Second looks that confirm a reached target. Not tuned."""
 MIN_SYNTHESISED = 2
 """Scored answers that a synthesis needs."""
 STEPS_TO_CONCLUDE = 3

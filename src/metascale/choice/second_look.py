@@ -6,8 +6,7 @@ field (successive halving, Karnin et al. 2013). Each contender is estimated from
 noise and severities are estimated from the run itself. Estimates are drawn towards the mean, further where the scores
 are noisier, which takes the luck out.
 
-The constants are ours. They were tuned on simulated tasks whose noise is that of recorded judgements
-(`benchmarks/confirm.py`).
+The constants are ours, tuned on simulated tasks whose noise is that of recorded judgements (`benchmarks/confirm.py`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from metascale.models.quotation import unquoted
 Schema = TypeVar("Schema", bound=BaseModel)
 
 OPENINGS = 20
-"""Beginnings of objects that are tried in one reply, from its start and again from its end. Ours: a judge's own object
+"""Beginnings of objects that are tried in one reply, from its start and again from its end. A judge's own object
 stands before or after the text that it quotes, and the search stays linear on hostile text."""
 
 

@@ -9,24 +9,24 @@ from collections.abc import Iterable
 from statistics import quantiles
 
 WINDOW = 128
-"""Latencies that are remembered. Ours: enough for steady quartiles, and few enough to follow a server that
+"""Latencies that are remembered: enough for steady quartiles, and few enough to follow a server that
 changed, which takes half as many requests."""
 ENOUGH = 3
-"""Latencies that are needed for a limit. Ours: a round of four has as many when its fourth request hangs."""
+"""Latencies that are needed for a limit: a round of four has as many when its fourth request hangs."""
 QUARTILES = 1.349
 """Distance of the quartiles of a normal distribution, in standard deviations."""
 HIGH = 2.88
-"""The 99.8 % quantile of a normal distribution, in standard deviations. Ours: a repeated request has an unknown cost,
+"""The 99.8 % quantile of a normal distribution, in standard deviations. A repeated request has an unknown cost,
 so none of the forty requests of an ordinary run should be repeated."""
 FACTOR = 2.0
-"""The lowest limit, in medians. Ours."""
+"""The lowest limit, in medians. Not tuned."""
 MARGIN = 0.5
-"""The lowest limit above the median, in seconds. Ours: a smaller gain is not worth a request."""
+"""The lowest limit above the median, in seconds: a smaller gain is not worth a request."""
 SHARE = 0.1
 """Largest share of requests that are sent twice, so that a server that became slow for all requests does not get twice
-the load. Ours; "The Tail at Scale" (Dean and Barroso, CACM 2013) hedges about 5 %."""
+the load. "The Tail at Scale" (Dean and Barroso, CACM 2013) hedges about 5 %."""
 BURST = 16.0
-"""Requests that may be sent twice at the same time, after a time with few of them. Ours: 5 % of 256 are 13."""
+"""Requests that may be sent twice at the same time, after a time with few of them: 5 % of 256 are 13."""
 
 
 class Latencies:

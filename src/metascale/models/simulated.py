@@ -4,8 +4,8 @@ It reads the same prompts as a real model, and its replies are parsed in the sam
 a hidden difficulty, and every meta-thought a hidden aptitude for each kind. Together they give the probability that an
 answer is right. So the choice of meta-thought matters, but nothing measured here says anything about language models.
 
-All constants below are ours. Judge noise follows repeated ratings of one text by GPT-4 (creative writing, in
-princeton-nlp/tree-of-thought-llm): within-text SD 0.73 on a scale from 1 to 10.
+No constant below is fitted to a real model, except the judge's noise: GPT-4's repeated ratings of one text (creative
+writing, in princeton-nlp/tree-of-thought-llm) have a standard deviation of 0.73 on a scale from 1 to 10.
 """
 
 from __future__ import annotations

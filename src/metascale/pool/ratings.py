@@ -13,10 +13,10 @@ from metascale.pool.methods import ReasoningMethod
 from metascale.records import Rating
 
 ADVANTAGE_A_POINT = 0.02
-"""Advantage in mean reward for each point of a method's rating. Ours: seven points span 0.12, about the range of the
+"""Advantage in mean reward for each point of a method's rating. Seven points span 0.12, about the range of the
 meta-thoughts of one pool on recorded and simulated tasks."""
 RATING_WEIGHT = 1.0
-"""Rewards that a rating counts for. Ours: few, because with weak models choosing by ratings alone was worse than the
+"""Rewards that a rating counts for: few, because with weak models choosing by ratings alone was worse than the
 best single method (the paper's GPT-3.5)."""
 
 

@@ -18,7 +18,7 @@ from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, no_usage
 
 AT_ONCE = 8
-"""Answers in one forward pass. Ours: it limits the memory that a large round takes."""
+"""Answers in one forward pass. It limits the memory that a large round takes."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ AT_ONCE = 32
 """Texts in one request: the default limit of Text Embeddings Inference (`--max-client-batch-size` in its
 documentation of command-line arguments). vLLM documents no limit and gets the same number."""
 TIMEOUT = 300.0
-"""Seconds that one attempt may take. Ours: enough for a batch of long answers on one accelerator."""
+"""Seconds that one attempt may take: enough for a batch of long answers on one accelerator."""
 _TEXT_REFUSED = frozenset({400, 413, 422})
 """Statuses by which a server refuses a text: 400 of vLLM, 413 or 422 of Text Embeddings Inference."""
 

@@ -33,8 +33,8 @@ WORDINGS = ("judge", "judge_examiner", "judge_sceptic")
 WAYS = 2 * len(WORDINGS)
 """Ways of asking: every wording with the question first, then every wording with the answer first."""
 LOOK_TEMPERATURE = 1.0
-"""Temperature of every look but the first, for models that have one. Ours: judgements must be free to differ, and 1 is
-the only value that reasoning models accept."""
+"""Temperature of every look but the first, for models that have one. Judgements must be free to differ, and 1 is the
+only value that reasoning models accept."""
 
 
 def _no_bool(value: Any) -> Any:

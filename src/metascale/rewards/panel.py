@@ -21,9 +21,9 @@ from metascale.stats.reliability import Reliability
 from metascale.usage import add_usage, no_usage
 
 ENOUGH_TO_BE_CONSTANT = 3
-"""Answers with the same value after which a member counts as constant. Ours: two equal values are common."""
+"""Answers with the same value after which a member counts as constant: two equal values are common."""
 DECIMALS = 9
-"""Decimals of a value, well above rounding errors, so that equal judgements give equal values. Ours."""
+"""Decimals of a value, well above rounding errors, so that equal judgements give equal values."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from metascale.errors import MetaScaleError
 SCORES = range(1, 11)
 """The scores that a judge gives."""
 ID_DIGITS = 12
-"""Hexadecimal digits of a version's hash. Ours: 48 bits make a collision between rubrics practically impossible."""
+"""Hexadecimal digits of a version's hash: 48 bits make a collision between rubrics practically impossible."""
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n((?:\w+:.*\n)*)---[ \t]*(?:\n|\Z)")
 _DEFINITION = re.compile(

@@ -24,7 +24,7 @@ class MetaScaleSettings(TrafficSettings, LimitSettings, ScoringSettings, SearchS
     """How a run searches, scores, stops and asks its models.
 
     Given to `create_metascale` they are the graph's defaults; given as `context=` to one run, the fields that are set
-    override those defaults. "Ours" marks values that the paper (Liu et al. 2026) and its sources do not give.
+    override those defaults. Where a default comes from the paper (Liu et al. 2026), the description says so.
     """
 
     @model_validator(mode="before")

@@ -14,7 +14,7 @@ class LimitSettings(Frozen):
         default=16,
         ge=1,
         le=100_000,
-        description="Answers to generate: the hard sampling budget. (Ours.)",
+        description="Answers to generate: the hard sampling budget.",
         json_schema_extra=on("select_arm"),
     )
     max_calls: int | None = Field(
@@ -62,7 +62,7 @@ class LimitSettings(Frozen):
     max_failures: int = Field(
         default=8,
         ge=1,
-        description="Failed samples in a row after which the run gives up. (Ours.)",
+        description="Failed samples in a row after which the run gives up.",
         json_schema_extra=on("generate"),
     )
     max_question_chars: int = Field(

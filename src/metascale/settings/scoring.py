@@ -98,7 +98,7 @@ class ScoringSettings(Frozen):
         ge=0,
         le=100_000,
         description="Fresh judgements that the choice among the finalists may cost; 0 takes the answer of the highest "
-        "single score, as the paper does; null is half of the budget. (Ours.)",
+        "single score, as the paper does; null is half of the budget.",
         json_schema_extra=on("confirm", "finalize"),
     )
     synthesize: bool = Field(

@@ -26,7 +26,7 @@ class SearchSettings(Frozen):
         default=4,
         ge=1,
         le=1_024,
-        description="Samples drawn in parallel in one round: the paper's B. (Ours.)",
+        description="Samples drawn in parallel in one round: the paper's B.",
         json_schema_extra=on("select_arm"),
     )
     beta: float = Field(
@@ -34,7 +34,7 @@ class SearchSettings(Frozen):
         ge=0,
         le=100,
         allow_inf_nan=False,
-        description="Weight of exploration in mean + beta * sqrt(ln t / n). Ours: on rewards in [0, 1] the usual "
+        description="Weight of exploration in mean + beta * sqrt(ln t / n). On rewards in [0, 1] the usual "
         "sqrt(2) is nearly round robin for budgets up to 128.",
         json_schema_extra=on("select_arm", "evolve"),
     )
@@ -43,14 +43,14 @@ class SearchSettings(Frozen):
         gt=0,
         le=100,
         allow_inf_nan=False,
-        description="Temperature of the 'softmax' policy over mean rewards in [0, 1]. (Ours.)",
+        description="Temperature of the 'softmax' policy over mean rewards in [0, 1].",
         json_schema_extra=on("select_arm"),
     )
     temperature: float | None = Field(
         default=1.0,
         ge=0,
         le=2,
-        description="Sampling temperature of answers; null leaves the model's own. Ours: samples must differ, and 1 is "
+        description="Sampling temperature of answers; null leaves the model's own. Samples must differ, and 1 is "
         "the only value that reasoning models accept.",
         json_schema_extra=on("generate"),
     )
@@ -84,7 +84,7 @@ class SearchSettings(Frozen):
         gt=0,
         le=1,
         description="Jaccard similarity of character trigrams from which a meta-thought counts as a near-duplicate "
-        "and is dropped. (Ours.)",
+        "and is dropped.",
         json_schema_extra=on("initialize_pool", "evolve"),
     )
     head_start: float = Field(
@@ -92,7 +92,7 @@ class SearchSettings(Frozen):
         ge=0,
         le=1,
         description="Prior advantage in mean reward of plain chain of thought over the average meta-thought. The prior "
-        "weighs as much as two rewards; 0 is no advantage. (Ours.)",
+        "weighs as much as two rewards; 0 is no advantage. Ours, tuned on recorded exams.",
         json_schema_extra=on("initialize_pool"),
     )
     seed_methods: int = Field(
@@ -137,21 +137,21 @@ class SearchSettings(Frozen):
         default=2,
         ge=0,
         le=10_000,
-        description="Rounds between two evolutions; 0 switches evolution off. (Ours.)",
+        description="Rounds between two evolutions; 0 switches evolution off.",
         json_schema_extra=on("evolve"),
     )
     parents: int = Field(
         default=2,
         ge=1,
         le=16,
-        description="Meta-thoughts that are combined in one evolution. (Ours.)",
+        description="Meta-thoughts that are combined in one evolution.",
         json_schema_extra=on("evolve"),
     )
     children: int = Field(
         default=2,
         ge=1,
         le=16,
-        description="Meta-thoughts that one evolution adds to the pool. (Ours.)",
+        description="Meta-thoughts that one evolution adds to the pool.",
         json_schema_extra=on("evolve"),
     )
     max_pool: int = Field(
@@ -159,7 +159,7 @@ class SearchSettings(Frozen):
         ge=2,
         le=10_000,
         description="Meta-thoughts that may be in play at once. In a full pool a child takes the place of an arm that "
-        "can hardly win any more; where there is no such arm, no child is added. (Ours.)",
+        "can hardly win any more; where there is no such arm, no child is added.",
         json_schema_extra=on("evolve"),
     )
     foresee: bool = Field(
@@ -173,8 +173,8 @@ class SearchSettings(Frozen):
         default=4,
         ge=2,
         le=32,
-        description="Predictions that are asked for: in one request where the server gives several replies. (Ours; 16 "
-        "in MASA's training.)",
+        description="Predictions that are asked for: in one request where the server gives several replies. (16 in "
+        "MASA's training.)",
         json_schema_extra=on("foresee"),
     )
     memory: str | None = Field(
@@ -190,6 +190,6 @@ class SearchSettings(Frozen):
         default=2,
         ge=0,
         le=32,
-        description="Remembered meta-thoughts of similar tasks that may enter the pool. (Ours.)",
+        description="Remembered meta-thoughts of similar tasks that may enter the pool.",
         json_schema_extra=on("initialize_pool"),
     )

@@ -40,7 +40,7 @@ class TrafficSettings(Frozen):
         ge=1,
         le=100_000,
         description="Requests to one server that the process may have in flight, over all graphs; fewer while the "
-        "server replies 429. Set where the graph is built. (Ours.)",
+        "server replies 429. Set where the graph is built.",
         json_schema_extra=on("generate", "score"),
     )
     stragglers: Literal["hedge", "wait"] = Field(
