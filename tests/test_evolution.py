@@ -247,10 +247,10 @@ def test_a_child_is_believed_to_be_like_its_best_parent_and_its_siblings() -> No
 @pytest.mark.parametrize(
     ("tried", "advantage", "error", "variety"),
     [
-        ([], 0.0, 1 / 100, 0.0144),
-        ([(0.2, 0.04)], 5 / 125, 1 / (1 / 0.0544 + 100), 0.0144),
-        ([(0.0, 0.01), (0.2, 0.04)], 5 / 225, 1 / (1 / 0.0196 + 1 / 0.0496 + 100), 0.0288 / 3),
-        ([(-0.3, 0.01), (0.0, 0.01), (0.3, 0.01)], 0.0, 1 / (3 / 0.0572 + 100), 0.0472),
+        ([], 0.0, 1 / 100, 0.0025),
+        ([(0.2, 0.04)], 5 / 125, 1 / (1 / 0.0425 + 100), 0.0025),
+        ([(0.0, 0.01), (0.2, 0.04)], 5 / 225, 1 / (1 / (0.01 + 0.005 / 3) + 1 / (0.04 + 0.005 / 3) + 100), 0.005 / 3),
+        ([(-0.3, 0.01), (0.0, 0.01), (0.3, 0.01)], 0.0, 1 / (3 / 0.05125 + 100), 0.04125),
     ],
 )
 def test_what_children_teach_of_their_class(
@@ -263,8 +263,8 @@ def test_what_children_teach_of_their_class(
 def test_the_class_counts_for_as_many_rewards_as_say_as_much() -> None:
     members = [*family(), Member(operator="combine", parents=(0, 1))]
     now = estimate(members)
-    assert believed(members).weight == pytest.approx(now.noise**2 / (now.errors[0] ** 2 + 0.01 + 0.0144))
-    members = [member(*[0.2, 0.9] * 4), member(*[0.1, 0.8] * 4), child(0.3)]
+    assert believed(members).weight == pytest.approx(now.noise**2 / (now.errors[0] ** 2 + 0.01 + 0.0025))
+    members = [*family(*[-0.2] * 8), child(0.3)]
     assert believed(members).weight == 2
     assert believed([*members, child()]).weight == 0.9
 
