@@ -26,7 +26,7 @@ from metascale.budget.limits import (
 from metascale.budget.stopping import agreement, expected_progress
 from metascale.choice.ranking import choose, ranking, rivals
 from metascale.evolution import by_ucb
-from metascale.pool.admission import Draft, Member, admit, arm_statistics, interleave, similarity
+from metascale.pool.admission import Draft, PoolArm, admit, arm_statistics, interleave, similarity
 from metascale.runtime.seeds import derive_seed
 from metascale.state import merge_by_id
 from metascale.usage import MOST_TOKENS, Usage, add_usage, is_believable, no_usage, working_since
@@ -100,7 +100,7 @@ def test_eight_equal_arms_and_a_round_of_seven() -> None:
 
 
 def test_parents_are_the_scored_arms_of_highest_ucb() -> None:
-    arms = [Member(3, (0.4, 0.4, 0.4)), Member(2), Member(9, (0.5,) * 9), Member(1, (0.45,))]
+    arms = [PoolArm(3, (0.4, 0.4, 0.4)), PoolArm(2), PoolArm(9, (0.5,) * 9), PoolArm(1, (0.45,))]
     assert by_ucb(arms, 0.3) == [3, 0, 2]
     assert by_ucb(arms, 0.0) == [2, 3, 0]
 
@@ -351,23 +351,23 @@ def test_calls_bound_the_round() -> None:
 def test_evolution_waits_for_every_arm_and_for_a_reward() -> None:
     settings = MetaScaleSettings(evolve_every=2)
 
-    def due(members: list[Member], **changes: int) -> bool:
+    def due(members: list[PoolArm], **changes: int) -> bool:
         return evolution_due(settings, members, **{"rounds": 4, "evolved_at": 2, "samples_left": 1, **changes})
 
-    pulled = [Member(1, (0.5,)), Member(1)]
+    pulled = [PoolArm(1, (0.5,)), PoolArm(1)]
     assert due(pulled)
-    assert not due([*pulled, Member(0)])
-    assert not due([Member(1), Member(1)])
+    assert not due([*pulled, PoolArm(0)])
+    assert not due([PoolArm(1), PoolArm(1)])
     assert not due(pulled, rounds=3)
     assert not due(pulled, samples_left=0)
 
 
 def test_evolution_waits_for_room_and_where_it_is_gated_for_its_worth() -> None:
-    def due(members: list[Member], *, rounds: int = 1, left: int = 99, **changes: Any) -> bool:
+    def due(members: list[PoolArm], *, rounds: int = 1, left: int = 99, **changes: Any) -> bool:
         chosen = MetaScaleSettings.model_validate({"evolve_every": 1, "budget": 100, **changes})
         return evolution_due(chosen, members, rounds=rounds, evolved_at=0, samples_left=left)
 
-    pulled = [Member(1, (0.5,)), Member(1, (0.4,))]
+    pulled = [PoolArm(1, (0.5,)), PoolArm(1, (0.4,))]
     assert due(pulled)
     assert not due(pulled, evolution="off")
     assert not due(pulled, evolve_every=0)
@@ -376,9 +376,9 @@ def test_evolution_waits_for_room_and_where_it_is_gated_for_its_worth() -> None:
     assert due(pulled, budget=2 * PULLS_AN_ARM)
     assert not due(pulled, budget=2 * PULLS_AN_ARM - 1)
     assert due(pulled, budget=2 * PULLS_AN_ARM - 1, evolution="always")
-    assert due([*pulled, Member(1, (0.1,), retired=True)], budget=2 * PULLS_AN_ARM)
-    parents = [Member(8, (0.9, 0.88, 0.92, 0.9, 0.9, 0.91, 0.89, 0.9))] * 2
-    failed = [Member(4, (0.1, 0.12, 0.1, 0.11), parents=(0,), operator="combine")] * 6
+    assert due([*pulled, PoolArm(1, (0.1,), retired=True)], budget=2 * PULLS_AN_ARM)
+    parents = [PoolArm(8, (0.9, 0.88, 0.92, 0.9, 0.9, 0.91, 0.89, 0.9))] * 2
+    failed = [PoolArm(4, (0.1, 0.12, 0.1, 0.11), parents=(0,), operator="combine")] * 6
     assert not due([*parents, *failed])
     assert due([*parents, *failed], evolution="always")
 

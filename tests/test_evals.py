@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from metascale import MetaScaleSettings, UnknownNameError
-from metascale.evals.harness.bench import Plan, calls_of_one, inspect_model, plan
+from metascale.evals.harness.bench import BenchPlan, calls_of_one, inspect_model, plan
 from metascale.evals.harness.scorers import read_verdict
 from metascale.evals.harness.tasks import arena_hard, gsm8k, mmlu_pro, recorded
 from metascale.evals.report.logs import LogError, read_logs
@@ -183,7 +183,7 @@ def test_the_plan_counts_gated_evolutions_at_most(budget: int, least: int, most:
     assert never + least <= made <= planned
 
 
-def laid(**changes: Any) -> Plan:
+def laid(**changes: Any) -> BenchPlan:
     given = {"tasks": ["gsm8k"], "methods": ["direct", "best_of_n"], "budgets": [1, 8], "task_args": {}, "limit": 10}
     return plan(**{"model": "openai:gpt-4o-mini", **given, **changes})
 

@@ -34,7 +34,7 @@ from metascale.evolution import (
 from metascale.evolution.advantage import Advantage
 from metascale.evolution.children import Children
 from metascale.evolution.operators import record
-from metascale.pool.admission import Draft, Member, Remark, admit, arm_statistics
+from metascale.pool.admission import Draft, PoolArm, Remark, admit, arm_statistics
 from metascale.records import MetaThought, OperatorName
 from tests.conftest import THREAD, ask
 from tests.scripted import ScriptedModel, drafts, sensible, verdict
@@ -43,13 +43,13 @@ NAMES: list[OperatorName] = ["combine", "diagnose", "contrast", "compose"]
 EVOLVE = ("evolve", "evolve_diagnose", "evolve_contrast", "evolve_compose")
 
 
-def member(*rewards: float, said: str | None = None, **about: Any) -> Member:
+def member(*rewards: float, said: str | None = None, **about: Any) -> PoolArm:
     """An arm that earned these rewards, all answers criticised in the same words."""
     remarks = tuple(Remark(said, reward) for reward in rewards) if said else ()
-    return Member(len(rewards), rewards, remarks, **about)
+    return PoolArm(len(rewards), rewards, remarks, **about)
 
 
-def child(*rewards: float, operator: OperatorName = "combine", parents: tuple[int, ...] = (0,)) -> Member:
+def child(*rewards: float, operator: OperatorName = "combine", parents: tuple[int, ...] = (0,)) -> PoolArm:
     return member(*rewards, operator=operator, parents=parents)
 
 
@@ -67,14 +67,14 @@ def thought(name: str) -> MetaThought:
 # --- estimates and parents -----------------------------------------------------------------------------------------
 
 ARMS = st.lists(
-    st.builds(lambda rewards: Member(max(1, len(rewards)), tuple(rewards)), st.lists(st.floats(0, 1), max_size=5)),
+    st.builds(lambda rewards: PoolArm(max(1, len(rewards)), tuple(rewards)), st.lists(st.floats(0, 1), max_size=5)),
     min_size=1,
     max_size=9,
 )
 
 
 @given(ARMS)
-def test_estimates_are_finite_and_lie_between_the_mean_and_the_arm(arms: list[Member]) -> None:
+def test_estimates_are_finite_and_lie_between_the_mean_and_the_arm(arms: list[PoolArm]) -> None:
     now = estimate(arms)
     assert np.isfinite(now.means).all()
     assert (now.errors > 0).all()
@@ -107,8 +107,8 @@ def test_the_front_mixes_merits_and_counts_no_poor_ones() -> None:
 
 
 @given(ARMS)
-def test_both_orders_hold_every_scored_arm_once_and_no_retired_one(arms: list[Member]) -> None:
-    members = [*arms, Member(3, (0.9, 0.9, 0.9), retired=True)]
+def test_both_orders_hold_every_scored_arm_once_and_no_retired_one(arms: list[PoolArm]) -> None:
+    members = [*arms, PoolArm(3, (0.9, 0.9, 0.9), retired=True)]
     scored = {index for index, arm in enumerate(arms) if arm.rewards}
     for order in (by_front(members), by_ucb(members, 0.3)):
         assert set(order) == scored
@@ -116,7 +116,7 @@ def test_both_orders_hold_every_scored_arm_once_and_no_retired_one(arms: list[Me
 
 
 def test_nobody_makes_room_where_all_that_is_scored_is_retired() -> None:
-    assert retirable([Member(2, (0.5, 0.6), retired=True), Member(1)]) == []
+    assert retirable([PoolArm(2, (0.5, 0.6), retired=True), PoolArm(1)]) == []
 
 
 # --- operators -----------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_everything_that_an_operator_shows_is_fenced_and_its_prompt_names_the_fe
 def test_diagnosis_shows_the_worst_answers_and_skips_arms_that_never_failed() -> None:
     members = [
         member(1.0, 1.0, said="Perfect."),
-        Member(3, (0.7, 0.1, 0.4), (Remark("Fair.", 0.7), Remark("Wrong sign.", 0.1), Remark("Unscored.", None))),
+        PoolArm(3, (0.7, 0.1, 0.4), (Remark("Fair.", 0.7), Remark("Wrong sign.", 0.1), Remark("Unscored.", None))),
     ]
     operator = OPERATORS["diagnose"]
     assert operator.parents(members, [0, 1], 2) == [1]
@@ -174,7 +174,7 @@ def test_an_operator_whose_children_fare_badly_is_chosen_less() -> None:
     bred = [child(0.1, 0.1, operator="combine"), child(0.15, 0.1, operator="combine")]
     bred += [child(0.9, 0.8, operator="diagnose"), child(0.6, operator="compose", parents=())]
 
-    def share(members: list[Member]) -> Counter[str]:
+    def share(members: list[PoolArm]) -> Counter[str]:
         return Counter(choose_operator(members, NAMES, np.random.default_rng(seed)) for seed in range(400))
 
     before, after = share(old), share([*old, *bred])
@@ -187,7 +187,7 @@ def test_an_operator_whose_children_fare_badly_is_chosen_less() -> None:
 # --- the gate ------------------------------------------------------------------------------------------------------
 
 
-def family(*advantages: float) -> list[Member]:
+def family(*advantages: float) -> list[PoolArm]:
     """Eight arms around 0.5 whose best is known to be at 0.7, and its children, each tried twice."""
     old = [member(0.7, 0.75, 0.65, 0.7, 0.7), *(member(0.5 + step, 0.4 + step) for step in (-0.1, 0, 0, 0.05, 0.1))]
     return old + [child(0.65 + a, 0.75 + a) for a in advantages]
@@ -211,7 +211,7 @@ def test_the_gate_is_stricter_towards_the_end() -> None:
 
 
 def test_gated_evolution_needs_four_pulls_an_arm() -> None:
-    def due(budget: int, members: list[Member], **settings: Any) -> bool:
+    def due(budget: int, members: list[PoolArm], **settings: Any) -> bool:
         chosen = MetaScaleSettings(budget=budget, **settings)
         return evolution_due(chosen, members, rounds=4, evolved_at=0, samples_left=9)
 
@@ -227,7 +227,7 @@ def test_gated_evolution_needs_four_pulls_an_arm() -> None:
 # --- children as a class -------------------------------------------------------------------------------------------
 
 
-def believed(members: list[Member]) -> Any:
+def believed(members: list[PoolArm]) -> Any:
     """What is believed of the youngest child."""
     prior = with_class_prior(members)[-1].prior
     assert prior is not None
@@ -235,13 +235,13 @@ def believed(members: list[Member]) -> Any:
 
 
 def test_a_child_is_believed_to_be_like_its_best_parent_and_its_siblings() -> None:
-    unborn = Member(operator="combine", parents=(1, 0))
+    unborn = PoolArm(operator="combine", parents=(1, 0))
     first = believed([*family(), unborn])
     assert first.advantage == pytest.approx(0.13, abs=0.06)
     assert believed([*family(-0.3, -0.3), unborn]).advantage < first.advantage - 0.15
     assert believed([*family(0.2, 0.2), unborn]).advantage > first.advantage + 0.1
-    assert believed([*family(), Member(operator="combine", parents=(1,))]).advantage < 0
-    assert believed([*family(), Member(operator="compose")]).advantage == pytest.approx(first.advantage)
+    assert believed([*family(), PoolArm(operator="combine", parents=(1,))]).advantage < 0
+    assert believed([*family(), PoolArm(operator="compose")]).advantage == pytest.approx(first.advantage)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_what_children_teach_of_their_class(
 
 
 def test_the_class_counts_for_as_many_rewards_as_say_as_much() -> None:
-    members = [*family(), Member(operator="combine", parents=(0, 1))]
+    members = [*family(), PoolArm(operator="combine", parents=(0, 1))]
     now = estimate(members)
     assert believed(members).weight == pytest.approx(now.noise**2 / (now.errors[0] ** 2 + 0.01 + 0.0025))
     members = [*family(*[-0.2] * 8), child(0.3)]
@@ -286,7 +286,7 @@ def test_whatever_the_class_a_child_has_its_trial(siblings: tuple[float, ...]) -
 
 
 @given(ARMS, st.lists(st.lists(st.floats(0, 1), max_size=3), max_size=6))
-def test_a_class_prior_is_always_a_prior(arms: list[Member], bred: list[list[float]]) -> None:
+def test_a_class_prior_is_always_a_prior(arms: list[PoolArm], bred: list[list[float]]) -> None:
     for one in with_class_prior([*arms, *(child(*rewards) for rewards in bred)])[len(arms) :]:
         assert one.prior is not None
         assert -1 <= one.prior.advantage <= 1
@@ -298,7 +298,7 @@ def test_a_lucky_child_of_a_bad_class_is_pulled_less() -> None:
     old = [member(0.3, 0.7, 0.5, 0.8), member(0.2, 0.6, 0.5), member(0.4, 0.6), member(0.1, 0.7), member(0.5)]
     members = [*old, child(0.1, 0.5), child(0.0, 0.3), child(0.2), child(0.1), child(0.75)]
 
-    def pulls(seen: list[Member]) -> int:
+    def pulls(seen: list[PoolArm]) -> int:
         return UpperTail().plan(seen, 12, np.random.default_rng(0), left=12).count(len(members) - 1)
 
     assert pulls(with_class_prior(members)) < pulls(members)
@@ -314,8 +314,8 @@ def test_only_the_hopeless_retire_the_worst_first() -> None:
         member(*[0.1] * 6),
         member(*[0.05] * 6, is_fixed=True),
         member(0.75),
-        Member(),
-        Member(2),
+        PoolArm(),
+        PoolArm(2),
         member(*[0.0] * 6, retired=True),
         member(0.0, 0.0, 0.0, 0.0, 0.95),
     ]
@@ -323,7 +323,7 @@ def test_only_the_hopeless_retire_the_worst_first() -> None:
     assert room(members, 8) == 2
     assert room(members, 10) == 4
     assert room(members, 6) == 0
-    assert retirable([Member(), Member(1)]) == []
+    assert retirable([PoolArm(), PoolArm(1)]) == []
 
 
 def test_a_retired_arm_still_counts_as_a_duplicate() -> None:

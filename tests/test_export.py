@@ -20,7 +20,7 @@ from metascale.foresight.prediction import Predicted
 from metascale.models.json_reply import read_reply
 from metascale.prompts import fenced
 from metascale.training import meta_reward
-from metascale.training.rollouts import Answer, Run, gathered
+from metascale.training.rollouts import Answer, Rollout, gathered
 from metascale.training.rows import export as rows_of
 from metascale.training.selection import Selection, is_foreseen
 from tests.command_line import bench, invoke
@@ -213,8 +213,8 @@ def answer(text: str, reward: float | None, *, run: int = 0, correct: bool | Non
     return Answer(run, text, known.get("status", "ok"), reward, correct, known.get("length"))
 
 
-def of(*answers: Answer, predictions: Sequence[Any] = ()) -> Run:
-    return Run("m", False, [{"role": "user", "content": "Why?"}], None, answers, predictions)
+def of(*answers: Answer, predictions: Sequence[Any] = ()) -> Rollout:
+    return Rollout("m", False, [{"role": "user", "content": "Why?"}], None, answers, predictions)
 
 
 def test_rewards_of_different_runs_are_not_compared() -> None:
@@ -294,7 +294,7 @@ def test_gates_are_named_on_the_command_line(db: Path, tmp_path: Path) -> None:
 
 def test_models_are_kept_apart() -> None:
     runs = [of(answer("a", 0.9)), of(answer("b", 0.9, run=1))]
-    other = Run("other", False, runs[0].prompt, None, runs[0].answers, [])
+    other = Rollout("other", False, runs[0].prompt, None, runs[0].answers, [])
     assert [len(run.answers) for run in gathered([*runs, other])] == [2, 1]
 
 

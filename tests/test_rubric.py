@@ -24,7 +24,7 @@ from metascale.evals.judges.improve_rubric import (
     planned_rubric_calls,
     worst,
 )
-from metascale.evals.judges.rubric_trial import Cases, ChainJudged, Judged, PairJudged, compare, measure
+from metascale.evals.judges.rubric_trial import Cases, ChainJudged, JudgedCases, PairJudged, compare, measure
 from metascale.models import MeteredModel
 from metascale.rewards import JudgeReward
 from metascale.rewards.rubric import Rubric, RubricError, undefined_scores
@@ -243,7 +243,7 @@ def test_too_little_material_is_refused(cases: Cases) -> None:
         cases.halves(0)
 
 
-def judged(pairs: list[tuple[float | None, float | None]], chains: list[tuple[float | None, bool]]) -> Judged:
+def judged(pairs: list[tuple[float | None, float | None]], chains: list[tuple[float | None, bool]]) -> JudgedCases:
     """Pairs by the values of the better and the worse output, chains by their value and whether they are right."""
     pair = JudgedPair(pair_id="p", subset="s", prompt="?", output_1="a", output_2="b", label=1)
     showings = [(Score(better), Score(worse)) for better, worse in pairs]
@@ -251,7 +251,7 @@ def judged(pairs: list[tuple[float | None, float | None]], chains: list[tuple[fl
         wanted: Chain(question_id="c", task="t", question="?", steps=["1"], mistake_index=wanted)
         for wanted in (0, None)
     }
-    return Judged(
+    return JudgedCases(
         [PairJudged(pair, (shown, shown)) for shown in showings],
         [ChainJudged(chain[None if right else 0], Score(value)) for value, right in chains],
     )

@@ -22,7 +22,7 @@ from metascale.budget.limits import evolution_due
 from metascale.choice.second_look import SAMPLE_CALLS
 from metascale.evals.policies import entrants as replays
 from metascale.evolution import by_front, by_ucb, making_room, room, with_class_prior
-from metascale.pool.admission import Member
+from metascale.pool.admission import PoolArm
 from metascale.settings import MetaScaleSettings
 
 ALL_POLICIES: dict[str, Callable[..., Policy]] = {
@@ -137,7 +137,7 @@ class _Run:
     def __init__(self, search: Search, task: Task, budget: int) -> None:
         self.search, self.task, self.rng = search, task, task.generator()
         self.settings = MetaScaleSettings(budget=budget, evolution=search.evolution, operators="combine")
-        self.pool = [Member() for _ in task.arms]
+        self.pool = [PoolArm() for _ in task.arms]
         self.rounds = self.evolved_at = 0
 
     def draw(self, size: int, left: int) -> Drawn:
@@ -174,7 +174,7 @@ class _Run:
             self.pool[index] = replace(self.pool[index], retired=True)
         for _ in range(count):
             self.task = self.task.born(parents, heredity.delta, heredity.sigma)
-            self.pool.append(Member(parents=parents, operator="combine"))
+            self.pool.append(PoolArm(parents=parents, operator="combine"))
         self.evolved_at = self.rounds
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from metascale.budget.stopping import agreement, expected_progress
 from metascale.evolution import children_pay, room
-from metascale.pool.admission import Member, arm_statistics
+from metascale.pool.admission import PoolArm, arm_statistics
 from metascale.records import Candidate, MetaThought, StopReason
 from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage
@@ -129,7 +129,7 @@ def agreement_of(pool: Sequence[MetaThought], candidates: Sequence[Candidate]) -
 
 def evolution_due(
     settings: MetaScaleSettings,
-    members: Sequence[Member],
+    members: Sequence[PoolArm],
     *,
     rounds: int,
     evolved_at: int,

@@ -145,7 +145,7 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Ratings:
+class BradleyTerryFit:
     """A fitted Bradley-Terry model.
 
     Attributes:
@@ -158,7 +158,7 @@ class Ratings:
     style: tuple[float, ...]
 
 
-def bradley_terry(matches: Sequence[Match], *, anchor: str, style: bool = False) -> Ratings:
+def bradley_terry(matches: Sequence[Match], *, anchor: str, style: bool = False) -> BradleyTerryFit:
     """Rate players by a weighted logistic regression (Bradley and Terry 1952), fitted by Newton's method.
 
     With style control the features are further regressors (Li, Angelopoulos and Chiang 2024, "Does style matter?"), so
@@ -183,7 +183,7 @@ def bradley_terry(matches: Sequence[Match], *, anchor: str, style: bool = False)
     return _ratings(arena, _fit(arena, arena.weights))
 
 
-def win_rate(ratings: Ratings, player: str) -> float:
+def win_rate(ratings: BradleyTerryFit, player: str) -> float:
     """The probability, in [0, 1], that a player beats the anchor at equal style.
 
     Raises:
@@ -319,10 +319,10 @@ def _logistic(
     return found
 
 
-def _ratings(arena: _Arena, fitted: NDArray[np.float64]) -> Ratings:
+def _ratings(arena: _Arena, fitted: NDArray[np.float64]) -> BradleyTerryFit:
     values = fitted.tolist()
     strengths = {arena.anchor: 0.0, **dict(zip(arena.players, values, strict=False))}
-    return Ratings(strengths, tuple(values[len(arena.players) :]))
+    return BradleyTerryFit(strengths, tuple(values[len(arena.players) :]))
 
 
 def _sigmoid(logits: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metascale.pool.admission import Member
+from metascale.pool.admission import PoolArm
 from metascale.records import OperatorName
 from metascale.stats.shrinkage import Shrunk
 
@@ -25,7 +25,7 @@ class Advantage:
     variance: float
 
 
-def advantages(members: Sequence[Member], now: Shrunk) -> list[Advantage]:
+def advantages(members: Sequence[PoolArm], now: Shrunk) -> list[Advantage]:
     """The advantage of every scored child of the pool.
 
     The parent's mean is shrunk, because the parent was chosen for a high mean. The child was not, so its plain mean
@@ -46,6 +46,6 @@ def advantages(members: Sequence[Member], now: Shrunk) -> list[Advantage]:
     return found
 
 
-def best_before(members: Sequence[Member], index: int, now: Shrunk) -> int:
+def best_before(members: Sequence[PoolArm], index: int, now: Shrunk) -> int:
     """The index of the arm that a child is compared with: its best parent; without parents, the best arm before it."""
     return max(members[index].parents or range(index), key=lambda i: float(now.means[i]))

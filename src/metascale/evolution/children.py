@@ -10,7 +10,7 @@ import numpy as np
 from metascale.bandits import Prior
 from metascale.bandits.estimates import estimate
 from metascale.evolution.advantage import Advantage, advantages, best_before
-from metascale.pool.admission import Member
+from metascale.pool.admission import PoolArm
 from metascale.stats.shrinkage import Scale, pulled, spread_variance
 
 PRIOR_ADVANTAGE = 0.0
@@ -64,7 +64,7 @@ class Children:
         )
 
 
-def with_class_prior(members: Sequence[Member]) -> list[Member]:
+def with_class_prior(members: Sequence[PoolArm]) -> list[PoolArm]:
     """The pool as policies see it: each child has a prior from its best parent and from the children of this run.
 
     The prior mean of a child is its best parent's plus the advantage of its class. It counts for `noise^2 / variance`

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from metascale import prompts
 from metascale.evolution.operators import record
-from metascale.pool.admission import Member
+from metascale.pool.admission import PoolArm
 from metascale.records import MetaThought
 
 
@@ -15,12 +15,12 @@ class Combine:
 
     prompt = "evolve"
 
-    def parents(self, members: Sequence[Member], ranked: Sequence[int], count: int) -> list[int]:  # noqa: ARG002
+    def parents(self, members: Sequence[PoolArm], ranked: Sequence[int], count: int) -> list[int]:  # noqa: ARG002
         """The best `count`; see `Operator.parents`."""
         return list(ranked[:count])
 
     def material(
-        self, pool: Sequence[MetaThought], members: Sequence[Member], parents: Sequence[int], tag: str
+        self, pool: Sequence[MetaThought], members: Sequence[PoolArm], parents: Sequence[int], tag: str
     ) -> list[str]:
         """The parents' records; see `Operator.material`."""
         return [prompts.fence("parent", record(pool[index], members[index]), tag) for index in parents]

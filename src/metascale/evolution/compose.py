@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from metascale import prompts
 from metascale.evolution.operators import described
-from metascale.pool.admission import Member
+from metascale.pool.admission import PoolArm
 from metascale.records import MetaThought
 
 
@@ -15,14 +15,14 @@ class Compose:
 
     prompt = "evolve_compose"
 
-    def parents(self, members: Sequence[Member], ranked: Sequence[int], count: int) -> list[int]:  # noqa: ARG002
+    def parents(self, members: Sequence[PoolArm], ranked: Sequence[int], count: int) -> list[int]:  # noqa: ARG002
         """None; see `Operator.parents`."""
         return []
 
     def material(
         self,
         pool: Sequence[MetaThought],
-        members: Sequence[Member],
+        members: Sequence[PoolArm],
         parents: Sequence[int],  # noqa: ARG002
         tag: str,
     ) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from metascale import prompts
 from metascale.evolution.operators import record
 from metascale.evolution.parents import REMARKS_READ
-from metascale.pool.admission import Member, Remark
+from metascale.pool.admission import PoolArm, Remark
 from metascale.records import MetaThought
 
 
@@ -19,12 +19,12 @@ class Diagnose:
 
     prompt = "evolve_diagnose"
 
-    def parents(self, members: Sequence[Member], ranked: Sequence[int], count: int) -> list[int] | None:  # noqa: ARG002
+    def parents(self, members: Sequence[PoolArm], ranked: Sequence[int], count: int) -> list[int] | None:  # noqa: ARG002
         """The best arm with a failure; see `Operator.parents`."""
         return next(([index] for index in ranked if _failures(members, index)), None)
 
     def material(
-        self, pool: Sequence[MetaThought], members: Sequence[Member], parents: Sequence[int], tag: str
+        self, pool: Sequence[MetaThought], members: Sequence[PoolArm], parents: Sequence[int], tag: str
     ) -> list[str]:
         """The parent, then each failure, the worst first; see `Operator.material`."""
         (index,) = parents
@@ -35,7 +35,7 @@ class Diagnose:
         ]
 
 
-def _failures(members: Sequence[Member], index: int) -> list[Remark]:
+def _failures(members: Sequence[PoolArm], index: int) -> list[Remark]:
     top = max(reward for member in members for reward in member.rewards)
     found = [(remark.reward, remark) for remark in members[index].remarks if remark.reward is not None]
     below = sorted((pair for pair in found if pair[0] < top), key=lambda pair: pair[0])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from metascale.bandits.estimates import estimate
 from metascale.evolution.advantage import advantages
 from metascale.evolution.children import Children
-from metascale.pool.admission import Member
+from metascale.pool.admission import PoolArm
 from metascale.stats.normal import expected_excess
 
 FIRST_CHILDREN = 2
@@ -20,7 +20,7 @@ There good children bring about four fifths of what they bring without a gate, a
 both are more, with 4.5 less."""
 
 
-def children_pay(members: Sequence[Member], left: int) -> bool:
+def children_pay(members: Sequence[PoolArm], left: int) -> bool:
     """Whether the next child is worth its trial.
 
     Children are a class: the mean of a child is the mean of its best parent plus an advantage, which is learned from

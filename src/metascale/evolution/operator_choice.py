@@ -9,11 +9,13 @@ import numpy as np
 from metascale.bandits.estimates import estimate
 from metascale.evolution.advantage import advantages
 from metascale.evolution.children import Children
-from metascale.pool.admission import Member
+from metascale.pool.admission import PoolArm
 from metascale.records import OperatorName
 
 
-def choose_operator(members: Sequence[Member], names: Sequence[OperatorName], rng: np.random.Generator) -> OperatorName:
+def choose_operator(
+    members: Sequence[PoolArm], names: Sequence[OperatorName], rng: np.random.Generator
+) -> OperatorName:
     """Thompson sampling over the advantages of the operators' children.
 
     The children of each operator are a class (`Children`). The mean advantage of the class has a normal posterior. Each

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from metascale.evolution.parents import REMARKS_READ
-from metascale.pool.admission import Member, Remark
+from metascale.pool.admission import PoolArm, Remark
 from metascale.records import MetaThought
 
 
@@ -16,7 +16,7 @@ class Operator(Protocol):
     prompt: str
     """The name of its prompt, which takes `count` and `tag`."""
 
-    def parents(self, members: Sequence[Member], ranked: Sequence[int], count: int) -> list[int] | None:
+    def parents(self, members: Sequence[PoolArm], ranked: Sequence[int], count: int) -> list[int] | None:
         """Choose the parents.
 
         Args:
@@ -30,7 +30,7 @@ class Operator(Protocol):
         ...
 
     def material(
-        self, pool: Sequence[MetaThought], members: Sequence[Member], parents: Sequence[int], tag: str
+        self, pool: Sequence[MetaThought], members: Sequence[PoolArm], parents: Sequence[int], tag: str
     ) -> list[str]:
         """What the model reads besides the task, each part between fences.
 
@@ -48,7 +48,7 @@ def described(thought: MetaThought) -> str:
     return f"Mindset: {thought['mindset'] or '(none)'}\nStrategy: {thought['strategy'] or '(none)'}"
 
 
-def record(thought: MetaThought, member: Member, remarks: Sequence[Remark] | None = None) -> str:
+def record(thought: MetaThought, member: PoolArm, remarks: Sequence[Remark] | None = None) -> str:
     """A meta-thought with its mean reward and critiques of its answers.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 from metascale.bandits import ucb_scores
 from metascale.bandits.estimates import upper_tails
 from metascale.evolution.children import with_class_prior
-from metascale.pool.admission import Member, similarity
+from metascale.pool.admission import PoolArm, similarity
 
 REMARKS_READ = 4
 """How many of an arm's latest remarks are read. Not tuned."""
@@ -17,7 +17,7 @@ SAME_KIND = 0.5
 """Similarity from which two critiques count as one kind. Not tuned."""
 
 
-def by_ucb(members: Sequence[Member], beta: float) -> list[int]:
+def by_ucb(members: Sequence[PoolArm], beta: float) -> list[int]:
     """The arms with a reward that are not retired, highest UCB first (paper, section 3, phase 3).
 
     Args:
@@ -31,7 +31,7 @@ def by_ucb(members: Sequence[Member], beta: float) -> list[int]:
     return [int(index) for index in ranked if _may_breed(members[index])]
 
 
-def by_front(members: Sequence[Member]) -> list[int]:
+def by_front(members: Sequence[PoolArm]) -> list[int]:
     """The arms with a reward that are not retired: a front of different merits first, then the rest by upper tail.
 
     An arm has a merit for each kind of critique for which its answer has the highest reward, and one for the run's
@@ -65,11 +65,11 @@ def by_front(members: Sequence[Member]) -> list[int]:
     return order + waiting
 
 
-def _may_breed(member: Member) -> bool:
+def _may_breed(member: PoolArm) -> bool:
     return bool(member.rewards) and member.breeds and not member.retired
 
 
-def _merits(members: Sequence[Member], places: Sequence[int]) -> dict[int, set[int]]:
+def _merits(members: Sequence[PoolArm], places: Sequence[int]) -> dict[int, set[int]]:
     """The merits of each arm: numbers of kinds of critique, and -1 for the highest reward."""
     everything = [reward for member in members for reward in member.rewards]
     mean = sum(everything) / len(everything)

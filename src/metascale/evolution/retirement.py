@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metascale.bandits.estimates import estimate, upper_tails
-from metascale.pool.admission import Member
+from metascale.pool.admission import PoolArm
 
 IMPLAUSIBLE = 2.0
 """Standard errors by which an arm's mean must lie below the best: a chance of at most one in twenty that it is not."""
 
 
-def retirable(members: Sequence[Member]) -> list[int]:
+def retirable(members: Sequence[PoolArm]) -> list[int]:
     """The arms that cannot plausibly win any more, the least promising first.
 
     The mean of such an arm lies more than `IMPLAUSIBLE` standard errors of the difference below the best mean. Never
@@ -46,13 +46,13 @@ def retirable(members: Sequence[Member]) -> list[int]:
     return sorted(hopeless, key=lambda index: tails[index])
 
 
-def room(members: Sequence[Member], max_pool: int) -> int:
+def room(members: Sequence[PoolArm], max_pool: int) -> int:
     """How many children the pool can take: its free places and the arms that can retire; at least 0."""
     active = sum(not member.retired for member in members)
     return max(0, max_pool - active + len(retirable(members)))
 
 
-def making_room(members: Sequence[Member], newcomers: int, max_pool: int) -> list[int]:
+def making_room(members: Sequence[PoolArm], newcomers: int, max_pool: int) -> list[int]:
     """The arms that retire as `newcomers` join, so that at most `max_pool` stay active; the least promising first."""
     excess = sum(not member.retired for member in members) + newcomers - max_pool
     return retirable(members)[: max(0, excess)]

@@ -27,7 +27,7 @@ from metascale.bandits.estimates import estimate
 from metascale.errors import SettingError
 from metascale.memory.embeddings import HashedEmbeddings
 from metascale.memory.recollection import WORTH_KEEPING, Episode, Numbers, Record, recollect, worth_trying
-from metascale.pool.admission import Member
+from metascale.pool.admission import PoolArm
 from metascale.pool.beliefs import Beliefs, Kept, key_of
 from metascale.records import MetaThought
 from metascale.runtime.bridge import either
@@ -210,7 +210,7 @@ async def _either(
         return await asyncio.to_thread(call, *args, **options)
 
 
-def records_of(pool: Sequence[MetaThought], members: Sequence[Member]) -> tuple[dict[str, Record], dict[str, str]]:
+def records_of(pool: Sequence[MetaThought], members: Sequence[PoolArm]) -> tuple[dict[str, Record], dict[str, str]]:
     """The rewards and the readable names of a run's meta-thoughts, both by `key_of`.
 
     Args:
@@ -226,7 +226,7 @@ def records_of(pool: Sequence[MetaThought], members: Sequence[Member]) -> tuple[
     return records, names
 
 
-def worth_keeping(pool: Sequence[MetaThought], members: Sequence[Member]) -> list[Kept]:
+def worth_keeping(pool: Sequence[MetaThought], members: Sequence[PoolArm]) -> list[Kept]:
     """The run's own meta-thoughts that beat its average, best first.
 
     Their means are drawn towards the average arm's. Priors are left out, because beliefs from this memory are no new

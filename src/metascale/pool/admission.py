@@ -33,7 +33,7 @@ class Remark(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Member(Arm):
+class PoolArm(Arm):
     """An arm of the pool, with what evolution needs to know about it.
 
     Attributes:
@@ -149,7 +149,7 @@ def interleave(*sources: Sequence[tuple[Draft, Origin]]) -> list[tuple[Draft, Or
     return [draft for draft in chain.from_iterable(zip_longest(*sources)) if draft is not None]
 
 
-def arm_statistics(pool: Sequence[MetaThought], candidates: Sequence[Candidate]) -> list[Member]:
+def arm_statistics(pool: Sequence[MetaThought], candidates: Sequence[Candidate]) -> list[PoolArm]:
     """The statistics of each meta-thought so far, in the pool's order."""
     place = {thought["id"]: index for index, thought in enumerate(pool)}
     pulls = [0] * len(pool)
@@ -163,7 +163,7 @@ def arm_statistics(pool: Sequence[MetaThought], candidates: Sequence[Candidate])
         if candidate["critique"]:
             remarks[index].append(Remark(candidate["critique"], candidate["reward"]))
     return [
-        Member(
+        PoolArm(
             pulls=pulls[index],
             rewards=tuple(rewards[index]),
             prior=Prior(**thought["prior"]) if "prior" in thought else None,

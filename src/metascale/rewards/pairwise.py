@@ -176,10 +176,10 @@ def _within_round(new: int) -> list[tuple[int, int]]:
 
 
 Games = Sequence[tuple[int, int]]
-Judged = dict[tuple[int, int], _Judgement]
+Judgements = dict[tuple[int, int], _Judgement]
 
 
-def _memo(index: int, games: Games, judged: Judged) -> dict[str, Any] | None:
+def _memo(index: int, games: Games, judged: Judgements) -> dict[str, Any] | None:
     """The memo of a new answer; None if it has games and all of them failed."""
     played = [_outcome(first, second, judged) for first, second in games if index in {first, second}]
     if played and not any(orders for _, _, orders in played):
@@ -188,14 +188,14 @@ def _memo(index: int, games: Games, judged: Judged) -> dict[str, Any] | None:
     return {"games": [list(outcome) for outcome in own if outcome[2]]}
 
 
-def _outcome(first: int, second: int, judged: Judged) -> tuple[int, float, int]:
+def _outcome(first: int, second: int, judged: Judgements) -> tuple[int, float, int]:
     """The opponent, the first answer's mean points, and the number of orders that were read."""
     as_a, as_b = judged[first, second].points, judged[second, first].points
     points = ([as_a] if as_a is not None else []) + ([1 - as_b] if as_b is not None else [])
     return second, sum(points) / len(points) if points else 0.0, len(points)
 
 
-def _score(index: int, value: float | None, memo: Any, games: Games, judged: Judged) -> Score:
+def _score(index: int, value: float | None, memo: Any, games: Games, judged: Judgements) -> Score:
     usage = no_usage()
     for first, second in games:
         if first == index:

@@ -41,7 +41,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Run:
+class Rollout:
     """One question, answered once.
 
     Attributes:
@@ -97,14 +97,14 @@ class Measured:
         return fmean(self.good_lengths) if self.good_lengths else None
 
 
-def gathered(runs: Iterable[Run]) -> list[Run]:
+def gathered(runs: Iterable[Rollout]) -> list[Rollout]:
     """Merge the runs of one model on one prompt, in order of appearance."""
-    groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Run]] = {}
+    groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Rollout]] = {}
     for run in runs:
         prompt = tuple((message["role"], message["content"]) for message in run.prompt)
         groups.setdefault((run.model, prompt), []).append(run)
     return [
-        Run(
+        Rollout(
             model=same[0].model,
             simulated=any(run.simulated for run in same),
             prompt=same[0].prompt,

@@ -14,7 +14,7 @@ from typing import Any
 from metascale.foresight import meta_rewards
 from metascale.records import Prediction
 from metascale.training.prediction_prompt import prediction_prompt
-from metascale.training.rollouts import Answer, Measured, Message, Run, measured
+from metascale.training.rollouts import Answer, Measured, Message, Rollout, measured
 from metascale.training.selection import Selection
 from metascale.training.stated import to_text
 
@@ -58,7 +58,7 @@ class _Completion:
     known: Row
 
 
-def export(prompts: Iterable[Run], selection: Selection) -> Export:
+def export(prompts: Iterable[Rollout], selection: Selection) -> Export:
     """The rows of all prompts in order; each prompt must occur once (see `gathered`)."""
     done = Export()
     for run in prompts:
@@ -75,7 +75,7 @@ def export(prompts: Iterable[Run], selection: Selection) -> Export:
 
 
 def _grpo(
-    run: Run, found: Measured | None, selection: Selection, removed: Counter[str]
+    run: Rollout, found: Measured | None, selection: Selection, removed: Counter[str]
 ) -> tuple[list[Row], str | None]:
     if selection.what == "predictions" and found is None:
         return [], "not_measured"
@@ -95,7 +95,9 @@ def _grpo(
     return [row], None
 
 
-def _sft(run: Run, found: Measured | None, selection: Selection, removed: Counter[str]) -> tuple[list[Row], str | None]:
+def _sft(
+    run: Rollout, found: Measured | None, selection: Selection, removed: Counter[str]
+) -> tuple[list[Row], str | None]:
     if selection.what == "predictions":
         return _expert(run, found, selection, removed)
     kept = []
@@ -115,7 +117,7 @@ def _sft(run: Run, found: Measured | None, selection: Selection, removed: Counte
 
 
 def _expert(
-    run: Run, found: Measured | None, selection: Selection, removed: Counter[str]
+    run: Rollout, found: Measured | None, selection: Selection, removed: Counter[str]
 ) -> tuple[list[Row], str | None]:
     """MASA's expert trajectory: the prediction with the best notions, with the measured length and pass rate."""
     if not run.predictions:
@@ -134,7 +136,9 @@ def _expert(
     return [{**_about(run, found, selection), **row}], None
 
 
-def _dpo(run: Run, found: Measured | None, selection: Selection, removed: Counter[str]) -> tuple[list[Row], str | None]:
+def _dpo(
+    run: Rollout, found: Measured | None, selection: Selection, removed: Counter[str]
+) -> tuple[list[Row], str | None]:
     if selection.what == "predictions" and not run.predictions:
         return [], "no_predictions"
     if selection.what == "predictions" and (found is None or found.good_lengths is None):
@@ -166,7 +170,7 @@ def _pairs(completions: Sequence[_Completion], margin: float) -> list[tuple[_Com
     return pairs
 
 
-def _ranked(run: Run, found: Measured | None, selection: Selection, removed: Counter[str]) -> list[_Completion]:
+def _ranked(run: Rollout, found: Measured | None, selection: Selection, removed: Counter[str]) -> list[_Completion]:
     """Candidates for pairs: answers, ranked by correctness or else by reward; or predictions, by meta-reward."""
     if selection.what == "predictions":
         scored = [(_meta_rewards(prediction, run, found), prediction) for prediction in run.predictions]
@@ -181,14 +185,14 @@ def _ranked(run: Run, found: Measured | None, selection: Selection, removed: Cou
 _ROWS = {"grpo": _grpo, "sft": _sft, "dpo": _dpo}
 
 
-def _whole(run: Run, answers: Iterable[Answer], selection: Selection, removed: Counter[str]) -> list[Answer]:
+def _whole(run: Rollout, answers: Iterable[Answer], selection: Selection, removed: Counter[str]) -> list[Answer]:
     """The answers without a flaw."""
     flaws = [(answer, selection.flaw(answer, run)) for answer in answers]
     removed.update(flaw for _, flaw in flaws if flaw is not None)
     return [answer for answer, flaw in flaws if flaw is None]
 
 
-def _about(run: Run, found: Measured | None, selection: Selection) -> Row:
+def _about(run: Rollout, found: Measured | None, selection: Selection) -> Row:
     """The columns of every row."""
     return {
         "prompt": list(run.prompt) if selection.what == "answers" else prediction_prompt(run.prompt),
@@ -206,7 +210,7 @@ def _said(text: str) -> list[Message]:
     return [{"role": "assistant", "content": text}]
 
 
-def _meta_rewards(prediction: Prediction, run: Run, found: Measured | None) -> dict[str, Any]:
+def _meta_rewards(prediction: Prediction, run: Rollout, found: Measured | None) -> dict[str, Any]:
     """The three meta-rewards of a prediction and their mean; null where their inputs were not measured."""
     lengths = found.good_lengths if found else None
     three = {

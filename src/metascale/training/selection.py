@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from metascale.errors import SettingError
-from metascale.training.rollouts import Answer, Measured, Run
+from metascale.training.rollouts import Answer, Measured, Rollout
 
 Form = Literal["grpo", "sft", "dpo"]
 What = Literal["answers", "predictions"]
@@ -53,7 +53,7 @@ class Selection(BaseModel):
             raise SettingError("--max-length and --cutoff limit answers, not predictions")
         return self
 
-    def gate(self, run: Run, found: Measured | None) -> Gate | None:
+    def gate(self, run: Rollout, found: Measured | None) -> Gate | None:
         """The gate that stops a prompt, or None."""
         if "zero_variance" in self.gates and is_settled(run.answers, found):
             return "zero_variance"
@@ -61,7 +61,7 @@ class Selection(BaseModel):
             return "predictive"
         return None
 
-    def flaw(self, answer: Answer, run: Run) -> str | None:
+    def flaw(self, answer: Answer, run: Rollout) -> str | None:
         """Why an answer is not exported, or None."""
         if answer.status != "ok":
             return "not_whole"

@@ -21,7 +21,7 @@ from metascale.models.simulated import OVERCONFIDENCE
 from metascale.records import Foresight, Prediction
 from metascale.runtime.databases import SERIALIZER
 from metascale.state import AnyGraph, fingerprint_of, state_of
-from metascale.training.rollouts import Answer, Message, Run
+from metascale.training.rollouts import Answer, Message, Rollout
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
@@ -50,7 +50,7 @@ class Sources:
         self._number = itertools.count()
         self.skipped: Counter[str] = Counter()
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self) -> Iterator[Rollout]:
         """Every finished run.
 
         Raises:
@@ -62,14 +62,14 @@ class Sources:
                 raise SourceError(f"no such source: {str(path)!r}")
             yield from self._database(path) if _is_database(path) else self._logs(path)
 
-    def _database(self, path: Path) -> Iterator[Run]:
+    def _database(self, path: Path) -> Iterator[Rollout]:
         try:
             with closing(_read_only(path)) as connection:
                 yield from self._threads(connection)
         except sqlite3.Error as error:
             raise SourceError(f"{str(path)!r} cannot be read as runs of metascale: {error}") from error
 
-    def _threads(self, connection: sqlite3.Connection) -> Iterator[Run]:
+    def _threads(self, connection: sqlite3.Connection) -> Iterator[Rollout]:
         saver = SqliteSaver(connection, serde=SERIALIZER)
         saver.is_setup = True  # setup would write to the database
         graphs = _Graphs(saver)
@@ -85,7 +85,7 @@ class Sources:
             if run is not None:
                 yield run
 
-    def _of_thread(self, snapshot: StateSnapshot) -> Run | None:
+    def _of_thread(self, snapshot: StateSnapshot) -> Rollout | None:
         state = state_of(snapshot)
         if state["result"] is None or snapshot.next:
             self.skipped["unfinished"] += 1
@@ -97,7 +97,7 @@ class Sources:
         made_of = fingerprint_of(snapshot)
         number = next(self._number)
         candidates = sorted(state["candidates"], key=lambda candidate: candidate["id"])
-        return Run(
+        return Rollout(
             model=str(made_of.get("model") or ""),
             simulated=made_of.get("model") in OVERCONFIDENCE,
             prompt=[_message(message) for message in asked],
@@ -106,7 +106,7 @@ class Sources:
             predictions=_predictions(state["foresight"]),
         )
 
-    def _logs(self, path: Path) -> Iterator[Run]:
+    def _logs(self, path: Path) -> Iterator[Rollout]:
         from metascale.evals.report.logs import is_simulated, logs_in, method_of  # noqa: PLC0415  the extra `evals`
 
         for log in logs_in([path]):
@@ -122,7 +122,7 @@ class Sources:
                 if run is not None:
                     yield run
 
-    def _of_sample(self, log: EvalLog, sample: EvalSample, model: str, *, simulated: bool) -> Run | None:
+    def _of_sample(self, log: EvalLog, sample: EvalSample, model: str, *, simulated: bool) -> Rollout | None:
         from metascale.evals.harness.solvers import RECORD  # noqa: PLC0415  the extra `evals`
 
         record = sample.store.get(RECORD, {})
@@ -137,7 +137,7 @@ class Sources:
         else:
             number = next(self._number)
             gold = _Gold(log, sample)
-            return Run(
+            return Rollout(
                 model=model,
                 simulated=simulated,
                 prompt=prompt,

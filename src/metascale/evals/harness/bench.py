@@ -61,7 +61,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """A whole benchmark before it runs.
 
     Attributes:
@@ -103,7 +103,7 @@ def plan(
     settings: Mapping[str, Any] | None = None,
     judge_model: str | None = None,
     base_url: str | None = None,
-) -> Plan:
+) -> BenchPlan:
     """Lay out a benchmark.
 
     Args:
@@ -145,7 +145,7 @@ def plan(
                 laid.append(task_with(task, solver=solver, epochs=epochs, metadata={"cell": title}))
                 calls = questions * epochs * (calls_of_one(method, chosen) + (3 if task_name == "arena_hard" else 0))
                 cells.append(Cell(task_name, method, budget, questions * epochs, calls))
-    return Plan(cells, laid, name, model_args, contexts)
+    return BenchPlan(cells, laid, name, model_args, contexts)
 
 
 def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -212,7 +212,7 @@ def _evolutions(settings: MetaScaleSettings) -> int:
     return count
 
 
-def check_servers(laid: Plan, urls: Sequence[str]) -> list[str]:
+def check_servers(laid: BenchPlan, urls: Sequence[str]) -> list[str]:
     """Check that servers can run a benchmark.
 
     Returns:
@@ -226,7 +226,7 @@ def check_servers(laid: Plan, urls: Sequence[str]) -> list[str]:
 
 
 def run(
-    laid: Plan,
+    laid: BenchPlan,
     log_dir: Path,
     *,
     base_url: str | None = None,

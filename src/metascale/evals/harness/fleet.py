@@ -40,7 +40,7 @@ class FleetError(MetaScaleError):
 
 
 @dataclass(frozen=True)
-class Reply:
+class FleetReply:
     """How a question was answered.
 
     Attributes:
@@ -100,7 +100,7 @@ class Fleet:
             raise self._none_answers()
         return [f"{server.url} does not answer and is left out: {server.why}" for server in self._servers if server.why]
 
-    async def ask(self, method: str, messages: Sequence[Message], context: Mapping[str, Any]) -> Reply:
+    async def ask(self, method: str, messages: Sequence[Message], context: Mapping[str, Any]) -> FleetReply:
         """Answer a question on a server.
 
         Raises:
@@ -113,7 +113,7 @@ class Fleet:
             try:
                 async with _connected(server.url) as client:
                     state, problem = await _run(client, graph_of(method), messages, context)
-                return Reply(server.url, state, problem, tuple(notes))
+                return FleetReply(server.url, state, problem, tuple(notes))
             except _LostError as error:
                 server.why, server.away_until = str(error), time.monotonic() + AWAY
                 notes.append(

@@ -10,7 +10,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from metascale.answers import extract
 from metascale.errors import MetaScaleError, SettingError
-from metascale.evals.harness.fleet import Reply
+from metascale.evals.harness.fleet import FleetReply
 from metascale.evals.harness.models import (
     InspectChatModel,
     LangGraphServers,
@@ -122,7 +122,7 @@ def _record(
     settings: MetaScaleSettings,
     *,
     model: str,
-    reply: Reply | None = None,
+    reply: FleetReply | None = None,
 ) -> None:
     """Store the answer and the run's record where Inspect scores and logs them."""
     result = run["result"]
@@ -158,6 +158,6 @@ def _record(
     )
 
 
-def _of_server(reply: Reply) -> dict[str, Any]:
+def _of_server(reply: FleetReply) -> dict[str, Any]:
     """Which server answered, and whether it used the offline model, which says so in every answer."""
     return {"server": reply.server, "simulated": any(NOTICE in c["text"] for c in reply.state["candidates"])}

@@ -21,7 +21,7 @@ from metascale.evals.judges.rubric_trial import (
     Cases,
     ChainJudged,
     Figures,
-    Judged,
+    JudgedCases,
     PairJudged,
     RubricComparison,
     compare,
@@ -191,7 +191,7 @@ class _Attempts:
         self.settings = settings
         self.seed = settings.seed or 0
         self.training, self.held_out = cases.halves(self.seed)
-        self.measured: dict[str, Judged] = {}
+        self.measured: dict[str, JudgedCases] = {}
         self.usage = no_usage()
         self.problems: Counter[str] = Counter()
 
@@ -224,12 +224,12 @@ class _Attempts:
             verdict=_verdict(held_out),
         )
 
-    async def _on_held_out(self, rubric: Rubric) -> Judged:
+    async def _on_held_out(self, rubric: Rubric) -> JudgedCases:
         if rubric.version_id not in self.measured:
             self.measured[rubric.version_id] = await self._judged(rubric, self.held_out)
         return self.measured[rubric.version_id]
 
-    async def _judged(self, rubric: Rubric, cases: Cases) -> Judged:
+    async def _judged(self, rubric: Rubric, cases: Cases) -> JudgedCases:
         judged = await judge_cases(self.judge, rubric, cases, self.settings)
         for score in judged.scores:
             self.usage = add_usage(self.usage, score.usage)
@@ -249,7 +249,7 @@ class _Attempts:
         return await ask_twice(self.meta_judge, messages, BetterRubric, self.settings, place, untrusted=material)
 
 
-def worst(judged: Judged) -> list[PairJudged | ChainJudged]:
+def worst(judged: JudgedCases) -> list[PairJudged | ChainJudged]:
     """The worst misjudged cases, at most `CASES_SHOWN`, pairs and chains in turn.
 
     A pair is misjudged if the better output did not win both times; the larger the other output's lead, the worse. A

@@ -111,7 +111,7 @@ class ChainJudged:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedCases:
     """A judge's scores of cases under one rubric, in their order."""
 
     pairs: list[PairJudged]
@@ -129,7 +129,7 @@ class Judged:
         return sum(score.value is None for score in self.scores)
 
 
-async def judge_cases(judge: JudgeReward, rubric: Rubric, cases: Cases, settings: MetaScaleSettings) -> Judged:
+async def judge_cases(judge: JudgeReward, rubric: Rubric, cases: Cases, settings: MetaScaleSettings) -> JudgedCases:
     """Judge every pair in both orders and every chain once.
 
     Args:
@@ -152,7 +152,7 @@ async def judge_cases(judge: JudgeReward, rubric: Rubric, cases: Cases, settings
 
     pairs = await gather_with_concurrency(AT_ONCE, *(show(pair, index) for index, pair in enumerate(cases.pairs)))
     chains = await gather_with_concurrency(AT_ONCE, *(value(chain, index) for index, chain in enumerate(cases.chains)))
-    return Judged(pairs, chains)
+    return JudgedCases(pairs, chains)
 
 
 class Figures(BaseModel):
@@ -232,13 +232,13 @@ class _Counted:
         return sum(parts) / len(parts) if parts else None
 
 
-def measure(judged: Judged) -> Figures:
+def measure(judged: JudgedCases) -> Figures:
     """A judge's figures on the cases that got all their values."""
     (counted,) = _counted(judged)
     return _figures(counted, judged)
 
 
-def compare(before: Judged, after: Judged, seed: int) -> RubricComparison:
+def compare(before: JudgedCases, after: JudgedCases, seed: int) -> RubricComparison:
     """Compare two rubrics.
 
     Args:
@@ -254,7 +254,7 @@ def compare(before: Judged, after: Judged, seed: int) -> RubricComparison:
     )
 
 
-def _counted(*all_judged: Judged) -> list[_Counted]:
+def _counted(*all_judged: JudgedCases) -> list[_Counted]:
     points = [[pair.point for pair in judged.pairs] for judged in all_judged]
     values = [[chain.score.value for chain in judged.chains] for judged in all_judged]
     pairs = [index for index, found in enumerate(zip(*points, strict=True)) if None not in found]
@@ -270,7 +270,7 @@ def _counted(*all_judged: Judged) -> list[_Counted]:
     ]
 
 
-def _figures(counted: _Counted, judged: Judged) -> Figures:
+def _figures(counted: _Counted, judged: JudgedCases) -> Figures:
     pairs, area = len(counted.points), counted.auc
     rarer = int(min(counted.right.sum(), (~counted.right).sum()))
     return Figures(
