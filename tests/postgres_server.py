@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own, from a wheel: on a socket in a temporary folder, gone with whoever started it."""
+"""A private PostgreSQL from a wheel, on a socket in a temporary folder; it stops with the process that started it."""
 
 from __future__ import annotations
 

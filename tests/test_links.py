@@ -12,7 +12,7 @@ TOP = Path(__file__).parents[1]
 FROM_ROOT = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
 PAGES = [*FROM_ROOT, *sorted(str(path.relative_to(TOP)) for path in (TOP / "docs").rglob("*.md"))]
 YOURS = {"./app.py", "app.py", "tests/test_x.py"}
-"""Files that a reader is told to write."""
+"""Files that the documentation asks readers to write."""
 MADE_LATER = {"site/", "dist/"}
 """Folders that a command makes."""
 ROOTS = [TOP, TOP / "src/metascale"]

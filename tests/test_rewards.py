@@ -452,7 +452,7 @@ def measured(concordance: float) -> Reliability:
 
 
 def member(values: dict[str, Any], concordance: float | None = None) -> Member:
-    """A judge that says of each answer what stands in `values`."""
+    """A judge that gives each answer its value in `values`."""
     return Member(
         VerifierReward(lambda question, answer: values[answer]),  # noqa: ARG005
         None if concordance is None else measured(concordance),

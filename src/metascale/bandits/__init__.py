@@ -1,4 +1,4 @@
-"""Bandit policies: pure functions from the arms' statistics to a round of pulls. One policy a file."""
+"""Bandit policies: pure functions from the arms' statistics to a round of pulls. One policy per file."""
 
 from collections.abc import Callable
 

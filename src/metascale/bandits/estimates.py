@@ -1,4 +1,4 @@
-"""What the rewards so far say of each arm: shrunk means with their errors, and upper tails."""
+"""What the rewards so far say about each arm: shrunk means with their errors, and upper tails."""
 
 from __future__ import annotations
 

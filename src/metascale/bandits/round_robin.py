@@ -12,7 +12,7 @@ from metascale.bandits.base import Arm, untried
 
 @dataclass(frozen=True)
 class RoundRobin:
-    """Pulls the arm with the fewest pulls, whatever it earned; ties are broken at random."""
+    """Pulls the arm with the fewest pulls and ignores rewards; ties are broken at random."""
 
     def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:  # noqa: ARG002
         """Choose `size` pulls; see `Policy.plan`."""

@@ -12,7 +12,7 @@ from metascale.bandits.base import Arm
 
 @dataclass(frozen=True)
 class Single:
-    """Pulls one arm only and leaves the others alone, unlike every other policy even where they have no pull.
+    """Pulls one arm only. Unlike every other policy, it never pulls the others, not even once.
 
     Attributes:
         arm: its index, at least 0.

@@ -14,7 +14,7 @@ from metascale.bandits.base import Arm, highest, untried
 from metascale.bandits.posterior import DEVIATIONS, Posterior, posterior
 
 AT_ONCE, FROM_THE_MIDDLE = 4, 2
-"""Budgets, in pulls per arm: from the first all arms are tried first, from the second in the second half."""
+"""Budgets, in pulls per arm. With the first, all arms are tried at once; with the second, from the middle of it on."""
 NOISE = 0.7
 """Share of the steadiest arm's variance that is attributed to the judge's noise. Ours: tuned on simulated landscapes.
 With noisy judges 0.4 and 0.7 are better than 0; where only spreads differ and the judge is nearly exact, 0 is better.
@@ -81,7 +81,7 @@ class UpperTail:
 
 
 def _all_are_due(arms: Sequence[Arm], left: int) -> bool:
-    """Whether arms that their prior let wait must have their first pull now.
+    """Whether arms whose first pull was delayed by their prior must be pulled now.
 
     With at least `AT_ONCE` pulls per arm all arms are tried first. With at least `FROM_THE_MIDDLE` they are tried
     from the middle of the budget on, so a wrong prior costs at most half of it.

@@ -1,4 +1,4 @@
-"""How many samples a run gets, and how long they may be, by the model's predictions. Pure functions."""
+"""How many samples a run gets and how long they may be, given the model's predictions. Pure functions."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ CAPPED_TO = 2
 wrongly predicted failure everywhere. There a quarter of the budget cost three points of accuracy, because four samples
 can all look bad."""
 GENEROUS = 4
-"""A sample may be this many times as long as predicted. The limit is for answers that run away, not for long ones."""
+"""A sample may be this many times as long as predicted. The limit stops runaway answers, not long ones."""
 SHORTEST_LIMIT = 1_024
-"""Tokens that every sample may have, whatever was predicted. A limit that cuts an answer costs a whole sample, and
-hidden reasoning counts against it."""
+"""Tokens that every sample may have, even if fewer were predicted. A limit that cuts an answer costs a whole sample,
+and hidden reasoning counts against it."""
 
 CALLS_A_PREDICTION = 4
 """Model requests that `max_calls` must allow for each prediction, so that at most a quarter of them predict.
@@ -40,7 +40,7 @@ def predictions_allowed(wanted: int, max_calls: int | None) -> int:
 def allowance(
     foresight: Foresight | None, candidates: Sequence[Candidate], *, budget: int, samples: int, several_arms: bool
 ) -> int:
-    """The samples that a run gets, by the prediction and by its answers so far; at most `budget`.
+    """The samples that a run gets, given the prediction and its answers so far; at most `budget`.
 
     An easy task ends once its answers confirm the prediction: the most frequent final answer is likely to stay the most
     frequent, more than one meta-thought gave it, and its mean reward is at least `WELL`. Answers without final answers

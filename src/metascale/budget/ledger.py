@@ -35,7 +35,7 @@ class Costs:
     """What judging costs, in model requests without retries.
 
     Attributes:
-        scoring: `scoring(new, earlier)` is the requests that score `new` answers after `earlier` ones.
+        scoring: `scoring(new, earlier)` is the number of requests that score `new` answers after `earlier` ones.
         look: requests for one second look; None if the reward cannot judge an answer again.
     """
 

@@ -17,8 +17,8 @@ Judging = Callable[[int], int]
 STEPS_PER_ROUND = 3
 """Supersteps of one round: select_arm, generate, score."""
 PULLS_AN_ARM = 4
-"""Budget in pulls per arm below which gated evolution breeds no children: fewer pulls do not tell the arms apart. Not
-tuned."""
+"""Budget in pulls per arm below which gated evolution breeds no children: fewer pulls cannot
+distinguish the arms. Not tuned."""
 
 
 def affordable(settings: MetaScaleSettings, usage: Usage, judging: Judging, *, reserve: int = 0, kept: int = 0) -> int:

@@ -18,7 +18,7 @@ from metascale.records import Candidate
 
 
 def shortfalls(arms: Sequence[Arm]) -> NDArray[np.float64]:
-    """The difference of each arm's mean to the highest, shape (len(arms),): the regret of one pull in hindsight.
+    """How far each arm's mean is below the highest, shape (len(arms),): the regret of one pull in hindsight.
 
     An arm without rewards counts as average, as it does for the policies. Priors do not count.
 
@@ -30,7 +30,7 @@ def shortfalls(arms: Sequence[Arm]) -> NDArray[np.float64]:
 
 
 def regret(arms: Sequence[Arm]) -> float:
-    """Cumulative regret in hindsight: the loss of all pulls against always pulling the arm of the highest mean.
+    """Cumulative regret in hindsight: the loss of all pulls against always pulling the arm with the highest mean.
 
     Args:
         arms: all arms; may be none.
@@ -51,7 +51,7 @@ def progress(candidates: Sequence[Candidate]) -> list[float | None]:
         candidates: the samples of a run.
 
     Returns:
-        One value a round, as `expected_by_round` gives it.
+        One value per round, as `expected_by_round` gives it.
     """
     ordered = sorted(candidates, key=lambda c: (c["round"], c["id"]))
     return expected_by_round([(c["round"], c["meta_thought"], c["reward"]) for c in ordered])
@@ -64,7 +64,7 @@ def expected_by_round(samples: Sequence[tuple[int, str, float | None]]) -> list[
         samples: the round, the arm and the reward of each, in order of the rounds.
 
     Returns:
-        One value a round: `expected_progress` of the arms pulled so far; None while it is not finite.
+        One value per round: `expected_progress` of the arms pulled so far; None while it is not finite.
     """
     pulls: dict[str, int] = {}
     rewards: dict[str, list[float]] = {}

@@ -17,15 +17,15 @@ MIN_REWARDS = 8
 """Scored answers that a prediction of progress needs. Not tuned."""
 NOISE, NOISE_WEIGHT = 1.2, 1
 SPREAD, SPREAD_WEIGHT = 1.0, 2
-"""Noise within an arm and spread of the arms before anything is known, in standard deviations of all rewards, and how
-many observations each counts for. Ours: tuned on how well the gain of the next sample is predicted on simulated
-landscapes."""
+"""The priors of the noise within an arm and of the spread of the arms: standard deviations, in units of the standard
+deviation of all rewards, and weights, in observations. Ours: tuned on how well the gain of the next sample is predicted
+on simulated landscapes."""
 
 
 def agreement(answers: Sequence[str]) -> float:
     """The probability that the most frequent answer would stay the most frequent with unlimited further samples.
 
-    It is compared with the runner-up alone. Under a uniform prior on their shares of the votes this is the probability
+    It is compared with the runner-up only. Under a uniform prior on their shares of the votes this is the probability
     that a Beta(a + 1, b + 1) variable exceeds 1/2 (Adaptive-Consistency, Aggarwal et al. 2023, arXiv 2305.11860), which
     is a binomial tail.
 

@@ -23,9 +23,9 @@ def ranking(candidates: Sequence[Candidate]) -> list[Candidate]:
     3. the meta-thought with the higher mean reward;
     4. the earlier sample.
 
-    So where nothing is scored, agreement decides. A judge that gives few distinct marks leaves many answers equal; then
-    the record of the meta-thought decides. A refusal is an answer only where there is nothing else, whatever its
-    reward. A failed or empty sample never is one.
+    So if nothing is scored, agreement decides. A judge that gives few distinct marks leaves many ties; then the record
+    of the meta-thought decides. A refusal is chosen only if there is nothing else, even if its reward is high. A failed
+    or empty sample is never chosen.
     """
     support, record = _support(candidates), _mean_rewards(candidates)
     return sorted(
@@ -46,7 +46,7 @@ class Field:
     """The scored answers of a run, grouped into contenders.
 
     Attributes:
-        groups: the samples of each contender, the sample to show first. Contenders are in the order of their best
+        groups: the samples of each contender; the first is the one to show. Contenders are in the order of their best
             sample.
         contenders: their scores, in the same order.
     """
@@ -59,7 +59,7 @@ def field_of(candidates: Sequence[Candidate], rule: Rule) -> Field:
     """The contenders for the final answer.
 
     Samples with the same final answer are one contender if at least half of the samples mark theirs and the rule is not
-    `"best"`. Otherwise samples with the same text are. Samples without a score are left out.
+    `"best"`. Otherwise samples with the same text are one. Samples without a score are left out.
     """
     ranked = [c for c in ranking(candidates) if c["reward"] is not None]
     marked = sum(c["extracted"] is not None for c in ranked)

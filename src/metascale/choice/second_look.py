@@ -4,7 +4,7 @@ Choosing the highest of many noisy scores favours lucky ones. So the leaders are
 field (successive halving, Karnin et al. 2013). Each contender is estimated from all its scores with the model of
 `metascale.stats.shrinkage`: a score is the contender's quality, plus the severity of the wording, plus noise. Spread,
 noise and severities are estimated from the run itself. Estimates are drawn towards the mean, further where the scores
-are noisier, which takes the luck out.
+are noisier, which corrects for luck.
 
 The constants are ours, tuned on simulated tasks whose noise is that of recorded judgements (`benchmarks/confirm.py`).
 """
@@ -29,8 +29,8 @@ Rule = Literal["support", "sum", "best"]
 JUDGE = Scales(noise=Scale(0.081, 0.2), spread=Scale(0.12, 8))
 """The noise of a score, and the spread of the contenders' qualities. The noise is that of GPT-4's repeated ratings of
 one text (0.73 on a scale from 1 to 10; creative writing, in princeton-nlp/tree-of-thought-llm). Its weight is small, so
-that two looks suffice to recognise an exact judge. The spread's is larger: with 2 the choices under
-a noisy judge were worse."""
+that two looks suffice to recognise an exact judge. The spread's is larger: with 2 the choices under a noisy judge were
+worse."""
 PRIOR_SEVERITY = 2.0
 """Scores without severity that draw the severity of a wording towards 0."""
 PRIOR_COPYING = 2.0
@@ -88,7 +88,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the scores so far say of n contenders.
+    """What the scores so far say about n contenders.
 
     Attributes:
         estimates: expected quality, shape (n,), on the rewards' scale.
@@ -110,7 +110,7 @@ class Standing:
 
     @property
     def lead(self) -> int:
-        """The best contender so far; the first among equals."""
+        """The best contender so far; the first of several equal ones."""
         return int(np.argmax(self.worth))
 
 
@@ -154,7 +154,7 @@ def standing(contenders: Sequence[Contender], rule: Rule = "support") -> Standin
 
 
 def next_looks(contenders: Sequence[Contender], calls: int, rule: Rule = "support") -> list[int]:
-    """The contenders to judge once more, all at once; none where no look is worth its call.
+    """The contenders to judge once more, all at once; none if no look is worth its call.
 
     The first round is a probe of two. A later round considers the largest field that the calls can still halve down to
     two, and judges those of the field that are in contention (`IN_CONTENTION`).

@@ -1,4 +1,4 @@
-"""The pure rules of the genetic step, one decision a file: parents, operators, the gate, and who retires."""
+"""The pure rules of the genetic step, one decision per file: parents, operators, the gate, and retirement."""
 
 from metascale.evolution.children import with_class_prior
 from metascale.evolution.combine import Combine

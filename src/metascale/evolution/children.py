@@ -1,4 +1,4 @@
-"""Children as a class: what the children of a run say about the next one and about each other."""
+"""Children as a class: what a run's children say about the next one and about each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metascale.pool.admission import PoolArm
 from metascale.stats.shrinkage import Scale, pulled, spread_variance
 
 PRIOR_ADVANTAGE = 0.0
-"""Expected advantage of a child over its best parent before any was tried: neither better nor worse."""
+"""Expected advantage of a child over its best parent before any child was tried: neither better nor worse."""
 PRIOR_DEVIATION = 0.1
 """The standard deviation of that expectation. Not tuned: the weight of about three children with one reward
 each."""
@@ -22,7 +22,7 @@ VARIETY = Scale(0.05, 2)
 """The spread of children around their class. Ours: with the spread of arms (0.12) results on simulated landscapes were
 equal within their errors, but the gate let a little more of the loss from bad children through."""
 UNTRIED_WEIGHT = 0.9
-"""The most rewards that the prior of a child without a pull counts for. From 1 on a policy may let it wait, and a class
+"""The most rewards that the prior of a child without a pull counts for. From 1 on a policy may delay it, and a class
 that began badly would never be tried again."""
 MOST_WEIGHT = 2.0
 """The same for a child with pulls. Ours: tuned on simulated landscapes, where 0.9 lets more pulls go to bad children,
@@ -68,9 +68,9 @@ def with_class_prior(members: Sequence[PoolArm]) -> list[PoolArm]:
     """The pool as policies see it: each child has a prior from its best parent and from the children of this run.
 
     The prior mean of a child is its best parent's plus the advantage of its class. It counts for `noise^2 / variance`
-    rewards, within a bound. Where children are worse than their parents, one lucky reward does not draw pull after pull
-    to a child. Where they are good, a child of the best arm starts with a high prior. The class includes the child
-    itself, just as an arm's own rewards count in the common mean of `metascale.bandits.estimates`.
+    rewards, within a bound. If children are worse than their parents, one lucky reward does not draw pull after pull to
+    a child. If they are good, a child of the best arm starts with a high prior. The class includes the child itself,
+    just as an arm's own rewards count in the common mean of `metascale.bandits.estimates`.
 
     Args:
         members: the pool, in order of birth.

@@ -1,4 +1,4 @@
-"""Compose afresh: the control of the other operators."""
+"""Compose afresh: the baseline for the other operators."""
 
 from __future__ import annotations
 

@@ -37,9 +37,9 @@ def by_front(members: Sequence[PoolArm]) -> list[int]:
     An arm has a merit for each kind of critique for which its answer has the highest reward, and one for the run's
     highest reward. A kind whose best answer is below the mean of all rewards is no merit. The order begins with the
     highest upper tail. Then comes the arm that adds the most merits to those before it, ties by upper tail, until no
-    arm adds any. So parents differ in their strengths, as on GEPA's front (arXiv 2507.19457), which has instances where
-    kinds of critique are used here. Children have the prior of their class (`with_class_prior`), so that a single lucky
-    answer does not make a child a parent.
+    arm adds any. So parents differ in their strengths, as on GEPA's Pareto front (arXiv 2507.19457), whose merits are
+    instances instead of kinds of critique. Children have the prior of their class (`with_class_prior`), so that a
+    single lucky answer does not make a child a parent.
 
     Args:
         members: the pool.

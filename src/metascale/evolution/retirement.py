@@ -14,9 +14,9 @@ IMPLAUSIBLE = 2.0
 def retirable(members: Sequence[PoolArm]) -> list[int]:
     """The arms that cannot plausibly win any more, the least promising first.
 
-    The mean of such an arm lies more than `IMPLAUSIBLE` standard errors of the difference below the best mean. Never
-    retired are fixed arms, arms without a reward, the arm with the best mean, the arm with the best upper tail, and
-    arms that gave an answer of the highest reward.
+    The mean of such an arm lies more than `IMPLAUSIBLE` standard errors of the difference below the best mean. Fixed
+    arms, arms without a reward, the arm with the best mean, the arm with the best upper tail, and arms that gave an
+    answer with the highest reward never retire.
 
     Args:
         members: the pool, in order of birth.

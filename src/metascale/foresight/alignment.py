@@ -16,7 +16,7 @@ def consistency(
 ) -> Alignment | None:
     """How well the predictions matched the run's own judgement of its answers. Gold answers are not needed.
 
-    Good answers are those with the winner's final answer. Where fewer than half of the answers mark theirs, they are
+    Good answers are those with the winner's final answer. If fewer than half of the answers mark theirs, they are
     those with a reward of at least `WELL`.
 
     Args:

@@ -40,7 +40,7 @@ def length(predicted: float, correct_lengths: Sequence[int]) -> float:
 def notions(predicted: Sequence[str], problem: str, correct: Sequence[str], wrong: Sequence[str]) -> float:
     """The share of predicted notions that more right answers than wrong ones use.
 
-    Notions that the problem itself names are ignored; where no others are left the reward is 0. Notions are compared by
+    Notions that the problem itself names are ignored; if no others are left, the reward is 0. Notions are compared by
     whole words in the singular, case folded, so that "rate" is not found in "separate". MASA does not say how it
     compares them.
 

@@ -1,8 +1,8 @@
 """What a model's predictions about its own answers mean for a run: meta-awareness without training (after MASA).
 
 MASA (arXiv 2510.03259) trains a model to predict its pass rate, the length of its answers and the notions that they
-need. An untrained model is often wrong about itself and mostly too sure. So no rule rests on a prediction alone: a
-prediction says what to try first, and the first answers must confirm it. The paper gives neither its bound on the
+need. An untrained model is often wrong about itself and usually overconfident. So no rule rests on a prediction alone:
+a prediction says what to try first, and the first answers must confirm it. The paper gives neither its bound on the
 spread nor its factor for the length. The constants here and in `metascale.budget.allowance` are ours, tuned on the
 offline model with calibrated and over-confident predictions (`benchmarks/foresight.py`).
 """

@@ -24,9 +24,9 @@ MOST_CHARACTERS = 20_000
 class HashedEmbeddings(Embeddings):
     """A text as the hashed counts of its words, pairs of words and letter triples, on the unit sphere.
 
-    All numbers count as one word, so that two sums are the same kind of task whatever is added. Meaning plays no part:
-    texts are near each other when they are worded alike, which tasks of one kind mostly are. It needs no network, no
-    weights and no training, and is the same on every machine.
+    All numbers count as one word, so two sums with different numbers are alike. Only wording counts, not meaning: tasks
+    of one kind are mostly worded alike. It needs no network, no weights and no training, and is the same on every
+    machine.
 
     Args:
         dimensions: length of the vectors, at least 2.

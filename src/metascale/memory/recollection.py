@@ -40,8 +40,8 @@ LEAST_WEIGHT = 0.05
 """The fewest rewards that it counts for: enough to decide which arms come first."""
 TOLD_APART = 0.15
 """Range of advantages, beyond one standard error of an arm's mean, from which memory has its full weight. Below, the
-weight falls with the square of the range, so that a memory that hardly tells arms apart delays no arm: the arm that is
-slightly better on average may be the worst on one question."""
+weight falls with the square of the range, so that a memory that hardly distinguishes the arms delays none: the arm that
+is slightly better on average may be the worst on one question."""
 WITHIN_RUN = 0.3
 """Correlation of the rewards of one run; see `effective_count`."""
 REWARD = Scale(0.15, 1)
@@ -95,7 +95,7 @@ def recollect(episodes: Sequence[Episode], embedding: Numbers, *, budget: int = 
 
     Each run counts by the similarity of its task and by its recency. An arm's mean on similar tasks is drawn towards
     its record over all tasks, and that record towards the average arm. Its advantage is the difference to the mean of
-    all arms on similar tasks. Where the newest similar runs contradict older ones, the older runs lose weight. A bonus
+    all arms on similar tasks. If the newest similar runs contradict older ones, the older runs lose weight. A bonus
     favours arms with little evidence. It falls with the budget, because a run with many samples explores by itself.
 
     Args:

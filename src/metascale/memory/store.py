@@ -203,7 +203,7 @@ class StrategyMemory:
 async def _either(
     call: Callable[P, T], acall: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **options: P.kwargs
 ) -> T:
-    """As `either`; `call` runs in a thread for stores without asynchronous methods, as LangGraph's `SqliteStore`."""
+    """As `either`; `call` runs in a thread for stores without asynchronous methods, such as `SqliteStore`."""
     try:
         return await either(call, acall, *args, **options)
     except NotImplementedError:

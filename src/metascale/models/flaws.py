@@ -1,4 +1,4 @@
-"""Flaws of replies: a refusal or a cut, which the message itself reports, and broken Unicode, which is mended."""
+"""Flaws of replies: refusals and truncation, which messages report, and broken Unicode, which is repaired here."""
 
 from __future__ import annotations
 

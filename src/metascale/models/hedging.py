@@ -12,11 +12,11 @@ from metascale.models.latencies import Latencies
 T = TypeVar("T")
 
 HOPELESS = 4.0
-"""Multiple of the straggler limit after which both requests are given up: if two are this slow, either the server
-hangs or the reply really takes long."""
+"""Multiple of the straggler limit after which both requests are given up: if two are this slow, either the server hangs
+or the reply really takes long."""
 LATE = 0.1
-"""How late this task may wake up, as a share of the time since the request was sent. In a busier process the
-reply may have arrived already and wait to be read, so nothing is sent again."""
+"""How late this task may wake up, as a share of the time since the request was sent. In a busier process the reply may
+have arrived already and wait to be read, so nothing is sent again."""
 LOOK_AGAIN = 0.25
 """Seconds between two checks whether a request may be sent twice. Not tuned."""
 

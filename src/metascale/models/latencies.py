@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from statistics import quantiles
 
 WINDOW = 128
-"""Latencies that are remembered: enough for steady quartiles, and few enough to follow a server that
-changed, which takes half as many requests."""
+"""Latencies that are remembered: enough for steady quartiles, and few enough to follow a server that changed, which
+takes half as many requests."""
 ENOUGH = 3
 """Latencies that are needed for a limit: a round of four has as many when its fourth request hangs."""
 QUARTILES = 1.349
 """Distance of the quartiles of a normal distribution, in standard deviations."""
 HIGH = 2.88
-"""The 99.8 % quantile of a normal distribution, in standard deviations. A repeated request has an unknown cost,
-so none of the forty requests of an ordinary run should be repeated."""
+"""The 99.8 % quantile of a normal distribution, in standard deviations. A repeated request has an unknown cost, so none
+of the forty requests of an ordinary run should be repeated."""
 FACTOR = 2.0
 """The lowest limit, in medians. Not tuned."""
 MARGIN = 0.5
@@ -33,8 +33,8 @@ class Latencies:
     """The latest latencies of one kind of request; any thread may use it.
 
     They are assumed to be log-normal. The limit is their 99.8 % quantile, estimated from the median and the quartiles,
-    which stay put while less than a quarter of the requests are stragglers. The uncertainty of the estimate counts as
-    further spread, of variance 1/n.
+    which hardly change while less than a quarter of the requests are stragglers. The uncertainty of the estimate counts
+    as further spread, of variance 1/n.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Every request to a chat model goes through here: metered, gated, retried and, where it hangs, sent once more."""
+"""Every request to a chat model goes through here: metered, gated, retried and, if it hangs, sent once more."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class MeteredModel:
     """A chat model whose every request is counted.
 
     Requests stay out of the graph's message stream. A cache never answers them where samples must differ. They are
-    retried after transient failures, unless the model retries by itself. They end when their time is over, and a
+    retried after transient failures, unless the model retries by itself. They are cancelled at their timeout, and a
     straggler (far slower than other requests of its kind) is sent once more.
 
     Attributes:

@@ -12,7 +12,7 @@ from tenacity.wait import wait_random_exponential
 from metascale.runtime.deadline import seconds_left
 
 LONGEST_WAIT = 60.0
-"""Seconds: the longest pause before a retry, whatever the server asks for. Not tuned."""
+"""Seconds: the longest pause before a retry, even if the server asks for more. Not tuned."""
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
 """HTTP statuses below 500 after which the same request may succeed."""
 REJECTED_STATUSES = frozenset({400, 422, 501})

@@ -154,9 +154,10 @@ def plain_chance(question: str) -> float:
 class SimulatedChatModel(BaseChatModel):
     """A chat model that works offline and plays every part of METASCALE, by simulation.
 
-    It answers the questions of GSM8K and MMLU-Pro that ship with the package, because it has their key. To a prompt of
-    Arena-Hard it replies with a simulated quality, which is all that its judge reads. To anything else it says that it
-    cannot answer. The same seed and the same messages give the same reply; without a seed each reply is drawn afresh.
+    It answers the questions of GSM8K and MMLU-Pro that ship with the package, because it has their gold answers. To a
+    prompt of Arena-Hard it replies with a simulated quality, which is all that its judge reads. To anything else it
+    says that it cannot answer. The same seed and the same messages give the same reply; without a seed each reply is
+    drawn afresh.
 
     Attributes:
         seed: makes replies repeatable.

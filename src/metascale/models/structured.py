@@ -257,7 +257,7 @@ def _read(message: AIMessage, schema: type[Schema], untrusted: str) -> Schema:
     """The object in a message.
 
     Raises:
-        UnreadableReplyError: there is none; the error also names a refusal or a cut.
+        UnreadableReplyError: there is none; the error also names a refusal or a truncation.
     """
     try:
         if message.tool_calls:

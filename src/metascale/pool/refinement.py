@@ -11,7 +11,7 @@ REFINEMENT = "refinement"
 """Id of the arm whose pulls refine an answer instead of drawing a new one (AB-MCTS's "deeper", arXiv 2503.04412;
 Self-Refine, arXiv 2303.17651)."""
 LEADERS = 3
-"""How many answers of the highest rewards are refined in turn: a single one may be there by a lucky score."""
+"""How many of the answers with the highest rewards are refined in turn: a single leader may owe its place to luck."""
 
 
 def to_refine(candidates: Sequence[Candidate], count: int) -> list[int]:

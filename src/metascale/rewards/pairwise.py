@@ -23,8 +23,8 @@ from metascale.usage import Usage, add_usage, no_usage
 WORDINGS = ("pairwise", "pairwise_sceptic")
 """The prompts that ask for a comparison; games take turns in using them."""
 EARLIER_OPPONENTS = 2
-"""Earlier answers that a new one plays: the best and one more. The best shows whether the new one leads, the
-other connects the new one to the rest of the field."""
+"""Earlier answers that a new one plays: the best and one more. The best shows whether the new one leads, the other
+connects the new one to the rest of the field."""
 DECIMALS = 9
 """Decimals of a value, well above the fit's precision, so that equal records give equal values."""
 

@@ -50,8 +50,8 @@ class PanelReward:
     A member's weight is its measured reliability. It is 0 in a task where the member gave the same value to at least
     `ENOUGH_TO_BE_CONSTANT` answers while another member gave those answers different values. So a judge that gives
     every answer a 10 has no influence, even if its reliability is unknown. If all weights are 0, the members that did
-    distinguish answers get equal weights, whatever their reliability. Weights depend on all answers of the task so far
-    and are the same for all of them.
+    distinguish answers get equal weights, regardless of their reliability. Weights depend on all answers of the task so
+    far and are the same for all of them.
 
     If members failed on an answer, its value is the mean of all answers plus the weighted mean of the differences
     between the other members' values and their own means. So the severity of the missing members makes no difference.

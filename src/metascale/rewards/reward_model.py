@@ -18,8 +18,8 @@ from metascale.settings import MetaScaleSettings, RewardModelSettings
 from metascale.usage import Usage, no_usage
 
 PRIOR_SPREAD = 1.0
-"""Prior spread of a task's logits. Reward models are trained on the Bradley-Terry
-likelihood (Ouyang et al. 2022, equation 1), in which a difference of 1 multiplies the odds of being preferred by e."""
+"""Prior spread of a task's logits. Reward models are trained on the Bradley-Terry likelihood (Ouyang et al. 2022,
+equation 1), in which a difference of 1 multiplies the odds of being preferred by e."""
 PRIOR_ANSWERS = 4
 """Weight of the prior spread, in answers: one round of the default size."""
 

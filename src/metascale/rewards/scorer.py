@@ -1,4 +1,4 @@
-"""One way to ask any reward. What a reward can do is found out here, once, and nowhere else."""
+"""One interface to any reward: callers need not know what the reward supports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Scorer:
 
     @property
     def is_relative(self) -> bool:
-        """Whether new answers may change what earlier ones are worth."""
+        """Whether new answers may change the values of earlier ones."""
         return self._relative is not None
 
     @property
@@ -54,8 +54,8 @@ class Scorer:
         """Score new answers; arguments as in `RelativeReward.score`.
 
         Returns:
-            One score an answer, each value in [0, 1] or None with an error, and what the earlier answers are worth now:
-            one value each, or nothing where the reward does not move them.
+            One score per answer, each value in [0, 1] or None with an error; and the new values of the earlier answers,
+            empty if the reward does not change them.
         """
 
         async def asked() -> list[Score]:

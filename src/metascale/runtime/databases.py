@@ -90,7 +90,7 @@ def failure_of(error: BaseException, *databases: str | None) -> DatabaseError | 
 
     Args:
         error: what was raised.
-        databases: the databases in use; None stands for no database.
+        databases: the databases in use; None for no database.
 
     Returns:
         An error of one line; None where no database raised `error`.

@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Rollout:
-    """One question, answered once.
+    """A question with its answers: one run, or several merged by `gathered`.
 
     Attributes:
         model: the model's name; empty if unknown.
@@ -124,7 +124,7 @@ def measured(answers: Sequence[Answer], good_reward: float | None) -> Measured |
         good_reward: the lowest reward of a good answer where gold is unknown; None: no answer counts as good.
 
     Returns:
-        None where neither is known. Where rewards decide, unscored answers are left out.
+        None if neither is known. If rewards decide, unscored answers are left out.
     """
     if answers and all(answer.correct is not None for answer in answers):
         good, bad = ([a for a in answers if a.correct is right] for right in (True, False))

@@ -34,7 +34,7 @@ class Selection(BaseModel):
     near: float = Field(0.1, ge=0, le=0.5)
     """Predictive gate: how close to 0 or 1 the mean prediction must be. The paper does not publish its value."""
     good_reward: float | None = Field(None, ge=0, le=1)
-    """Where gold is unknown: the lowest reward of a good answer. None: no answer counts as good."""
+    """If gold is unknown: the lowest reward of a good answer. None: no answer counts as good."""
     min_reward: float | None = Field(None, ge=0, le=1)
     """SFT: the lowest reward of an answer, and the lowest notion score of a prediction (0.2 in MASA's code)."""
     max_length: int | None = Field(None, ge=1)

@@ -202,7 +202,7 @@ def _is_database(path: Path) -> bool:
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    """A read-only connection. Where nobody writes to the database, it creates no files beside it."""
+    """A read-only connection. If nobody writes to the database, it creates no files beside it."""
     log = path.with_name(path.name + "-wal")
     is_written = log.exists() and log.stat().st_size > 0
     mode = "mode=ro" if is_written else "mode=ro&immutable=1"

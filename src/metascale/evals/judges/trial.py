@@ -357,7 +357,7 @@ def _notes(trial: Trial) -> list[str]:
     if trial.pairs and trial.pairs.accuracy is not None and trial.pairs.ties == 2 * trial.pairs.pairs:
         found.append("The judge gave both outputs of every pair the same value, so it has no preference.")
     if trial.chains and trial.chains.reliability and trial.chains.auc is None:
-        found.append("All chains with a value are right, or all are wrong, so there was nothing to tell apart.")
+        found.append("All chains with a value are right, or all are wrong, so there was nothing to distinguish.")
     if trial.repeats and trial.repeats.copies:
         found.append("All repeats of each answer got the same value: re-judging with this judge adds no information.")
     if trial.mistakes and trial.mistakes.mcc is None:
