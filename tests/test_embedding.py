@@ -149,7 +149,7 @@ async def test_asynchronous_chains_and_batches_are_not_cut_short_either() -> Non
     assert [out["result"]["stop_reason"] for out in outs] == ["budget"] * 4
 
 
-def test_whoever_starts_a_run_may_still_limit_its_steps() -> None:
+def test_the_caller_of_a_run_may_still_limit_its_steps() -> None:
     graph = graph_on(ScriptedModel(write=sensible))
     assert graph.invoke(ask(), {"recursion_limit": 20})["result"]["stop_reason"] == "step_limit"
     inside = RunnableLambda(lambda given: graph.invoke(given, {"recursion_limit": 20}))

@@ -60,7 +60,7 @@ class Cycle:
 
 @dataclass(frozen=True)
 class Greedy:
-    """An oracle that is told the best arm."""
+    """An oracle that knows the best arm."""
 
     arm: int
 
@@ -89,7 +89,7 @@ def test_qualities_and_rewards_are_in_their_range(landscape: Landscape) -> None:
         assert set(np.unique(drawn.quality)) <= {0.0, 1.0}
 
 
-def test_whoever_makes_the_same_choices_gets_the_same() -> None:
+def test_the_same_choices_get_the_same_rewards() -> None:
     drawn = task(depth=8)
     alone = play(Greedy(3), drawn, 8)
     assert alone.arms == play(Single(3), drawn, 8).arms
@@ -264,7 +264,7 @@ def test_what_is_spent_beside_answers_is_not_spent_on_them(spend: Callable[..., 
 
 
 @pytest.mark.parametrize("landscape", [LANDSCAPES[1], LANDSCAPES[6]], ids=["normal", "right or wrong"])
-def test_a_child_is_what_its_best_parent_and_chance_make_it_whoever_breeds_it(landscape: Landscape) -> None:
+def test_a_child_depends_on_its_best_parent_and_chance_only(landscape: Landscape) -> None:
     parent = task(landscape, depth=400)
     child = parent.born([2, 5], 0.1, 0.0)
     best = max((2, 5), key=lambda arm: parent.arms[arm, 0])
