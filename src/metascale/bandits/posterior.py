@@ -90,8 +90,8 @@ def posterior(arms: Sequence[Arm]) -> Posterior:
 
     Given the kind and the arm's deviation the posterior is in closed form; both are summed over a grid. The unit is the
     standard deviation of the rewards, so rewards may have any scale. A prior counts as `weight` rewards at the centre
-    plus its advantage, and says nothing about the deviation. The grid is ours. It covers the simulated landscapes of
-    `benchmarks.policies` and rewards that are 0 or 1.
+    plus its advantage, and says nothing about the deviation. The grid covers the simulated landscapes
+    of `benchmarks.policies` and rewards that are 0 or 1.
 
     Args:
         arms: at least one.
