@@ -16,7 +16,7 @@ import resource
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -131,9 +131,11 @@ def model_server(latency: float) -> Iterator[str]:
 class WordyServer(OpenAIServer):
     """Gives answers of a length that language models give, and counts them so."""
 
-    async def respond(self, method: str, path: str, raw: bytes) -> tuple[int, dict[str, str], bytes]:
+    async def respond(
+        self, method: str, path: str, raw: bytes, is_gone: Callable[[], bool]
+    ) -> tuple[int, dict[str, str], bytes]:
         """Respond, with the answer's own tokens in the bill."""
-        status, headers, body = await super().respond(method, path, raw)
+        status, headers, body = await super().respond(method, path, raw, is_gone)
         reply = json.loads(body)
         if reply["choices"][0]["message"]["content"] == ANSWER:
             reply["usage"]["completion_tokens"] = ANSWER_TOKENS

@@ -80,7 +80,7 @@ Ready = Callable[[str, int], bool]
 class OpenAIServer:
     """The server; `script(kind, number, body)` may put a fault in place of an answer.
 
-    A request is held until it is `ready`, and then takes its `latency`.
+    A request is held until it is `ready` or its client has gone, and then takes its `latency`.
     """
 
     def __init__(
@@ -101,6 +101,8 @@ class OpenAIServer:
         self.script = script
         self.served: list[Served] = []
         self.requests: Counter[str] = Counter()
+        self.working = 0
+        """Requests that have come and are not answered."""
         self.url = ""
 
     def count(self, kind: str) -> int:
@@ -121,7 +123,7 @@ class OpenAIServer:
                 method, path, _ = head.split(" ", 2)
                 headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                status, extra, reply = await self.respond(method, path, body)
+                status, extra, reply = await self.respond(method, path, body, reader.at_eof)
                 extra = {"content-type": "application/json", "content-length": str(len(reply)), **extra}
                 lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in extra.items())]
                 writer.write("\r\n".join([*lines, "", ""]).encode() + reply)
@@ -137,16 +139,26 @@ class OpenAIServer:
         finally:
             writer.close()
 
-    async def respond(self, method: str, path: str, raw: bytes) -> tuple[int, dict[str, str], bytes]:
+    async def respond(
+        self, method: str, path: str, raw: bytes, is_gone: Callable[[], bool]
+    ) -> tuple[int, dict[str, str], bytes]:
         if method == "GET" and path == "/stats":
             return 200, {}, json.dumps([vars(served) for served in self.served]).encode()
-        body = json.loads(raw)
+        self.working += 1
+        try:
+            return await self._answer(json.loads(raw), is_gone)
+        finally:
+            self.working -= 1
+
+    async def _answer(self, body: dict[str, Any], is_gone: Callable[[], bool]) -> tuple[int, dict[str, str], bytes]:
         started = time.time()
         messages = [_read(message) for message in body["messages"]]
         kind = kind_of_request(messages[0].text if body["messages"][0]["role"] == "system" else "")
         number = self.requests[kind]
         self.requests[kind] += 1
-        while self.ready is not None and not self.ready(kind, number):  # noqa: ASYNC110  tests set no event
+        while self.ready is not None and not self.ready(kind, number):
+            if is_gone():
+                raise ConnectionError
             await asyncio.sleep(POLL)
         await asyncio.sleep(self.latency(kind, number) if callable(self.latency) else self.latency)
         fault = (self.script(kind, number, body) if self.script else None) or Fault()

@@ -6,7 +6,6 @@ import ast
 import contextlib
 import json
 import re
-import time
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
@@ -262,10 +261,8 @@ async def test_a_critique_breeds_no_meta_thought_of_its_own(text: str) -> None:
         assert await bred(honest) == ["You are a baker."]
 
 
+@pytest.mark.timeout(120)  # seconds; where time grew with the square of the length, it would take far longer
 @pytest.mark.parametrize("text", LARGE_TEXTS.values(), ids=LARGE_TEXTS.keys())
 def test_time_to_read_grows_no_faster_than_the_text(text: str) -> None:
-    """Eight times the text within 15 s: where time grew with the square of the length, it would take minutes."""
-    started = time.perf_counter()
     with contextlib.suppress(UnreadableReplyError):
         read_reply(text * 8, JudgeVerdict, untrusted=text * 8)
-    assert time.perf_counter() - started < 15

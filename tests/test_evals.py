@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,9 @@ from metascale.models.simulated import NOTICE
 from metascale.settings import Price
 from tests.command_line import bench, metascale
 from tests.conftest import ServerFactory
+from tests.langgraph_server import wait_for_server
 from tests.recordings import Place, few, whole
+from tests.waiting import CEILING, wait_until
 
 BIN = Path(sys.executable).parent
 TASKS = {"gsm8k": gsm8k, "mmlu_pro": mmlu_pro, "arena_hard": arena_hard}
@@ -93,11 +94,7 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> None:
     options = ["--method", "direct", "--method", "best_of_n", "--method", "metascale", "--budget", "4", "--limit", "24"]
     command = bench(*options)
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "logs").glob("*direct*.eval")) and not list((tmp_path / "logs").glob("*.eval")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(1.0)
+    wait_until(lambda: any((tmp_path / "logs").glob("*.eval")), process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -138,25 +135,19 @@ def test_the_viewer_opens_the_log(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [str(BIN / "inspect"), "view", "start", "--log-dir", "logs", "--port", str(port)]
-    viewer = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    said = tmp_path / "viewer.log"
+    with said.open("w") as output:
+        viewer = subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + 30
-        while True:
-            assert time.monotonic() < deadline
-            try:
-                page = httpx.get(f"http://127.0.0.1:{port}/", timeout=5)
-                logs = httpx.get(f"http://127.0.0.1:{port}/api/logs", timeout=5)
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        assert page.status_code == 200
+        wait_for_server(f"http://127.0.0.1:{port}/", viewer, said)
+        logs = httpx.get(f"http://127.0.0.1:{port}/api/logs", timeout=CEILING)
         (log,) = logs.json()["files"]
-        opened = httpx.get(f"http://127.0.0.1:{port}/api/logs/{log['name']}", timeout=5)
+        opened = httpx.get(f"http://127.0.0.1:{port}/api/logs/{log['name']}", timeout=CEILING)
         assert opened.status_code == 200
         assert NOTICE in opened.text
     finally:
         viewer.terminate()
-        viewer.wait(10)
+        viewer.wait(CEILING)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -56,9 +56,8 @@ def test_methods_and_rewards_keep_it_too() -> None:
 
 
 async def test_a_server_that_hangs_holds_nothing_up() -> None:
-    for role in ROLES:
-        cell = Cell(BY_NAME["hang"], role, 0.3 if role != "evolution" else 1.0, seed=1, budget=4)
-        found = await run(cell)
+    cells = [Cell(BY_NAME["hang"], role, 0.3 if role != "evolution" else 1.0, seed=1, budget=4) for role in ROLES]
+    for cell, found in zip(cells, await asyncio.gather(*map(run, cells)), strict=True):
         assert broken(cell, found) == []
 
 

@@ -21,6 +21,7 @@ from tests.waiting import CEILING
 
 BUDGET = 32
 BATCH = 4
+WAIT = ("--set", "stragglers=wait")
 
 
 def limited(kilobytes: int, server: OpenAIServer, *options: str) -> subprocess.CompletedProcess[str]:
@@ -62,7 +63,7 @@ def goes_on(server: OpenAIServer, path: Path, options: tuple[str, ...], complain
 
 def test_a_file_that_cannot_grow_loses_nothing(tmp_path: Path, start_server: ServerFactory) -> None:
     server, path = start_server(), tmp_path / "runs.sqlite"
-    options = ("--budget", str(BUDGET), "--seed", "5", "--db", str(path), "--thread", "t")
+    options = ("--budget", str(BUDGET), "--seed", "5", *WAIT, "--db", str(path), "--thread", "t")
     failed = limited(300, server, *options)
     assert (failed.returncode, failed.stdout) == (1, "")
     assert "failed: disk I/O error; what it holds is kept, and the same command continues" in failed.stderr
@@ -71,7 +72,7 @@ def test_a_file_that_cannot_grow_loses_nothing(tmp_path: Path, start_server: Ser
 
 def test_a_full_disk_loses_nothing(disk: Path, start_server: ServerFactory) -> None:
     server, path = start_server(), disk / "runs.sqlite"
-    options = ("--budget", str(BUDGET), "--seed", "5", "--db", str(path), "--thread", "t")
+    options = ("--budget", str(BUDGET), "--seed", "5", *WAIT, "--db", str(path), "--thread", "t")
     process = start_solving(server, *options)
     _, complaint = end_of(process)
     assert process.returncode == 1

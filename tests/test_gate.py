@@ -8,8 +8,10 @@ import math
 import random
 import threading
 import time
+from collections.abc import Callable
 from email.utils import formatdate
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -19,10 +21,12 @@ from langchain_core.rate_limiters import InMemoryRateLimiter
 
 from metascale import MetaScaleSettings, create_metascale
 from metascale.models import SimulatedChatModel
+from metascale.models import gate as gate_module
 from metascale.models.gate import Gate, gate_of
 from metascale.models.retries import LONGEST_WAIT, retry_after
 from tests.conftest import ServerFactory, ask, chat_model
 from tests.openai_server import Fault
+from tests.waiting import CEILING
 
 
 def refusal(status: int = 429, **headers: str) -> httpx.HTTPStatusError:
@@ -58,7 +62,7 @@ def test_whatever_happens_all_come_through_and_never_too_many_at_once(at_most: i
         return fate
 
     async def everybody() -> list[str]:
-        return await asyncio.wait_for(asyncio.gather(*(one(fate) for fate in fates)), 10)
+        return await asyncio.wait_for(asyncio.gather(*(one(fate) for fate in fates)), CEILING)
 
     assert asyncio.run(everybody()) == fates
     assert most <= at_most
@@ -85,7 +89,7 @@ def test_many_threads_and_loops_lose_no_place_and_no_wake_up() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(CEILING)
     assert len(done) == 8 * 60
     assert gate.inside == 0
     assert most[0] <= 3
@@ -112,7 +116,7 @@ async def test_who_gives_up_waiting_leaves_its_place_to_the_next() -> None:
     await asyncio.sleep(0.01)
     leaving.cancel()
     await place.task(work())
-    await asyncio.wait_for(next_one, 5)
+    await asyncio.wait_for(next_one, CEILING)
     assert gate.inside == 0
 
 
@@ -129,7 +133,7 @@ async def test_who_waits_in_a_loop_that_is_no_more_holds_nobody_up() -> None:
 
     await asyncio.to_thread(wait_in_vain)
     await place.task(work())
-    await asyncio.wait_for(through(gate, 1), 5)
+    await asyncio.wait_for(through(gate, 1), CEILING)
     gc.collect()
     assert gate.inside == 0
 
@@ -151,24 +155,52 @@ async def test_refusals_narrow_the_gate_once_in_a_round_trip_and_successes_widen
     assert gate.width == 1
 
 
+class Alarm:
+    """A timer that goes off when the test says so."""
+
+    set_to: ClassVar[list[float]] = []
+
+    def __init__(self, seconds: float, act: Callable[[], None]) -> None:
+        self.set_to.append(seconds)
+        self.daemon = False
+        Alarm.go_off = staticmethod(act)
+
+    def start(self) -> None:
+        assert self.daemon, "it would keep the process alive"
+
+    @staticmethod
+    def go_off() -> None:
+        """Do what the latest alarm was set for."""
+
+
 @pytest.mark.parametrize("status", [429, 503])
-async def test_nobody_enters_before_the_server_wants_to_be_asked_again(status: int) -> None:
+async def test_nobody_enters_before_the_server_wants_to_be_asked_again(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(gate_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(threading, "Timer", Alarm)
+    Alarm.set_to.clear()
     gate = Gate()
     with pytest.raises(httpx.HTTPStatusError):
-        await through(gate, 64, error=refusal(status, retry_after="0.4"))
+        await through(gate, 64, error=refusal(status, retry_after="7"))
     assert gate.try_enter(64) is None
-    started = time.monotonic()
-    await asyncio.wait_for(asyncio.gather(*(through(gate, 64) for _ in range(5))), 10)
-    assert 0.3 < time.monotonic() - started < 3
+    entering = [asyncio.create_task(through(gate, 64)) for _ in range(5)]
+    await asyncio.sleep(0)
+    now[0] += 6.9
+    assert (gate.try_enter(64), gate.inside, Alarm.set_to) == (None, 0, [7.0])
+    now[0] += 0.2
+    Alarm.go_off()
+    await asyncio.wait_for(asyncio.gather(*entering), CEILING)
+    assert gate.inside == 0
 
 
-def test_retry_after_is_read_in_all_its_forms() -> None:
+def test_retry_after_is_read_in_all_its_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     assert retry_after(refusal(retry_after="7")) == 7
     assert retry_after(refusal(retry_after_ms="250", retry_after="7")) == 0.25
-    date = retry_after(refusal(retry_after=formatdate(time.time() + 20, usegmt=True)))
-    assert date is not None
-    assert 15 < date <= 20
-    assert retry_after(refusal(retry_after=formatdate(time.time() - 20, usegmt=True))) == 0
+    monkeypatch.setattr(time, "time", lambda: 1_000_000_000.0)
+    assert retry_after(refusal(retry_after=formatdate(1_000_000_020, usegmt=True))) == 20
+    assert retry_after(refusal(retry_after=formatdate(999_999_980, usegmt=True))) == 0
     assert retry_after(refusal(retry_after="9999")) == LONGEST_WAIT
     for nonsense in ("soon", "", "Fri, 99 Foo 2026"):
         assert retry_after(refusal(retry_after=nonsense)) is None
@@ -206,16 +238,18 @@ async def test_graphs_in_one_process_share_what_a_server_stands(start_server: Se
 
 
 async def test_a_server_that_limits_its_rate_gets_few_requests_in_vain(start_server: ServerFactory) -> None:
-    allowed, since = [0], [time.monotonic()]
+    at_once = 8
+    refused: list[str] = []
 
-    def limited(*_: Any) -> Fault | None:
-        if time.monotonic() - since[0] > 0.2:
-            allowed[0], since[0] = 0, time.monotonic()
-        allowed[0] += 1
-        too_many = '{"error": {"message": "slow down"}}'
-        return Fault(429, too_many, headers={"retry-after": "0.2"}) if allowed[0] > 8 else None
+    def limited(kind: str, *_: Any) -> Fault | None:
+        if server.working <= at_once:
+            return None
+        refused.append(kind)
+        return Fault(429, '{"error": {"message": "slow down"}}', headers={"retry-after": "0.02"})
 
-    server = start_server(latency=0.05, script=limited)
+    server = start_server(
+        script=limited, ready=lambda kind, _: kind == "compose" or bool(refused) or server.working > at_once
+    )
     chosen = MetaScaleSettings(budget=16, batch_size=16, pool_size=2, confirm=0, max_retries=20)
     graph = create_metascale(chat_model(server, max_retries=0), settings=chosen)
     outs = await asyncio.gather(*(graph.ainvoke(ask()) for _ in range(4)))
@@ -226,12 +260,19 @@ async def test_a_server_that_limits_its_rate_gets_few_requests_in_vain(start_ser
     assert 0 < in_vain < len(server.served)
 
 
+class CountingLimiter(InMemoryRateLimiter):
+    let_through = 0
+
+    async def aacquire(self, *, blocking: bool = True) -> bool:
+        is_through = await super().aacquire(blocking=blocking)
+        self.let_through += is_through
+        return is_through
+
+
 async def test_a_models_own_rate_limiter_is_shared_by_parallel_samples(start_server: ServerFactory) -> None:
     server = start_server()
-    limiter = InMemoryRateLimiter(requests_per_second=40, check_every_n_seconds=0.01, max_bucket_size=1)
+    limiter = CountingLimiter(requests_per_second=1000, check_every_n_seconds=0.001, max_bucket_size=1)
     model = chat_model(server, rate_limiter=limiter)
     chosen = MetaScaleSettings(budget=8, batch_size=8, pool_size=2, confirm=0)
-    started = time.monotonic()
     await create_metascale(model, settings=chosen).ainvoke(ask())
-    assert server.requests.total() == 16
-    assert time.monotonic() - started > 15 / 40 * 0.9
+    assert server.requests.total() == limiter.let_through == 16

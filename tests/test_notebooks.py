@@ -15,7 +15,7 @@ EXECUTE = """
 import sys
 import nbclient, nbformat
 notebook = nbformat.read(sys.argv[1], as_version=4)
-nbclient.NotebookClient(notebook, timeout=120).execute()
+nbclient.NotebookClient(notebook, timeout=600).execute()
 nbformat.write(notebook, sys.argv[2])
 """
 

@@ -32,6 +32,8 @@ from tests.postgres_server import NoPostgresError, serving_postgres
 from tests.runs import plain
 from tests.waiting import CEILING
 
+WAIT = ("--set", "stragglers=wait")
+
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
@@ -83,7 +85,7 @@ async def test_a_run_is_the_same_whatever_keeps_it(database: str, caplog: pytest
 
 def test_a_killed_run_goes_on_in_another_process(database: str, start_server: ServerFactory) -> None:
     server = start_server(latency=0.05)
-    options = ("--budget", "12", "--batch-size", "4", "--seed", "5", "--db", database, "--thread", "t")
+    options = ("--budget", "12", "--batch-size", "4", "--seed", "5", *WAIT, "--db", database, "--thread", "t")
     process = start_solving(server, *options)
     wait_for(server, "solve", 6, process)
     process.kill()
@@ -112,7 +114,7 @@ def test_workers_killed_at_random_finish_every_run_and_pay_no_sample_twice(datab
 
 def test_a_database_that_goes_read_only_loses_nothing(database: str, start_server: ServerFactory) -> None:
     server = start_server(latency=0.05)
-    options = ("--budget", "12", "--batch-size", "4", "--seed", "5", "--db", database, "--thread", "t")
+    options = ("--budget", "12", "--batch-size", "4", "--seed", "5", *WAIT, "--db", database, "--thread", "t")
     process = start_solving(server, *options)
     wait_for(server, "solve", 6, process)
     with psycopg.connect(database, autocommit=True) as connection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from tests.command_line import bench, metascale
 from tests.conftest import QUESTION
 from tests.langgraph_server import serving_langgraph
 from tests.openai_server import OpenAIServer, serving
+from tests.waiting import CEILING, wait_until
 
 TOKEN = "correct-horse"
 AUTH = f"""
@@ -51,7 +51,7 @@ class Servers:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with ExitStack() as stack:
-        model = stack.enter_context(serving(OpenAIServer(latency=0.15)))
+        model = stack.enter_context(serving(OpenAIServer()))
         where = {"METASCALE_MODEL": "openai:loopback", "OPENAI_BASE_URL": model.url}
         started = [
             stack.enter_context(serving_langgraph(tmp_path_factory.mktemp("server"), auth=AUTH, **where))
@@ -128,14 +128,13 @@ def test_every_question_is_in_the_report_once_though_a_server_dies(servers: Serv
     options = ["--method", "best_of_n", "--budget", "2", "--limit", "12", "--at-once", "3", *servers.options]
     command = [part for part in bench(*options) if part not in {"--model", "simulated"}]
     before = servers.model.requests.total()
+    servers.model.ready = lambda *_: servers.model.requests.total() < before + 26  # held until a server is killed
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 60
-    while servers.model.requests.total() < before + 26:
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
+    wait_until(lambda: servers.model.requests.total() >= before + 26, process)
     servers.processes[0].kill()
-    out, _ = process.communicate(timeout=90)
+    servers.processes[0].wait(CEILING)
+    servers.model.ready = None
+    out, _ = process.communicate(timeout=CEILING)
     assert process.returncode == 0, out
     assert "the servers' model" in out
 

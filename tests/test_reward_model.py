@@ -26,6 +26,8 @@ from metascale.runtime.deadline import end_in
 from metascale.settings import Price, RewardModelSettings
 from metascale.usage import Usage
 from tests.classifier_endpoint import ClassifierEndpoint, Reply, Request, Script, serving
+from tests.openai_server import FOR_EVER
+from tests.waiting import CEILING
 
 TEMPLATE = """{{- bos_token }}
 {%- for message in messages %}
@@ -260,7 +262,7 @@ async def test_an_overloaded_server_is_waited_for_as_long_as_it_asks(start: Star
     [found] = await score(reward(endpoint), ANSWERS[:1])
     assert found.memo == 3.5
     assert found.usage["calls"] == 2
-    assert 0.3 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= 0.3
 
 
 @pytest.mark.parametrize("broken", [Reply("down", 503, {"Retry-After": "0"}), Reply(status=0)])
@@ -274,17 +276,15 @@ async def test_retries_end(start: Start, broken: Reply) -> None:
 
 
 async def test_a_server_that_hangs_is_left(start: Start) -> None:
-    endpoint = start(lambda *_: Reply(delay=30))
+    endpoint = start(lambda *_: Reply(delay=FOR_EVER))
     options = RewardModelSettings(api="vllm_classify", model="skywork", url=endpoint.url)
-    began = time.monotonic()
     [logit], bill = await ClassifierServer(options, timeout=0.2).logits("Q", ["A"], MetaScaleSettings(max_retries=1))
     assert "did not reply" in str(logit)
     assert bill["calls"] == 2
-    assert time.monotonic() - began < 5
 
 
 async def test_a_server_that_hangs_is_left_when_the_runs_time_is_over(start: Start) -> None:
-    endpoint = start(lambda *_: Reply(delay=30))
+    endpoint = start(lambda *_: Reply(delay=FOR_EVER))
     options = RewardModelSettings(api="vllm_classify", model="reward", url=endpoint.url)
     server = ClassifierServer(options)
 
@@ -293,7 +293,7 @@ async def test_a_server_that_hangs_is_left_when_the_runs_time_is_over(start: Sta
         await server.logits("Q", ["A"], MetaScaleSettings())
         return await server.logits("Q", ["A"], MetaScaleSettings())
 
-    [logit], bill = await asyncio.wait_for(asyncio.create_task(hurried()), 10)
+    [logit], bill = await asyncio.wait_for(asyncio.create_task(hurried()), CEILING)
     assert "did not reply" in str(logit)
     assert bill["calls"] == 0, "nothing is sent once the time is over"
     assert len(endpoint.requests) == 1
@@ -398,11 +398,10 @@ def test_ordinary_text_stays_as_it_is() -> None:
     assert defuse(text) == text.replace("[INST]", "[ INST]")
 
 
+@pytest.mark.timeout(120)  # seconds; in quadratic time it would take hours
 def test_defusing_hostile_text_takes_linear_time() -> None:
     special = [f"<|reserved_special_token_{n}|>" for n in range(250)]
-    began = time.perf_counter()
     defuse("<|" * 100_000 + "<" * 100_000 + "|" * 100_000, special)
-    assert time.perf_counter() - began < 5
 
 
 def test_a_template_is_read_from_the_files_of_a_checkpoint(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ from metascale.stats.bradley_terry import PRIOR, Game, beats_average, strengths
 from metascale.stats.reliability import Reliability
 from tests.conftest import ServerFactory, ask
 from tests.scripted import Reply, ScriptedModel, sensible, verdict
+from tests.waiting import CEILING
 
 SETTINGS = MetaScaleSettings(max_retries=0)
 
@@ -346,7 +347,7 @@ async def test_a_verifier_says_a_number_or_yes_or_no(outcome: Any, value: float)
     ],
 )
 async def test_what_a_verifier_cannot_say_stays_unscored(verify: Any, error: str | None) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(CEILING):
         (score,) = await VerifierReward(verify).score("Why?", ["yes"], SETTINGS, place=[])
     assert score.value is None
     assert score.error
@@ -363,7 +364,7 @@ async def test_plain_verifiers_run_side_by_side_and_may_bring_a_critique() -> No
     all_here = threading.Barrier(3)
 
     def verify(question: str, answer: str) -> Score:  # noqa: ARG001
-        all_here.wait(10)
+        all_here.wait(CEILING)
         return Score(0.5, critique=f"{answer} fails test 3.")
 
     scores = await VerifierReward(verify).score("Why?", ["a", "b", "c"], SETTINGS, place=[])

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,9 @@ from metascale.server.options import ServerOptions
 from metascale.server.request import ChatRequest
 from metascale.server.start import graphs, plan
 from tests.conftest import QUESTION, ServerFactory
-from tests.openai_server import Fault, OpenAIServer, serving
+from tests.langgraph_server import wait_for_server
+from tests.openai_server import FOR_EVER, Fault, OpenAIServer, serving
+from tests.waiting import CEILING, wait_until
 
 
 class Unpickled:
@@ -91,25 +92,14 @@ def url(upstream: OpenAIServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=variables)
     found = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 90
-        while not answers(found):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
+        wait_for_server(f"{found}/ok", process, log)
         yield found
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0, log.read_text()
+        assert process.wait(CEILING) == 0, log.read_text()
     left = {path: path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file()}
     assert {path.name for path, text in left.items() if KEY in text or TOKEN in text} == {"token"}
     assert not any("unpickled" in path.name for path in left)
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/ok").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture
@@ -121,7 +111,7 @@ def client(url: str) -> Iterator[OpenAI]:
 def post(url: str, body: Any, **headers: str) -> httpx.Response:
     content = body if isinstance(body, str | bytes) else json.dumps(body)
     given = {"content-type": "application/json", "authorization": f"Bearer {TOKEN}", **headers}
-    return httpx.post(f"{url}/v1/chat/completions", content=content, headers=given, timeout=60)
+    return httpx.post(f"{url}/v1/chat/completions", content=content, headers=given, timeout=CEILING)
 
 
 def extra(reply: Any) -> dict[str, Any]:
@@ -346,7 +336,7 @@ def test_no_reply_and_no_log_tells_the_models_key(url: str, upstream: OpenAIServ
     upstream.script = lambda _, number, __: Fault(401, said) if number % 2 else None
     replies = []
     try:
-        with httpx.Client(base_url=url, headers=AUTHORIZED, timeout=60) as client:
+        with httpx.Client(base_url=url, headers=AUTHORIZED, timeout=CEILING) as client:
             for limit in ("5", "1"):
                 asked = {"input": {"messages": MESSAGES}, "assistant_id": "metascale", "context": {"budget": limit}}
                 thread = client.post("/threads", json={}).json()["thread_id"]
@@ -399,7 +389,7 @@ def test_a_served_graph_is_a_node_of_a_graph_elsewhere(url: str, upstream: OpenA
 
 
 def curl(url: str, *arguments: str) -> str:
-    command = ["curl", "-sS", "-m", "60", *arguments, f"{url}/v1/chat/completions"]
+    command = ["curl", "-sS", "-m", str(CEILING), *arguments, f"{url}/v1/chat/completions"]
     command += ["-H", f"Authorization: Bearer {TOKEN}", "-H", "Content-Type: application/json"]
     return subprocess.run(command, capture_output=True, check=True).stdout.decode()
 
@@ -416,25 +406,28 @@ def test_curl(url: str) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_ends_its_search(url: str, upstream: OpenAIServer, *, stream: bool) -> None:
     body = chat(model="cot_best_of_n/loopback?budget=32&batch_size=2", stream=stream)
-    upstream.latency = 0.2
+    before = upstream.requests.total()
+    upstream.ready = lambda *_: upstream.requests.total() < before + 4  # the fourth is held
+    request = httpx.Request("POST", f"{url}/v1/chat/completions", json=body, headers=AUTHORIZED)
+    head = [f"POST {request.url.path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
     try:
-        before = sum(upstream.requests.values())
-        with pytest.raises(httpx.TimeoutException), httpx.Client(timeout=0.5) as client:
-            client.post(f"{url}/v1/chat/completions", json=body, headers=AUTHORIZED)
-        time.sleep(0.5)
-        asked = sum(upstream.requests.values())
-        assert before < asked < before + 32
-        time.sleep(1.0)
-        assert sum(upstream.requests.values()) == asked
+        with socket.create_connection((request.url.host, request.url.port or 80)) as leaving:
+            leaving.sendall("\r\n".join([*head, "", ""]).encode() + request.content)
+            wait_until(lambda: upstream.requests.total() >= before + 4)
+        wait_until(lambda: upstream.working == 0)
     finally:
-        upstream.latency = 0.0
+        upstream.ready = None
+    assert before + 4 <= upstream.requests.total() < before + 8, "a repetition of what was held at the most"
 
 
 async def test_200_requests_at_a_time_and_none_is_lost(url: str, upstream: OpenAIServer) -> None:
     before = len(upstream.served)
     limits = httpx.Limits(max_connections=200)
     async with AsyncOpenAI(
-        base_url=f"{url}/v1", api_key=TOKEN, max_retries=0, http_client=httpx.AsyncClient(limits=limits, timeout=60)
+        base_url=f"{url}/v1",
+        api_key=TOKEN,
+        max_retries=0,
+        http_client=httpx.AsyncClient(limits=limits, timeout=CEILING),
     ) as client:
         asked = [
             client.chat.completions.create(
@@ -527,7 +520,7 @@ def test_whatever_is_sent_gets_an_answer_that_the_document_promises(
 
 
 def within(app: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=30)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=CEILING)
 
 
 def app_on(server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
@@ -536,10 +529,18 @@ def app_on(server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, **options: Any
 
 
 async def test_too_many_searches_are_turned_away(start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = app_on(start_server(latency=0.3), monkeypatch, max_concurrent=2)
+    server = start_server(ready=lambda *_: bool(ended))
+    app = app_on(server, monkeypatch, max_concurrent=2)
+    ended: list[httpx.Response] = []
+
+    async def post(body: Any) -> httpx.Response:
+        reply = await client.post("/v1/chat/completions", json=body)
+        ended.append(reply)
+        return reply
+
     async with within(app) as client:
         asked = [chat(stream=True), chat(), chat(stream=True)]
-        replies = await asyncio.gather(*(client.post("/v1/chat/completions", json=body) for body in asked))
+        replies = await asyncio.gather(*map(post, asked))
         assert sorted(reply.status_code for reply in replies) == [200, 200, 429]
         refused = next(reply for reply in replies if reply.status_code == 429)
         assert refused.headers["retry-after"] == "1"
@@ -595,7 +596,7 @@ async def test_openais_client_meets_an_error_in_a_stream(
 
 
 async def test_a_search_that_takes_too_long(start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = app_on(start_server(latency=1.0), monkeypatch, timeout=0.2)
+    app = app_on(start_server(latency=FOR_EVER), monkeypatch, timeout=0.2)
     async with within(app) as client:
         reply = await client.post("/v1/chat/completions", json=chat())
     assert reply.status_code == 504
@@ -670,7 +671,7 @@ def test_beyond_this_machine_only_with_a_token_and_never_on_another_port(url: st
     taken = url.rpartition(":")[2]
     for arguments, part in ((["--host", "0.0.0.0"], "needs a token"), (["--port", taken], "cannot listen")):
         command = [sys.executable, "-m", "metascale.cli", "serve", *arguments]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, check=False, timeout=CEILING)
         assert done.returncode == 2
         assert part in done.stderr.decode()
 

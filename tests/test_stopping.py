@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -50,10 +49,8 @@ def test_agreement_grows_with_the_lead_and_falls_with_the_runner_up() -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [(700, 650), (5_000, 4_900), (50_000, 49_800), (100_000, 0)])
-def test_agreement_of_large_counts_is_exact_and_quick(first: int, second: int) -> None:
-    started = time.perf_counter()
+def test_agreement_of_large_counts_is_exact(first: int, second: int) -> None:
     found = agreement(votes(first, second))
-    assert time.perf_counter() - started < 2
     assert found == pytest.approx(beta.sf(0.5, first + 1, second + 1), rel=1e-8)
     assert 0.5 <= found <= 1
 

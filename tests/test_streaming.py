@@ -18,6 +18,7 @@ from metascale import Event, MetaScaleSettings, create_metascale, grant
 from metascale.graphs import METHODS
 from tests.conftest import THREAD, ServerFactory, ask, chat_model
 from tests.scripted import ScriptedModel, sensible
+from tests.waiting import CEILING
 
 SCHEMA = {get_args(get_type_hints(kind)["event"])[0]: get_type_hints(kind) for kind in get_args(Event)}
 
@@ -66,7 +67,7 @@ async def test_a_sample_tells_when_it_arrives_not_when_the_round_ends(*, asynchr
 
     def write(kind: str, number: int, messages: list[BaseMessage]) -> Any:
         if kind == "solve" and number > 0:
-            released.append(seen.wait(20))
+            released.append(seen.wait(CEILING))
         return sensible(kind, number, messages)
 
     settings = MetaScaleSettings(budget=3, batch_size=3, confirm=0)
