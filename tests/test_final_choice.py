@@ -24,7 +24,8 @@ from metascale.rewards.judge import LOOK_TEMPERATURE, WAYS
 from tests.conftest import THREAD, ServerFactory, ask, chat_model
 from tests.openai_server import Fault
 from tests.runs import plain
-from tests.scripted import Reply, ScriptedModel, discovering, sensible, verdict
+from tests.scripted import Reply, ScriptedModel, TimedModel, discovering, sensible, verdict
+from tests.virtual_time import in_virtual_time
 
 SMALL = {"max_retries": 0, "pool_size": 2, "evolve_every": 0}
 JUDGED = [name for name, method in METHODS.items() if method.judged]
@@ -201,9 +202,13 @@ def test_max_calls_holds_and_no_sample_is_left_over(name: str, target: float | N
 
 @pytest.mark.parametrize("limit", [{"max_tokens_total": 9_000}, {"max_seconds": 0.4}])
 def test_second_looks_end_where_tokens_or_time_end(start_server: ServerFactory, limit: dict[str, Any]) -> None:
-    server = start_server(script=serving_script(playing(unsteady)), latency=0.04 if "max_seconds" in limit else 0)
     settings = MetaScaleSettings.model_validate({"budget": 4, "batch_size": 4, "confirm": 500, **SMALL, **limit})
-    result = create_metascale(chat_model(server), settings=settings).invoke(ask())["result"]
+    if "max_seconds" in limit:
+        graph = create_metascale(TimedModel(write=playing(unsteady), takes=lambda *_: 0.04), settings=settings)
+        result = in_virtual_time(lambda: graph.ainvoke(ask()))["result"]
+    else:
+        server = start_server(script=serving_script(playing(unsteady)))
+        result = create_metascale(chat_model(server), settings=settings).invoke(ask())["result"]
     made = sum(len(finalist["looks"]) for finalist in result["finalists"])
     assert result["stop_reason"] == "budget"
     assert 0 < made < 40
