@@ -1,4 +1,4 @@
-"""Ways in which a model's server fails, a run under them, and what must hold of that run all the same."""
+"""Faults of a model's server, a run under them, and what must still hold of that run."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def test_overlapping_work_counts_once() -> None:
 
 
 @pytest.mark.parametrize("tokens", [0, MOST_TOKENS])
-def test_tokens_are_a_whole_number_of_a_size_that_can_be(tokens: int) -> None:
+def test_token_counts_are_believed_only_within_bounds(tokens: int) -> None:
     assert is_believable(tokens)
     assert not any(map(is_believable, (-1, MOST_TOKENS + 1, 2.0, "7", None)))
 

@@ -1,4 +1,4 @@
-"""What counts as the answer of a reply, and that nothing is guessed."""
+"""Extracting the final answer of a reply: every form is read, and nothing is guessed."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_a_run_gives_up_when_nothing_but_failures_come() -> None:
     assert result["answer"].startswith("Answer")
 
 
-def test_passing_faults_are_retried_and_billed(start_server: ServerFactory) -> None:
+def test_transient_failures_are_retried_and_billed(start_server: ServerFactory) -> None:
     def hiccup(_: str, number: int, __: dict[str, Any]) -> Fault | None:
         return Fault(503, "{}", headers={"retry-after": "0"}) if number % 4 == 0 else None
 

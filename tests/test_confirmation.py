@@ -1,4 +1,4 @@
-"""Second looks, by their mathematics: estimates, what a look is worth, and what the rules gain in simulation."""
+"""The mathematics of second looks: estimates, the value of a look, and what the rules gain in simulation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documentation shows, works: its Python runs, its commands exist, its tables are whole."""
+"""The documentation is right: its Python runs, its commands exist, its tables are complete."""
 
 from __future__ import annotations
 

@@ -28,19 +28,19 @@ def held(cells: list[Cell]) -> list[str]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_whatever_a_server_does_a_run_keeps_its_word(role: Role) -> None:
+def test_a_run_keeps_its_budget_and_bill_under_every_fault(role: Role) -> None:
     faults = [fault for fault in FAULTS if role in fault.roles and fault.name != "hang"]
     if role != "solver":
         faults = [fault for fault in faults if fault.is_answered or fault.name in BROKEN]
     assert held([Cell(fault, role, 1.0 if role == "evolution" else 0.5, budget=6) for fault in faults]) == []
 
 
-def test_of_a_model_that_always_fails_the_reason_is_told() -> None:
+def test_a_model_that_always_fails_is_reported_with_the_reason() -> None:
     always = [Cell(fault, "solver", 1.0, budget=2) for fault in FAULTS if "solver" in fault.roles]
     assert held([cell for cell in always if cell.fault.name != "hang"]) == []
 
 
-def test_methods_and_rewards_keep_it_too() -> None:
+def test_other_methods_and_rewards_keep_budget_and_bill_under_faults() -> None:
     invoked = [Cell(BY_NAME[name], "solver", 0.5, budget=8, is_synchronous=True) for name in BROKEN]
     methods = [
         Cell(BY_NAME[name], "solver", 0.5, method=method, budget=6)
@@ -68,7 +68,7 @@ async def test_a_server_that_only_hangs_ends_with_the_time() -> None:
     assert "max_seconds" in str(found.error)
 
 
-async def test_what_is_checked_can_break() -> None:
+async def test_the_checks_notice_a_wrong_bill_and_a_silent_failure() -> None:
     cell = Cell(BY_NAME["500"], "solver", 1.0, budget=4)
     found = await run(cell)
     assert isinstance(found.error, NoAnswerError)

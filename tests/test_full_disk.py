@@ -34,7 +34,7 @@ def limited(kilobytes: int, server: OpenAIServer, *options: str) -> subprocess.C
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of one's own, where the machine lets one mount it."""
+    """A small disk, on machines where tests may mount one."""
     where = tmp_path / "disk"
     where.mkdir()
     mounted = subprocess.run(

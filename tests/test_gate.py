@@ -1,4 +1,4 @@
-"""A server is sent no more at once than it stands, and nobody waits for ever."""
+"""The gate: it limits the requests in flight to a server, and every waiting request gets its turn."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def through(gate: Gate, at_most: int, seconds: float = 0.0, error: Excepti
 
 @given(st.integers(1, 5), st.lists(st.sampled_from(["goes well", "is refused", "is cancelled"]), max_size=30))
 @settings(deadline=None, max_examples=60)
-def test_whatever_happens_all_come_through_and_never_too_many_at_once(at_most: int, fates: list[str]) -> None:
+def test_all_requests_come_through_and_never_too_many_at_once(at_most: int, fates: list[str]) -> None:
     gate, most = Gate(), 0
 
     async def one(fate: str) -> str:
@@ -95,7 +95,7 @@ def test_many_threads_and_loops_lose_no_place_and_no_wake_up() -> None:
     assert most[0] <= 3
 
 
-async def test_first_come_first_served_but_for_those_who_come_again() -> None:
+async def test_requests_enter_in_order_and_retries_enter_first() -> None:
     gate, order = Gate(), []
 
     async def one(name: str, *, is_retry: bool = False) -> None:
@@ -109,7 +109,7 @@ async def test_first_come_first_served_but_for_those_who_come_again() -> None:
     assert order == ["first", "again", "second", "third"]
 
 
-async def test_who_gives_up_waiting_leaves_its_place_to_the_next() -> None:
+async def test_a_cancelled_wait_leaves_its_place_to_the_next() -> None:
     gate = Gate()
     place = await gate.enter(1)
     leaving, next_one = asyncio.create_task(gate.enter(1)), asyncio.create_task(through(gate, 1))
@@ -120,7 +120,7 @@ async def test_who_gives_up_waiting_leaves_its_place_to_the_next() -> None:
     assert gate.inside == 0
 
 
-async def test_who_waits_in_a_loop_that_is_no_more_holds_nobody_up() -> None:
+async def test_a_wait_in_a_closed_loop_blocks_no_other() -> None:
     gate = Gate()
     place = await gate.enter(1)
 
@@ -174,9 +174,7 @@ class Alarm:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_nobody_enters_before_the_server_wants_to_be_asked_again(
-    status: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_request_enters_before_retry_after_is_over(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(gate_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(threading, "Timer", Alarm)
@@ -224,7 +222,7 @@ def in_flight(server: Any) -> int:
     return max(sum(begun <= start < ended for begun, ended in spans) for start, _ in spans)
 
 
-async def test_graphs_in_one_process_share_what_a_server_stands(start_server: ServerFactory) -> None:
+async def test_graphs_in_one_process_share_a_servers_limit(start_server: ServerFactory) -> None:
     server = start_server(latency=0.05)
     chosen = MetaScaleSettings(budget=8, batch_size=8, pool_size=2, confirm=0, max_in_flight=3)
     graphs = [create_metascale(chat_model(server, max_retries=0), settings=chosen) for _ in range(3)]
@@ -237,7 +235,7 @@ async def test_graphs_in_one_process_share_what_a_server_stands(start_server: Se
     assert all(out["result"]["usage"]["samples"] == 8 for out in in_thread)
 
 
-async def test_a_server_that_limits_its_rate_gets_few_requests_in_vain(start_server: ServerFactory) -> None:
+async def test_a_server_that_refuses_some_requests_refuses_few(start_server: ServerFactory) -> None:
     at_once = 8
     refused: list[str] = []
 

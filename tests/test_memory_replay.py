@@ -1,4 +1,4 @@
-"""A strategy memory on recorded answers: it learns kinds that nobody names, and a wrong one is outlived."""
+"""A strategy memory on recorded answers: it learns kinds of question without labels and recovers from wrong entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names, the offline model, and what happens to a model on its way in."""
+"""Resolving model names, the offline model, and wrapping a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds whatever comes: reducers, bills, budgets, settings, statistics, and whole runs under random settings."""
+"""Properties: reducers, bills, budgets, settings, statistics, and whole runs under random settings."""
 
 from __future__ import annotations
 

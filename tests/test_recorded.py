@@ -171,7 +171,7 @@ def test_the_best_of_each_task_is_chosen_on_other_questions(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["matrix_metaprompting_gpt4.jsonl", "matrix_renze_gpt35.jsonl"])
-def test_real_matrices_point_where_the_whole_data_do(name: str) -> None:
+def test_whole_matrices_rank_the_ways_of_choosing(name: str) -> None:
     """Choosing by kind of task beats the best single strategy, which beats chance; far from the ceiling."""
     found = CorrectnessMatrix.load(whole(name))
     if "metaprompting" in name:

@@ -1,4 +1,4 @@
-"""A benchmark on a fleet: two real servers behind a token, on a model that is theirs, one of them killed midway."""
+"""A benchmark on a fleet: two real servers behind a token, with their own model; one is killed midway."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_what_a_server_would_refuse_is_known_before(servers: Servers, monk
         (400, '{"detail": "no such thing"}', "refuses the question: "),
     ],
 )
-async def test_what_is_no_server_of_ours_is_named(status: int, body: str, says: str) -> None:
+async def test_an_address_without_a_langgraph_server_is_named(status: int, body: str, says: str) -> None:
     answers_alike = ClassifierEndpoint(len, lambda *_: Reply(body, status, {"content-type": "application/json"}))
     with classifying(answers_alike) as server, pytest.raises(FleetError, match=says):
         await Fleet([server.url]).check(["direct"], [])

@@ -1,4 +1,4 @@
-"""The reward 'reward_model': what servers are asked, how their replies are read, and what a logit is worth."""
+"""The reward 'reward_model': its requests, how replies are read, and how a logit becomes a reward."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ async def test_retries_end(start: Start, broken: Reply) -> None:
     assert found.usage["cost_usd"] is None
 
 
-async def test_a_server_that_hangs_is_left(start: Start) -> None:
+async def test_a_request_to_a_server_that_hangs_is_given_up(start: Start) -> None:
     endpoint = start(lambda *_: Reply(delay=FOR_EVER))
     options = RewardModelSettings(api="vllm_classify", model="skywork", url=endpoint.url)
     [logit], bill = await ClassifierServer(options, timeout=0.2).logits("Q", ["A"], MetaScaleSettings(max_retries=1))
@@ -283,7 +283,7 @@ async def test_a_server_that_hangs_is_left(start: Start) -> None:
     assert bill["calls"] == 2
 
 
-async def test_a_server_that_hangs_is_left_when_the_runs_time_is_over(start: Start) -> None:
+async def test_a_request_ends_when_the_runs_time_is_over(start: Start) -> None:
     endpoint = start(lambda *_: Reply(delay=FOR_EVER))
     options = RewardModelSettings(api="vllm_classify", model="reward", url=endpoint.url)
     server = ClassifierServer(options)

@@ -700,5 +700,5 @@ def test_a_reward_without_what_it_is_made_of_is_refused(name: str) -> None:
         create_reward(incomplete, ScriptedModel(write=sensible))
 
 
-async def test_what_nobody_scores_has_no_value() -> None:
+async def test_unscored_answers_have_no_value() -> None:
     assert await Unscored().score("Why?", ["So.", "Thus."], MetaScaleSettings(), place=[0]) == [Score(None)] * 2

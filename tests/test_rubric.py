@@ -1,4 +1,4 @@
-"""A better rubric is found where there is one, and nothing else is taken for it."""
+"""Improving the rubric: a better one is accepted, any other is refused."""
 
 from __future__ import annotations
 

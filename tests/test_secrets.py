@@ -1,4 +1,4 @@
-"""Keys that are given to a search are looked for in everything that it leaves behind."""
+"""Secrets: no key that is given to a search is found in anything that it leaves behind."""
 
 from __future__ import annotations
 

@@ -552,7 +552,7 @@ async def test_too_many_searches_are_turned_away(start_server: ServerFactory, mo
 LEAK = json.dumps({"error": {"message": "Incorrect API key provided: sk-secret at http://inner:8000"}})
 
 
-async def test_a_failing_model_is_no_secret_teller(
+async def test_a_failing_models_error_is_not_passed_on(
     start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = app_on(start_server(script=lambda *_: Fault(401, LEAK)), monkeypatch)
@@ -612,7 +612,7 @@ async def test_an_answer_that_was_cut_says_so(start_server: ServerFactory, monke
             assert reply["choices"][0]["message"]["content"] == "It is"
 
 
-async def test_a_fault_of_ours_tells_nothing(
+async def test_an_internal_error_tells_the_client_nothing(
     start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: Any) -> None:
@@ -642,7 +642,7 @@ async def test_the_simulation_refuses_what_it_would_ignore() -> None:
         assert (await client.post("/v1/chat/completions", json=chat(model="simulated"))).status_code == 200
 
 
-async def test_a_name_that_a_web_page_made_point_here_is_refused() -> None:
+async def test_a_host_name_other_than_this_machines_is_refused() -> None:
     app = create_app(ServerOptions(models=("simulated",), local_names_only=True), MetaScaleSettings(), None)
     async with within(app) as client:
         for host, status in (("localhost:8123", 200), ("127.0.0.1", 200), ("[::1]:80", 200), ("evil.test:8123", 403)):
@@ -676,7 +676,7 @@ def test_beyond_this_machine_only_with_a_token_and_never_on_another_port(url: st
         assert part in done.stderr.decode()
 
 
-def test_without_a_token_no_strange_web_page_is_let_in() -> None:
+def test_without_a_token_only_known_web_pages_may_call() -> None:
     launch = plan(["simulated"], {}, MetaScaleSettings(), place=("127.0.0.1", 0), base_url=None, token_file=None)
     assert launch.http["cors"]["allow_origins"] == ["https://smith.langchain.com"]
     assert json.loads(launch.environment["METASCALE_SERVER_OPTIONS"])["local_names_only"]

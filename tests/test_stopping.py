@@ -1,4 +1,4 @@
-"""When the search stops by itself: agreement and expected progress, by their mathematics."""
+"""The mathematics of early stopping: agreement and expected progress."""
 
 from __future__ import annotations
 

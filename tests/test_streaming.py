@@ -1,4 +1,4 @@
-"""What a run tells while it is under way, in every mode of streaming."""
+"""What a run reports while it is running, in every streaming mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Typed replies from every kind of server, and from none that lies."""
+"""Typed replies: every kind of server is understood, and no wrong reply is accepted."""
 
 from __future__ import annotations
 
