@@ -144,9 +144,9 @@ def test_a_wrong_key_gets_one_line(start_server: ServerFactory) -> None:
 def test_the_graph_is_printed_as_mermaid() -> None:
     done = metascale("graph")
     assert done.returncode == 0
-    for node in ("initialize_pool", "review_pool", "select_arm", "generate", "score", "evolve", "finalize"):
+    for node in ("initialize_pool", "select_arm", "generate", "score", "evolve", "synthesize", "confirm", "finalize"):
         assert node in done.stdout
-    for label in ("budget left", "time to evolve", "budget spent", "to be reviewed", "ask for more"):
+    for label in ("budget left", "time to evolve", "look again", "choose", "to be reviewed", "ask for more"):
         assert label in done.stdout
     assert metascale("graph", "metascal").stderr == "metascale: unknown method 'metascal'; did you mean 'metascale'?\n"
 

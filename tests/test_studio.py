@@ -43,11 +43,13 @@ def test_the_graph_is_drawn_with_its_nodes_and_labels(client: SyncLangGraphClien
         "score",
         "evolve",
         "grant_budget",
+        "synthesize",
+        "confirm",
         "finalize",
         "__end__",
     }
     labels = {edge.get("data") for edge in graph["edges"] if edge["source"] == "score"}
-    assert labels == {"budget left", "time to evolve", "ask for more", "budget spent"}
+    assert labels == {"budget left", "time to evolve", "ask for more", "write a synthesis", "look again", "choose"}
 
 
 def test_chat_mode_and_the_settings_form(client: SyncLangGraphClient) -> None:
