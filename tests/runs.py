@@ -1,14 +1,33 @@
-"""What a run left in its checkpoints."""
+"""Runs on a scripted model, and what a run left in its checkpoints."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from metascale import create_metascale
-from tests.conftest import THREAD
+from metascale import MetaScaleSettings, create_metascale
+from tests.conftest import THREAD, ask
+from tests.scripted import ScriptedModel
+
+
+def run(
+    write: Any,
+    messages: list[Any] | None = None,
+    *,
+    create: Any = create_metascale,
+    settings: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
+    **parts: Any,
+) -> tuple[dict[str, Any], ScriptedModel]:
+    """The final state of a run on a scripted model, and the model."""
+    model = ScriptedModel(write=write)
+    chosen = MetaScaleSettings.model_validate({"max_retries": 0, **(settings or {})})
+    graph = create(model, settings=chosen, checkpointer=InMemorySaver(), **parts)
+    graph.invoke({"messages": messages} if messages else ask(), {**THREAD, **(config or {})})
+    return graph.get_state(THREAD).values, model
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:

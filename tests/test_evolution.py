@@ -37,6 +37,7 @@ from metascale.evolution.operators import record
 from metascale.pool.admission import Draft, PoolArm, Remark, admit, arm_statistics
 from metascale.records import MetaThought, OperatorName
 from tests.conftest import THREAD, ask
+from tests.runs import run
 from tests.scripted import ScriptedModel, drafts, sensible, verdict
 
 NAMES: list[OperatorName] = ["combine", "diagnose", "contrast", "compose"]
@@ -351,12 +352,8 @@ def scoring(judge: Any, evolve: Any = None) -> Any:
     return write
 
 
-def run(write: Any, **settings: Any) -> tuple[dict[str, Any], ScriptedModel]:
-    model = ScriptedModel(write=write)
-    chosen = MetaScaleSettings.model_validate({"max_retries": 0, "confirm": 0, "seed": 1, **settings})
-    graph = create_metascale(model, settings=chosen, checkpointer=InMemorySaver())
-    graph.invoke(ask(), {**THREAD, "recursion_limit": 1_000})
-    return graph.get_state(THREAD).values, model
+def evolve(write: Any, **settings: Any) -> tuple[dict[str, Any], ScriptedModel]:
+    return run(write, settings={"confirm": 0, "seed": 1, **settings})
 
 
 def evolutions(model: ScriptedModel) -> Counter[str]:
@@ -375,9 +372,9 @@ def children_earn(score: float) -> Any:
 
 
 def test_through_the_graph_bad_children_end_evolution_and_good_ones_do_not() -> None:
-    _, always = run(children_earn(1), budget=128, evolution="always")
-    _, bad = run(children_earn(1), budget=128)
-    _, good = run(children_earn(9), budget=128)
+    _, always = evolve(children_earn(1), budget=128, evolution="always")
+    _, bad = evolve(children_earn(1), budget=128)
+    _, good = evolve(children_earn(9), budget=128)
     assert evolutions(bad).total() <= 2
     assert evolutions(good).total() >= 8
     assert evolutions(always).total() > 10
@@ -407,13 +404,13 @@ def test_through_the_graph_the_policy_sees_the_prior_only_where_evolution_is_gat
 
 
 def test_a_small_budget_does_not_evolve_and_never_is_never() -> None:
-    assert not evolutions(run(sensible, budget=31)[1])
-    assert not evolutions(run(sensible, budget=64, evolution="off")[1])
-    assert evolutions(run(sensible, budget=32)[1]).total() == 1
+    assert not evolutions(evolve(sensible, budget=31)[1])
+    assert not evolutions(evolve(sensible, budget=64, evolution="off")[1])
+    assert evolutions(evolve(sensible, budget=32)[1]).total() == 1
 
 
 def test_every_operator_gets_its_turn_and_its_children_know_it() -> None:
-    state, model = run(children_earn(8), budget=160, children=1, evolve_every=1)
+    state, model = evolve(children_earn(8), budget=160, children=1, evolve_every=1)
     assert set(evolutions(model)) == set(EVOLVE)
     bred = [t for t in state["pool"] if t["origin"] == "evolved"]
     assert {t["operator"] for t in bred} == set(NAMES)
@@ -427,7 +424,7 @@ def test_every_operator_gets_its_turn_and_its_children_know_it() -> None:
 
 
 def test_the_papers_way_combines_the_arms_of_highest_ucb_at_every_interval() -> None:
-    state, model = run(children_earn(1), budget=64, evolution="always", operators="combine")
+    state, model = evolve(children_earn(1), budget=64, evolution="always", operators="combine")
     assert set(evolutions(model)) == {"evolve"}
     pool, candidates = state["pool"], state["candidates"]
     first = [c for c in candidates if c["round"] <= 2]
@@ -443,7 +440,7 @@ def test_the_papers_way_combines_the_arms_of_highest_ucb_at_every_interval() -> 
 
 def test_only_critiques_of_answers_reach_evolution() -> None:
     write = scoring(lambda _: verdict(4, "CRITIC'S WORDS"))
-    _, model = run(write, budget=96, evolve_every=1, evolution="always")
+    _, model = evolve(write, budget=96, evolve_every=1, evolution="always")
     for kind in EVOLVE:
         for messages in model.requests(kind):
             assert "Answer " not in messages[1].text
@@ -500,14 +497,14 @@ def test_a_retired_arm_is_refused_as_a_child() -> None:
         reply["meta_thoughts"] = [*json.loads(drafts("Euler"))["meta_thoughts"], *reply["meta_thoughts"]]
         return json.dumps(reply)
 
-    state, _ = run(scoring(scores_by_name, breed), **CAPPED, policy="round_robin")
+    state, _ = evolve(scoring(scores_by_name, breed), **CAPPED, policy="round_robin")
     euler = [t for t in state["pool"] if t["mindset"] == "You are Euler."]
     assert len(euler) == 1
     assert euler[0]["retired"]
 
 
 def test_a_full_pool_in_which_all_are_good_takes_no_children() -> None:
-    state, model = run(sensible, budget=64, max_pool=8, evolution="always")
+    state, model = evolve(sensible, budget=64, max_pool=8, evolution="always")
     assert len(state["pool"]) == 8
     assert not evolutions(model)
 

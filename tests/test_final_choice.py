@@ -23,7 +23,7 @@ from metascale.rewards import AgreementReward
 from metascale.rewards.judge import LOOK_TEMPERATURE, WAYS
 from tests.conftest import THREAD, ServerFactory, ask, chat_model
 from tests.openai_server import Fault
-from tests.runs import plain
+from tests.runs import plain, run
 from tests.scripted import Reply, ScriptedModel, TimedModel, discovering, sensible, verdict
 from tests.virtual_time import in_virtual_time
 
@@ -54,22 +54,17 @@ def playing(judge: Judge, answer: Callable[[int], Reply] = "Answer {}.".format) 
     return write
 
 
-def run(
+def pick(
     write: Any,
     *,
     create: Any = create_metascale,
-    config: dict[str, Any] | None = None,
     reward: Any = None,
-    **chosen: Any,
+    config: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> tuple[dict[str, Any], ScriptedModel]:
-    """The final state of a run on a scripted model, and the model."""
-    model = ScriptedModel(write=write)
+    """A small run that looks twice: its final state, and the model."""
     given = {"reward": reward} if reward is not None else {}
-    graph = create(
-        model, settings=MetaScaleSettings.model_validate(SMALL | chosen), checkpointer=InMemorySaver(), **given
-    )
-    graph.invoke(ask(), {**THREAD, **(config or {})})
-    return graph.get_state(THREAD).values, model
+    return run(write, create=create, settings=SMALL | settings, config=config, **given)
 
 
 def looks(state: dict[str, Any]) -> list[float | None]:
@@ -87,7 +82,7 @@ def lucky(text: str, times: int) -> Reply:
 
 
 def test_the_luckiest_score_loses_after_fresh_looks() -> None:
-    state, model = run(playing(lucky), budget=8, batch_size=1)
+    state, model = pick(playing(lucky), budget=8, batch_size=1)
     result = state["result"]
     assert result["answer"] == "Answer 5."
     assert result["reward"] == pytest.approx(7 / 9)
@@ -98,7 +93,7 @@ def test_the_luckiest_score_loses_after_fresh_looks() -> None:
 
 def test_without_second_looks_the_highest_single_score_wins_as_in_the_paper() -> None:
     for rule in ("support", "sum", "best"):
-        state, _ = run(playing(lucky), budget=8, batch_size=1, confirm=0, final_choice=rule)
+        state, _ = pick(playing(lucky), budget=8, batch_size=1, confirm=0, final_choice=rule)
         result = state["result"]
         assert result["answer"] == "Answer 3."
         assert result["usage"]["calls"] == 16
@@ -107,7 +102,7 @@ def test_without_second_looks_the_highest_single_score_wins_as_in_the_paper() ->
 
 
 def test_finalists_and_confidence_tell_what_the_choice_rests_on() -> None:
-    state, _ = run(playing(lucky), budget=8, batch_size=1)
+    state, _ = pick(playing(lucky), budget=8, batch_size=1)
     result = state["result"]
     looked_at = {c["id"]: c for c in state["candidates"] if c["looks"]}
     assert result["finalists"][0]["candidate"] == result["candidate"]
@@ -125,14 +120,14 @@ def test_finalists_and_confidence_tell_what_the_choice_rests_on() -> None:
 
 
 def test_looks_end_once_one_answer_is_clearly_ahead() -> None:
-    state, _ = run(playing(lambda text, _: verdict(9 if text == "Answer 5." else 3)), budget=16, confirm=100)
+    state, _ = pick(playing(lambda text, _: verdict(9 if text == "Answer 5." else 3)), budget=16, confirm=100)
     assert looks(state) == []
     assert state["result"]["answer"] == "Answer 5."
 
     def close_at_first(text: str, times: int) -> Reply:
         return verdict(8 if text == "Answer 5." or (text == "Answer 3." and not times) else 3)
 
-    state, _ = run(playing(close_at_first), budget=16, confirm=100)
+    state, _ = pick(playing(close_at_first), budget=16, confirm=100)
     assert 0 < len(looks(state)) <= 6
     assert state["result"]["answer"] == "Answer 5."
 
@@ -175,7 +170,7 @@ def test_max_calls_holds_and_no_sample_is_left_over(name: str, target: float | N
         *((budget, 3, None, max_calls) for budget in (1, 2, 3) for max_calls in (None, 8)),
         (16, 1, None, 31),
     ]:
-        state, model = run(
+        state, model = pick(
             playing(unsteady),
             create=METHODS[name].create,
             budget=budget,
@@ -212,7 +207,7 @@ def test_second_looks_end_where_tokens_or_time_end(start_server: ServerFactory, 
     made = sum(len(finalist["looks"]) for finalist in result["finalists"])
     assert result["stop_reason"] == "budget"
     assert 0 < made < 40
-    free, _ = run(playing(unsteady), budget=4, batch_size=4, confirm=60)
+    free, _ = pick(playing(unsteady), budget=4, batch_size=4, confirm=60)
     assert len(looks(free)) == 60
 
 
@@ -259,7 +254,7 @@ def test_several_answers_are_judged_in_one_request_in_random_order() -> None:
             return json.dumps({"verdicts": said})
         return sensible(kind, number, messages)
 
-    state, model = run(write, budget=8, batch_size=4, judge_at_once=4, confirm=0, seed=2)
+    state, model = pick(write, budget=8, batch_size=4, judge_at_once=4, confirm=0, seed=2)
     assert len(model.requests("judge_list")) == 2
     assert not model.requests("judge")
     assert state["result"]["usage"]["calls"] == 8 + 2
@@ -326,7 +321,7 @@ def test_identical_texts_are_one_contender() -> None:
     def answer(number: int) -> str:
         return "It depends.\nOn many things." if number % 2 else f"Perhaps {number}.\nWho knows?"
 
-    state, _ = run(playing(unsteady, answer), budget=8, batch_size=1)
+    state, _ = pick(playing(unsteady, answer), budget=8, batch_size=1)
     field = field_of(state["candidates"], "support")
     assert all(c["extracted"] is None for c in state["candidates"])
     assert sorted(len(group) for group in field.groups) == [1, 1, 1, 1, 4]
@@ -340,7 +335,7 @@ def test_a_tie_goes_to_the_answer_that_more_meta_thoughts_gave() -> None:
             return f"#### {next(given['no_strategy' if len(messages) == 1 else 'chain_of_thought'])}"
         return playing(lambda *_: verdict(7))(kind, number, messages)
 
-    state, _ = run(write, budget=6, batch_size=1, policy="round_robin", confirm=4)
+    state, _ = pick(write, budget=6, batch_size=1, policy="round_robin", confirm=4)
     answers = [c["extracted"] for c in state["candidates"]]
     assert answers.count("1") == answers.count("2") == 2
     assert answers.index("2") < answers.index("1")
@@ -359,7 +354,7 @@ def synthesising(reply: Reply, score: float) -> Any:
 @pytest.mark.parametrize("max_calls", [None, 18, 40])
 @pytest.mark.parametrize(("score", "wins"), [(10, True), (2, False)])
 def test_a_synthesis_is_a_sample_that_must_win_its_place(score: int, max_calls: int | None, *, wins: bool) -> None:
-    state, model = run(synthesising("All in all.", score), budget=6, synthesize=True, max_calls=max_calls)
+    state, model = pick(synthesising("All in all.", score), budget=6, synthesize=True, max_calls=max_calls)
     *others, last = state["candidates"]
     assert len(others) == 5
     assert last["meta_thought"] == "synthesis"
@@ -383,7 +378,7 @@ def test_a_synthesis_is_a_sample_that_must_win_its_place(score: int, max_calls: 
 
 @pytest.mark.parametrize("reply", [ValueError("no pen"), ""])
 def test_a_synthesis_that_fails_leaves_the_result_alone(reply: Reply) -> None:
-    state, model = run(synthesising(reply, 1), budget=6, synthesize=True)
+    state, model = pick(synthesising(reply, 1), budget=6, synthesize=True)
     result = state["result"]
     assert result["answer"].startswith("Answer")
     assert result["stop_reason"] == "budget"
@@ -400,7 +395,7 @@ def test_a_synthesis_ends_the_search_for_the_reason_for_which_it_stopped() -> No
             return "#### 6"
         return playing(lambda *_: verdict(5), lambda _: "#### 5")(kind, number, messages)
 
-    state, model = run(write, create=create_best_of_n, budget=16, batch_size=1, synthesize=True, stop_on_agreement=0.9)
+    state, model = pick(write, create=create_best_of_n, budget=16, batch_size=1, synthesize=True, stop_on_agreement=0.9)
     assert state["result"]["stop_reason"] == "agreement"
     assert len(model.requests("solve")) == 3
     assert len(model.requests("synthesize")) == 1
@@ -414,7 +409,7 @@ def test_the_arm_of_a_synthesis_is_never_pulled() -> None:
 
     for max_calls in range(24, 40):
         play = playing(exact)
-        state, model = run(
+        state, model = pick(
             lambda kind, *rest, play=play: "All in all." if kind == "synthesize" else play(kind, *rest),
             budget=64,
             batch_size=2,
@@ -427,7 +422,7 @@ def test_the_arm_of_a_synthesis_is_never_pulled() -> None:
 
 
 def test_one_answer_is_not_enough_for_a_synthesis() -> None:
-    state, model = run(
+    state, model = pick(
         playing(lambda *_: verdict(10)), budget=8, batch_size=1, synthesize=True, target_reward=0.9, confirm=4
     )
     assert state["result"]["stop_reason"] == "target_reward"
@@ -439,7 +434,7 @@ def test_one_answer_is_not_enough_for_a_synthesis() -> None:
 
 
 def test_a_target_that_fresh_looks_do_not_confirm_does_not_stop_the_search() -> None:
-    state, _ = run(
+    state, _ = pick(
         playing(
             lambda text, times: verdict(10 if text == "Answer 0." and not times else 2 if text == "Answer 0." else 6)
         ),
@@ -454,7 +449,7 @@ def test_a_target_that_fresh_looks_do_not_confirm_does_not_stop_the_search() -> 
 
 
 def test_a_confirmed_target_stops_the_search() -> None:
-    state, model = run(
+    state, model = pick(
         playing(lambda text, _: verdict(10 if text == "Answer 1." else 3)), budget=12, batch_size=4, target_reward=0.9
     )
     result = state["result"]
@@ -467,7 +462,7 @@ def test_a_confirmed_target_stops_the_search() -> None:
 
 
 def test_a_target_without_second_looks_stops_at_the_first_sight() -> None:
-    state, _ = run(playing(lambda _, times: verdict(10 if not times else 1)), budget=12, target_reward=0.9, confirm=0)
+    state, _ = pick(playing(lambda _, times: verdict(10 if not times else 1)), budget=12, target_reward=0.9, confirm=0)
     assert state["result"]["stop_reason"] == "target_reward"
     assert state["result"]["usage"]["calls"] == 8
 
@@ -477,7 +472,7 @@ def test_agreement_needs_two_ways_of_thinking() -> None:
         return "#### 5"
 
     same = playing(lambda *_: verdict(5), five)
-    state, _ = run(same, budget=16, batch_size=1, stop_on_agreement=0.8)
+    state, _ = pick(same, budget=16, batch_size=1, stop_on_agreement=0.8)
     assert state["result"]["stop_reason"] == "agreement"
     assert state["result"]["usage"]["samples"] == 2
 
@@ -486,23 +481,23 @@ def test_agreement_needs_two_ways_of_thinking() -> None:
             return f"Let me think {number}.\nHm."
         return same(kind, number, messages)
 
-    state, _ = run(only_one_marks, budget=16, batch_size=1, stop_on_agreement=0.8)
+    state, _ = pick(only_one_marks, budget=16, batch_size=1, stop_on_agreement=0.8)
     assert {c["meta_thought"] for c in state["candidates"] if c["extracted"]} == {"chain_of_thought"}
     assert state["result"]["stop_reason"] == "budget"
 
 
 def test_one_way_of_thinking_agrees_where_there_is_but_one() -> None:
     write = playing(lambda *_: verdict(5), lambda _: "#### 5")
-    state, _ = run(write, create=create_best_of_n, budget=16, batch_size=1, stop_on_agreement=0.9)
+    state, _ = pick(write, create=create_best_of_n, budget=16, batch_size=1, stop_on_agreement=0.9)
     assert state["result"]["stop_reason"] == "agreement"
     assert state["result"]["usage"]["samples"] == 3
 
 
 def test_the_search_stops_where_no_progress_is_to_be_expected() -> None:
-    state, _ = run(playing(lambda *_: verdict(10)), budget=64, batch_size=4, min_progress=0.01)
+    state, _ = pick(playing(lambda *_: verdict(10)), budget=64, batch_size=4, min_progress=0.01)
     assert state["result"]["stop_reason"] == "no_progress"
     assert state["result"]["usage"]["samples"] == 8
-    state, _ = run(playing(unsteady), budget=24, batch_size=1, min_progress=0.01)
+    state, _ = pick(playing(unsteady), budget=24, batch_size=1, min_progress=0.01)
     assert state["result"]["stop_reason"] == "budget"
 
 
@@ -512,7 +507,7 @@ def test_the_search_stops_where_no_progress_is_to_be_expected() -> None:
 @pytest.mark.parametrize("reply", [ValueError("out of order"), "I cannot tell.", verdict(11)])
 def test_without_any_score_the_answer_is_what_most_samples_agree_on(reply: Reply) -> None:
     given = ["#### 7", "#### 4", "#### 7", "#### 9", "#### 4", "#### 4", "#### 1", "#### 4"]
-    state, model = run(playing(lambda *_: reply, given.__getitem__), budget=8, synthesize=False)
+    state, model = pick(playing(lambda *_: reply, given.__getitem__), budget=8, synthesize=False)
     result = state["result"]
     assert result["answer"] == "#### 4"
     assert result["reward"] is None
@@ -526,7 +521,7 @@ def test_without_any_score_the_answer_is_what_most_samples_agree_on(reply: Reply
 @pytest.mark.parametrize(("budget", "confirm"), [(8, None), (8, 500), (64, None)])
 def test_a_judge_that_dies_before_the_second_looks_costs_little(reply: Reply, budget: int, confirm: int | None) -> None:
     write = playing(lambda text, times: reply if times else verdict(3 + sum(map(ord, text)) % 5))
-    state, _ = run(write, budget=budget, confirm=confirm)
+    state, _ = pick(write, budget=budget, confirm=confirm)
     result = state["result"]
     made = looks(state)
     assert made
@@ -581,7 +576,7 @@ class WithoutSecondOpinion:
 
 
 def test_a_reward_without_a_second_opinion_is_not_asked_for_one() -> None:
-    state, model = run(sensible, reward=WithoutSecondOpinion(), budget=8, confirm=8, target_reward=0.3)
+    state, model = pick(sensible, reward=WithoutSecondOpinion(), budget=8, confirm=8, target_reward=0.3)
     result = state["result"]
     assert result["answer"] == "Answer 3."
     assert result["stop_reason"] == "target_reward"
@@ -591,7 +586,7 @@ def test_a_reward_without_a_second_opinion_is_not_asked_for_one() -> None:
 
 @pytest.mark.parametrize("fresh", [math.nan, 7.0, -0.5, math.inf, "high", "too few", RuntimeError("my bug")])
 def test_a_look_that_makes_no_sense_is_ignored(fresh: Any) -> None:
-    state, _ = run(sensible, reward=Own(fresh), budget=8)
+    state, _ = pick(sensible, reward=Own(fresh), budget=8)
     made = looks(state)
     assert made
     assert set(made) == {None}
@@ -600,14 +595,14 @@ def test_a_look_that_makes_no_sense_is_ignored(fresh: Any) -> None:
 
 
 def test_a_look_of_a_users_reward_counts() -> None:
-    state, _ = run(sensible, reward=Own(0.0), budget=8, confirm=3, final_choice="best")
+    state, _ = pick(sensible, reward=Own(0.0), budget=8, confirm=3, final_choice="best")
     assert state["result"]["finalists"]
     assert all(set(finalist["looks"]) == {0.0} for finalist in state["result"]["finalists"])
 
 
 def test_answers_scored_earlier_keep_up_with_a_relative_reward() -> None:
     given = ["#### 1", "#### 2", "#### 2", "#### 2", "#### 1", "#### 2", "#### 3", "#### 2"]
-    state, _ = run(playing(unsteady, given.__getitem__), reward=AgreementReward(), budget=8, batch_size=2)
+    state, _ = pick(playing(unsteady, given.__getitem__), reward=AgreementReward(), budget=8, batch_size=2)
     assert [c["reward"] for c in state["candidates"]] == [given.count(c["text"]) / 8 for c in state["candidates"]]
     assert state["result"]["answer"] == "#### 2"
 
@@ -632,12 +627,12 @@ class Moody(AgreementReward):
 @pytest.mark.parametrize("earlier", [math.nan, 7.0, "high"])
 def test_a_value_that_makes_no_sense_does_not_replace_an_earlier_one(earlier: Any) -> None:
     write = playing(unsteady, lambda _: "#### 1")
-    state, _ = run(write, reward=Moody(earlier), budget=8, batch_size=4)
+    state, _ = pick(write, reward=Moody(earlier), budget=8, batch_size=4)
     assert [c["reward"] for c in state["candidates"]] == [1.0] * 8
 
 
 def test_a_relative_reward_that_forgets_an_answer_leaves_the_round_unscored() -> None:
-    state, _ = run(playing(unsteady, lambda _: "#### 1"), reward=Moody("too few"), budget=4)
+    state, _ = pick(playing(unsteady, lambda _: "#### 1"), reward=Moody("too few"), budget=4)
     assert all(c["reward"] is None for c in state["candidates"])
     assert any("values for 4 answers" in note for note in state["result"]["notes"])
     assert state["result"]["answer"] == "#### 1"
@@ -649,13 +644,13 @@ def test_a_relative_reward_that_forgets_an_answer_leaves_the_round_unscored() ->
 def test_a_tight_recursion_limit_ends_with_a_result_also_while_looking_again() -> None:
     made = []
     for limit in range(8, 30):
-        state, _ = run(playing(unsteady), budget=4, batch_size=4, confirm=200, config={"recursion_limit": limit})
+        state, _ = pick(playing(unsteady), budget=4, batch_size=4, confirm=200, config={"recursion_limit": limit})
         assert state["result"]["answer"]
         made.append(len(looks(state)))
     assert made == sorted(made)
     assert made[0] < made[5] < made[-1]
     for limit in range(12, 30, 3):
-        state, _ = run(playing(unsteady), budget=40, batch_size=1, synthesize=True, config={"recursion_limit": limit})
+        state, _ = pick(playing(unsteady), budget=40, batch_size=1, synthesize=True, config={"recursion_limit": limit})
         assert state["result"]["stop_reason"] == "step_limit"
 
 

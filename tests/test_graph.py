@@ -16,18 +16,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 from metascale import MetaScaleSettings, NoAnswerError, QuestionError, Score, create_metascale
 from metascale.data import gsm8k
 from tests.conftest import QUESTION, THREAD, ask
-from tests.scripted import PEOPLE, ScriptedModel, drafts, sensible, verdict
-
-
-def run(
-    write: Any, messages: list[Any] | None = None, *, settings: dict[str, Any] | None = None, **parts: Any
-) -> tuple[dict[str, Any], ScriptedModel]:
-    """The final state of a run on a scripted model, and the model."""
-    model = ScriptedModel(write=write)
-    chosen = MetaScaleSettings.model_validate({"max_retries": 0, **(settings or {})})
-    graph = create_metascale(model, settings=chosen, checkpointer=InMemorySaver(), **parts)
-    graph.invoke({"messages": messages} if messages else ask(), THREAD)
-    return graph.get_state(THREAD).values, model
+from tests.runs import run
+from tests.scripted import PEOPLE, drafts, sensible, verdict
 
 
 def test_the_pool_holds_the_fixed_arms_and_composed_ones() -> None:

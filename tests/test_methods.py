@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import BaseMessage
-from langgraph.checkpoint.memory import InMemorySaver
 
 from metascale import MetaScaleSettings, NoAnswerError, QuestionError, create_metascale
 from metascale.graphs import METHODS, create_best_of_n, create_direct, create_self_consistency
 from metascale.graphs.self_discover_best_of_n import create_self_discover_best_of_n
 from tests.command_line import metascale
-from tests.conftest import THREAD, ServerFactory, ask, chat_model
+from tests.conftest import ServerFactory, ask, chat_model
+from tests.runs import run
 from tests.scripted import DISCOVERY, ScriptedModel, discovering, sensible, verdict
 
 
@@ -52,11 +52,8 @@ def test_every_method_gives_up_without_an_answer(name: str) -> None:
         METHODS[name].create(model, settings=MetaScaleSettings(max_retries=0)).invoke(ask())
 
 
-def run(create: Any, write: Any, **settings: Any) -> tuple[dict[str, Any], ScriptedModel]:
-    model = ScriptedModel(write=write)
-    graph = create(model, settings=MetaScaleSettings(max_retries=0, **settings), checkpointer=InMemorySaver())
-    graph.invoke(ask(), THREAD)
-    return graph.get_state(THREAD).values, model
+def method(create: Any, write: Any, **settings: Any) -> tuple[dict[str, Any], ScriptedModel]:
+    return run(write, create=create, settings=settings)
 
 
 def test_best_of_n_is_plain_and_takes_the_best() -> None:
@@ -65,7 +62,7 @@ def test_best_of_n_is_plain_and_takes_the_best() -> None:
             return verdict(9 if "Answer 5." in messages[1].text else 2)
         return sensible(kind, number, messages)
 
-    state, model = run(create_best_of_n, write, budget=9)
+    state, model = method(create_best_of_n, write, budget=9)
     assert state["result"]["answer"] == "Answer 5."
     assert all(len(messages) == 1 for messages in model.requests("solve"))
     assert {kind for kind, _ in model._requests} == {"solve", "judge"}
@@ -73,13 +70,13 @@ def test_best_of_n_is_plain_and_takes_the_best() -> None:
 
 def test_cot_methods_think_step_by_step() -> None:
     for name in ("chain_of_thought", "cot_best_of_n", "self_consistency"):
-        _, model = run(METHODS[name].create, sensible, budget=2)
+        _, model = method(METHODS[name].create, sensible, budget=2)
         assert all("step by step" in messages[0].text for messages in model.requests("solve"))
 
 
 def test_self_consistency_takes_the_majority_and_its_share() -> None:
     replies = ["I am lost.", "#### 7", "So the answer is 5.", "#### 5.0", "The answer is $5", "#### 7", "Hm", "5 or 6"]
-    state, model = run(
+    state, model = method(
         create_self_consistency,
         lambda _, number, __: replies[number],
         budget=8,
@@ -94,14 +91,14 @@ def test_self_consistency_takes_the_majority_and_its_share() -> None:
 
 
 def test_self_consistency_without_marked_answers_says_so() -> None:
-    state, _ = run(create_self_consistency, lambda *_: "It depends.\nOn many things.", budget=3)
+    state, _ = method(create_self_consistency, lambda *_: "It depends.\nOn many things.", budget=3)
     assert state["result"]["answer"].startswith("It depends.")
     assert state["result"]["reward"] is None
     assert any("nothing to vote on" in note for note in state["result"]["notes"])
 
 
 def test_self_discover_samples_under_its_plan() -> None:
-    state, model = run(create_self_discover_best_of_n, discovering, budget=3, confirm=0)
+    state, model = method(create_self_discover_best_of_n, discovering, budget=3, confirm=0)
     assert [t["id"] for t in state["pool"]] == ["self_discovered"]
     assert all("1. Count. 2. Sell." in messages[0].text for messages in model.requests("solve"))
     assert "Think step by step." in model.requests("self_discover_adapt")[0][1].text
@@ -112,7 +109,7 @@ def test_self_discover_samples_under_its_plan() -> None:
 @pytest.mark.parametrize("step", DISCOVERY)
 @pytest.mark.parametrize("reply", ["nonsense", ValueError("boom")])
 def test_self_discover_falls_back_to_chain_of_thought_and_says_so(step: str, reply: Any) -> None:
-    state, _ = run(
+    state, _ = method(
         create_self_discover_best_of_n, lambda kind, *r: reply if kind == step else discovering(kind, *r), budget=2
     )
     assert [t["id"] for t in state["pool"]] == ["chain_of_thought"]
@@ -121,7 +118,7 @@ def test_self_discover_falls_back_to_chain_of_thought_and_says_so(step: str, rep
 
 
 def test_ablations_are_settings() -> None:
-    state, model = run(create_metascale, sensible, budget=16, evolve_every=0, policy="round_robin")
+    state, model = method(create_metascale, sensible, budget=16, evolve_every=0, policy="round_robin")
     assert not model.requests("evolve")
     pulls = [sum(c["meta_thought"] == t["id"] for c in state["candidates"]) for t in state["pool"]]
     assert pulls == [2] * 8

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage
-from langgraph.checkpoint.memory import InMemorySaver
 
 from metascale import MetaScaleSettings, create_metascale
 from metascale.bandits import Arm
@@ -16,7 +15,8 @@ from metascale.budget.progress import progress, regret
 from metascale.pool.refinement import REFINEMENT, to_refine
 from metascale.records import Candidate
 from tests.command_line import metascale
-from tests.conftest import THREAD, ask
+from tests.conftest import ask
+from tests.runs import run
 from tests.scripted import ScriptedModel, sensible, verdict
 
 
@@ -50,7 +50,7 @@ def test_the_leaders_are_refined_in_turn() -> None:
     assert to_refine(better, 3) == [5, 3, 5]
 
 
-def run(**settings: Any) -> tuple[dict[str, Any], ScriptedModel]:
+def refine(**settings: Any) -> tuple[dict[str, Any], ScriptedModel]:
     def write(kind: str, number: int, messages: list[BaseMessage]) -> Any:
         if kind == "judge":
             return verdict(9 if "mended" in messages[1].text else 5, "The third step is <b>wrong</b>.")
@@ -58,15 +58,11 @@ def run(**settings: Any) -> tuple[dict[str, Any], ScriptedModel]:
             return f"Answer {number}, mended."
         return sensible(kind, number, messages)
 
-    model = ScriptedModel(write=write)
-    chosen = MetaScaleSettings(evolution="off", seed=3, **settings)
-    graph = create_metascale(model, settings=chosen, checkpointer=InMemorySaver())
-    graph.invoke(ask(), THREAD)
-    return graph.get_state(THREAD).values, model
+    return run(write, settings={"evolution": "off", "seed": 3, **settings})
 
 
 def test_refinements_are_samples_with_a_lineage_and_win_where_they_pay() -> None:
-    state, model = run(budget=24, refine=True)
+    state, model = refine(budget=24, refine=True)
     assert state["result"]["usage"]["samples"] == len(state["candidates"]) == 24
     refined = [c for c in state["candidates"] if c["refines"] is not None]
     assert {c["meta_thought"] for c in refined} == {REFINEMENT}
@@ -87,9 +83,9 @@ def test_refinements_are_samples_with_a_lineage_and_win_where_they_pay() -> None
 
 
 def test_nothing_is_refined_unless_asked_for_or_before_anything_is_scored() -> None:
-    state, _ = run(budget=16)
+    state, _ = refine(budget=16)
     assert all(c["refines"] is None for c in state["candidates"])
-    state, _ = run(budget=16, refine=True, batch_size=16)
+    state, _ = refine(budget=16, refine=True, batch_size=16)
     assert all(c["refines"] is None for c in state["candidates"])
 
 
