@@ -123,35 +123,9 @@ def test_other_text_stays_as_it_is(reply: str) -> None:
     assert without_thinking(reply) == reply
 
 
+TAGS = "<think> </think> <reasoning> </reasoning> [THINK] [/THINK] ◁think▷ ◁/think▷ <|channel|> <|message|> <|end|>"
 PIECES = st.sampled_from(
-    [
-        "<think>",
-        "</think>",
-        "<reasoning>",
-        "</reasoning>",
-        "[THINK]",
-        "[/THINK]",
-        "`",
-        "```",
-        "```\n",
-        "\n```\n",
-        "~~~\n",
-    ]
-    + [
-        "<|channel|>",
-        "final",
-        "<|message|>",
-        "<|end|>",
-        "◁think▷",
-        "◁/think▷",
-        "a",
-        "5",
-        " ",
-        "\n",
-        "<",
-        '{"a": "',
-        '"}',
-    ]
+    [*TAGS.split(), "`", "```", "\n```\n", "~~~\n", "final", "a", "5", " ", "\n", "<", '{"a": "', '"}']
 )
 
 
@@ -163,21 +137,11 @@ def test_what_remains_was_there_and_no_thinking_comes_back(reply: str) -> None:
     assert not set("a5") & set(rest) - set(reply)
 
 
+RUNS = "".join("`" * length + " " for length in range(100))
+
+
 @pytest.mark.parametrize(
-    "piece",
-    [
-        "<think>",
-        "</think>",
-        "<think>a</think>b",
-        "`",
-        "``` ",
-        "```x\n",
-        "```\n",
-        "` `` ",
-        "<|channel|>final",
-        "~~~~x\n```\n",
-    ]
-    + ["<think ", "[THINK]", "{", "".join("`" * n + " " for n in range(100))],
+    "piece", [*TAGS.split(), "`", "``` ", "```x\n", "```\n", "` `` ", "~~~~x\n```\n", "<think ", "{", RUNS]
 )
 def test_the_time_is_linear(piece: str) -> None:
     def seconds(length: int) -> float:

@@ -54,9 +54,9 @@ def without_thinking(text: str) -> str:
     Returns:
         The reply without thinking and without white space around it; empty if all of it is thinking.
     """
-    for begins, ends in _UNTAGGED:
-        if begins.match(text):
-            said = ends.split(text)[1:]
+    for beginning, ending in _UNTAGGED:
+        if beginning.match(text):
+            said = ending.split(text)[1:]
             return said[-1].strip() if said else ""
     if not _TAG.search(text) or _is_json(text):
         return text
