@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from metascale.answers.choices import concluding_choice, read_choice
+from metascale.answers.choices import concluding_choice, listed_choice, read_choice
+from metascale.answers.conclusions import concluding_number, read_result
+from metascale.answers.notation import unboxed
 from metascale.answers.numbers import read_number
-from metascale.answers.statements import last_line, last_sentence, statements
+from metascale.answers.statements import LONGEST_REPLY, last_line, last_sentence, plain, statements
 from metascale.answers.texts import read_text
+from metascale.answers.thinking import without_thinking
 
 Kind = Literal["number", "choice", "text", "auto"]
 
 STEPS_TO_REST = 5
 """Most times that an answer is extracted again. It may contain marks itself, so extraction repeats until nothing
 changes."""
+
+LONGEST_PHRASE = 60
+"""Characters of the longest text that counts as an answer where none of the text is marked as one, or of kind `auto`. Ours."""
 
 
 def extract(reply: str, kind: Kind = "auto", *, choices: int = 10) -> str | None:
@@ -47,35 +53,46 @@ def extract(reply: str, kind: Kind = "auto", *, choices: int = 10) -> str | None
 
 
 def _extract(reply: str, kind: Kind, choices: int) -> str | None:
-    for statement in statements(reply):
-        found = _read(statement, kind, choices)
+    reply = without_thinking(reply[-LONGEST_REPLY:])
+    marks = statements(reply)
+    for _, statement in marks:
+        found = _read(statement, kind, choices) if statement is not None else None
         if found is not None:
             return found
     if kind == "choice":
-        concluded = concluding_choice(last_sentence(reply), choices)
+        concluded = concluding_choice(last_sentence(reply), choices) or listed_choice(reply, choices)
         if concluded is not None:
             return concluded
     alone = last_line(reply)
-    return _read_alone(alone, kind, choices, whole=len(reply.split("\n")) == 1) if alone else None
+    found = _read_alone(alone, kind, choices, whole=not marks and len(reply.split("\n")) == 1) if alone else None
+    if found is None and kind in {"number", "auto"}:
+        return concluding_number(reply, after=max((place for place, _ in marks), default=0))
+    return found
 
 
 def _read(statement: str, kind: Kind, choices: int) -> str | None:
     """The answer in a statement that a reply marks as its answer."""
+    inner = plain(unboxed(statement))
     if kind == "number":
-        return read_number(statement)
+        return read_number(statement) or read_result(statement)
     if kind == "choice":
-        return read_choice(statement, choices)
+        return read_choice(inner, choices)
     if kind == "text":
-        return read_text(statement)
-    return read_choice(statement, choices, alone=True) or read_number(statement, alone=True) or read_text(statement)
+        return read_text(inner)
+    return (
+        read_choice(inner, choices, alone=True)
+        or read_number(statement)
+        or read_result(statement)
+        or (read_text(inner) if len(inner) <= LONGEST_PHRASE else None)
+    )
 
 
 def _read_alone(line: str, kind: Kind, choices: int, *, whole: bool) -> str | None:
     """The answer in a last line, which must hold nothing else; a text only counts if the line is the whole reply."""
     choice = read_choice(line, choices, alone=True) if kind in {"choice", "auto"} and len(line) < 4 else None
     number = read_number(line, alone=True) if kind in {"number", "auto"} else None
-    text = read_text(line) if kind in {"text", "auto"} and whole and len(line) <= 60 else None
+    text = read_text(line) if kind in {"text", "auto"} and whole and len(line) <= LONGEST_PHRASE else None
     return choice or number or text
 
 
-__all__ = ["Kind", "extract", "read_choice", "read_number", "read_text"]
+__all__ = ["Kind", "extract", "read_choice", "read_number", "read_text", "without_thinking"]

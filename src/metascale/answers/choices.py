@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from string import ascii_uppercase
 
 _WRAP = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}")
 _LABEL = r"(?:(?:option|choice|answer|letter)\s+)?"
-_AGAIN = re.compile(r"\s*(?:or|and|/|&|,)\s*\(?([A-Z])\)?(?![\w'])")
+_AGAIN = re.compile(
+    r"[\s*_]*(?:[,;/&+|]?\s*(?:\b(?:or|and|to)\b)?)[\s*_]*(?:option\s+)?(?:\(([A-Z])\)|([A-Z])(?=\W*$|[,;.)]|\s+(?:or|and)\b))"
+)
+_CHOSEN = re.compile(
+    r"\b(?:choose|chose|pick|select|go with|option|choice|(?:therefore|thus|hence|so),?)\s+\(?([A-Z])\)?\W*$",
+    re.IGNORECASE,
+)
 _REJECTED = re.compile(
     r"\b(?:not|n't|rules? out|eliminates?|incorrect|wrong|false|except|neither|unlike)\b", re.IGNORECASE
 )
@@ -22,7 +29,7 @@ def read_choice(statement: str, choices: int = 10, *, alone: bool = False) -> st
         alone: only a letter counts; after a closing mark the text of its option may follow.
     """
     letters = ascii_uppercase[:choices]
-    text = _WRAP.sub(r"\1", statement).strip(" \t\n*_`\"'“”$\\{}.:")
+    text = unicodedata.normalize("NFKC", _WRAP.sub(r"\1", statement)).strip(" \t\n*_`\"'“”$\\{}.:")
     marked = re.match(rf"{_LABEL}(?:[(\[]\**([{letters}])\**[)\]]|([{letters}])\**(?:[).:\]]|$))", text, re.IGNORECASE)
     loose = None if alone else re.match(rf"{_LABEL}([{letters}])(?=[\s,;])", text)
     match = marked or loose
@@ -31,11 +38,13 @@ def read_choice(statement: str, choices: int = 10, *, alone: bool = False) -> st
     letter = next(group for group in match.groups() if group)
     rest = text[match.end() :]
     again = _AGAIN.match(rest)
-    if not letter.isupper() or (again and again[1] != letter):
+    if again and (again[1] or again[2]) != letter:
+        return None
+    if not letter.isupper() and text.strip("()[].:* ") != letter:
         return None
     if match is loose and letter in "AI" and not re.match(r"\s*[,;]|\s+because\b", rest):
         return None
-    return letter
+    return letter.upper()
 
 
 def concluding_choice(sentence: str, choices: int = 10) -> str | None:
@@ -44,7 +53,34 @@ def concluding_choice(sentence: str, choices: int = 10) -> str | None:
     In a sentence with "but" or "however" ("not listed, but closest to (G)") the part after that word counts.
     """
     letters = ascii_uppercase[:choices]
+    chosen = _CHOSEN.search(sentence)
+    if (
+        chosen
+        and chosen[1] in letters
+        and not _REJECTED.search(sentence)
+        and len(re.findall(rf"\b[{letters}]\b", sentence)) - sentence.count("I ") <= 1
+    ):
+        return chosen[1]
     clause = re.split(r"\b(?:but|however)\b", sentence)[-1]
     named = set(re.findall(rf"\(([{letters}])\)", sentence))
     ending = re.search(rf"\b(?:is|are|to|be|option|choice)\b[^.]*\(([{letters}])\)\W*$", clause)
     return ending[1] if ending and len(named) == 1 and not _REJECTED.search(clause) else None
+
+
+def listed_choice(reply: str, choices: int = 10) -> str | None:
+    """The choice of a reply whose last line is an option with its text, `B. Paris`, if no other option is listed."""
+    letters = ascii_uppercase[:choices]
+    lines = [line for line in reply.splitlines() if line.strip()]
+    options = [
+        match[1] for line in lines if (match := re.match(rf"[\s>*_#-]*\(?([{letters}])[*_]*[).:](?=\s|\*)", line))
+    ]
+    last = (
+        re.match(
+            rf"[\s>*_#]*(?:(?:option|choice)\s+)?\(?([{letters}])[*_]*(?:[).:](?=\s+\S|\*|$)|\s*[*_]*$)",
+            lines[-1],
+            re.IGNORECASE,
+        )
+        if lines
+        else None
+    )
+    return last[1] if last and last[1].isupper() and set(options) <= {last[1]} else None

@@ -4,48 +4,142 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from math import factorial
+
+from metascale.answers.notation import in_plain_notation
+from metascale.answers.units import LETTERS, SCALES, is_unit
 
 MOST_DIGITS = 60
 """Digits that a number may have; longer ones are noise."""
 
-_SIGN = r"(?:[-+]\s?)?"
-_CURRENCY = r"(?:(?:US|CA|AU)?\$|€|£|¥|₹|(?:USD|EUR|GBP|Rs\.?)\s?)?\s?"
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
-_POWER = r"(?:\s?(?:[x×*·]|\\times|\\cdot)\s?10\s?\^\s?\{?([-+]?\d{1,2})\}?|[eE]([-+]?\d{1,2}))?"
-_FRACTION = r"(?:(?P<whole>\d+)\s+)?(?P<above>\d+)\s?/\s?(?P<below>\d+)"
-_NUMBER = rf"(?P<sign>{_SIGN}){_CURRENCY}(?P<sign2>{_SIGN})(?:{_FRACTION}|(?P<digits>{_DIGITS}){_POWER})"
-_UNIT = r"(?:\s?%|\s?°\s?[A-Za-z]?|[\s-]?[^\W\d_][^\d=<>]{0,60}?(?:\^\{?\d\}?)?)?"
-_ONE_UNIT = r"(?:\s?%|\s?°\s?[A-Za-z]?|[\s-]?[^\W\d_]+)?"
-_LEAD = r"(?:(?:approximately|approx\.?|about|around|roughly|nearly|exactly|only|a total of|≈|~)\s?)?"
-_WHOLE = re.compile(rf"{_LEAD}{_NUMBER}{_UNIT}", re.IGNORECASE)
-_BARE = re.compile(rf"{_NUMBER}{_ONE_UNIT}")
-_ANYWHERE = re.compile(rf"(?<![\w.,/^]){_NUMBER}(?![\w^/]|[.,]\d)")
+_CURRENCY = r"(?:(?:US|CA|AU|HK|NZ|[ACS])?\$|[€£¥₹₩₽₫₦₱฿]|(?:USD|EUR|GBP|INR|CAD|AUD|Rs\.?)(?=\s?[-\d.]))"
+_DIGITS = (
+    r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?|\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}"
+    r"|\d{1,3}(?: \d{3}){2,}(?:[.,]\d+)?|\d{1,3}(?: 000)+|\d{1,3}(?:'\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
+)
+_FRACTION = r"(?:(?P<whole>\d+)(?:\s|\sand\s))?(?P<above>\d+)\s?/\s?(?P<below>\d+)(?!\s?/|\.?\d)"
+_POWER = (
+    r"(?:\s?[x×*·]\s?10\s?\^\s?(?P<power>[-+]?\s?\d{1,2})|[eE](?P<e>[-+]?\d{1,2})|\s?\^\s?(?P<exponent>\d{1,3}))?(?!\d)"
+)
+_SCALE = rf"(?P<scales>(?:\s?(?:{'|'.join(SCALES)})\b)+)|(?P<letter>MM|[kKmMbBT])(?!\w)"
+_NUMBER = re.compile(
+    rf"(?<![\w.,/:^\\_'])(?P<sign>[-+]\s?)?(?P<currency>{_CURRENCY}\s?)?(?P<sign2>[-+]\s?)?"
+    rf"(?:{_FRACTION}|(?P<digits>{_DIGITS})(?!\d|[.,']\d){_POWER})(?P<half>\sand\s(?:a|one)\s(?:half|quarter)\b)?"
+    rf"(?:{_SCALE})?(?P<percent>\s?%|\s?°(?:\s?[CFK]\b)?)?",
+)
 
-_LIST_ITEM = re.compile(r"\(?\d+[.)]\s")
+LIST_ITEM = re.compile(r"\(?\d+[.)]\s")
+_UNIT_POWER = re.compile(r"(?<=[A-Za-z])(?<![\d.][eE])(?:\^-?[1-4]|[23])(?!\w)")
+_CALCULATION = re.compile(r"\([^()]*\d[^()]*[+×*=÷][^()]*\)|\([^()\d]*\)\W*$")
+_DENIED = re.compile(
+    r"(?:\b(?:is|are|was|were|be|does|do|did|can|could|will|would|should|has|have|had) not|n't|\bcannot)\b",
+    re.IGNORECASE,
+)
+_CONTRAST = re.compile(r"(?:,|\s)\s?(?:not|rather than|instead of|as opposed to)\s.*$", re.IGNORECASE)
+_ASIDE = re.compile(
+    r"[,;:]?\s(?:because|since|as|where|which|when|given)\s|[,;]\s(?!(?:and|or|but)\b|[-+$€£]?\d)", re.IGNORECASE
+)
+_BEFORE = re.compile(
+    r"(?:[+*/^<>≤≥±×÷·√|!\[≠]|\w\(|-\s?\(?"
+    r"|\b(?:than|over|under|above|below|beyond|least|most|between|exceeds?|until|before|after"
+    r"|step|chapter|section|case|option|question|problem|part|figure|table|equation|method|page|number|no\.|day|week|year|line"
+    r"|January|February|March|April|May|June|July|August|September|October|November|December"
+    r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec"
+    r"|twice|double|half|triple|third|quarter|thrice|minus|plus|times|root|root of|sqrt|log|ln|sin|cos|tan|square of|cube of)\.?)\s?$",
+    re.IGNORECASE,
+)
+_AFTER = re.compile(
+    r"\s?[+*^=<>≤≥±×÷·≈_√|π∞]|\s?/\s?(?![A-Za-z])|\s?-\s?[\d$(]|:\d|[(\[]|'s\b|\s?(?:-|to|through)\s?\$?\d"
+    r"|\s?(?:squared|cubed|factorial|choose|mod|plus|minus|times\s\(|divided|or (?:more|fewer|less|higher|lower)|and (?:above|up|over|under|more))\b"
+    r"|\s?(?:st|nd|rd|th)?\s?(?:of\s)?(?:January|February|March|April|June|July|August|September|October|November|December)\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"(\s?-?)([^\W\d_]+)")
 
 
 def read_number(statement: str, *, alone: bool = False) -> str | None:
     """The number that a statement gives, in canonical form, or None.
 
     Reads currency, thousands, decimals, fractions, mixed numbers, percent (the sign is a unit: `50%` is `50`), powers
-    of ten, LaTeX and units. Only the part after the last equals sign counts. Several numbers give None.
+    of ten, scale words, LaTeX and units. Only the part after the last equals sign counts. Several numbers, ranges,
+    inequalities, roots and algebra give None.
 
     Args:
         statement: what a reply marks as its answer.
         alone: the statement must be a number with at most one word of unit, and nothing else.
     """
-    text = _without_latex(statement)
-    if _LIST_ITEM.match(text):
+    math = _is_formula(statement)
+    text = in_plain_notation(statement).strip(' *_"“”')
+    if len(text) > 1 and text[0] == text[-1] == "$":
+        text = text.strip("$ ")
+    text = text.rstrip(" .,;:" if math else " .,;:!")
+    if LIST_ITEM.match(text):
         return None
     if alone:
-        return _value(_BARE.fullmatch(text))
-    if "=" in text:
-        text = text.rpartition("=")[2].strip()
-    whole = _WHOLE.fullmatch(text)
-    if whole:
-        return _value(whole)
-    found = list(_ANYWHERE.finditer(text))
-    return _value(found[0]) if len(found) == 1 else None
+        return _alone(text)
+    right = result_side(text)
+    found = numbers_in(right, math=math) if right else None
+    values = set(found or ())
+    return values.pop() if len(values) == 1 else None
+
+
+def _is_formula(statement: str) -> bool:
+    text = statement.strip()
+    return (
+        "\\boxed" in text
+        or "\\fbox" in text
+        or bool(re.fullmatch(r"\$[^$]+\$|\\\(.*\\\)|\\\[.*\\\]", text.rstrip(".")))
+    )
+
+
+def _alone(text: str) -> str | None:
+    match = _NUMBER.match(text)
+    if match is None or not re.fullmatch(r"[\s-]?[^\W\d_]*", text[match.end() :]):
+        return None
+    return _value(match, text, math=False)
+
+
+def result_side(text: str) -> str | None:
+    """The part of a statement in plain notation that gives its result; None if it denies one or holds several.
+
+    Of a chain of equations the last side counts. Remarks in brackets, asides after a number and what the result is
+    contrasted with ("not 13") are left out.
+    """
+    text = _CALCULATION.sub("", text).strip()
+    if _DENIED.search(text):
+        return None
+    start = _NUMBER.match(text)
+    if start:
+        aside = _ASIDE.search(text, start.end())
+        if aside and not re.search(r"\d|=", text[start.end() : aside.start()]):
+            text = text[: aside.start()]
+    text = _CONTRAST.sub("", text)
+    first, *others = text.split("=")
+    if any(re.search(r"[,;]\s|\b(?:and|or)\b", part) for part in others[:-1]):
+        return None
+    return (others[-1] if others else first).strip()
+
+
+def numbers_in(text: str, *, math: bool = False) -> list[str] | None:
+    """The numbers of a text in plain notation; None if it holds digits, formulas or relations that are no number."""
+    found = numbers_at(text, math=math)
+    return None if found is None else [value for _, _, value in found]
+
+
+def numbers_at(text: str, *, math: bool = False) -> list[tuple[int, int, str]] | None:
+    """The starts, ends and values of the numbers of a text, or None; see `numbers_in`."""
+    if "\\" in text:
+        return None
+    text = _UNIT_POWER.sub(lambda power: " " * len(power[0]), text)
+    found = []
+    end = 0
+    for match in _NUMBER.finditer(text):
+        value = _value(match, text, math=math)
+        if value is None or re.search(r"\d", text[end : match.start()]):
+            return None
+        found.append((match.start(), match.end(), value))
+        end = match.end()
+    return None if re.search(r"\d", text[end:]) else found
 
 
 def canonical(value: Fraction) -> str:
@@ -65,40 +159,80 @@ def canonical(value: Fraction) -> str:
     return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
 
 
-def _value(match: re.Match[str] | None) -> str | None:
-    if match is None or len(match[0]) > MOST_DIGITS * 2:
+def _value(match: re.Match[str], text: str, *, math: bool) -> str | None:
+    """The value of a number in its text, or None if what stands around it changes the value."""
+    before, after = text[max(0, match.start() - 24) : match.start()], text[match.end() : match.end() + 40]
+    signs = (match["sign"] or "") + (match["sign2"] or "")
+    detached = " " in signs and match.start() > 0
+    if detached or len(signs.strip()) > 2 or _BEFORE.search(before) or _AFTER.match(after):
+        return None
+    size = _magnitude(match)
+    if size is None:
+        return None
+    if match["half"]:
+        size += Fraction(1, 2 if match["half"].endswith("half") else 4)
+    for scale in (match["scales"] or "").split():
+        size *= SCALES[scale]
+    if match["letter"]:
+        scaled = _scaled(match, math=math)
+        if scaled is None:
+            return None
+        size *= scaled
+    elif math and after.startswith("!"):
+        if size.denominator != 1 or size > 40 or after != "!":
+            return None
+        size = Fraction(factorial(int(size)))
+    word = _WORD.match(after)
+    if word and not match["percent"] and not _follows(word, after, math=math):
+        return None
+    return canonical(-size if "-" in signs else size)
+
+
+def _magnitude(match: re.Match[str]) -> Fraction | None:
+    if len(match[0]) > MOST_DIGITS * 2:
         return None
     if match["above"] is not None:
-        if int(match["below"]) == 0:
-            return None
-        value = Fraction(int(match["whole"] or 0)) + Fraction(int(match["above"]), int(match["below"]))
-    else:
-        digits = match["digits"].replace(",", "")
-        if len(digits) > MOST_DIGITS:
-            return None
-        power = next((group for group in match.groups()[-2:] if group), "0")
-        value = Fraction(digits) * Fraction(10) ** int(power)
-    return canonical(-value if "-" in match["sign"] + match["sign2"] else value)
+        below = int(match["below"])
+        return Fraction(int(match["whole"] or 0)) + Fraction(int(match["above"]), below) if below else None
+    digits = _without_separators(match)
+    if digits is None or len(digits) > MOST_DIGITS:
+        return None
+    size = Fraction(digits)
+    if match["exponent"]:
+        exponent = int(match["exponent"])
+        fits = exponent * len(digits) <= MOST_DIGITS and "." not in digits
+        return size**exponent if fits else None
+    return size * Fraction(10) ** int((match["power"] or match["e"] or "0").replace(" ", ""))
 
 
-_LATEX = [
-    (re.compile(r"\\[dt]?frac\s*\{\s*([-\d.,]+)\s*\}\s*\{\s*([-\d.,]+)\s*\}"), r" \1/\2"),
-    (re.compile(r"\\(?:text|mathrm|mathbf|mbox|textbf)\s*\{([^{}]*)\}"), r" \1"),
-    (re.compile(r"\{,\}"), ","),
-    (re.compile(r"\\[,;:! ]|~|\\(?:left|right|displaystyle)\b|\\[()\[\]]"), " "),
-    (re.compile(r"\\([$%])"), r"\1"),
-    (re.compile(r"\^\s*\{?\\circ\}?"), "°"),
-    (re.compile(r"[−–‒]"), "-"),
-    (re.compile(r"[\u00a0\u202f\u2009](?=\d{3}\b)"), ""),
-]
-_REMARK = re.compile(r" ?\([^()\d]*\) ?$")
+def _without_separators(match: re.Match[str]) -> str | None:
+    """The digits of a number with a decimal point and no other separator."""
+    digits = str(match["digits"]).replace(" ", "").replace("'", "")
+    if digits.count(".") > 1 or ("," in digits and "." in digits and digits.rindex(".") < digits.index(",")):
+        return digits.replace(".", "").replace(",", ".")
+    if " " in str(match["digits"]) and "," in digits:
+        return digits.replace(",", ".")
+    if (
+        match["currency"]
+        and "€" in match["currency"]
+        and re.fullmatch(r"[1-9]\d{0,2}[.,]\d{3}", digits)
+        and "." in digits
+    ):
+        return None
+    return digits.replace(",", "")
 
 
-def _without_latex(statement: str) -> str:
-    text = statement.strip()
-    for pattern, plain in _LATEX:
-        text = pattern.sub(plain, text)
-    text = _REMARK.sub("", re.sub(r"\s+", " ", text)).strip(" *_`\"'“”")
-    if len(text) > 1 and text[0] == text[-1] == "$":
-        text = text[1:-1].strip()
-    return text.removesuffix("$").rstrip(" .,;:!")
+def _scaled(match: re.Match[str], *, math: bool) -> int | None:
+    """What a letter after a number multiplies it by, if that is clear."""
+    if match["currency"]:
+        return LETTERS[match["letter"]]
+    if math:
+        return None
+    return {"k": 10**3, "m": 1}.get(match["letter"])
+
+
+def _follows(word: re.Match[str], after: str, *, math: bool) -> bool:
+    """Whether the word after a number is a unit or a word of the sentence."""
+    if word[2] == "a" and re.match(r"\sa\s[a-z]", after):
+        return True
+    return is_unit(word[2], attached=not word[1], math=math)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 LONGEST_REPLY = 200_000
 """Characters that are read, counted from the end of a reply."""
@@ -12,14 +14,24 @@ LONGEST_STATEMENT = 2_000
 MOST_MARKS = 100
 """Marks of each sort that are read, counted from the end, so that the time stays linear in any reply."""
 
-_JSON_FIELD = re.compile(r'"(?:final[_ ])?answer"\s*:\s*(?:"((?:[^"\\\n]|\\.)*)"?|([^,}\n"]+))', re.IGNORECASE)
+_FIELD = re.compile(
+    r"""["'](?:final[_ ]?)?answer["']\s*:\s*(?:"(?P<json>(?:[^"\\\n]|\\.)*)"?|'(?P<python>(?:[^'\\\n]|\\.)*)'?"""
+    r"""|\[\s*["']?(?P<item>[^\[\]"',\n]*)["']?\s*\]|(?P<bare>[^,}\n"'\[]+))""",
+    re.IGNORECASE,
+)
+_NOTHING = re.compile(r"\s*(?:null|none|undefined|n/?a)?\s*", re.IGNORECASE)
+_TAG = re.compile(r"<(answer|final[_ ]?answer)>|(<\|begin_of_box\|>)", re.IGNORECASE)
 _HASHES = re.compile(r"^[ \t>*]*####[ \t]*(\S.*)$", re.MULTILINE)
 _QUOTED = re.compile(r'\bfinal answer\W{0,8}"""\s*(.+?)(?:"""|\Z)', re.IGNORECASE | re.DOTALL)
 _SAID = re.compile(
-    r"\b(?:answer|(?:correct|right|best)\s+(?:option|choice))[*_\s]{0,4}"
-    r"(?:(?:is|are|was|would be|should be|must be)\b(?:[*_\s]{0,4}:)?|[:=])"
+    r"(?:\b(?:answer|Antwort|réponse|respuesta|risposta|resposta|(?:correct|right|best)\s+(?:option|choice|one))|答案)"
+    r"[*_\s]{0,4}(?:(?:is|are|was|would be|should be|must be|ist|est|es|è|é)\b(?:[*_\s]{0,4}[:：])?|[:=：是为])"
     rf"[*_\s]{{0,6}}(?=(\S[^\n]{{0,{LONGEST_STATEMENT}}}))",
     re.IGNORECASE,
+)
+_HEADING = re.compile(
+    r"^[^\w\n]{0,12}(?:the\s)?(?:(?:final|correct)\s)?(?:answer|result)[^\w\n]{0,8}\n\s*(?=(\S[^\n]*))",
+    re.IGNORECASE | re.MULTILINE,
 )
 _LINE = re.compile(r"^[ \t>*_]*A[*_]*:[*_ \t]*(\S.*)$", re.MULTILINE)
 _OTHER_OPTION = re.compile(r"^[ \t>*_-]*\(?B[*_]*[):.]", re.MULTILINE)
@@ -27,30 +39,57 @@ _RETRACTED = re.compile(
     r"^\W*(?:not\b|n't\b|none\b|unknown|unclear|undetermined|cannot\b|can't\b|impossible|incorrect|wrong|missing)",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"(?<=[^\d\s.])[.!?](?=\s|$)|(?<=\d)[.!?](?=\s+[A-Z(]|\s*$)")
+_SENTENCE_END = re.compile(
+    r"(?<![\d\s.])(?<!\bRs)(?<!\bapprox)(?<!\bM[rs])(?<!\bMrs)(?<!\bDr)(?<!\bvs)(?<!\bNo)[.!?][*_)\"”]{0,3}(?=\s|$)"
+    r"|(?<=\d)[.!?][*_)\"”]{0,3}(?=\s+[A-Z(]|\s*$)"
+)
 
 
-def statements(reply: str) -> Iterator[str]:
-    """The statements that a reply marks as its answer, the most reliable mark first.
+def statements(reply: str) -> list[tuple[int, str | None]]:
+    """What a reply marks as its answer, and where: the most reliable mark first.
 
     JSON fields come first, then all other marks, the later before the earlier. A mark that takes the answer back ("the
-    answer is not listed") ends the search.
+    answer is not listed", `null`) is None, and the last of the list.
     """
-    text = reply[-LONGEST_REPLY:]
-    fields = [match[1] if match[1] is not None else match[2] for match in _JSON_FIELD.finditer(text)]
-    yield from (field.strip() for field in reversed(fields[-MOST_MARKS:]) if len(field) <= LONGEST_STATEMENT)
-    spoken = (_SAID,) if _OTHER_OPTION.search(text) else (_SAID, _LINE)
-    marks = [*_boxed(text)]
+    marks: list[tuple[int, str | None]] = []
+    for field in reversed(list(_FIELD.finditer(reply))[-MOST_MARKS:]):
+        value = _decoded(field)
+        if _NOTHING.fullmatch(value):
+            return [*marks, (field.start(), None)]
+        marks.append((field.start(), value.strip()))
+    spoken = (_SAID,) if _OTHER_OPTION.search(reply) else (_SAID, _LINE)
+    others = [*_boxed(reply), *_tagged(reply)]
     for pattern in (_HASHES, _QUOTED):
-        marks += _marked(pattern, text)
-    for pattern in spoken:
-        marks += [(place, _first_sentence(said)) for place, said in _marked(pattern, text)]
-    for _, said in sorted(marks, reverse=True):
+        others += _marked(pattern, reply)
+    for pattern in (*spoken, _HEADING):
+        others += [(place, _first_sentence(said)) for place, said in _marked(pattern, reply)]
+    for place, said in sorted(others, reverse=True):
         statement = plain(said)
         if _RETRACTED.match(statement):
-            return
-        if len(said) <= LONGEST_STATEMENT:
-            yield statement
+            return [*marks, (place, None)]
+        marks.append((place, statement))
+    return [(place, said) for place, said in marks if said is None or len(said) <= LONGEST_STATEMENT]
+
+
+def _decoded(field: re.Match[str]) -> str:
+    """The value of a field `answer`, without the escapes of JSON."""
+    text = next(group for group in field.groups() if group is not None)
+    if field["json"] is None or "\\" not in text:
+        return text
+    try:
+        return str(json.loads(f'"{text}"', strict=False))
+    except ValueError:
+        return text
+
+
+def _tagged(text: str) -> Iterator[tuple[int, str]]:
+    """The contents of `<answer>` and similar tags; the last may be open."""
+    for match in list(_TAG.finditer(text))[-MOST_MARKS:]:
+        closing = f"</{match[1]}>" if match[1] else "<|end_of_box|>"
+        end = text.find(closing, match.end(), match.end() + LONGEST_STATEMENT)
+        content = text[match.end() : end if end >= 0 else match.end() + LONGEST_STATEMENT].strip()
+        if content:
+            yield match.end(), content
 
 
 def _marked(pattern: re.Pattern[str], text: str) -> list[tuple[int, str]]:
@@ -70,7 +109,7 @@ def plain(text: str) -> str:
 
 def last_line(reply: str) -> str | None:
     """The last line of a reply, or the passage in bold on it if there is exactly one."""
-    lines = [line.strip() for line in reply[-LONGEST_REPLY:].splitlines() if line.strip()]
+    lines = [line.strip() for line in reply.splitlines() if line.strip()]
     if not lines:
         return None
     bold = re.findall(r"\*\*([^*]+)\*\*", lines[-1])
@@ -79,17 +118,31 @@ def last_line(reply: str) -> str | None:
 
 def last_sentence(reply: str) -> str:
     """The last sentence of a reply; empty where it is longer than `LONGEST_STATEMENT`."""
-    line = next((line for line in reversed(reply[-LONGEST_REPLY:].splitlines()) if line.strip()), "")
+    line = next((line for line in reversed(reply.splitlines()) if line.strip()), "")
     sentence = re.split(r"(?<=[.!?])\s+", line.strip())[-1]
     return sentence if len(sentence) <= LONGEST_STATEMENT else ""
 
 
+def sentences(reply: str, most: int) -> list[tuple[int, str]]:
+    """The last sentences of a reply and where they start, in order, at most `most`; a line ends a sentence."""
+    found: list[tuple[int, str]] = []
+    end = len(reply)
+    while end > 0 and len(found) < most:
+        start = reply.rfind("\n", 0, end) + 1
+        line = reply[start:end]
+        places = [0, *(match.end() for match in _SENTENCE_END.finditer(line)), len(line)]
+        parts = [(start + a, line[a:b].strip()) for a, b in pairwise(places)]
+        found += [(place, part) for place, part in reversed(parts) if re.search(r"\w", part)]
+        end = start - 1
+    return found[:most][::-1]
+
+
 def _boxed(text: str) -> Iterator[tuple[int, str]]:
-    r"""The contents of `\boxed{...}`, which may hold braces of their own."""
+    r"""Each `\boxed{...}`, whose content may hold braces of its own."""
     for match in list(re.finditer(r"\\(?:boxed|fbox)\s*\{", text))[-MOST_MARKS:]:
         depth = 1
         for position in range(match.end(), min(len(text), match.end() + 500)):
             depth += {"{": 1, "}": -1}.get(text[position], 0)
             if depth == 0:
-                yield match.end(), text[match.end() : position]
+                yield match.end(), text[match.start() : position + 1]
                 break
