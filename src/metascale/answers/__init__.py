@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from metascale.answers.choices import concluding_choice, listed_choice, read_choice
-from metascale.answers.conclusions import concluding_number, read_result
+from metascale.answers.conclusions import WORKING, concluding_number, read_result
 from metascale.answers.notation import unboxed
 from metascale.answers.numbers import read_number
 from metascale.answers.statements import LONGEST_REPLY, last_line, last_sentence, plain, statements
-from metascale.answers.texts import read_text
+from metascale.answers.texts import LONGEST_PHRASE, read_phrase, read_text
 from metascale.answers.thinking import without_thinking
 
 Kind = Literal["number", "choice", "text", "auto"]
@@ -21,9 +21,6 @@ Kind = Literal["number", "choice", "text", "auto"]
 STEPS_TO_REST = 5
 """Most times that an answer is extracted again. It may contain marks itself, so extraction repeats until nothing
 changes."""
-
-LONGEST_PHRASE = 60
-"""Characters of the longest text that counts as an answer where none of the text is marked as one, or of kind `auto`. Ours."""
 
 
 def extract(reply: str, kind: Kind = "auto", *, choices: int = 10) -> str | None:
@@ -55,8 +52,9 @@ def extract(reply: str, kind: Kind = "auto", *, choices: int = 10) -> str | None
 def _extract(reply: str, kind: Kind, choices: int) -> str | None:
     reply = without_thinking(reply[-LONGEST_REPLY:])
     marks = statements(reply)
-    for _, statement in marks:
-        found = _read(statement, kind, choices) if statement is not None else None
+    for place, statement in marks:
+        working = reply[max(0, place - WORKING) : place]
+        found = _read(statement, working, kind, choices) if statement is not None else None
         if found is not None:
             return found
     if kind == "choice":
@@ -70,21 +68,19 @@ def _extract(reply: str, kind: Kind, choices: int) -> str | None:
     return found
 
 
-def _read(statement: str, kind: Kind, choices: int) -> str | None:
-    """The answer in a statement that a reply marks as its answer."""
+def _read(statement: str, working: str, kind: Kind, choices: int) -> str | None:
+    """The answer in a statement that a reply marks as its answer, after some working."""
     inner = plain(unboxed(statement))
-    if kind == "number":
-        return read_number(statement) or read_result(statement)
     if kind == "choice":
         return read_choice(inner, choices)
     if kind == "text":
         return read_text(inner)
-    return (
-        read_choice(inner, choices, alone=True)
-        or read_number(statement)
-        or read_result(statement)
-        or (read_text(inner) if len(inner) <= LONGEST_PHRASE else None)
-    )
+    number = read_number(statement)
+    if number is None and inner == statement:
+        number = read_result(statement, working=working, loose=True)
+    if kind == "number":
+        return number
+    return read_choice(inner, choices, alone=True) or number or read_phrase(inner)
 
 
 def _read_alone(line: str, kind: Kind, choices: int, *, whole: bool) -> str | None:

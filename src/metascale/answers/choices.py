@@ -15,6 +15,7 @@ _CHOSEN = re.compile(
     r"\b(?:choose|chose|pick|select|go with|option|choice|(?:therefore|thus|hence|so),?)\s+\(?([A-Z])\)?\W*$",
     re.IGNORECASE,
 )
+_OPTION = re.compile(r"(?:option\s+|choice\s+)?\(?([A-Z])(?:[*_]*[).:](?=[\s*_]+\S)|[).:*_]*$)", re.IGNORECASE)
 _REJECTED = re.compile(
     r"\b(?:not|n't|rules? out|eliminates?|incorrect|wrong|false|except|neither|unlike)\b", re.IGNORECASE
 )
@@ -68,19 +69,13 @@ def concluding_choice(sentence: str, choices: int = 10) -> str | None:
 
 
 def listed_choice(reply: str, choices: int = 10) -> str | None:
-    """The choice of a reply whose last line is an option with its text, `B. Paris`, if no other option is listed."""
+    """The choice of a reply whose last line is an option, `B. Paris` or `Option B`, if it lists no other option."""
     letters = ascii_uppercase[:choices]
-    lines = [line for line in reply.splitlines() if line.strip()]
-    options = [
-        match[1] for line in lines if (match := re.match(rf"[\s>*_#-]*\(?([{letters}])[*_]*[).:](?=\s|\*)", line))
-    ]
-    last = (
-        re.match(
-            rf"[\s>*_#]*(?:(?:option|choice)\s+)?\(?([{letters}])[*_]*(?:[).:](?=\s+\S|\*|$)|\s*[*_]*$)",
-            lines[-1],
-            re.IGNORECASE,
-        )
-        if lines
-        else None
-    )
-    return last[1] if last and last[1].isupper() and set(options) <= {last[1]} else None
+    lines = [_WRAP.sub(r"\1", line).strip(" \t>*_#$`") for line in reply.splitlines() if line.strip()]
+    options = [match for line in lines if (match := _OPTION.match(line))]
+    last = _OPTION.match(lines[-1]) if lines else None
+    if last is None or last[1] not in letters or {match[1] for match in options} != {last[1]}:
+        return None
+    rest = lines[-1][last.end() :]
+    is_text = not re.match(r"\s*(?:is|are|was|and|or|because)\b", rest) and not re.search(r"\([A-Z]\)", rest)
+    return last[1] if is_text else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from metascale.answers.notation import in_plain_notation
-from metascale.answers.numbers import LIST_ITEM, numbers_at, result_side
+from metascale.answers.numbers import LIST_ITEM, numbers_in, result_side
 from metascale.answers.statements import LONGEST_STATEMENT, sentences
 
 LAST_SENTENCES = 6
@@ -19,18 +19,20 @@ _CONCLUDES = re.compile(
     re.IGNORECASE,
 )
 _DOUBTS = re.compile(
-    r"\b(?:might|may|maybe|perhaps|possibly|could|unclear|unknown|impossible|cannot|if|unless|assum\w*|suppos\w*|either|neither"
-    r"|wording|trap|problem|statement|states|says|let's|check|verify|wrong|incorrect|wait|hmm|guess|between)\b|n't\b|\?",
+    r"\b(?:might|may|maybe|perhaps|possibly|could|unclear|unknown|impossible|cannot|if|unless|assum\w*|suppos\w*|either|neither|between"
+    r"|wording|trap|problem|statement|states|says|let's|check|verify|wrong|incorrect|wait|hmm|guess)\b|n't\b|\?",
     re.IGNORECASE,
 )
+_CONDITION = re.compile(r"\b(?:if|since|because|assuming)\b[^,]*,\s", re.IGNORECASE)
 _IS = re.compile(
     r"(?:\b(?:is|are|was|were|be|equals?|total of|average of)(?: (?:now|then|only|still|indeed|a total of|an average of))*"
     r"(?: (?:approximately|about|around|roughly|nearly|exactly))?|[=≈])[ (]*$",
     re.IGNORECASE,
 )
 _CIRCUMSTANCE = re.compile(
-    r"\b(?:in|for|over|on|after|within|during|from|by|with|at|between|every|each|per|all|these|those|of the|out of|the|her|his|their|than|until)"
-    r"(?: (?:the|all|next|first|last|remaining|following|previous|other|past|same|these|those|a|only|another|just|about|every|each))*[ (]*$",
+    r"\b(?:in|for|on|within|during|from|by|with|at|every|each|per|all|these|those|of the|out of|the|her|his|their)"
+    r"(?: (?:the|all|next|first|last|remaining|following|previous|other|past|same|these|those|a|only|another|just|about|every|each))*[ (]*$"
+    r"|\bfrom\b.*\bto\s$",
     re.IGNORECASE,
 )
 _NUMBER_WORD = re.compile(
@@ -66,34 +68,32 @@ def concluding_number(reply: str, *, after: int = 0) -> str | None:
     return None
 
 
-def read_result(sentence: str, *, working: str = "", marked: bool = True) -> str | None:
+def read_result(sentence: str, *, working: str = "", marked: bool = True, loose: bool = False) -> str | None:
     """The number that a sentence states as its result, or None.
+
+    Of several numbers the result is the only one that is neither a bound nor in a circumstance ("in 4 weeks", "each of
+    the 3 boxes"), if the sentence says that something is that number, or if the last equation gives it.
 
     Args:
         sentence: a sentence in which a reply states its answer.
-        working: what stands before it. The value of its last equation tells the result among several numbers.
+        working: what stands before it.
         marked: the sentence says that it is a conclusion; one that does not must say what something is.
+        loose: the reply marks the sentence as its answer, so it need not say what something is.
     """
     plain = in_plain_notation(sentence).strip(' *_"“”').rstrip(" .,;:!$")
-    text = None if LIST_ITEM.match(plain) else result_side(plain)
-    if text is None or _DOUBTS.search(text):
+    text = None if LIST_ITEM.match(plain) else result_side(_CONDITION.sub("", plain))
+    found = numbers_in(text) if text else None
+    if not text or not found or _DOUBTS.search(text):
         return None
-    found = numbers_at(text)
-    if not found:
-        return None
-    values = {value for _, _, value in found}
+    central = {number.value for number in found if not number.aside and not _CIRCUMSTANCE.search(text[: number.start])}
+    stated = {number.value for number in found if not number.aside and _IS.search(text[: number.start])}
     computed = _last_result(working)
-    if computed in values:
-        return computed
-    words = bool(_NUMBER_WORD.search(text))
-    stated = [value for start, _, value in found if _IS.search(text[:start])]
-    equation = "=" in plain or "≈" in plain
-    if len(values) == 1 and not words and (marked or stated or equation):
-        return values.pop()
-    loose = {value for start, _, value in found if not _CIRCUMSTANCE.search(text[:start])}
-    if len(loose) == 1 and loose == set(stated):
-        return loose.pop()
-    return None
+    if len({number.value for number in found}) == 1 and not found[0].aside:
+        clear = not _NUMBER_WORD.search(text) and (marked or bool(stated) or bool(re.search("[=≈]", plain)))
+        return found[0].value if clear or computed == found[0].value else None
+    if len(central) != 1 or len(stated - central) > 0:
+        return None
+    return central.pop() if central <= stated | {computed} or loose else None
 
 
 def _last_result(working: str) -> str | None:
@@ -101,5 +101,5 @@ def _last_result(working: str) -> str | None:
     sides = _EQUATION.findall(working)
     if not sides:
         return None
-    found = numbers_at(in_plain_notation(sides[-1]).strip(" *_$.,;:)"))
-    return found[0][2] if found and len({value for _, _, value in found}) == 1 else None
+    found = numbers_in(in_plain_notation(sides[-1]).strip(" *_$.,;:)"))
+    return found[0].value if found and len({number.value for number in found}) == 1 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from math import factorial
+from typing import NamedTuple
 
 from metascale.answers.notation import in_plain_notation
 from metascale.answers.units import LETTERS, SCALES, is_unit
@@ -32,20 +33,26 @@ LIST_ITEM = re.compile(r"\(?\d+[.)]\s")
 _UNIT_POWER = re.compile(r"(?<=[A-Za-z])(?<![\d.][eE])(?:\^-?[1-4]|[23])(?!\w)")
 _CALCULATION = re.compile(r"\([^()]*\d[^()]*[+×*=÷][^()]*\)|\([^()\d]*\)\W*$")
 _DENIED = re.compile(
-    r"(?:\b(?:is|are|was|were|be|does|do|did|can|could|will|would|should|has|have|had) not|n't|\bcannot)\b",
+    r"(?:\b(?:is|are|was|were|be|do|does|did|can|could|will|would|should|has|have|had)\snot|n't|\bcannot)\b"
+    r"(?:(?!\b(?:is|are|was|were|but|it's)\b)\D)*\d|\d\s?(?:is|was)(?:\snot|n't)\b",
     re.IGNORECASE,
 )
-_CONTRAST = re.compile(r"(?:,|\s)\s?(?:not|rather than|instead of|as opposed to)\s.*$", re.IGNORECASE)
+_CONTRAST = re.compile(
+    r"(?:(?:,|(?<=\d))\s(?:and |but )?not|\s(?:rather than|instead of|as opposed to))\s.*$", re.IGNORECASE
+)
 _ASIDE = re.compile(
     r"[,;:]?\s(?:because|since|as|where|which|when|given)\s|[,;]\s(?!(?:and|or|but)\b|[-+$€£]?\d)", re.IGNORECASE
 )
-_BEFORE = re.compile(
+_OPERAND = re.compile(
     r"(?:[+*/^<>≤≥±×÷·√|!\[≠]|\w\(|-\s?\(?"
-    r"|\b(?:than|over|under|above|below|beyond|least|most|between|exceeds?|until|before|after"
+    r"|\b(?:twice|double|half|triple|third|quarter|thrice|minus|plus|times|root|root of|sqrt|log|ln|sin|cos|tan|square of|cube of))\s?$",
+    re.IGNORECASE,
+)
+_ASIDE_NUMBER = re.compile(
+    r"\b(?:than|over|under|above|below|beyond|least|most|between|exceeds?|exceeding|until|before|after|up to"
     r"|step|chapter|section|case|option|question|problem|part|figure|table|equation|method|page|number|no\.|day|week|year|line"
     r"|January|February|March|April|May|June|July|August|September|October|November|December"
-    r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec"
-    r"|twice|double|half|triple|third|quarter|thrice|minus|plus|times|root|root of|sqrt|log|ln|sin|cos|tan|square of|cube of)\.?)\s?$",
+    r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.?\s?$",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
@@ -79,8 +86,9 @@ def read_number(statement: str, *, alone: bool = False) -> str | None:
         return _alone(text)
     right = result_side(text)
     found = numbers_in(right, math=math) if right else None
-    values = set(found or ())
-    return values.pop() if len(values) == 1 else None
+    values = {number.value for number in found or ()}
+    clear = len(values) == 1 and not any(number.aside for number in found or ())
+    return values.pop() if clear else None
 
 
 def _is_formula(statement: str) -> bool:
@@ -120,14 +128,16 @@ def result_side(text: str) -> str | None:
     return (others[-1] if others else first).strip()
 
 
-def numbers_in(text: str, *, math: bool = False) -> list[str] | None:
-    """The numbers of a text in plain notation; None if it holds digits, formulas or relations that are no number."""
-    found = numbers_at(text, math=math)
-    return None if found is None else [value for _, _, value in found]
+class Number(NamedTuple):
+    """A number in a text: where it starts, its canonical value, and whether what is before it bounds or counts it."""
+
+    start: int
+    value: str
+    aside: bool
 
 
-def numbers_at(text: str, *, math: bool = False) -> list[tuple[int, int, str]] | None:
-    """The starts, ends and values of the numbers of a text, or None; see `numbers_in`."""
+def numbers_in(text: str, *, math: bool = False) -> list[Number] | None:
+    """The numbers of a text in plain notation; None if it holds digits or formulas that are no clear number."""
     if "\\" in text:
         return None
     text = _UNIT_POWER.sub(lambda power: " " * len(power[0]), text)
@@ -137,7 +147,8 @@ def numbers_at(text: str, *, math: bool = False) -> list[tuple[int, int, str]] |
         value = _value(match, text, math=math)
         if value is None or re.search(r"\d", text[end : match.start()]):
             return None
-        found.append((match.start(), match.end(), value))
+        aside = _ASIDE_NUMBER.search(text[max(0, match.start() - 24) : match.start()])
+        found.append(Number(match.start(), value, aside is not None))
         end = match.end()
     return None if re.search(r"\d", text[end:]) else found
 
@@ -164,7 +175,7 @@ def _value(match: re.Match[str], text: str, *, math: bool) -> str | None:
     before, after = text[max(0, match.start() - 24) : match.start()], text[match.end() : match.end() + 40]
     signs = (match["sign"] or "") + (match["sign2"] or "")
     detached = " " in signs and match.start() > 0
-    if detached or len(signs.strip()) > 2 or _BEFORE.search(before) or _AFTER.match(after):
+    if detached or len(signs.strip()) > 2 or _OPERAND.search(before) or _AFTER.match(after):
         return None
     size = _magnitude(match)
     if size is None:

@@ -29,6 +29,10 @@ _SAID = re.compile(
     rf"[*_\s]{{0,6}}(?=(\S[^\n]{{0,{LONGEST_STATEMENT}}}))",
     re.IGNORECASE,
 )
+_OTHER_ANSWER = re.compile(
+    r"\b(?:against\b[^.\n]*|(?:obvious|wrong|incorrect|naive|initial|original|first|previous|other|possible|tempting)\s)$",
+    re.IGNORECASE,
+)
 _HEADING = re.compile(
     r"^[^\w\n]{0,12}(?:the\s)?(?:(?:final|correct)\s)?(?:answer|result)[^\w\n]{0,8}\n\s*(?=(\S[^\n]*))",
     re.IGNORECASE | re.MULTILINE,
@@ -94,7 +98,11 @@ def _tagged(text: str) -> Iterator[tuple[int, str]]:
 
 def _marked(pattern: re.Pattern[str], text: str) -> list[tuple[int, str]]:
     """The positions and texts of the last marks of one sort."""
-    return [(match.start(1), match[1]) for match in pattern.finditer(text)][-MOST_MARKS:]
+    return [
+        (match.start(1), match[1])
+        for match in pattern.finditer(text)
+        if not _OTHER_ANSWER.search(text[max(0, match.start() - 60) : match.start()])
+    ][-MOST_MARKS:]
 
 
 def _first_sentence(statement: str) -> str:

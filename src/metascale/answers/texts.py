@@ -5,16 +5,31 @@ from __future__ import annotations
 import re
 
 LONGEST_ANSWER = 200
-"""Characters of the longest text that counts as an answer. Not tuned."""
+"""Characters of the longest text that counts as an answer. Ours."""
+LONGEST_PHRASE = 60
+"""Characters of the longest text that counts as an answer where a number would count as well. Ours."""
+MOST_WORDS = 8
+"""Words of the longest such text. A longer one is a sentence, and equal answers in sentences do not agree. Ours."""
+
+_WRAP = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
+
+
+def read_phrase(statement: str) -> str | None:
+    """A text of a few words, as `read_text`, or None for a sentence."""
+    text = read_text(statement)
+    is_sentence = (
+        text is None or len(text) > LONGEST_PHRASE or len(text.split()) > MOST_WORDS or text.startswith("that ")
+    )
+    return None if is_sentence else text
 
 
 def read_text(statement: str) -> str | None:
     """A short text with case folded, white space collapsed, and leading articles and outer punctuation removed."""
-    text = " ".join(statement.split())
+    text = " ".join(_WRAP.sub(r"\1", statement).split())
     if len(text) > LONGEST_ANSWER:
         return None
     while True:
         shorter = re.sub(r"^(?:the|an|a)\s+", "", text.casefold().strip(" \t.,;:!?\"'`*_“”‘’()[]$").lstrip("#"))
         if shorter == text:
-            return text or None
+            return text if any(each.isalnum() for each in text) or not text.startswith("\\") and text else None
         text = shorter
