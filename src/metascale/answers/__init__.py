@@ -6,13 +6,14 @@ last line that holds nothing else) and returns None where nothing is marked: it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from metascale.answers.choices import concluding_choice, listed_choice, read_choice
 from metascale.answers.conclusions import WORKING, concluding_number, read_result
 from metascale.answers.notation import unboxed
 from metascale.answers.numbers import read_number
-from metascale.answers.statements import LONGEST_REPLY, last_line, last_sentence, plain, statements
+from metascale.answers.statements import LONGEST_REPLY, first_answers, last_line, last_sentence, plain, statements
 from metascale.answers.texts import LONGEST_PHRASE, read_phrase, read_text
 from metascale.answers.thinking import without_thinking
 
@@ -52,20 +53,25 @@ def extract(reply: str, kind: Kind = "auto", *, choices: int = 10) -> str | None
 def _extract(reply: str, kind: Kind, choices: int) -> str | None:
     reply = without_thinking(reply[-LONGEST_REPLY:])
     marks = statements(reply)
+    found = _first_read(marks, reply, kind, choices)
+    if found is None and kind == "choice":
+        found = concluding_choice(last_sentence(reply), choices) or listed_choice(reply, choices)
+    if found is None:
+        found = _read_alone(last_line(reply) or "", kind, choices)
+    if found is None and kind in {"number", "auto"}:
+        found = concluding_number(reply, after=max((place for place, _ in marks), default=0))
+    if found is None and not marks:
+        found = _first_read(first_answers(reply), reply, kind, choices) or _read_whole(reply, kind)
+    return found
+
+
+def _first_read(marks: Sequence[tuple[int, str | None]], reply: str, kind: Kind, choices: int) -> str | None:
     for place, statement in marks:
         working = reply[max(0, place - WORKING) : place]
         found = _read(statement, working, kind, choices) if statement is not None else None
         if found is not None:
             return found
-    if kind == "choice":
-        concluded = concluding_choice(last_sentence(reply), choices) or listed_choice(reply, choices)
-        if concluded is not None:
-            return concluded
-    alone = last_line(reply)
-    found = _read_alone(alone, kind, choices, whole=not marks and len(reply.split("\n")) == 1) if alone else None
-    if found is None and kind in {"number", "auto"}:
-        return concluding_number(reply, after=max((place for place, _ in marks), default=0))
-    return found
+    return None
 
 
 def _read(statement: str, working: str, kind: Kind, choices: int) -> str | None:
@@ -83,12 +89,18 @@ def _read(statement: str, working: str, kind: Kind, choices: int) -> str | None:
     return read_choice(inner, choices, alone=True) or number or read_phrase(inner)
 
 
-def _read_alone(line: str, kind: Kind, choices: int, *, whole: bool) -> str | None:
-    """The answer in a last line, which must hold nothing else; a text only counts if the line is the whole reply."""
+def _read_alone(line: str, kind: Kind, choices: int) -> str | None:
+    """The choice or the number in a last line that holds nothing else."""
     choice = read_choice(line, choices, alone=True) if kind in {"choice", "auto"} and len(line) < 4 else None
-    number = read_number(line, alone=True) if kind in {"number", "auto"} else None
-    text = read_text(line) if kind in {"text", "auto"} and whole and len(line) <= LONGEST_PHRASE else None
-    return choice or number or text
+    return choice or (read_number(line, alone=True) if kind in {"number", "auto"} else None)
+
+
+def _read_whole(reply: str, kind: Kind) -> str | None:
+    """The short text that is all of a reply."""
+    line = last_line(reply) or ""
+    if "\n" in reply or kind not in {"text", "auto"} or len(line) > LONGEST_PHRASE:
+        return None
+    return read_text(line) if kind == "text" else read_phrase(line)
 
 
 __all__ = ["Kind", "extract", "read_choice", "read_number", "read_text", "without_thinking"]

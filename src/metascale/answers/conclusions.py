@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 
 from metascale.answers.notation import in_plain_notation
-from metascale.answers.numbers import LIST_ITEM, numbers_in, result_side
+from metascale.answers.numbers import LIST_ITEM, Number, numbers_in, result_side
 from metascale.answers.statements import LONGEST_STATEMENT, sentences
 
 LAST_SENTENCES = 6
-"""Sentences at the end of a reply among which a conclusion is looked for. Ours."""
+"""Sentences at the end of a reply among which a conclusion is looked for. Not tuned."""
 WORKING = 2_000
-"""Characters before a conclusion in which the last equation is looked for. Ours."""
+"""Characters before a conclusion in which the last equation is looked for. Not tuned."""
 
 _CONCLUDES = re.compile(
     r"\W*(?:therefore|thus|hence|so|consequently|accordingly|finally|in (?:total|conclusion|summary|all)|altogether"
     r"|overall|as a result|this means|we (?:find|conclude|get)|(?:the )?(?:final )?(?:result|conclusion|total|answer))\b",
     re.IGNORECASE,
 )
+_INFERS = re.compile(r"^\W*(?:since|because)\b[^,]*,\s|\bwe (?:can )?conclude\b", re.IGNORECASE)
 _DOUBTS = re.compile(
     r"\b(?:might|may|maybe|perhaps|possibly|could|unclear|unknown|impossible|cannot|if|unless|assum\w*|suppos\w*|either|neither|between"
     r"|wording|trap|problem|statement|states|says|let's|check|verify|wrong|incorrect|wait|hmm|guess)\b|n't\b|\?",
@@ -30,7 +31,7 @@ _IS = re.compile(
     re.IGNORECASE,
 )
 _CIRCUMSTANCE = re.compile(
-    r"\b(?:in|for|on|within|during|from|by|with|at|every|each|per|all|these|those|of the|out of|the|her|his|their)"
+    r"\b(?:in|for|on|within|during|from|by|with|at|after|before|over|every|each|per|all|these|those|of the|out of|the|her|his|their)"
     r"(?: (?:the|all|next|first|last|remaining|following|previous|other|past|same|these|those|a|only|another|just|about|every|each))*[ (]*$"
     r"|\bfrom\b.*\bto\s$",
     re.IGNORECASE,
@@ -40,6 +41,7 @@ _NUMBER_WORD = re.compile(
     r"|ninety|hundred|thousand|million|dozen|zero|none|half|twice|thrice)\b",
     re.IGNORECASE,
 )
+_LISTS = re.compile(r"[,;]\s|\b(?:and|or)\b")
 _EQUATION = re.compile(r"[=≈]\s*([^=≈\n]{1,80})")
 
 
@@ -59,7 +61,7 @@ def concluding_number(reply: str, *, after: int = 0) -> str | None:
         if len(sentence) > LONGEST_STATEMENT or start < after:
             return None
         if re.search(r"\d", sentence):
-            marked = bool(_CONCLUDES.match(sentence))
+            marked = bool(_CONCLUDES.match(sentence) or _INFERS.search(sentence))
             if back > 1 and not marked:
                 return None
             if any(_DOUBTS.search(later) for _, later in said[len(said) - back + 1 :]):
@@ -85,15 +87,36 @@ def read_result(sentence: str, *, working: str = "", marked: bool = True, loose:
     found = numbers_in(text) if text else None
     if not text or not found or _DOUBTS.search(text):
         return None
-    central = {number.value for number in found if not number.aside and not _CIRCUMSTANCE.search(text[: number.start])}
-    stated = {number.value for number in found if not number.aside and _IS.search(text[: number.start])}
     computed = _last_result(working)
-    if len({number.value for number in found}) == 1 and not found[0].aside:
-        clear = not _NUMBER_WORD.search(text) and (marked or bool(stated) or bool(re.search("[=≈]", plain)))
+    bounds = {number.value for number in found if number.aside}
+    if len({number.value for number in found}) == 1 and not bounds:
+        clear = not _counted(text) and (marked or _says_what_is(text, found[-1]) or bool(re.search("[=≈]", plain)))
         return found[0].value if clear or computed == found[0].value else None
-    if len(central) != 1 or len(stated - central) > 0:
+    central = [number for number in found if not number.aside and not _is_circumstance(text, number)]
+    stated = {number.value for number in central if _says_what_is(text, number)}
+    if not central or bounds & {number.value for number in central}:
         return None
-    return central.pop() if central <= stated | {computed} or loose else None
+    if len({number.value for number in central}) == 1:
+        return central[0].value if loose or stated or computed == central[0].value else None
+    if stated == {central[-1].value}:
+        return central[-1].value
+    listed = _LISTS.search(text[central[0].end : central[-1].start])
+    return computed if computed == central[0].value and not listed and not stated - {computed} else None
+
+
+def _says_what_is(text: str, number: Number) -> bool:
+    return bool(_IS.search(text[: number.start]))
+
+
+def _is_circumstance(text: str, number: Number) -> bool:
+    """Whether a number only tells when, where or of what: "in 4 weeks", "6-inch pieces"."""
+    return bool(_CIRCUMSTANCE.search(text[: number.start]) or re.match(r"-[A-Za-z]", text[number.end :]))
+
+
+def _counted(text: str) -> bool:
+    """Whether a text also counts something in words: "two boxes"."""
+    words = _NUMBER_WORD.finditer(text)
+    return any(not _CIRCUMSTANCE.search(text[: word.start()]) for word in words)
 
 
 def _last_result(working: str) -> str | None:

@@ -12,6 +12,8 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
 _FRACTION = rf"\\[dtc]?frac(?:{_ARGUMENT}{_ARGUMENT}|\s*(\d)\s*(\d))"
 _INTEGER = re.compile(r"\s*[-+]?\s*\d+\s*")
 
+_EMPHASIS = re.compile(r"`|(?<!\d)\*\*|\*\*(?!\d)")
+_NEGATIVE = re.compile(r"(^\W*|\b(?:is|are|was|be|to)\s|[=:]\s?)(?:negative|minus)\s(?=[$\d])", re.IGNORECASE)
 _LATEX = [
     (re.compile(r"(?<=\d)\s*\\(?:text|mathrm|rm)\{\s*[eE]\s*\}\s*(?=[-+]?\d)"), "e"),
     (re.compile(rf"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|emph|operatorname){_ARGUMENT}"), r" \1"),
@@ -24,7 +26,7 @@ _LATEX = [
     (re.compile(r"\\approx(?![A-Za-z])"), "≈"),
     (re.compile(r"\\(?:pounds|euro)(?![A-Za-z])"), "£"),
     (re.compile(r"\\([$%&#_])"), r"\1"),
-    (re.compile(r"\^\s*\{?\\circ\s*\}?|\\degree(?![A-Za-z])"), "°"),
+    (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])"), "°"),
     (re.compile(r"\^\s*\{\s*([-+]?\s*\d+)\s*\}"), r"^\1"),
 ]
 
@@ -44,7 +46,8 @@ def in_plain_notation(statement: str) -> str:
     text = re.sub(_FRACTION, _fraction, text)
     text = re.sub(rf"\\(?:boxed|fbox){_ARGUMENT}", r" \1", text)
     text = re.sub(r"\$\$?\s*([-+]?[\d.,/ ]*\d)\s*\$\$?(?!\d)", r" \1", text)
-    return re.sub(r"\s+", " ", text.replace("**", "").replace("`", "")).strip()
+    text = _NEGATIVE.sub(r"\1-", text)
+    return re.sub(r"\s+", " ", _EMPHASIS.sub("", text)).strip()
 
 
 def unboxed(statement: str) -> str:

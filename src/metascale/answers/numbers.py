@@ -22,7 +22,7 @@ _FRACTION = r"(?:(?P<whole>\d+)(?:\s|\sand\s))?(?P<above>\d+)\s?/\s?(?P<below>\d
 _POWER = (
     r"(?:\s?[x×*·]\s?10\s?\^\s?(?P<power>[-+]?\s?\d{1,2})|[eE](?P<e>[-+]?\d{1,2})|\s?\^\s?(?P<exponent>\d{1,3}))?(?!\d)"
 )
-_SCALE = rf"(?P<scales>(?:\s?(?:{'|'.join(SCALES)})\b)+)|(?P<letter>MM|[kKmMbBT])(?!\w)"
+_SCALE = rf"(?P<scales>(?:\s?(?i:{'|'.join(SCALES)})\b)+)|(?P<letter>MM|[kKmMbBT])(?!\w)"
 _NUMBER = re.compile(
     rf"(?<![\w.,/:^\\_'])(?P<sign>[-+]\s?)?(?P<currency>{_CURRENCY}\s?)?(?P<sign2>[-+]\s?)?"
     rf"(?:{_FRACTION}|(?P<digits>{_DIGITS})(?!\d|[.,']\d){_POWER})(?P<half>\sand\s(?:a|one)\s(?:half|quarter)\b)?"
@@ -30,7 +30,7 @@ _NUMBER = re.compile(
 )
 
 LIST_ITEM = re.compile(r"\(?\d+[.)]\s")
-_UNIT_POWER = re.compile(r"(?<=[A-Za-z])(?<![\d.][eE])(?:\^-?[1-4]|[23])(?!\w)")
+_UNIT_POWER = re.compile(r"(?<=[A-Za-z])(?<![\d.][eE])(?:\^-?[1-4]|[23])(?!\w|\.\d)")
 _CALCULATION = re.compile(r"\([^()]*\d[^()]*[+×*=÷][^()]*\)|\([^()\d]*\)\W*$")
 _DENIED = re.compile(
     r"(?:\b(?:is|are|was|were|be|do|does|did|can|could|will|would|should|has|have|had)\snot|n't|\bcannot)\b"
@@ -45,7 +45,7 @@ _ASIDE = re.compile(
 )
 _OPERAND = re.compile(
     r"(?:[+*/^<>≤≥±×÷·√|!\[≠]|\w\(|-\s?\(?"
-    r"|\b(?:twice|double|half|triple|third|quarter|thrice|minus|plus|times|root|root of|sqrt|log|ln|sin|cos|tan|square of|cube of))\s?$",
+    r"|\b(?:twice|double|half|triple|third|quarter|thrice|negative|minus|plus|times|root|root of|sqrt|log|ln|sin|cos|tan|square of|cube of))\s?$",
     re.IGNORECASE,
 )
 _ASIDE_NUMBER = re.compile(
@@ -58,7 +58,7 @@ _ASIDE_NUMBER = re.compile(
 _AFTER = re.compile(
     r"\s?[+*^=<>≤≥±×÷·≈_√|π∞]|\s?/\s?(?![A-Za-z])|\s?-\s?[\d$(]|:\d|[(\[]|'s\b|\s?(?:-|to|through)\s?\$?\d"
     r"|\s?(?:squared|cubed|factorial|choose|mod|plus|minus|times\s\(|divided|or (?:more|fewer|less|higher|lower)|and (?:above|up|over|under|more))\b"
-    r"|\s?(?:st|nd|rd|th)?\s?(?:of\s)?(?:January|February|March|April|June|July|August|September|October|November|December)\b",
+    r"|\s?(?:st|nd|rd|th)?\s?(?:of\s)?(?:January|February|March|April|May|June|July|August|September|October|November|December)\b",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"(\s?-?)([^\W\d_]+)")
@@ -129,9 +129,10 @@ def result_side(text: str) -> str | None:
 
 
 class Number(NamedTuple):
-    """A number in a text: where it starts, its canonical value, and whether what is before it bounds or counts it."""
+    """A number in a text: where it is, its canonical value, and whether what is before it bounds or counts it."""
 
     start: int
+    end: int
     value: str
     aside: bool
 
@@ -148,7 +149,7 @@ def numbers_in(text: str, *, math: bool = False) -> list[Number] | None:
         if value is None or re.search(r"\d", text[end : match.start()]):
             return None
         aside = _ASIDE_NUMBER.search(text[max(0, match.start() - 24) : match.start()])
-        found.append(Number(match.start(), value, aside is not None))
+        found.append(Number(match.start(), match.end(), value, aside is not None))
         end = match.end()
     return None if re.search(r"\d", text[end:]) else found
 
@@ -183,7 +184,7 @@ def _value(match: re.Match[str], text: str, *, math: bool) -> str | None:
     if match["half"]:
         size += Fraction(1, 2 if match["half"].endswith("half") else 4)
     for scale in (match["scales"] or "").split():
-        size *= SCALES[scale]
+        size *= SCALES[scale.casefold()]
     if match["letter"]:
         scaled = _scaled(match, math=math)
         if scaled is None:

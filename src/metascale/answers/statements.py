@@ -10,7 +10,9 @@ from itertools import pairwise
 LONGEST_REPLY = 200_000
 """Characters that are read, counted from the end of a reply."""
 LONGEST_STATEMENT = 2_000
-"""Longest marked answer or last sentence, in characters; a longer one is not a single answer."""
+"""Longest marked answer or last sentence, in characters; a longer one is not a single answer. Not tuned."""
+LONGEST_QUALIFIER = 60
+"""Characters before a mark in which it may be qualified ("the strongest case against the answer is")."""
 MOST_MARKS = 100
 """Marks of each sort that are read, counted from the end, so that the time stays linear in any reply."""
 
@@ -30,7 +32,11 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 _OTHER_ANSWER = re.compile(
-    r"\b(?:against\b[^.\n]*|(?:obvious|wrong|incorrect|naive|initial|original|first|previous|other|possible|tempting)\s)$",
+    r"\b(?:against\b[^.\n]*|(?:wrong|incorrect|naive|previous|other|possible|tempting|(?P<first>obvious|initial|original|first))\s)$",
+    re.IGNORECASE,
+)
+_REJECTION = re.compile(
+    r"\b(?:incorrect|wrong|contradicts?|cannot|no longer|not (?:correct|right|true|necessarily))\b|\bcan.t\b",
     re.IGNORECASE,
 )
 _HEADING = re.compile(
@@ -96,13 +102,26 @@ def _tagged(text: str) -> Iterator[tuple[int, str]]:
             yield match.end(), content
 
 
+def first_answers(reply: str) -> list[tuple[int, str]]:
+    """What a reply calls its first or its obvious answer, and where, if nothing after it rejects anything."""
+    marks = [match for match in _SAID.finditer(reply) if _kind_of_answer(match, reply) == "first"][-MOST_MARKS:]
+    said = [(match.start(1), plain(_first_sentence(match[1]))) for match in marks]
+    end = "".join(sentence for place, sentence in sentences(reply, 2) if marks and place > marks[-1].end(1))
+    return [] if _REJECTION.search(end) else said[::-1]
+
+
 def _marked(pattern: re.Pattern[str], text: str) -> list[tuple[int, str]]:
     """The positions and texts of the last marks of one sort."""
-    return [
-        (match.start(1), match[1])
-        for match in pattern.finditer(text)
-        if not _OTHER_ANSWER.search(text[max(0, match.start() - 60) : match.start()])
-    ][-MOST_MARKS:]
+    marks = [match for match in pattern.finditer(text) if _kind_of_answer(match, text) == "final"]
+    return [(match.start(1), match[1]) for match in marks[-MOST_MARKS:]]
+
+
+def _kind_of_answer(match: re.Match[str], text: str) -> str:
+    """Whether a mark speaks of the final answer, of a first one, or of another that the reply does not give."""
+    other = _OTHER_ANSWER.search(text[max(0, match.start() - LONGEST_QUALIFIER) : match.start()])
+    if other is None:
+        return "final"
+    return "first" if other["first"] else "other"
 
 
 def _first_sentence(statement: str) -> str:

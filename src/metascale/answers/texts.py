@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 LONGEST_ANSWER = 200
-"""Characters of the longest text that counts as an answer. Ours."""
+"""Characters of the longest text that counts as an answer. Not tuned."""
 LONGEST_PHRASE = 60
-"""Characters of the longest text that counts as an answer where a number would count as well. Ours."""
+"""Characters of the longest text that counts as an answer where a number would count as well. Not tuned."""
 MOST_WORDS = 8
-"""Words of the longest such text. A longer one is a sentence, and equal answers in sentences do not agree. Ours."""
+"""Words of the longest such text. A longer one is a sentence, and equal answers in sentences do not agree. Not tuned."""
 
 _WRAP = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
 

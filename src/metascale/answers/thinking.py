@@ -7,7 +7,7 @@ import re
 from bisect import bisect_left
 
 LONGEST_INLINE_CODE = 300
-"""Characters of the longest code span between backticks; a limit keeps the time linear. Ours."""
+"""Characters of the longest code span between backticks; a limit keeps the time linear. Not tuned."""
 
 _NAMES = r"(?:(?:seed|antml):)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)"
 _OPENING = (
