@@ -94,7 +94,8 @@ class Components:
                 raise SettingError(
                     f"the setting {name!r} belongs to the graph, so a run cannot change it; pass it to create_metascale"
                 )
-        return Run(self, chosen.overlaid_by(self.fixed), runtime)
+        settings = chosen.overlaid_by(self.fixed)
+        return Run(self, self.scorer(settings).settings_for(settings), runtime)
 
     def scorer(self, settings: MetaScaleSettings) -> Scorer:
         """The scorer on the given reward, or on the one that the settings name."""
@@ -198,6 +199,7 @@ class Run:
             granted=state["granted"],
             reopened_at=state.get("reopened_at", 0),
             remaining_steps=state["remaining_steps"] if self.runtime else UNCOUNTED_STEPS,
+            is_exact=self.scorer.is_exact,
         )
 
     def start_work(self, spent: float, *, share: float = 1.0) -> float:

@@ -260,7 +260,7 @@ async def test_a_run_works_with_every_reward(name: str, *, asynchronous: bool) -
         "critique": lambda: CritiqueReward(model),
         "panel": lambda: PanelReward.of_wordings(model),
     }[name]()
-    chosen = MetaScaleSettings(budget=8, batch_size=4, pool_size=4, confirm=0, seed=1)
+    chosen = MetaScaleSettings(budget=8, batch_size=4, pool_size=4, confirm=0, seed=1, target_reward=None)
     graph = create_metascale(model, reward=reward, settings=chosen, checkpointer=InMemorySaver())
     thread: Any = {"configurable": {"thread_id": "t"}}
     await graph.ainvoke(ask(), thread) if asynchronous else graph.invoke(ask(), thread)

@@ -59,6 +59,7 @@ class Ledger:
         granted: samples granted on top of the budget.
         reopened_at: samples that existed when a finished run was last continued; 0 if it never was.
         remaining_steps: supersteps that LangGraph's recursion limit leaves.
+        is_exact: whether the rewards are free of noise, so that no synthesis can beat a reward of 1.
     """
 
     settings: MetaScaleSettings
@@ -72,6 +73,7 @@ class Ledger:
     granted: int = 0
     reopened_at: int = 0
     remaining_steps: int = UNCOUNTED_STEPS
+    is_exact: bool = False
 
     @cached_property
     def limits(self) -> MetaScaleSettings:
@@ -158,7 +160,9 @@ class Ledger:
     @property
     def synthesis_due(self) -> bool:
         """Whether the best answers are to be synthesised into one more answer now."""
-        return self._kept_for_synthesis > 0 and self._scored >= MIN_SYNTHESISED and not self._is_exhausted
+        is_verified = self.is_exact and any(candidate["reward"] == 1 for candidate in self.candidates)
+        may_help = self._scored >= MIN_SYNTHESISED and not is_verified
+        return self._kept_for_synthesis > 0 and may_help and not self._is_exhausted
 
     @property
     def evolution_due(self) -> bool:

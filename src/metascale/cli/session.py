@@ -20,6 +20,8 @@ from metascale.events import Event, follow
 from metascale.interrupts import BudgetQuestion, PoolQuestion, grant, granted_samples
 from metascale.records import Result
 from metascale.result import conclude
+from metascale.rewards import Reward
+from metascale.rewards.scorer import Scorer
 from metascale.settings import MetaScaleSettings
 from metascale.state import FINGERPRINT, AnyGraph, State, empty_state, fingerprint_of, state_of
 
@@ -80,11 +82,19 @@ class Session:
         fingerprint: model, judge and settings of the run.
     """
 
-    def __init__(self, graph: AnyGraph, settings: MetaScaleSettings, thread: str, **parts: str | None) -> None:
-        """Open the thread; `parts` are the names of the method and its models."""
+    def __init__(
+        self,
+        graph: AnyGraph,
+        settings: MetaScaleSettings,
+        thread: str,
+        *,
+        reward: Reward | None = None,
+        **parts: str | None,
+    ) -> None:
+        """Open the thread; `parts` are the names of the method and its models, `reward` is the graph's."""
         self.graph = graph
         self.thread = thread
-        self._settings = settings
+        self._settings = Scorer(reward).settings_for(settings) if reward is not None else settings
         self.fingerprint = {**parts, **settings.model_dump(mode="json")}
         self._config: RunnableConfig = {
             "configurable": {"thread_id": thread},

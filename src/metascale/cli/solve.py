@@ -252,7 +252,8 @@ async def _solve(
         if memory is not None:
             parts["store"] = await stack.enter_async_context(open_store(memory))
         graph = METHODS[method].create(model, **parts, checkpointer=checkpointer)
-        session = Session(graph, settings, thread or ONLY_THREAD, method=method, model=name, judge_model=judge_name)
+        names = {"method": method, "model": name, "judge_model": judge_name}
+        session = Session(graph, settings, thread or ONLY_THREAD, reward=parts.get("reward"), **names)
         live = stack.enter_context(Live(console=console, refresh_per_second=8)) if console else None
         dialogue.live = live
 

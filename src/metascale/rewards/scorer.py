@@ -4,10 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from metascale.errors import describe
 from metascale.rewards.base import Earlier, Rejudging, RelativeReward, Reward, Score, guarded, in_range
 from metascale.settings import MetaScaleSettings
+
+VERIFIED = 1.0
+"""The value that an exact reward gives a right answer: no answer can be better."""
+
+
+def is_exact(reward: Reward | RelativeReward | None) -> bool:
+    """Whether a reward declares, by an attribute `exact` that is true, that its values are free of noise."""
+    return getattr(reward, "exact", False) is True
+
+
+def exact_settings(settings: MetaScaleSettings) -> MetaScaleSettings:
+    """The settings as they apply with an exact reward, whose values need neither second looks nor support.
+
+    The answer of the highest reward is chosen, and the first verified answer ends the search, unless `target_reward` is
+    set: to another value, or to None for no end before the budget.
+    """
+    changes: dict[str, Any] = {"confirm": 0, "final_choice": "best"}
+    if "target_reward" not in settings.model_fields_set:
+        changes["target_reward"] = VERIFIED
+    return settings.model_copy(update=changes)
 
 
 class Scorer:
@@ -35,8 +56,17 @@ class Scorer:
 
     @property
     def calls_per_look(self) -> int | None:
-        """Model requests of one second look at one answer; None where the reward cannot look again."""
-        return self._rejudging.calls_per_look if self._rejudging else None
+        """Model requests of one second look at one answer; None where the reward is exact or cannot look again."""
+        return self._rejudging.calls_per_look if self._rejudging and not self.is_exact else None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the values are free of noise."""
+        return is_exact(self.reward)
+
+    def settings_for(self, settings: MetaScaleSettings) -> MetaScaleSettings:
+        """The settings as they apply with this reward; see `exact_settings`."""
+        return exact_settings(settings) if self.is_exact else settings
 
     def calls(self, new: int, earlier: int = 0) -> int:
         """Model requests to score `new` answers after `earlier` ones; see `Reward.calls`."""

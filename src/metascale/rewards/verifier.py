@@ -29,7 +29,11 @@ class VerifierReward:
     The function is called in threads, on several answers at once, so it must be thread-safe. An awaitable that it
     returns is awaited in the run's event loop. An answer stays unscored if the function raises an error or returns
     anything but an `Outcome`.
+
+    The reward is exact (see `rewards.scorer.exact_settings`). Set `exact = False` on one whose function is noisy.
     """
+
+    exact: bool = True
 
     def __init__(self, function: Verifier) -> None:
         """Verify with `function`."""

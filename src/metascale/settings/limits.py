@@ -40,7 +40,8 @@ class LimitSettings(Frozen):
         default=None,
         ge=0,
         le=1,
-        description="Reward at which the search stops: no round begins once an answer has reached it.",
+        description="Reward at which the search stops: no round begins once an answer has reached it. Where it is not "
+        "set, an exact reward such as 'verifier' stops at 1; null switches that off.",
         json_schema_extra=on("select_arm"),
     )
     stop_on_agreement: float | None = Field(

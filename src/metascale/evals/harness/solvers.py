@@ -24,6 +24,7 @@ from metascale.graphs import METHODS
 from metascale.models.simulated import NOTICE
 from metascale.result import bill, conclude
 from metascale.rewards import create_reward
+from metascale.rewards.scorer import Scorer
 from metascale.runtime.seeds import derive_seed
 from metascale.settings import MetaScaleSettings
 from metascale.state import State, empty_state, fold
@@ -93,7 +94,8 @@ def _solver(name: str) -> Callable[..., Solver]:
                 problem = str(error)
             finally:
                 hide_keys()
-            _record(state, run, problem, own, model=str(chat.inner))
+            judged = Scorer(parts["reward"]).settings_for(own) if parts else own
+            _record(state, run, problem, judged, model=str(chat.inner))
             if chat.exceeded is not None:
                 raise chat.exceeded
             return state
@@ -107,8 +109,9 @@ SOLVERS = {name: _solver(name) for name in METHODS}
 
 
 def context_of(settings: MetaScaleSettings) -> dict[str, Any]:
-    """Settings for a server: those that are set."""
-    return settings.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+    """Settings for a server: those that are set. No seed is no setting; another null may switch something off."""
+    given = settings.model_dump(mode="json", exclude_unset=True)
+    return {name: value for name, value in given.items() if name != "seed" or value is not None}
 
 
 def _chat(model: Model) -> InspectChatModel:
