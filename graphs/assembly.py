@@ -30,10 +30,65 @@ MAX_CONCURRENCY = 1_024
 """Parallel nodes, unless the caller sets `max_concurrency`: high enough that the batch size is the limit."""
 STEP_LIMIT = 10_000_000
 """Recursion limit of a run, unless the caller sets one: so high that the budget always ends the run first."""
+_FORMS_OF_OUTPUT = frozenset({"output_keys", "stream_mode", "version"})
+"""Options of `invoke` that change what it returns."""
+_INTERRUPT = "__interrupt__"
+"""The key of the questions in the output of an interrupted run."""
+_SERVERS_NAMES = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "run_id", "assistant_id"})
+_SERVERS_PREFIXES = ("langgraph_", "__", "x-")
+"""Names of LangGraph's own in the `configurable` of a config, which its server copies into an absent context."""
+
+
+class _Names(dict[str, Any]):
+    """Schemas by name, which claim every name that is not LangGraph's own.
+
+    LangGraph's server drops the keys of a context that the schema does not hold. Here they stay, and the settings
+    refuse them as they do in process.
+    """
+
+    def __contains__(self, name: object) -> bool:
+        own = isinstance(name, str) and (name in _SERVERS_NAMES or name.startswith(_SERVERS_PREFIXES))
+        return super().__contains__(name) or not own
 
 
 class _Embeddable(CompiledStateGraph[State, MetaScaleSettings, Any, Any]):
-    """A graph that ignores a parent's recursion limit. `invoke` and `ainvoke` call `stream` and `astream`."""
+    """A graph that is the same inside a parent as alone: with its own recursion limit, streaming every update.
+
+    `invoke` and `ainvoke` call `stream` and `astream`.
+    """
+
+    def get_context_jsonschema(self) -> dict[str, Any] | None:
+        """The settings' schema, by which LangGraph's server drops none of their misspelt names."""
+        schema = super().get_context_jsonschema() or {}
+        return {**schema, "properties": _Names(schema.get("properties", {}))}
+
+    def invoke(
+        self,
+        input: Any,  # noqa: A002
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> Any:
+        if options.keys() & _FORMS_OF_OUTPUT:
+            return super().invoke(input, config, **options)
+        return self._output(super().invoke(input, config, output_keys=self.stream_channels_asis, **options))
+
+    async def ainvoke(
+        self,
+        input: Any,  # noqa: A002
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> Any:
+        if options.keys() & _FORMS_OF_OUTPUT:
+            return await super().ainvoke(input, config, **options)
+        return self._output(await super().ainvoke(input, config, output_keys=self.stream_channels_asis, **options))
+
+    def _output(self, values: Any) -> Any:
+        """The graph's output among all values of its state.
+
+        By default LangGraph restricts the updates that a parent streams to the keys of the output.
+        """
+        keys = {*self.output_channels, _INTERRUPT}
+        return {key: value for key, value in values.items() if key in keys} if isinstance(values, dict) else values
 
     def stream(
         self,
@@ -41,7 +96,7 @@ class _Embeddable(CompiledStateGraph[State, MetaScaleSettings, Any, Any]):
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> Iterator[Any]:
-        return super().stream(input, _with_own_limit(config), **options)
+        return super().stream(input, _with_own_limit(config, self.config), **options)
 
     def astream(
         self,
@@ -49,11 +104,11 @@ class _Embeddable(CompiledStateGraph[State, MetaScaleSettings, Any, Any]):
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AsyncIterator[Any]:
-        return super().astream(input, _with_own_limit(config), **options)
+        return super().astream(input, _with_own_limit(config, self.config), **options)
 
 
-def _with_own_limit(config: RunnableConfig | None) -> RunnableConfig:
-    """The config with `STEP_LIMIT`, unless the caller of this run chose a limit.
+def _with_own_limit(config: RunnableConfig | None, own: RunnableConfig | None) -> RunnableConfig:
+    """The config with a limit: the one that the caller of this run chose, else the graph's `own`, else `STEP_LIMIT`.
 
     Two limits are not the caller's choice. A config with a callback manager comes from a parent graph, and so does its
     limit. LangChain's default beside callbacks is filled in by LangChain, for example in `batch`.
@@ -63,7 +118,8 @@ def _with_own_limit(config: RunnableConfig | None) -> RunnableConfig:
     is_filled_in = "callbacks" in given and given.get("recursion_limit") == DEFAULT_RECURSION_LIMIT
     if "recursion_limit" in given and not is_handed_down and not is_filled_in:
         return given
-    return cast("RunnableConfig", {**given, "recursion_limit": STEP_LIMIT})
+    limit = (own or {}).get("recursion_limit", STEP_LIMIT)
+    return cast("RunnableConfig", {**given, "recursion_limit": limit})
 
 
 class Unjudged(TypedDict, total=False):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack
 
-from langchain_core.language_models import BaseChatModel
-from langgraph.graph import END, START
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable
+from langgraph.graph import START
 
 from metascale.graphs.assembly import (
     Builder,
@@ -19,14 +20,14 @@ from metascale.graphs.assembly import (
     for_studio,
     new_graph,
 )
-from metascale.graphs.routes import NEXT, after_choice, after_spending, to_samples
+from metascale.graphs.routes import AFTER_CHOICE, NEXT, after_choice, after_spending, to_samples
 from metascale.models import resolve_model
 from metascale.nodes import Components, confirm, finalize, generate, score, select_arm, set_arm, synthesize
 from metascale.rewards import Unscored
 from metascale.settings import MetaScaleSettings
 
 
-def create_direct(model: BaseChatModel | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+def create_direct(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
     """One plain answer (the paper's 1-pass baseline). Arguments as for `create_metascale`.
 
     Raises:
@@ -35,23 +36,23 @@ def create_direct(model: BaseChatModel | str | None = None, **parts: Unpack[Unju
     return _one_pass("direct", "no_strategy", model, parts)
 
 
-def create_chain_of_thought(model: BaseChatModel | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+def create_chain_of_thought(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
     """One answer by chain of thought (the paper's CoT 1-pass baseline). Arguments and errors as for `create_direct`."""
     return _one_pass("chain_of_thought", "chain_of_thought", model, parts)
 
 
-def create_best_of_n(model: BaseChatModel | str | None = None, **parts: Unpack[Judged]) -> Graph:
+def create_best_of_n(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Judged]) -> Graph:
     """The best of N plain answers by reward (the paper's best-of-N). Arguments as for `create_metascale`."""
     return _best_of_n("best_of_n", "no_strategy", model, parts)
 
 
-def create_cot_best_of_n(model: BaseChatModel | str | None = None, **parts: Unpack[Judged]) -> Graph:
+def create_cot_best_of_n(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Judged]) -> Graph:
     """The best of N chains of thought by reward (the paper's CoT + best-of-N). Arguments as for `create_metascale`."""
     return _best_of_n("cot_best_of_n", "chain_of_thought", model, parts)
 
 
 def components_of(
-    model: BaseChatModel | str | None, parts: Judged | Unjudged, *, judged: bool, **fixed: Any
+    model: Runnable[Any, AIMessage] | str | None, parts: Judged | Unjudged, *, judged: bool, **fixed: Any
 ) -> Components:
     """The components of a baseline.
 
@@ -85,7 +86,7 @@ def add_best_of_n(graph: Builder, components: Components, *, after: str) -> None
     graph.add_edge("generate", "score")
     for phase in ("score", "synthesize", "confirm"):
         graph.add_conditional_edges(phase, bound(after_spending, components), NEXT)
-    graph.add_conditional_edges("finalize", after_choice, {"answer chosen": END, "budget left": "select_arm"})
+    graph.add_conditional_edges("finalize", after_choice, AFTER_CHOICE)
 
 
 def add_one_pass(graph: Builder, components: Components, *, after: str) -> None:
@@ -94,10 +95,10 @@ def add_one_pass(graph: Builder, components: Components, *, after: str) -> None:
     graph.add_edge(after, "select_arm")
     graph.add_conditional_edges("select_arm", to_samples, ["generate", "finalize"])
     graph.add_edge("generate", "finalize")
-    graph.add_edge("finalize", END)
+    graph.add_conditional_edges("finalize", after_choice, AFTER_CHOICE)
 
 
-def _one_pass(name: str, arm: str, model: BaseChatModel | str | None, parts: Unjudged) -> Graph:
+def _one_pass(name: str, arm: str, model: Runnable[Any, AIMessage] | str | None, parts: Unjudged) -> Graph:
     components = components_of(model, parts, judged=False, budget=1)
     graph = new_graph()
     add_nodes(graph, components, set_arm(arm))
@@ -106,7 +107,7 @@ def _one_pass(name: str, arm: str, model: BaseChatModel | str | None, parts: Unj
     return compiled(graph, name, parts)
 
 
-def _best_of_n(name: str, arm: str, model: BaseChatModel | str | None, parts: Judged) -> Graph:
+def _best_of_n(name: str, arm: str, model: Runnable[Any, AIMessage] | str | None, parts: Judged) -> Graph:
     components = components_of(model, parts, judged=True)
     graph = new_graph()
     add_nodes(graph, components, set_arm(arm))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
-from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable
 from langgraph.graph import START
 
 from metascale.graphs.assembly import Graph, Unjudged, add_nodes, compiled, for_studio, new_graph
@@ -13,7 +14,7 @@ from metascale.nodes import apply_method, rate_methods
 from metascale.nodes.rate_methods import MetaReasoningState
 
 
-def create_meta_reasoning(model: BaseChatModel | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+def create_meta_reasoning(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
     """Build the graph. Arguments as for `create_metascale`.
 
     Raises:

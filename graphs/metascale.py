@@ -17,16 +17,28 @@ after score. Every routing decision is a function in `metascale.graphs.routes`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from langchain_core.embeddings import Embeddings
-from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
 from langchain_core.retrievers import BaseRetriever
-from langgraph.graph import END, START
+from langchain_core.runnables import Runnable
+from langgraph.graph import START
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 
 from metascale.bandits import Policy
 from metascale.graphs.assembly import Graph, add_nodes, bound, compiled, for_studio, new_graph
-from metascale.graphs.routes import NEXT, after_choice, after_pool, after_score, after_spending, before_pool, to_samples
+from metascale.graphs.routes import (
+    AFTER_CHOICE,
+    NEXT,
+    after_choice,
+    after_pool,
+    after_score,
+    after_spending,
+    before_pool,
+    to_samples,
+)
 from metascale.models import Sampler, resolve_model
 from metascale.nodes import (
     Components,
@@ -47,7 +59,7 @@ from metascale.settings import MetaScaleSettings
 
 
 def create_metascale(
-    model: BaseChatModel | str | None = None,
+    model: Runnable[Any, AIMessage] | str | None = None,
     *,
     reward: Reward | None = None,
     policy: Policy | None = None,
@@ -61,8 +73,9 @@ def create_metascale(
     """Build the METASCALE graph.
 
     Args:
-        model: a chat model, `"openai:NAME"`, `"simulated"`, or any name that `init_chat_model` takes if `langchain` is
-            installed; None reads the environment variable `METASCALE_MODEL`.
+        model: a chat model, also inside LangChain's `bind`, `with_config`, `with_retry` or `with_fallbacks`;
+            `"openai:NAME"`, `"simulated"`, or any name that `init_chat_model` takes if `langchain` is installed; None
+            reads the environment variable `METASCALE_MODEL`.
         reward: scores answers; by default the reward that the settings name, with the model as its judge.
         policy: chooses meta-thoughts; by default the policy that the settings name.
         retriever: finds worked examples similar to the task; the model abstracts meta-thoughts from them.
@@ -107,7 +120,7 @@ def create_metascale(
     )
     for phase in ("evolve", "grant_budget", "synthesize", "confirm"):
         graph.add_conditional_edges(phase, bound(after_spending, parts), NEXT)
-    graph.add_conditional_edges("finalize", after_choice, {"answer chosen": END, "budget left": "select_arm"})
+    graph.add_conditional_edges("finalize", after_choice, AFTER_CHOICE)
     return compiled(graph, "metascale", {"checkpointer": checkpointer, "store": store})
 
 

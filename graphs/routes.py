@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Literal
 
+from langgraph.graph import END
 from langgraph.types import Send
 
 from metascale.budget.allowance import length_limit
@@ -22,6 +23,8 @@ NEXT: dict[Hashable, str] = {
     "choose": "finalize",
 }
 """The node that each label leads to."""
+AFTER_CHOICE: dict[Hashable, str] = {"answer chosen": END, "budget left": "select_arm"}
+"""As `NEXT`, after the choice of the answer."""
 
 
 def before_pool(_: State, run: Run) -> Literal["straight in", "foresee first"]:
@@ -64,7 +67,10 @@ def next_phase(ledger: Ledger) -> Next:
 
 
 def after_choice(state: State) -> Literal["answer chosen", "budget left"]:
-    """Whether `finalize` chose the answer; in a fork with a larger budget it sends the run back to the search."""
+    """Whether the answer was chosen.
+
+    A fork with a larger budget, or a run resumed after all of its samples failed, returns to the search.
+    """
     return "answer chosen" if state["result"] is not None else "budget left"
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
-from langchain_core.language_models import BaseChatModel
-from langgraph.graph import END, START
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable
+from langgraph.graph import START
 
 from metascale.graphs.assembly import Graph, Unjudged, add_nodes, bound, compiled, for_studio, new_graph
 from metascale.graphs.baselines import components_of
-from metascale.graphs.routes import after_round, to_samples
+from metascale.graphs.routes import AFTER_CHOICE, after_choice, after_round, to_samples
 from metascale.nodes import generate, select_arm, set_arm, tally, vote
 
 
-def create_self_consistency(model: BaseChatModel | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+def create_self_consistency(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
     """Build the graph. Arguments as for `create_metascale`; `settings.answer_kind` says what kind of answer to compare.
 
     Raises:
@@ -29,7 +30,7 @@ def create_self_consistency(model: BaseChatModel | str | None = None, **parts: U
     graph.add_conditional_edges(
         "tally", bound(after_round, components), {"budget left": "select_arm", "budget spent": "vote"}
     )
-    graph.add_edge("vote", END)
+    graph.add_conditional_edges("vote", after_choice, AFTER_CHOICE)
     return compiled(graph, "self_consistency", parts)
 
 

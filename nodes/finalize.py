@@ -6,6 +6,7 @@ from langchain_core.messages import AIMessage
 from langgraph.config import get_stream_writer
 
 from metascale.events import Chosen
+from metascale.nodes.fresh_run import samples_anew
 from metascale.nodes.remember import remember
 from metascale.nodes.run import Run, Update
 from metascale.result import conclude
@@ -15,12 +16,16 @@ from metascale.state import State
 async def finalize(state: State, run: Run) -> Update:
     """Choose the answer, report how it was found, and store what was learned in the strategy memory.
 
-    A fork with a larger budget may arrive here with samples left. It returns to the search.
+    A fork with a larger budget may arrive here with samples left. It returns to the search, as does a run that is
+    resumed after all of its samples failed.
 
     Raises:
         NoAnswerError: no sample succeeded. An error is never an answer.
     """
     ledger = run.ledger(state)
+    anew = samples_anew(state, run)
+    if anew is not None:
+        return anew
     if ledger.stop_reason is None and ledger.may_improve_the_choice:
         return {}
     result = conclude(state, ledger.stop_reason or "step_limit", run.settings)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langgraph.config import get_stream_writer
+from langgraph.config import get_config, get_stream_writer
 from langgraph.types import Overwrite
 
+from metascale.choice.ranking import ranking
 from metascale.events import PoolMade
-from metascale.nodes.run import Update
+from metascale.nodes.run import Run, Update
 from metascale.records import Foresight, MetaThought
-from metascale.usage import Usage
+from metascale.state import State
+from metascale.usage import Usage, no_usage
+
+_RESUMING = "__pregel_resuming"
+"""The config key that is true in the first step of a resumed run. LangGraph has no public accessor for it."""
 
 
 def fresh_run(
@@ -38,6 +43,18 @@ def fresh_run(
         "notes": Overwrite(list(dict.fromkeys(notes))),
         "result": None,
     }
+
+
+def samples_anew(state: State, run: Run) -> Update | None:
+    """The update by which a resumed run whose samples all failed draws new ones; None for any other run.
+
+    The pool and the bill stay. LangGraph marks only the first step of a resumed run, so a run that fails again ends.
+    """
+    begun = run.ledger({**state, "candidates": []})
+    if not get_config()["configurable"].get(_RESUMING) or ranking(state["candidates"]) or begun.stop_reason is not None:
+        return None
+    tell_pool(state["pool"], no_usage())
+    return {"candidates": Overwrite([]), "plan": [], "round": 0, "evolved_at": 0, "reopened_at": 0, "result": None}
 
 
 def tell_pool(pool: Sequence[MetaThought], usage: Usage) -> None:

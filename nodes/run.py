@@ -231,6 +231,8 @@ class Run:
 
 
 Node = Callable[[Any, Run], Coroutine[Any, Any, Update]]
+_UNCHANGED: Update = {"notes": []}
+"""The update of a node that changes nothing: LangGraph streams an empty one as None."""
 
 
 def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
@@ -239,11 +241,11 @@ def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
     def call(state: Any) -> Update:
         check_continuable(state)
         run = parts.run()
-        return run_sync(lambda: node(state, run))
+        return run_sync(lambda: node(state, run)) or _UNCHANGED
 
     async def acall(state: Any) -> Update:
         check_continuable(state)
-        return await node(state, parts.run())
+        return await node(state, parts.run()) or _UNCHANGED
 
     afunc: Callable[[Any], Awaitable[Update]] = acall
     return RunnableLambda(call, afunc=afunc, name=node.__name__)

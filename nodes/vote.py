@@ -10,6 +10,7 @@ from langgraph.config import get_stream_writer
 from metascale.answers import extract
 from metascale.choice.voting import with_vote_shares
 from metascale.events import Chosen
+from metascale.nodes.fresh_run import samples_anew
 from metascale.nodes.run import Run, Update
 from metascale.result import conclude
 from metascale.state import State
@@ -21,9 +22,14 @@ async def vote(state: State, run: Run) -> Update:
 
     If no sample marks a final answer, there is nothing to vote on: the first complete sample wins, and a note says so.
 
+    A run that is resumed after all of its samples failed draws new ones.
+
     Raises:
         NoAnswerError: no sample succeeded.
     """
+    anew = samples_anew(state, run)
+    if anew is not None:
+        return anew
     voted = with_vote_shares(state["candidates"])
     is_marked = any(c["extracted"] is not None for c in voted)
     notes = [] if is_marked else ["no sample marks a final answer, so there was nothing to vote on"]

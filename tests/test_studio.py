@@ -134,3 +134,22 @@ def test_bad_settings_are_refused(client: SyncLangGraphClient) -> None:
     )
     assert parts[-1].event == "error"
     assert "budget" in str(parts[-1].data)
+
+
+@pytest.mark.parametrize("context", [{"budgt": 4}, {"budget": 4, "colour": "red"}])
+def test_unknown_settings_are_refused_as_in_process(client: SyncLangGraphClient, context: dict[str, Any]) -> None:
+    thread = client.threads.create()["thread_id"]
+    question = {"messages": [{"role": "user", "content": QUESTION}]}
+    parts = list(client.runs.stream(thread, assistant(client), input=question, context=context, stream_mode="custom"))
+    assert parts[-1].event == "error"
+    assert "unknown setting" in str(parts[-1].data)
+    assert not [part for part in parts if part.event == "custom"], "nothing was drawn"
+
+
+def test_the_servers_own_names_in_a_config_are_no_settings(client: SyncLangGraphClient) -> None:
+    thread = client.threads.create()["thread_id"]
+    question = {"messages": [{"role": "user", "content": QUESTION}]}
+    config: Any = {"configurable": {"thread_id": thread, "budget": 3}}
+    out = client.runs.wait(thread, assistant(client), input=question, config=config)
+    assert isinstance(out, dict)
+    assert out["result"]["usage"]["samples"] == 3

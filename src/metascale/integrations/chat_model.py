@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ from langchain_core.callbacks import (
     CallbackManagerForLLMRun,
 )
 from langchain_core.embeddings import Embeddings
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -28,6 +30,7 @@ from metascale.graphs import create_metascale
 from metascale.integrations.tool_calls import CallRules
 from metascale.integrations.whole_messages import WholeMessages, billed, check_uninterrupted, in_chunks, unusable
 from metascale.models import MeteredModel, resolve_model
+from metascale.models.gate import address_of
 from metascale.rewards import Reward
 from metascale.rewards.create import create_reward
 from metascale.settings import MetaScaleSettings
@@ -62,11 +65,15 @@ class ChatMetaScale(BaseChatModel):
     _model: BaseChatModel = PrivateAttr()
     _reward: Reward = PrivateAttr()
     _rules: CallRules = PrivateAttr(default_factory=CallRules)
+    _objects: str = PrivateAttr(default="")
+    """A name for the given reward, policy and so on; empty without any."""
 
     @model_validator(mode="before")
     @classmethod
     def _settings_by_name(cls, values: dict[str, Any]) -> dict[str, Any]:
         own = {name: value for name, value in values.items() if name in cls.model_fields}
+        if own.get("model") is not None and not isinstance(own["model"], str):
+            own["model"] = resolve_model(own["model"])
         named = {name: value for name, value in values.items() if name not in own}
         for name in named:
             if name not in MetaScaleSettings.model_fields:
@@ -80,14 +87,35 @@ class ChatMetaScale(BaseChatModel):
         check_uninterrupted(self.settings)
         self._model = resolve_model(self.model)
         self._reward = self.reward or create_reward(self.settings, self._model)
+        given = (self.reward, self.policy, self.retriever, self.store, self.embeddings)
+        self._objects = uuid.uuid4().hex if any(part is not None for part in given) else ""
 
     @property
     def _llm_type(self) -> str:
         return "metascale"
 
     @property
+    def model_name(self) -> str:
+        """The name of the search, as agents and tracers ask a chat model for it."""
+        return self._name
+
+    @property
     def _identifying_params(self) -> dict[str, Any]:
         return {"model": MeteredModel(self._model).name, "settings": self.settings.model_dump(mode="json")}
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """The key of LangChain's cache: searches share it only if they would ask the same model in the same way.
+
+        Objects such as a reward have no name, so searches with objects share it only if they are copies of one model.
+        """
+        inner = self._model
+        fields = {name: value for name in type(inner).model_fields if _is_plain(value := getattr(inner, name))}
+        said = [inner._get_llm_string(), address_of(inner), sorted(fields.items()), self._objects]
+        digest = hashlib.sha256(repr(said).encode("utf-8", "replace")).hexdigest()
+        return f"{super()._get_llm_string(stop=stop or self.stop, **kwargs)}---{digest}"
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        return self._model.profile
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
@@ -263,6 +291,10 @@ class ChatMetaScale(BaseChatModel):
         served = message.response_metadata.get("model_name")
         message.response_metadata["model_name"] = f"metascale/{served}" if served else self._name
         return message
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float | list | dict | tuple)
 
 
 def _traced_under(call: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None) -> RunnableConfig:

@@ -176,7 +176,11 @@ def gate_of(model: BaseChatModel, name: str) -> Gate | None:
     """
     if getattr(model, "in_process", False):
         return None
-    address = next((str(url) for field in _ADDRESSES if (url := getattr(model, field, None))), "")
     kind = type(model)
     with _gates_lock:
-        return _gates.setdefault((f"{kind.__module__}.{kind.__qualname__}", address, name), Gate())
+        return _gates.setdefault((f"{kind.__module__}.{kind.__qualname__}", address_of(model), name), Gate())
+
+
+def address_of(model: BaseChatModel) -> str:
+    """The address of a model's server; empty where the model does not tell it."""
+    return next((str(url) for field in _ADDRESSES if (url := getattr(model, field, None))), "")

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable
 
 from metascale.errors import ModelSetupError, UnknownNameError, describe
 from metascale.models.recorded import RecordedChatModel
 from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
+from metascale.models.wrapped import unwrapped
 
 ENVIRONMENT_VARIABLE = "METASCALE_MODEL"
 SIMULATION_NOTICE = (
@@ -23,21 +25,25 @@ NO_KEY = "none-needed"
 """The API key that is sent to local servers, which need none."""
 
 
-def resolve_model(model: BaseChatModel | str | None, *, base_url: str | None = None) -> BaseChatModel:
+def resolve_model(model: Runnable[Any, Any] | str | None, *, base_url: str | None = None) -> BaseChatModel:
     """The chat model for a name.
 
     Args:
-        model: a chat model, which is returned as it is; `"simulated"`, or `"simulated-overconfident"`, which predicts
-            too high a pass rate; `"openai:NAME"`; `"recorded:FILE"`; any name that `init_chat_model` takes, where
-            `langchain` is installed; or None for the name in the environment variable `METASCALE_MODEL`.
+        model: a chat model, also inside `bind`, `with_config`, `with_retry` or `with_fallbacks`; `"simulated"`, or
+            `"simulated-overconfident"`, which predicts too high a pass rate; `"openai:NAME"`; `"recorded:FILE"`; any
+            name that `init_chat_model` takes, where `langchain` is installed; or None for the name in the environment
+            variable `METASCALE_MODEL`.
         base_url: the OpenAI-compatible server that serves `"openai:NAME"`; such servers need no key.
 
     Raises:
         UnknownNameError: no such model, or no such provider.
-        ModelSetupError: no model is named, a key or a package is missing, or `base_url` fits no such model.
+        ModelSetupError: no model is named, the object is no chat model, a key or a package is missing, or `base_url`
+            fits no such model.
     """
-    if isinstance(model, BaseChatModel):
-        return model
+    if isinstance(model, Runnable):
+        return unwrapped(model)
+    if model is not None and not isinstance(model, str):
+        raise ModelSetupError(f"a model is a chat model or its name, and a {type(model).__name__} is neither")
     name = model if model is not None else os.environ.get(ENVIRONMENT_VARIABLE, "")
     if not name:
         raise ModelSetupError(
