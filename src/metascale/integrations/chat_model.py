@@ -31,6 +31,7 @@ from metascale.integrations.tool_calls import CallRules
 from metascale.integrations.whole_messages import WholeMessages, billed, check_uninterrupted, in_chunks, unusable
 from metascale.models import MeteredModel, resolve_model
 from metascale.models.gate import address_of
+from metascale.models.metered import has_field
 from metascale.rewards import Reward
 from metascale.rewards.create import create_reward
 from metascale.settings import MetaScaleSettings
@@ -250,7 +251,7 @@ class ChatMetaScale(BaseChatModel):
         """
         stop = stop or self.stop
         options = {name: value for name, value in options.items() if name != "stream"}
-        options = {**options, "stop": stop} if stop else options
+        options = _with_unread_format(self._model, {**options, "stop": stop} if stop else options)
 
         def shown(message: AIMessage) -> AIMessage:
             flaw = self._rules.flaw(message)
@@ -291,6 +292,19 @@ class ChatMetaScale(BaseChatModel):
         served = message.response_metadata.get("model_name")
         message.response_metadata["model_name"] = f"metascale/{served}" if served else self._name
         return message
+
+
+def _with_unread_format(model: BaseChatModel, options: dict[str, Any]) -> dict[str, Any]:
+    """The options with a `response_format` where OpenAI's client passes it on without reading the reply.
+
+    That client raises an error on replies that are cut off, and on tools that are not strict.
+    """
+    form = options.get("response_format")
+    if not isinstance(form, dict) or not has_field(model, "extra_body") or getattr(model, "use_responses_api", None):
+        return options
+    rest = {name: value for name, value in options.items() if name != "response_format"}
+    own = options.get("extra_body") or getattr(model, "extra_body", None) or {}
+    return {**rest, "extra_body": {**own, "response_format": form}}
 
 
 def _is_plain(value: Any) -> bool:

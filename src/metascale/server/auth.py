@@ -45,7 +45,7 @@ class Guard:
         if scope["type"] == "lifespan" or is_inside or scope["path"] in _OPEN:
             return None
         headers = Headers(scope=scope)
-        if self._local_names_only and not is_local(urlsplit(f"//{headers.get('host', '')}").hostname or ""):
+        if self._local_names_only and not is_local(_host_in(headers.get("host", ""))):
             return _refused(scope, 403, "a server without a token answers only to this machine's own names")
         if self._token is None or _is_preflight(scope, headers):
             return None
@@ -61,6 +61,14 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _host_in(header: str) -> str:
+    """The host in a `Host` header, without its port; empty where it is malformed."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_preflight(scope: Scope, headers: Headers) -> bool:

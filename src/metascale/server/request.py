@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
 
 from langchain_core.messages import AnyMessage, convert_to_messages
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from starlette.requests import Request
 
 from metascale.server.errors import ApiError
@@ -15,7 +15,7 @@ from metascale.server.errors import ApiError
 NEUTRAL: dict[str, Any] = {
     "n": 1,
     "logprobs": False,
-    "store": False,
+    "top_logprobs": 0,
     "top_p": 1,
     "presence_penalty": 0,
     "frequency_penalty": 0,
@@ -24,11 +24,14 @@ NEUTRAL: dict[str, Any] = {
     "service_tier": "auto",
     "stop": [],
     "tools": [],
+    "functions": [],
     "metadata": {},
     "response_format": {"type": "text"},
 }
 """Values that many clients send as defaults."""
 
+SEEDS = 2**32
+"""The number of seeds of a run. OpenAI's are any 64-bit integers, which are taken modulo this number."""
 SAMPLE_OPTIONS = (
     "stop",
     "response_format",
@@ -42,6 +45,10 @@ SAMPLE_OPTIONS = (
 """Parameters of each sample, which the model's own server must support."""
 
 
+Ignored: Any = Field(default=None, exclude=True)
+"""A field that clients send back or along, and that changes no answer."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -51,6 +58,7 @@ class Text(_Part):
 
     type: Literal["text"]
     text: str
+    cache_control: Any = Ignored
 
 
 class Attachment(_Part):
@@ -66,6 +74,13 @@ class Attachment(_Part):
         if self.model_fields_set != {"type", self.type}:
             raise ValueError(f"a part of type {self.type!r} holds {self.type!r} and nothing else")
         return self
+
+
+class Refusal(_Part):
+    """A refusal of the assistant."""
+
+    type: Literal["refusal"]
+    refusal: str
 
 
 Said = str | Annotated[list[Text], Field(min_length=1)]
@@ -89,8 +104,14 @@ class User(_Part):
 
 
 def _json_object(text: str) -> str:
-    if not isinstance(json.loads(text), dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004  pydantic's way
+    if not text.strip():
+        return "{}"
+    try:
+        is_object = isinstance(json.loads(text), dict)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not is_object:
+        raise ValueError("not a JSON object")
     return text
 
 
@@ -99,6 +120,7 @@ class CalledFunction(_Part):
 
     name: str
     arguments: Annotated[str, AfterValidator(_json_object)]
+    parsed_arguments: Any = Ignored
 
 
 class ToolCall(_Part):
@@ -107,16 +129,31 @@ class ToolCall(_Part):
     id: str
     type: Literal["function"]
     function: CalledFunction
+    index: Any = Ignored
 
 
 class Assistant(_Part):
-    """The assistant."""
+    """The assistant, also with everything that OpenAI's client dumps of a reply."""
 
     role: Literal["assistant"]
-    content: Said | None = None
+    content: str | list[Annotated[Text | Refusal, Field(discriminator="type")]] | None = None
     name: str | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
+    audio: None = Ignored
+    function_call: None = Ignored
+    annotations: Any = Ignored
+    parsed: Any = Ignored
+    reasoning: Any = Ignored
+    reasoning_content: Any = Ignored
+    reasoning_details: Any = Ignored
+
+    @field_validator("content")
+    @classmethod
+    def _as_text(cls, content: str | list[Text | Refusal] | None) -> str | list[Text | Refusal] | None:
+        if not isinstance(content, list):
+            return content
+        return [Text(type="text", text=part.refusal) if isinstance(part, Refusal) else part for part in content]
 
 
 class ToolReply(_Part):
@@ -125,6 +162,7 @@ class ToolReply(_Part):
     role: Literal["tool"]
     content: Said
     tool_call_id: str
+    name: Any = Ignored
 
 
 class Function(_Part):
@@ -189,9 +227,12 @@ class ChatRequest(BaseModel):
     reasoning_effort: str | None = None
     verbosity: str | None = None
     user: str | None = None
-    """Identifies the end user; ignored, like the next two."""
+    """Identifies the end user; ignored, like the fields below: none of them changes an answer."""
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    store: bool | None = None
+    prediction: dict[str, Any] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -207,7 +248,7 @@ class ChatRequest(BaseModel):
 
     def has_attachments(self) -> bool:
         """Whether any message holds more than text."""
-        contents: list[str | Sequence[Text | Attachment] | None] = [message.content for message in self.messages]
+        contents: list[str | Sequence[_Part] | None] = [message.content for message in self.messages]
         return any(isinstance(part, Attachment) for content in contents if content for part in content)
 
     def sample_options(self) -> dict[str, Any]:
@@ -219,7 +260,7 @@ class ChatRequest(BaseModel):
         named: dict[str, list[Any]] = {
             "temperature": [self.temperature],
             "max_tokens": [self.max_tokens, self.max_completion_tokens],
-            "seed": [self.seed],
+            "seed": [None if self.seed is None else self.seed % SEEDS],
         }
         return [(name, value) for name, values in named.items() for value in values if value is not None]
 

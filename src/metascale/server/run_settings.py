@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from metascale.errors import UnknownNameError, describe
 from metascale.server.errors import bad_request
-from metascale.settings import BUILDERS_SETTINGS, MetaScaleSettings
+from metascale.server.options import ServerOptions
+from metascale.settings import BUILDERS_SETTINGS, MetaScaleSettings, PanelMember, RewardModelSettings
 
 SERVERS_SETTINGS = (*BUILDERS_SETTINGS, "memory", "prices")
 """Settings that load code, read files, name servers, open other users' memories, or set prices."""
 UNATTENDED = {"review_pool": False, "ask_for_budget": False}
 """Settings that pause for a person. A chat completion cannot ask one; LangGraph's clients can."""
+_OTHERS = (PanelMember, RewardModelSettings, ServerOptions)
+NAMES_OF_OTHER_THINGS = {"api_key", *(name for part in _OTHERS for name in part.model_fields)}
+"""Names by which a client may try to change what is not its own."""
+LIKENESS = 0.7
+"""Similarity from which an unknown name counts as a misspelt setting. Ours: `bugdet` has 0.83 to `budget`, and no
+usual label (`user_id`, `session`, `trace_id`) reaches it."""
 CEILINGS = ("max_calls", "max_tokens_total", "max_seconds")
 """Limits of the server that a request may lower but not raise."""
 
@@ -62,8 +70,17 @@ def run_settings(
     return settings
 
 
+def labels_left_out(metadata: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The settings in a request's metadata: all but the labels that clients keep for themselves, such as `user_id`.
+
+    A name is no label if it is like a setting's, or names something of the server's.
+    """
+    names = (*MetaScaleSettings.model_fields, *NAMES_OF_OTHER_THINGS)
+    return [entry for entry in metadata.items() if difflib.get_close_matches(entry[0].lower(), names, 1, LIKENESS)]
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -24,7 +24,7 @@ from metascale.server.errors import bad_request, timed_out
 from metascale.server.names import DEFAULT_METHOD, Names, Target
 from metascale.server.options import ServerOptions
 from metascale.server.request import ChatRequest
-from metascale.server.run_settings import UNATTENDED, run_settings
+from metascale.server.run_settings import UNATTENDED, labels_left_out, run_settings
 from metascale.settings import MetaScaleSettings
 
 
@@ -76,7 +76,7 @@ class Searches:
             limit.
         """
         target = self.names.find(request.model)
-        texts = [*target.settings, *request.metadata.items()]
+        texts = [*target.settings, *labels_left_out(request.metadata)]
         chosen = run_settings(texts, request.named_settings(), self._settings, self._options.max_budget)
         settings = self._settings.overlaid_by(chosen)
         messages = request.conversation()
@@ -85,6 +85,8 @@ class Searches:
         MeteredModel(model, max_tokens=settings.max_tokens)
         if request.has_attachments() and not isinstance(model, BaseChatOpenAI):
             raise bad_request(f"the model {target.name!r} reads text only", "messages")
+        if not request.tools and request.tool_choice not in {None, "none", "auto"}:
+            raise bad_request("tool_choice asks for a call, but the request has no tools", "tool_choice")
         if request.tools or request.sample_options():
             shaped = self._shaped(request, target, model, settings)
             return PreparedSearch(target, lambda: self._in_time(_ask(shaped, messages)))
@@ -109,8 +111,7 @@ class Searches:
         chat = ChatMetaScale(model=model, settings=settings)
         if not request.tools:
             return chat.bind(**options)
-        if request.parallel_tool_calls is not None:
-            options["parallel_tool_calls"] = request.parallel_tool_calls
+        several = request.parallel_tool_calls
         choice: Any = request.tool_choice
         if choice is not None and not isinstance(choice, str):
             if choice.function.name not in {tool.function.name for tool in request.tools}:
@@ -118,11 +119,14 @@ class Searches:
             choice = choice.model_dump()
         tools = [tool.model_dump(exclude_none=True) for tool in request.tools]
         try:
-            return chat.bind_tools(tools, tool_choice=choice, **options)
+            bound = chat.bind_tools(
+                tools, tool_choice=choice, **({} if several is None else {"parallel_tool_calls": several})
+            )
         except NotImplementedError as error:
             raise bad_request(f"the model {target.name!r} takes no tools", "tools") from error
         except ValueError as error:
             raise bad_request(f"tool_choice: {error}", "tool_choice") from error
+        return bound.bind(**options)
 
     async def _in_time(self, search: Awaitable[SearchOutcome]) -> SearchOutcome:
         limit = asyncio.timeout(self._options.timeout)
