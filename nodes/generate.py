@@ -11,7 +11,7 @@ from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.events import Sampled
 from metascale.models import MeteredModel
-from metascale.models.flaws import Outcome, outcome
+from metascale.models.flaws import Outcome, flaw_of, outcome
 from metascale.nodes.run import Run, Update
 from metascale.records import Candidate, MetaThought
 from metascale.settings import MetaScaleSettings
@@ -71,7 +71,8 @@ async def _attempt(
         return _candidate(state, ("failed", "", str(failure)), failure.usage), failure.usage, failure.rejected
     usage: Usage = {**reply.usage, "samples": 1}
     candidate = _candidate(state, outcome(reply.message), usage)
-    return candidate, usage, candidate["status"] == "truncated"
+    flaw = flaw_of(reply.message)
+    return candidate, usage, flaw is not None and flaw.at_limit
 
 
 def under(thought: MetaThought, messages: Sequence[AnyMessage]) -> list[AnyMessage]:

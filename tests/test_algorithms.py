@@ -207,7 +207,7 @@ def candidate(number: int, reward: float | None, status: Any = "ok", arm: str = 
     }
 
 
-def test_ranking_prefers_reward_then_whole_answers_then_the_earlier() -> None:
+def test_ranking_prefers_whole_answers_then_reward_then_the_earlier() -> None:
     candidates = [
         candidate(0, None, "failed"),
         candidate(1, None, "refused"),
@@ -219,8 +219,8 @@ def test_ranking_prefers_reward_then_whole_answers_then_the_earlier() -> None:
         candidate(7, 0.7, arm="m3"),
         candidate(8, 0.0, "empty"),
     ]
-    assert [c["id"] for c in ranking(candidates)] == [6, 7, 5, 4, 3, 2]
-    assert [r["candidate"] for r in rivals(ranking(candidates))] == [7, 5]
+    assert [c["id"] for c in ranking(candidates)] == [6, 7, 4, 3, 5, 2]
+    assert [r["candidate"] for r in rivals(ranking(candidates))] == [7, 4]
 
 
 def test_among_equal_rewards_the_meta_thought_of_the_better_record_wins() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
 
 from metascale import prompts
+from metascale.answers.thinking import without_thinking
 from metascale.errors import QuestionError
 
 _SPEAKERS = {"human": "User", "ai": "Assistant", "system": "System", "tool": "Tool"}
@@ -57,13 +58,14 @@ def question_text(messages: Sequence[AnyMessage]) -> str:
 
 
 def said(message: BaseMessage) -> str:
-    """A message as text: its content, then its tool calls."""
+    """A message as text: its content, then its tool calls; a model's message without its thinking."""
     calls = message.tool_calls if isinstance(message, AIMessage) else []
+    text = without_thinking(message.text) if isinstance(message, AIMessage) else message.text
     shown = [
         prompts.render("tool_call", tool=call["name"], arguments=json.dumps(call["args"], ensure_ascii=False))
         for call in calls
     ]
-    return "\n\n".join(part for part in (message.text.strip(), "\n".join(shown)) if part)
+    return "\n\n".join(part for part in (text.strip(), "\n".join(shown)) if part)
 
 
 def _as_text(message: BaseMessage) -> str:

@@ -59,9 +59,9 @@ def reached(limit: float | None, spent: float) -> bool:
 
 
 def has_reached(candidate: Candidate, target: float, looks: int) -> bool:
-    """Whether an answer's reward, and the mean of its scores after `looks` further looks, are at least `target`."""
+    """Whether a whole answer's reward, and the mean of all its scores after `looks` looks, are at least `target`."""
     reward = candidate["reward"]
-    if reward is None or reward < target or len(candidate["looks"]) < looks:
+    if candidate["status"] != "ok" or reward is None or reward < target or len(candidate["looks"]) < looks:
         return False
     fresh = [look["value"] for look in candidate["looks"] if look["value"] is not None]
     return (looks == 0 or len(fresh) > 0) and (reward + sum(fresh)) / (1 + len(fresh)) >= target

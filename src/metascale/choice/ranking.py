@@ -16,12 +16,12 @@ _FLAWS = {"ok": 0, "truncated": 1, "refused": 2}
 def ranking(candidates: Sequence[Candidate]) -> list[Candidate]:
     """All samples that can be an answer, best first: by reward (paper, section 3: the highest-reward response).
 
-    Samples without a reward come after all scored ones. The paper leaves the order among equal rewards open:
+    Whole answers come before truncated ones, even if their rewards are lower: a judge can like half an answer. Then samples with
+    a reward come before those without. The paper leaves the order among equal rewards open:
 
-    1. whole answers before truncated ones;
-    2. the final answer that more meta-thoughts gave, then the one that more samples gave;
-    3. the meta-thought with the higher mean reward;
-    4. the earlier sample.
+    1. the final answer that more meta-thoughts gave, then the one that more samples gave;
+    2. the meta-thought with the higher mean reward;
+    3. the earlier sample.
 
     So if nothing is scored, agreement decides. A judge that gives few distinct marks leaves many ties; then the record
     of the meta-thought decides. A refusal is chosen only if there is nothing else, even if its reward is high. A failed
@@ -31,9 +31,9 @@ def ranking(candidates: Sequence[Candidate]) -> list[Candidate]:
     return sorted(
         _answers(candidates),
         key=lambda c: (
+            _FLAWS[c["status"]],
             c["reward"] is None,
             -(c["reward"] or 0.0),
-            _FLAWS[c["status"]],
             [-count for count in support[c["id"]]],
             -record.get(c["meta_thought"], 0.0),
             c["id"],
@@ -59,9 +59,11 @@ def field_of(candidates: Sequence[Candidate], rule: Rule) -> Field:
     """The contenders for the final answer.
 
     Samples with the same final answer are one contender if at least half of the samples mark theirs and the rule is not
-    `"best"`. Otherwise samples with the same text are one. Samples without a score are left out.
+    `"best"`. Otherwise samples with the same text are one. Samples without a score are left out, and truncated ones if
+    there are whole ones.
     """
-    ranked = [c for c in ranking(candidates) if c["reward"] is not None]
+    ranked = ranking(candidates)
+    ranked = [c for c in ranked if c["reward"] is not None and c["status"] == ranked[0]["status"]]
     marked = sum(c["extracted"] is not None for c in ranked)
     is_grouped = rule != "best" and 2 * marked >= len(ranked)
     groups: dict[tuple[str, str], list[Candidate]] = {}
@@ -100,9 +102,9 @@ def choose(candidates: Sequence[Candidate], settings: MetaScaleSettings) -> Choi
     now = standing(field.contenders, settings.final_choice)
     order = sorted(range(len(field.groups)), key=lambda index: -now.worth[index])
     by_worth = [candidate for index in order for candidate in field.groups[index]]
-    unscored = [c for c in ranked if c["reward"] is None]
+    others = [c for c in ranked if c["reward"] is None or c["status"] != by_worth[0]["status"]]
     finalists = [_finalist(c, field, now, index) for index in order for c in field.groups[index] if c["looks"]]
-    return Choice([*by_worth, *unscored], finalists, confidence(now) if finalists else None)
+    return Choice([*by_worth, *others], finalists, confidence(now) if finalists else None)
 
 
 def rivals(ranked: Sequence[Candidate], at_most: int = 3) -> list[Rival]:

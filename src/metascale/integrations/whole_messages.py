@@ -12,6 +12,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 
 from metascale.errors import SettingError
+from metascale.models.cleaning import clean_message
 from metascale.models.flaws import WHY_EMPTY
 from metascale.question import said
 from metascale.records import Result
@@ -45,7 +46,8 @@ class WholeMessages(Generic[Whole]):
         self._kept: dict[str, Whole] = {}
 
     def show(self, message: AIMessage, whole: Whole) -> AIMessage:
-        """The message for the search; `whole` is kept for `find`."""
+        """The message for the search, without its thinking; `whole` is kept for `find`."""
+        message = clean_message(message)
         text = said(message)
         self._kept.setdefault(text, whole)
         return message.model_copy(update={"content": text}) if message.tool_calls else message
@@ -63,7 +65,8 @@ def unusable(message: AIMessage, why: str) -> AIMessage:
 
 
 def billed(message: AIMessage, result: Result) -> AIMessage:
-    """The chosen message with the usage of the whole search, and its details under `"metascale"`."""
+    """The chosen message without its thinking, with the usage and, under `"metascale"`, the details of the search."""
+    message = clean_message(message)
     bill = result["usage"]
     tokens = (bill["input_tokens"], bill["output_tokens"])
     usage = UsageMetadata(input_tokens=tokens[0], output_tokens=tokens[1], total_tokens=sum(tokens))

@@ -1,31 +1,87 @@
-"""Flaws of replies: refusals and truncation, which messages report, and broken Unicode, which is repaired here."""
+"""Flaws of replies: a refusal, or an ending that is not known to be whole. The message itself reports both."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage
 
+from metascale.models.cleaning import is_thinking_only
 from metascale.records import Status
 
-Flaw = Literal["refused", "truncated"]
 Outcome = tuple[Status, str, str | None]
 """An answer: its status, its text, and what is wrong with it (None if nothing is)."""
 
 WHY_EMPTY = "why_empty"
 """Key in a message's `response_metadata` under which a sampler says why an empty message is no answer."""
 
-_TRUNCATED = {"length", "max_tokens", "model_length"}
-_REFUSED = {"content_filter", "refusal", "safety", "blocked", "prohibited_content"}
+_ENDINGS = ("finish_reason", "stop_reason", "stopReason", "finishReason", "done_reason")
+"""Keys under which servers report how a reply ended."""
+_WHOLE = frozenset(
+    (
+        *("stop", "stop_sequence", "stop_sequences", "end_turn", "end", "completed", "complete", "finished", "success"),
+        *("tool_calls", "tool_call", "tool_use", "function_call"),
+        *("eos", "eos_token", "end_of_text", "endoftext", "stopped_eos"),
+    )
+)
+_AT_THE_LIMIT = frozenset(
+    (
+        *("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_length", "max_length"),
+        *("model_context_window_exceeded", "context_length", "token_limit", "error_limit", "stopped_limit"),
+    )
+)
+_REFUSED = frozenset(
+    (
+        *("content_filter", "content_filtered", "guardrail_intervened", "error_toxic", "sensitive"),
+        *("refusal", "safety", "image_safety", "blocked", "blocklist", "prohibited_content", "recitation", "spii"),
+    )
+)
+_RESPONSE_STATUSES = ("completed", "incomplete", "failed", "cancelled", "in_progress", "queued")
+"""Statuses of the Responses API."""
+_SAYS_NOTHING = frozenset(("", "none", "null"))
+_LONGEST_REASON = 80
+"""Characters of a server's reason that are repeated."""
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """What is wrong with a reply.
+
+    Attributes:
+        status: `truncated` for every reply that is not whole.
+        what: what happened to it.
+        at_limit: whether the token limit cut it off.
+    """
+
+    status: Literal["refused", "truncated"]
+    what: str = ""
+    at_limit: bool = False
+
+    def of(self, subject: str) -> str:
+        """The flaw of `subject` in words."""
+        return "the model refused" if self.status == "refused" else f"{subject} {self.what}"
+
+
+_REFUSAL = Flaw("refused")
+_CUT = Flaw("truncated", "was cut off at the token limit", at_limit=True)
 
 
 def flaw_of(message: AIMessage) -> Flaw | None:
-    """The flaw that a message reports, by the names that servers use for it; None if there is none."""
-    about = message.response_metadata
-    reason = str(about.get("finish_reason") or about.get("stop_reason") or about.get("done_reason") or "").lower()
-    if refusal_of(message) or reason in _REFUSED:
-        return "refused"
-    return "truncated" if reason in _TRUNCATED else None
+    """The flaw that a message reports; None if there is none.
+
+    Servers have many names for an ending. One that is not known to be good is a flaw.
+    """
+    if refusal_of(message):
+        return _REFUSAL
+    ending = _ending(message.response_metadata)
+    name = ending.rpartition(".")[2].lower().replace("-", "_").replace(" ", "_")
+    if name in _WHOLE or name in _SAYS_NOTHING:
+        return None
+    if name in _REFUSED:
+        return _REFUSAL
+    return _CUT if name in _AT_THE_LIMIT else Flaw("truncated", f"ended with {ending[:_LONGEST_REASON]!r}")
 
 
 def refusal_of(message: AIMessage) -> str:
@@ -41,41 +97,29 @@ def refusal_of(message: AIMessage) -> str:
 
 
 def outcome(message: AIMessage) -> Outcome:
-    """What a model's message is as an answer."""
+    """What a model's message is as an answer. Thinking is no part of it."""
     text = message.text.strip()
     flaw = flaw_of(message)
-    if flaw == "refused":
-        return flaw, text or refusal_of(message), "the model refused"
-    if flaw == "truncated":
-        return flaw, text, "the answer was cut off at the token limit"
+    if flaw and flaw.status == "refused":
+        return "refused", text or refusal_of(message), flaw.of("it")
+    if not text and is_thinking_only(message):
+        return "empty", "", "the reply holds only thinking and no answer" + (f": {flaw.of('it')}" if flaw else "")
+    if flaw:
+        return flaw.status, text, flaw.of("the answer")
     if not text:
         return "empty", "", str(message.response_metadata.get(WHY_EMPTY) or "the answer is empty")
     return "ok", text, None
 
 
-def well_formed_message(message: AIMessage) -> AIMessage:
-    """The message with `well_formed` content and tool calls; the same object where nothing changes."""
-    parts = {"content": message.content, "tool_calls": message.tool_calls}
-    changed = {name: clean for name, part in parts.items() if (clean := well_formed(part)) != part}
-    return message.model_copy(update=changed) if changed else message
+def _ending(about: Mapping[str, Any]) -> str:
+    """How a reply ended, in the server's word; empty where it does not say.
 
-
-def well_formed(value: Any) -> Any:
-    """The value with every lone surrogate in its texts replaced by U+FFFD.
-
-    A reply that is cut inside an emoji can end in a lone surrogate. That is no valid Unicode: it cannot be printed,
-    sent or stored.
-
-    Args:
-        value: a text, or texts in lists and in the values and keys of dictionaries; anything else is returned as it is.
-
-    Raises:
-        RecursionError: the lists and dictionaries are nested too deeply.
+    The Responses API reports a `status`, and under `incomplete_details` the reason why a reply is not complete.
     """
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    if isinstance(value, list):
-        return [well_formed(item) for item in value]
-    if isinstance(value, dict):
-        return {well_formed(key): well_formed(item) for key, item in value.items()}
-    return value
+    details = about.get("incomplete_details")
+    if details:
+        return str(details.get("reason") or "incomplete" if isinstance(details, Mapping) else details).strip()
+    told = next((about[key] for key in _ENDINGS if about.get(key)), None)
+    if told is None and about.get("status") in _RESPONSE_STATUSES:
+        told = about["status"]
+    return str(told or "").strip()

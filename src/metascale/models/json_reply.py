@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from metascale.models.flaws import well_formed
+from metascale.models.cleaning import well_formed
 from metascale.models.quotation import unquoted
 
 Schema = TypeVar("Schema", bound=BaseModel)

@@ -15,7 +15,7 @@ from langgraph.constants import TAG_NOSTREAM
 
 from metascale.errors import ModelCallError, ModelSetupError, OutOfTimeError, describe
 from metascale.models.capabilities import Capabilities
-from metascale.models.flaws import well_formed_message
+from metascale.models.cleaning import clean_message
 from metascale.models.gate import gate_of
 from metascale.models.hedging import first_reply, within
 from metascale.models.latencies import Latencies
@@ -207,7 +207,7 @@ class MeteredModel:
                     said = await self._reply_in_time(
                         send, usage, settings, str(place[0]), is_retry=number > 1, is_last=number == at_most
                     )
-            replies = [well_formed_message(message) for message in said if isinstance(message, AIMessage)]
+            replies = [clean_message(message) for message in said if isinstance(message, AIMessage)]
         except Exception as error:
             usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
             told = describe(error, secrets_of(self.model))

@@ -268,5 +268,4 @@ def _read(message: AIMessage, schema: type[Schema], untrusted: str) -> Schema:
         flaw = flaw_of(message)
         if flaw is None:
             raise
-        why = {"refused": "the model refused", "truncated": "it was cut off at the token limit"}[flaw]
-        raise UnreadableReplyError(f"{error} ({why})") from error
+        raise UnreadableReplyError(f"{error} ({flaw.of('it')})") from error
