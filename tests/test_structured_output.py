@@ -44,7 +44,7 @@ async def test_the_servers_best_form_is_found_and_remembered(
     sent = server.served[-1].body
     assert ("response_format" in sent) == ("json_schema" in forms)
     assert ("tools" in sent) == (forms == {"tools"})
-    assert ("JSON Schema" in sent["messages"][0]["content"]) == (not forms)
+    assert ("the form of this example" in sent["messages"][0]["content"]) == (not forms)
 
 
 async def test_a_server_that_ignores_the_schema_gets_one_repair(start_server: ServerFactory) -> None:
@@ -58,12 +58,15 @@ async def test_a_server_that_ignores_the_schema_gets_one_repair(start_server: Se
     assert "no JSON object" in repair[-1]["content"]
 
 
-async def test_after_one_repair_it_gives_up(start_server: ServerFactory) -> None:
+async def test_after_every_form_and_then_after_one_repair_it_gives_up(start_server: ServerFactory) -> None:
     server = start_server(script=lambda *_: Fault(text='{"critique": "x", "score": 11}'))
-    reading = await verdict_of(MeteredModel(chat_model(server)))
-    assert reading.value is None
-    assert reading.problem == "score: Input should be less than or equal to 10"
-    assert reading.usage["calls"] == server.requests.total() == 2
+    model = MeteredModel(chat_model(server))
+    for requests in (3, 2, 2):
+        before = server.requests.total()
+        reading = await verdict_of(model)
+        assert reading.value is None
+        assert reading.problem == "score: Input should be less than or equal to 10"
+        assert reading.usage["calls"] == server.requests.total() - before == requests
 
 
 async def test_broken_tool_arguments_are_read_leniently(start_server: ServerFactory) -> None:

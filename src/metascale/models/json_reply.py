@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -58,8 +59,11 @@ def _problem(error: ValidationError) -> str:
     return f"{where}: {first['msg']}"
 
 
-def read_objects(values: list[dict[str, Any]], schema: type[Schema], *, untrusted: str = "") -> Schema:
+def read_objects(values: Sequence[dict[str, Any]], schema: type[Schema], *, untrusted: str = "") -> Schema:
     """The one object of the schema among several values.
+
+    If no value is one, they are read more freely: with the names of fields in any case, with JSON inside of texts, and
+    inside another object. A schema whose only field is a list also takes the list's items.
 
     Args:
         values: the objects that a model gave.
@@ -69,16 +73,11 @@ def read_objects(values: list[dict[str, Any]], schema: type[Schema], *, untruste
     Raises:
         UnreadableReplyError: there is no such object, or there are several that differ.
     """
-    valid: list[Schema] = []
-    problem = "it holds no JSON object"
-    for value in values:
-        try:
-            read = schema.model_validate(value)
-        except ValidationError as error:
-            problem = _problem(error)
-            continue
-        if read not in valid:
-            valid.append(read)
+    valid, problem = _valid(values, schema)
+    if not valid:
+        valid, _ = _valid([freer for value in values for freer in _read_freely(value, schema)], schema)
+    if not valid:
+        valid = _of_items(values, schema, untrusted)
     found = unquoted(valid, untrusted)
     if len(found) > 1:
         raise UnreadableReplyError("it holds several objects that differ")
@@ -99,7 +98,101 @@ def read_reply(text: str, schema: type[Schema], *, untrusted: str = "") -> Schem
     Raises:
         UnreadableReplyError: there is no such object, or there are several that differ.
     """
+    text = _decoded(text)
     try:
         return read_objects(objects_in(text), schema, untrusted=untrusted)
-    except UnreadableReplyError:
-        return read_objects(objects_in(_mend(text)), schema, untrusted=untrusted)
+    except UnreadableReplyError as error:
+        mended = objects_in(_mend(text)) or _bare_texts(text, schema)
+        if not mended:
+            raise
+        try:
+            return read_objects(mended, schema, untrusted=untrusted)
+        except UnreadableReplyError:
+            raise error from None
+
+
+def _decoded(text: str) -> str:
+    """The text that a reply encodes as one JSON string; the reply itself where it does not."""
+    if text.lstrip()[:1] != '"':
+        return text
+    try:
+        inner = _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return text
+    return inner if isinstance(inner, str) else text
+
+
+def _valid(values: Iterable[Any], schema: type[Schema]) -> tuple[list[Schema], str]:
+    """The different objects of the schema among the values, and why the last other one is none."""
+    valid: list[Schema] = []
+    problem = "it holds no JSON object"
+    for value in values:
+        try:
+            read = schema.model_validate(value)
+        except ValidationError as error:
+            problem = _problem(error)
+            continue
+        if read not in valid:
+            valid.append(read)
+    return valid, problem
+
+
+def _read_freely(value: dict[str, Any], schema: type[BaseModel]) -> Iterator[dict[str, Any]]:
+    """What an object may mean that is not of the schema as it stands."""
+    names = {_folded(name): name for name in schema.model_fields}
+    renamed = {names.get(_folded(name), name): held for name, held in value.items()}
+    unfolded = {name: _unfolded(held) for name, held in renamed.items()}
+    if len(unfolded) == len(value):
+        yield unfolded
+    inner = [held for held in unfolded.values() if isinstance(held, dict)]
+    if len(inner) == 1 and not unfolded.keys() & schema.model_fields.keys():
+        yield inner[0]
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
+def _unfolded(value: Any) -> Any:
+    """The object or list that a text encodes, also in a list; any other value as it is."""
+    if isinstance(value, list):
+        return [_unfolded(item) for item in value]
+    if not isinstance(value, str) or value.lstrip()[:1] not in {"{", "["}:
+        return value
+    try:
+        inner = _DECODER.decode(value)
+    except (ValueError, RecursionError):
+        return value
+    return well_formed(inner)
+
+
+def _list_field(schema: type[BaseModel]) -> tuple[str, Any] | None:
+    """The name and the type of the items, where a list is the only field of a schema."""
+    fields = list(schema.model_fields.items())
+    if len(fields) != 1 or get_origin(fields[0][1].annotation) is not list:
+        return None
+    return fields[0][0], get_args(fields[0][1].annotation)[0]
+
+
+def _of_items(values: Sequence[dict[str, Any]], schema: type[Schema], untrusted: str) -> list[Schema]:
+    """The object whose list holds the values that can be its items: a bare list, or one item after the other."""
+    name, item = _list_field(schema) or ("", None)
+    if not isinstance(item, type) or not issubclass(item, BaseModel):
+        return []
+    items, _ = _valid(values, item)
+    own = unquoted(items, untrusted)
+    return [schema.model_validate({name: own})] if own else []
+
+
+def _bare_texts(text: str, schema: type[BaseModel]) -> list[dict[str, Any]]:
+    """The object around the one list of texts that a reply holds, where the schema wants nothing else."""
+    name, item = _list_field(schema) or ("", BaseModel)
+    if isinstance(item, type) and issubclass(item, BaseModel):
+        return []
+    start = text.find("[")
+    try:
+        value, end = _DECODER.raw_decode(text, start) if start >= 0 else ([], 0)
+    except (ValueError, RecursionError):
+        return []
+    is_list = isinstance(value, list) and all(isinstance(part, str) for part in value)
+    return [{name: value}] if value and is_list and "[" not in text[end:] else []

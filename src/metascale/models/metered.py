@@ -121,6 +121,7 @@ class MeteredModel:
             return self
         capped = MeteredModel(self.model, max_tokens=max_tokens, sampler=self._sampler)
         capped._latencies = self._latencies
+        capped.capabilities = self.capabilities
         return capped
 
     @property

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Generic
 
 from langchain_core.language_models import BaseChatModel
@@ -16,17 +16,35 @@ from langchain_core.runnables import RunnableBinding, RunnableSequence
 from pydantic import BaseModel
 
 from metascale import prompts
-from metascale.errors import ModelCallError
+from metascale.answers.thinking import without_thinking
+from metascale.errors import MetaScaleError, ModelCallError
 from metascale.models.capabilities import Form
+from metascale.models.cleaning import THINKING, is_thinking_only
 from metascale.models.flaws import flaw_of
 from metascale.models.json_reply import Schema, UnreadableReplyError, read_objects, read_reply
 from metascale.models.metered import MeteredModel, has_field
 from metascale.models.retries import TRANSIENT_STATUSES, status_of
+from metascale.models.schema_in_words import example, in_words, json_schema
 from metascale.settings.traffic import TrafficSettings
 from metascale.usage import Usage, add_usage, no_usage
 
-FORMS: tuple[Form, ...] = ("json_schema", "function_calling", "prompt")
-"""The forms in the order in which they are tried."""
+KEPT_FIRST, KEPT_LAST = 3_000, 1_000
+"""Characters of an unreadable reply that its repair carries, from its start and from its end. Ours."""
+
+_ABOUT_FORM = re.compile(
+    r"response.?format|json.?schema|json.?mode|structured|grammar|guided|schema|\btools?\b|tool.(?:use|choice|call)|function",
+    re.IGNORECASE,
+)
+"""What errors say that are about the form of a request."""
+_ABOUT_LIMIT = re.compile(r"max\w*.?tokens|num_predict|context.?(?:length|window|size)|maximum context", re.IGNORECASE)
+_NO_MODEL = re.compile(
+    r"model\b.{0,120}\b(?:not found|not exist|unknown)|(?:no such|unknown) model", re.IGNORECASE | re.DOTALL
+)
+_NOT_ABOUT_FORM = frozenset({401, 402, 403, *TRANSIENT_STATUSES})
+_MAYBE_ABOUT_FORM = frozenset({404, 405, 406, 415})
+"""Statuses with which gateways refuse a form, beside those that always mean a rejection."""
+_CALLS_THAT_FIT_NOT = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError)
+"""Errors of clients that do not know a parameter, or cannot read the reply to it."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +85,12 @@ async def ask(
     *,
     place: Sequence[int | str],
     untrusted: str = "",
+    limit: int | None = None,
 ) -> Reading[Schema]:
     """Send one request whose reply must be an object of `schema`; ask once more if it cannot be read.
 
-    The server's JSON-schema mode is tried first, then tools, then the schema in the prompt. The form that worked is
-    remembered in the model's `capabilities`.
+    The server's JSON-schema mode is tried first, then tools, then words. A form that the server refuses, or whose first
+    reply cannot be read, is followed by the next one. The model's `capabilities` remember which form works.
 
     Args:
         model: the model to ask.
@@ -80,12 +99,14 @@ async def ask(
         settings: as for `MeteredModel.chat`.
         place: as for `MeteredModel.chat`.
         untrusted: material in the request; an object quoted from it is not taken for the reply.
+        limit: the most tokens of the reply, where the model has such a limit; None for the model's own. It is dropped
+            where the server refuses it or thinking fills it.
 
     Raises:
         ModelCallError: the first request failed for good.
     """
-    query = _Query(model, messages, schema, settings, untrusted)
-    form, (reply,), usage = await query.send(place, 1)
+    query = _Query(model, messages, schema, settings, untrusted, limit)
+    form, (reply,), usage = await query.send(messages, place, 1)
     reading = await query.read(reply, form, place)
     return Reading(reading.value, reading.problem, add_usage(usage, reading.usage))
 
@@ -115,9 +136,9 @@ async def ask_several(
         place: as for `MeteredModel.chat`.
         untrusted: as for `ask`.
     """
-    query = _Query(model, messages, schema, settings, untrusted)
+    query = _Query(model, messages, schema, settings, untrusted, None)
     try:
-        form, replies, usage = await query.send(place, count)
+        form, replies, usage = await query.send(messages, place, count)
     except ModelCallError as error:
         return Readings([], [str(error)] * count, error.usage)
 
@@ -142,7 +163,7 @@ async def ask_several(
 
 def with_schema(messages: Sequence[BaseMessage], schema: type[BaseModel]) -> list[BaseMessage]:
     """The messages with the schema in the system message, for servers that know no structured output."""
-    request = _schema_in_words(schema)
+    request = in_words(schema)
     if messages and isinstance(messages[0], SystemMessage):
         return [SystemMessage(f"{messages[0].text}\n\n{request}"), *messages[1:]]
     return [SystemMessage(request), *messages]
@@ -157,53 +178,72 @@ class _Query(Generic[Schema]):
     schema: type[Schema]
     settings: TrafficSettings
     untrusted: str
+    limit: int | None
 
-    async def send(self, place: Sequence[int | str], count: int) -> tuple[Form, list[AIMessage], Usage]:
-        """Send one request for `count` replies, in the first form, and for the first number, that is not rejected.
+    async def send(
+        self, messages: Sequence[BaseMessage], place: Sequence[int | str], count: int, only: Form | None = None
+    ) -> tuple[Form, list[AIMessage], Usage]:
+        """Send one request for `count` replies, in the first form, and for the first number, that is not refused.
+
+        Args:
+            messages: the conversation.
+            place: as for `ask`.
+            count: wanted replies.
+            only: the form to begin with; by default the best one.
 
         Returns:
             The form, at least one reply, and the bill.
         """
-        usage = no_usage()
         server = self.model.capabilities
-        forms = [server.form] if server.form else FORMS
+        usage = no_usage()
         counts = [1] if count == 1 or server.one_by_one else [count, 1]
+        forms = sorted(server.forms(), key=lambda form: form != only)
         ways = [(form, wanted) for form in forms for wanted in counts if self.options_for(form) is not None]
+        refused: list[tuple[Form, int | None]] = []
         was_refused = False
         for form, wanted in ways:
-            messages = with_schema(self.messages, self.schema) if form == "prompt" else self.messages
-            options = self.options_for(form) or {}
             try:
-                replies, bill = await self.model.replies(messages, self.settings, place, options, wanted)
+                replies, bill = await self._replies(messages, form, place, wanted)
             except ModelCallError as error:
                 usage = add_usage(usage, error.usage)
-                if (error.rejected or wanted > 1) and (form, wanted) != ways[-1]:
-                    was_refused = status_of(error.__cause__ or error) not in {None, *TRANSIENT_STATUSES}
+                is_refused = _is_refused(error, known=server.works(form))
+                if (is_refused or wanted > 1) and (form, wanted) != ways[-1]:
+                    was_refused = was_refused or status_of(error.__cause__ or error) not in {None, *TRANSIENT_STATUSES}
+                    if is_refused and wanted == 1:
+                        refused.append((form, status_of(error.__cause__ or error)))
                     continue
                 raise ModelCallError(str(error), usage=usage) from error
-            server.form = form
+            for other, status in refused:
+                server.note_refusal(other, is_final=status is not None and not server.works(other))
             server.one_by_one |= count > 1 and len(replies) == 1 and (wanted > 1 or was_refused)
             return form, replies, add_usage(usage, bill)
         raise AssertionError("the prompt form is always there")
 
     async def read(self, reply: AIMessage, form: Form, place: Sequence[int | str]) -> Reading[Schema]:
-        """Read the object in a reply, or in its repair. The bill is that of the repair."""
-        try:
-            return Reading(_read(reply, self.schema, self.untrusted), None, no_usage())
-        except UnreadableReplyError as error:
-            problem = str(error)
-        repair = prompts.render("repair", problem=problem, schema=json.dumps(self.schema.model_json_schema()))
-        conversation = [*self.messages, AIMessage(_text_of(reply)), HumanMessage(repair)]
-        try:
-            repaired = await self.model.chat(
-                conversation, self.settings, place=[*place, "repair"], options=self.options_for(form)
-            )
-        except ModelCallError as error:
-            return Reading(None, f"{problem}; repair: {error}", error.usage)
-        try:
-            return Reading(_read(repaired.message, self.schema, self.untrusted), None, repaired.usage)
-        except UnreadableReplyError as error:
-            return Reading(None, str(error), repaired.usage)
+        """Read the object in a reply, or in its repair. The bill is that of the repair.
+
+        A form that has not worked yet is left for one that was not tried, until there is none.
+        """
+        server = self.model.capabilities
+        usage = no_usage()
+        for number in range(len(server.forms()) + 1):
+            value, problem = self._object_in(reply, form)
+            if value is not None:
+                return Reading(value, None, usage)
+            forms = [other for other in server.forms() if self.options_for(other) is not None]
+            untried = [other for other in forms if other not in server.points]
+            if number > 0 and (server.works(form) or not untried):
+                break
+            following = form if server.works(form) else (untried or forms)[0]
+            repair = prompts.render("repair", problem=problem, schema=in_words(self.schema))
+            conversation = [*self.messages, AIMessage(_shortened(_text_of(reply))), HumanMessage(repair)]
+            step = "repair" if number == 0 else f"repair {number}"
+            try:
+                form, (reply,), bill = await self.send(conversation, [*place, step], 1, following)
+            except ModelCallError as error:
+                return Reading(None, f"{problem}; repair: {error}", add_usage(usage, error.usage))
+            usage = add_usage(usage, bill)
+        return Reading(None, problem, usage)
 
     def options_for(self, form: Form) -> dict[str, Any] | None:
         """The keyword arguments that ask the model for the schema in a form; None where it has no such form."""
@@ -214,15 +254,75 @@ class _Query(Generic[Schema]):
             known[form, self.schema] = _options(self.model.model, form, self.schema)
         return known[form, self.schema]
 
+    async def _replies(
+        self, messages: Sequence[BaseMessage], form: Form, place: Sequence[int | str], count: int
+    ) -> tuple[list[AIMessage], Usage]:
+        """Send one request in a form; without the limit of tokens if the server refuses that."""
+        server = self.model.capabilities
+        sent = with_schema(messages, self.schema) if form == "prompt" else messages
+        options = self.options_for(form) or {}
+        is_limited = self.limit is not None and server.takes_limit
+        model = self.model.capped_at(self.limit) if self.limit is not None and is_limited else self.model
+        try:
+            return await model.replies(sent, self.settings, place, options, count)
+        except ModelCallError as error:
+            if model is self.model or not error.rejected or not _ABOUT_LIMIT.search(str(error.__cause__)):
+                raise
+            server.takes_limit = False
+            try:
+                replies, bill = await self.model.replies(sent, self.settings, place, options, count)
+            except ModelCallError as second:
+                raise ModelCallError(
+                    str(second), usage=add_usage(error.usage, second.usage), rejected=second.rejected
+                ) from second.__cause__
+            return replies, add_usage(error.usage, bill)
+
+    def _object_in(self, message: AIMessage, form: Form) -> tuple[Schema | None, str]:
+        """The object in a message, or None and why there is none: with a refusal or a cut, if there was one.
+
+        The server's capabilities learn from it.
+        """
+        server = self.model.capabilities
+        material = f"{self.untrusted}\n{example(self.schema)}"
+        try:
+            value = _read(message, self.schema, material)
+        except UnreadableReplyError as error:
+            flaw = flaw_of(message)
+            if flaw is None or flaw.status != "refused":
+                server.note(form, is_read=False)
+            if flaw is not None and flaw.at_limit and is_thinking_only(message):
+                server.takes_limit = False
+            return None, f"{error} ({flaw.of('it')})" if flaw else str(error)
+        server.note(form, is_read=True)
+        return value, ""
+
+
+def _is_refused(error: ModelCallError, *, known: bool) -> bool:
+    """Whether a server or its client refuses the form of a request, whatever the symptom.
+
+    Args:
+        error: what came back.
+        known: whether the form has worked; then only an error that names the form counts.
+    """
+    cause = error.__cause__ or error
+    status = status_of(cause)
+    if status is None:
+        return not known and isinstance(cause, _CALLS_THAT_FIT_NOT) and not isinstance(cause, MetaScaleError)
+    if status in _NOT_ABOUT_FORM:
+        return False
+    if _ABOUT_FORM.search(str(cause)):
+        return True
+    is_possible = error.rejected or status in _MAYBE_ABOUT_FORM
+    return is_possible and not known and not _NO_MODEL.search(str(cause))
+
 
 def _options(model: BaseChatModel, form: Form, schema: type[BaseModel]) -> dict[str, Any] | None:
     takes_method = "method" in inspect.signature(type(model).with_structured_output).parameters
     if form == "json_schema" and not takes_method:
         return None
-    described = schema.model_json_schema() | {"description": schema.__doc__ or schema.__name__}
     try:
         named: dict[str, Any] = {"method": form} if takes_method else {}
-        chain = model.with_structured_output(described, **named)
+        chain = model.with_structured_output(json_schema(schema), **named)
     except (NotImplementedError, ValueError, TypeError):
         return None
     first = chain.first if isinstance(chain, RunnableSequence) else None
@@ -241,11 +341,6 @@ def _passed_on_unread(model: BaseChatModel, options: dict[str, Any]) -> dict[str
     return {"extra_body": {**own, "response_format": options["response_format"]}}
 
 
-@cache
-def _schema_in_words(schema: type[BaseModel]) -> str:
-    return prompts.render("schema", schema=json.dumps(schema.model_json_schema()))
-
-
 def _text_of(message: AIMessage) -> str:
     """A reply as text to send back: a tool call as its arguments, no text as a mark (servers refuse empty texts)."""
     if message.tool_calls:
@@ -253,19 +348,29 @@ def _text_of(message: AIMessage) -> str:
     return str(message.text) or "(nothing)"
 
 
+def _shortened(text: str) -> str:
+    """A text without its middle, if it is long: an endless reply is not sent back whole."""
+    if len(text) <= KEPT_FIRST + KEPT_LAST:
+        return text
+    return f"{text[:KEPT_FIRST]}\n[…]\n{text[-KEPT_LAST:]}"
+
+
 def _read(message: AIMessage, schema: type[Schema], untrusted: str) -> Schema:
     """The object in a message.
 
+    Where the material holds tags of thinking, the reply may quote them, so what they hide is read as well.
+
     Raises:
-        UnreadableReplyError: there is none; the error also names a refusal or a truncation.
+        UnreadableReplyError: there is none.
     """
+    if message.tool_calls:
+        return read_objects([message.tool_calls[0]["args"]], schema, untrusted=untrusted)
+    if message.invalid_tool_calls:
+        return read_reply(message.invalid_tool_calls[0]["args"] or "", schema, untrusted=untrusted)
     try:
-        if message.tool_calls:
-            return read_objects([message.tool_calls[0]["args"]], schema, untrusted=untrusted)
-        broken = message.invalid_tool_calls[0]["args"] if message.invalid_tool_calls else None
-        return read_reply(broken or message.text, schema, untrusted=untrusted)
-    except UnreadableReplyError as error:
-        flaw = flaw_of(message)
-        if flaw is None:
+        return read_reply(message.text, schema, untrusted=untrusted)
+    except UnreadableReplyError:
+        hidden = message.additional_kwargs.get(THINKING)
+        if not isinstance(hidden, str) or without_thinking(untrusted) == untrusted:
             raise
-        raise UnreadableReplyError(f"{error} ({flaw.of('it')})") from error
+        return read_reply(f"{hidden}\n{message.text}", schema, untrusted=untrusted)
