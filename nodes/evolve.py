@@ -10,6 +10,7 @@ from metascale.errors import ModelCallError
 from metascale.events import Evolved
 from metascale.evolution import OPERATORS, by_front, by_ucb, choose_operator, making_room, room
 from metascale.models import ask
+from metascale.models.sized import sized
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.admission import Draft, Drafts, admit, arm_statistics
 from metascale.question import question_text
@@ -43,7 +44,7 @@ async def evolve(state: State, run: Run) -> Update:
     children: list[MetaThought] = []
     try:
         reading = await ask(
-            run.thinker, messages, Drafts, settings, place=["evolve", state["round"]], untrusted=material
+            run.thinker, messages, sized(Drafts, count), settings, place=["evolve", state["round"]], untrusted=material
         )
     except ModelCallError as error:
         usage, note = error.usage, f"evolution failed: {error}"

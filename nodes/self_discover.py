@@ -27,7 +27,11 @@ class Modules(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
-    modules: list[Line] = Field(description="The reasoning modules, one sentence each.", min_length=1)
+    modules: list[Line] = Field(
+        description="The reasoning modules, one sentence each.",
+        min_length=1,
+        examples=[["Which part of this would an expert doubt first?", "What follows from the last condition alone?"]],
+    )
 
 
 class Plan(BaseModel):
@@ -36,7 +40,8 @@ class Plan(BaseModel):
     model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
     plan: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_000)] = Field(
-        description="The plan, one numbered step a line."
+        description="The plan, one numbered step a line.",
+        examples=["1. Write down what is known.\n2. Name what is missing.\n3. Close the gap, then check it."],
     )
 
 

@@ -39,11 +39,18 @@ class Predicted(BaseModel):
     model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
     analysis: Annotated[str, StringConstraints(max_length=4_000)] = Field(
-        description="What the task turns on, and where an attempt is likely to slip."
+        description="What the task turns on, and where an attempt is likely to slip.",
+        examples=["It turns on the order of the two discounts; an attempt may add them."],
     )
-    pass_rate: float = Field(ge=0, le=1, allow_inf_nan=False, description="Share of right answers, from 0 to 1.")
-    length: int = Field(ge=1, le=LONGEST, description="Tokens of one good answer.")
-    notions: list[Notion] = Field(max_length=32, description="Needed notions that the task does not name.")
+    pass_rate: float = Field(
+        ge=0, le=1, allow_inf_nan=False, description="Share of right answers, from 0 to 1.", examples=[0.55]
+    )
+    length: int = Field(ge=1, le=LONGEST, description="Tokens of one good answer.", examples=[260])
+    notions: list[Notion] = Field(
+        max_length=32,
+        description="Needed notions that the task does not name.",
+        examples=[["compound percentage", "order of operations"]],
+    )
 
 
 def prediction_of(said: Predicted, task: str) -> Prediction:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar, get_args, get_origin
 
+import json_repair
 from pydantic import BaseModel, ValidationError
 
 from metascale.models.cleaning import well_formed
-from metascale.models.quotation import unquoted
+from metascale.models.quotation import names_key, unquoted
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -18,9 +20,19 @@ OPENINGS = 20
 """Beginnings of objects that are tried in one reply, from its start and again from its end. A judge's own object
 stands before or after the text that it quotes, and the search stays linear on hostile text."""
 
+LONGEST_REPAIRED, MOST_BRACKETS = 20_000, 200
+"""Characters and opening brackets of the largest reply that is repaired. Ours: they bound the time to a fraction of a
+second."""
+_TAIL = re.compile(r"[^{}\[\]]{0,200}")
+"""What may follow the object in a reply that is repaired."""
+
 
 class UnreadableReplyError(ValueError):
     """A reply holds no object of the schema; the message says why, and can be sent back to the model."""
+
+
+class QuotedReplyError(UnreadableReplyError):
+    """A reply holds an object of the schema, but as a quotation."""
 
 
 def _reject_constant(name: str) -> None:
@@ -78,12 +90,7 @@ def read_objects(values: Sequence[dict[str, Any]], schema: type[Schema], *, untr
         valid, _ = _valid([freer for value in values for freer in _read_freely(value, schema)], schema)
     if not valid:
         valid = _of_items(values, schema, untrusted)
-    found = unquoted(valid, untrusted)
-    if len(found) > 1:
-        raise UnreadableReplyError("it holds several objects that differ")
-    if not found:
-        raise UnreadableReplyError("it only quotes an object from the material" if valid else problem)
-    return found[0]
+    return _only(valid, problem, untrusted)
 
 
 def read_reply(text: str, schema: type[Schema], *, untrusted: str = "") -> Schema:
@@ -99,16 +106,60 @@ def read_reply(text: str, schema: type[Schema], *, untrusted: str = "") -> Schem
         UnreadableReplyError: there is no such object, or there are several that differ.
     """
     text = _decoded(text)
+    values = objects_in(text)
     try:
-        return read_objects(objects_in(text), schema, untrusted=untrusted)
+        return _as_it_stands(values, schema, untrusted=untrusted)
     except UnreadableReplyError as error:
-        mended = objects_in(_mend(text)) or _bare_texts(text, schema)
-        if not mended:
-            raise
-        try:
-            return read_objects(mended, schema, untrusted=untrusted)
-        except UnreadableReplyError:
-            raise error from None
+        mended = objects_in(_mend(text))
+        is_broken = not _valid([*values, *mended], schema)[0]
+        for read, others in (
+            (_as_it_stands, mended),
+            (_as_it_stands, _repaired(text, schema, untrusted) if is_broken else []),
+            (read_objects, mended),
+            (read_objects, values),
+            (read_objects, _bare_texts(text, schema)),
+        ):
+            with contextlib.suppress(UnreadableReplyError):
+                return read(others, schema, untrusted=untrusted)
+        raise error from None
+
+
+def _as_it_stands(values: Sequence[dict[str, Any]], schema: type[Schema], *, untrusted: str) -> Schema:
+    """As `read_objects`, without reading freely."""
+    return _only(*_valid(values, schema), untrusted)
+
+
+def _only(valid: Sequence[Schema], problem: str, untrusted: str) -> Schema:
+    """The one object that is not quoted."""
+    found = unquoted(valid, untrusted)
+    if len(found) > 1:
+        raise UnreadableReplyError("it holds several objects that differ")
+    if not found:
+        raise QuotedReplyError("it only quotes an object from the material") if valid else UnreadableReplyError(problem)
+    return found[0]
+
+
+def _repaired(text: str, schema: type[BaseModel], untrusted: str) -> list[dict[str, Any]]:
+    """The objects in a reply whose JSON is broken, by `json_repair`: Python's quotes, keys without quotes, comments.
+
+    Only a reply that ends with its object is repaired: a number at the end of a cut reply may have lost its last digit.
+    It is not repaired where the material names a field of the schema, because a quotation could be taken for a field.
+    """
+    start, end = text.find("{"), text.rfind("}") + 1
+    if not 0 <= start < end or not _TAIL.fullmatch(text, end) or _is_vast(text[start:end]):
+        return []
+    if any(names_key(untrusted, name) for name in schema.model_fields):
+        return []
+    try:
+        said = json_repair.loads(text[start:end], skip_json_loads=True)
+    except (ValueError, RecursionError):
+        return []
+    values = [well_formed(value) for value in (said if isinstance(said, list) else [said])]
+    return [value for value in values if isinstance(value, dict)]
+
+
+def _is_vast(text: str) -> bool:
+    return len(text) > LONGEST_REPAIRED or text.count("{") + text.count("[") > MOST_BRACKETS
 
 
 def _decoded(text: str) -> str:

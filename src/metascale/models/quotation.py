@@ -40,6 +40,11 @@ def unquoted(objects: Sequence[Item], untrusted: str) -> list[Item]:
     ]
 
 
+def names_key(material: str, name: str) -> bool:
+    """Whether a name stands before a colon or an equals sign in a text, in quotes or not."""
+    return re.search(rf"{re.escape(name)}[\"'\\\\*]*\s*[:=]", material, re.IGNORECASE) is not None
+
+
 def _unescape(match: re.Match[str]) -> str:
     return chr(int(match[1], 16)) if match[1] else " "
 

@@ -65,7 +65,8 @@ def _value(given: dict[str, Any], definitions: dict[str, Any], number: int) -> A
         return schema["enum"][number % len(schema["enum"])]
     if schema.get("type") == "array":
         shown = min(MOST_SHOWN, schema.get("maxItems", MOST_SHOWN))
-        return [_value(schema["items"], definitions, index) for index in range(shown)]
+        item = {"description": schema.get("description", "text"), **schema["items"]}
+        return [_value(item, definitions, index) for index in range(shown)]
     if schema.get("type") == "object":
         return {name: _value(field, definitions, number) for name, field in schema["properties"].items()}
     plain = {"boolean": True, "integer": schema.get("minimum", 1), "number": schema.get("maximum", 1)}

@@ -21,7 +21,7 @@ from metascale.errors import MetaScaleError, ModelCallError
 from metascale.models.capabilities import Form
 from metascale.models.cleaning import THINKING, is_thinking_only
 from metascale.models.flaws import flaw_of
-from metascale.models.json_reply import Schema, UnreadableReplyError, read_objects, read_reply
+from metascale.models.json_reply import QuotedReplyError, Schema, UnreadableReplyError, read_objects, read_reply
 from metascale.models.metered import MeteredModel, has_field
 from metascale.models.retries import TRANSIENT_STATUSES, status_of
 from metascale.models.schema_in_words import example, in_words, json_schema
@@ -283,13 +283,14 @@ class _Query(Generic[Schema]):
         The server's capabilities learn from it.
         """
         server = self.model.capabilities
-        material = f"{self.untrusted}\n{example(self.schema)}"
         try:
-            value = _read(message, self.schema, material)
+            value = _read(message, self.schema, self.untrusted)
+            if value.model_dump() == json.loads(example(self.schema)):
+                raise UnreadableReplyError("it only repeats the example")
         except UnreadableReplyError as error:
             flaw = flaw_of(message)
             if flaw is None or flaw.status != "refused":
-                server.note(form, is_read=False)
+                server.note(form, is_read=isinstance(error, QuotedReplyError))
             if flaw is not None and flaw.at_limit and is_thinking_only(message):
                 server.takes_limit = False
             return None, f"{error} ({flaw.of('it')})" if flaw else str(error)

@@ -19,6 +19,10 @@ from metascale.records import Candidate, MetaThought, OperatorName, Origin
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000)]
 
+MINDSET_CHARS, STRATEGY_CHARS = 400, 1_200
+"""Characters to which a grammar limits the parts of a meta-thought, about twice what is asked for; longer ones are read
+nevertheless. Ours."""
+
 
 class Remark(NamedTuple):
     """A critique of an answer.
@@ -58,8 +62,19 @@ class Draft(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
-    mindset: Text = Field(description="Who thinks: perspective, expertise, role. One or two sentences.")
-    strategy: Text = Field(description="How the solution is formed under that mindset. Two to five sentences.")
+    mindset: Text = Field(
+        description="Who thinks: perspective, expertise, role. One or two sentences.",
+        examples=["You are a cartographer who draws before deciding.", "You are an auditor who trusts no sum."],
+        json_schema_extra={"maxLength": MINDSET_CHARS},
+    )
+    strategy: Text = Field(
+        description="How the solution is formed under that mindset. Two to five sentences.",
+        examples=[
+            "Sketch what is given and what is asked. Fill the gaps one by one, then read the answer off the sketch.",
+            "Compute everything twice, in two ways. Where the results differ, find the step that failed.",
+        ],
+        json_schema_extra={"maxLength": STRATEGY_CHARS},
+    )
 
 
 class Drafts(BaseModel):

@@ -25,11 +25,20 @@ class Rated(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
-    method: str = Field(description="The method's name, as in the list.")
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=2_000)] = Field(
-        description="Why it suits the task or does not, in one sentence."
+    method: str = Field(
+        description="The method's name, as in the list.", examples=["first_method_of_the_list", "second_method"]
     )
-    rating: int = Field(ge=1, le=7, description="1 would do harm, 4 as good as any, 7 made for this task.")
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=2_000)] = Field(
+        description="Why it suits the task or does not, in one sentence.",
+        examples=["The task has parts that can be solved one by one.", "There is nothing to compare."],
+    )
+    rating: int = Field(
+        ge=1,
+        le=7,
+        description="1 would do harm, 4 as good as any, 7 made for this task.",
+        examples=[6, 2],
+        json_schema_extra={"enum": list(range(1, 8))},
+    )
 
 
 class Ratings(BaseModel):

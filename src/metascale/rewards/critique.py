@@ -17,13 +17,20 @@ from metascale.rewards.judge import JudgeReward, ask_twice, together
 from metascale.settings import MetaScaleSettings
 from metascale.usage import add_usage
 
+CLAIM_CHARS, MOST_CLAIMS = 500, 20
+"""Bounds that a grammar keeps; more is read nevertheless. Ours: a critique of six sentences makes no more claims."""
+
 
 class Claim(BaseModel):
     """One claim of a critique, checked."""
 
     model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
-    claim: str = Field(description="One statement of the critique that can be true or false by itself.")
+    claim: str = Field(
+        description="One statement of the critique that can be true or false by itself.",
+        examples=["Step 3 adds the tax twice.", "The total is not stated."],
+        json_schema_extra={"maxLength": CLAIM_CHARS},
+    )
     verdict: Literal["supported", "refuted", "unclear"] = Field(description="What the check found.")
 
 
@@ -32,7 +39,9 @@ class CheckedCritique(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
-    claims: list[Claim] = Field(description="All claims of the critique, in its order.")
+    claims: list[Claim] = Field(
+        description="All claims of the critique, in its order.", json_schema_extra={"maxItems": MOST_CLAIMS}
+    )
 
 
 class CritiqueReward(JudgeReward):

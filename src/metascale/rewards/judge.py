@@ -6,6 +6,7 @@ only a chat model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -20,6 +21,7 @@ from metascale.errors import ModelCallError
 from metascale.models import MeteredModel, ask, resolve_model
 from metascale.models.json_reply import Schema
 from metascale.models.quotation import unquoted
+from metascale.models.sized import sized
 from metascale.rewards.base import Score
 from metascale.rewards.rubric import Rubric
 from metascale.runtime.seeds import place_generator
@@ -37,11 +39,32 @@ LOOK_TEMPERATURE = 1.0
 only value that reasoning models accept."""
 
 
-def _no_bool(value: Any) -> Any:
+JUDGE_TOKENS = 4_096
+"""The most tokens of a verdict, for models that have such a limit. Ours: ten times a long critique, so that only a
+reply without end reaches it."""
+TOKENS_AN_ANSWER = 512
+"""Tokens on top of that for each further answer in a request. Ours."""
+CRITIQUE_CHARS = 1_500
+"""Characters to which a grammar limits a critique, twice six long sentences; a longer one is read nevertheless.
+Ours."""
+
+_OUT_OF_TEN = re.compile(r"[\s*\[(]*(\d+(?:[.,]\d+)?)[\s*\])]*(?:(?:/|out of|of)\s*10(?:[.,]0+)?[\s*\])]*)?[.]?\s*")
+"""A score in words that can be read in one way only: `7`, `7.5`, `**7**`, `7/10`, `7 out of 10`."""
+
+
+def _as_score(value: Any) -> Any:
     if isinstance(value, bool):
         message = "a score is a number"
         raise ValueError(message)  # noqa: TRY004
-    return value
+    stated = _OUT_OF_TEN.fullmatch(value) if isinstance(value, str) else None
+    return float(stated[1].replace(",", ".")) if stated else value
+
+
+def _as_enum(schema: dict[str, Any]) -> None:
+    """Name every score, because grammars do not keep the bounds of a number."""
+    for bound in ("minimum", "maximum"):
+        schema.pop(bound)
+    schema |= {"type": "integer", "enum": list(range(1, 11))}
 
 
 class JudgeVerdict(BaseModel):
@@ -51,9 +74,18 @@ class JudgeVerdict(BaseModel):
         title="Verdict", json_schema_extra={"additionalProperties": False}
     )  # models see the title
 
-    critique: str = Field(description="What is right and wrong about the answer, before any score is given.")
-    score: Annotated[float, BeforeValidator(_no_bool)] = Field(
-        ge=1, le=10, allow_inf_nan=False, description="A whole number from 1 (wrong) to 10 (right, checked)."
+    critique: str = Field(
+        description="What is right and wrong about the answer, before any score is given.",
+        examples=["The set-up is right, but step 3 adds the tax twice, so the total is too high.", "All steps hold."],
+        json_schema_extra={"maxLength": CRITIQUE_CHARS},
+    )
+    score: Annotated[float, BeforeValidator(_as_score)] = Field(
+        ge=1,
+        le=10,
+        allow_inf_nan=False,
+        description="A whole number from 1 (wrong) to 10 (right, checked).",
+        examples=[3, 9],
+        json_schema_extra=_as_enum,
     )
 
     @property
@@ -67,7 +99,7 @@ class NumberedVerdict(JudgeVerdict):
 
     model_config = ConfigDict(title="NumberedVerdict")
 
-    answer: int = Field(description="The number of the answer that is judged.")
+    answer: int = Field(description="The number of the answer that is judged.", examples=[1, 2])
 
 
 class Verdicts(BaseModel):
@@ -76,6 +108,11 @@ class Verdicts(BaseModel):
     model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
     verdicts: list[NumberedVerdict] = Field(description="One verdict for every answer.")
+
+    @classmethod
+    def on(cls, count: int) -> type[Verdicts]:
+        """The schema of verdicts on `count` answers."""
+        return sized(cls, count)
 
 
 class JudgeReward:
@@ -186,7 +223,15 @@ class JudgeReward:
         material = "\n\n".join([prompts.fence("question", question, tag), *shown])
         system = prompts.render("judge_list", rubric=self._rubric(settings), count=len(answers), tag=tag)
         messages = [SystemMessage(system), HumanMessage(material)]
-        reply, problem, usage = await ask_twice(self.model, messages, Verdicts, settings, place, untrusted=material)
+        reply, problem, usage = await ask_twice(
+            self.model,
+            messages,
+            Verdicts.on(len(answers)),
+            settings,
+            place,
+            untrusted=material,
+            limit=JUDGE_TOKENS + TOKENS_AN_ANSWER * (len(answers) - 1),
+        )
         verdicts: dict[int, list[NumberedVerdict]] = {}
         for verdict in unquoted(reply.verdicts, material) if reply else []:
             verdicts.setdefault(verdict.answer, []).append(verdict)
@@ -213,13 +258,20 @@ async def ask_twice(
     place: Sequence[int | str],
     *,
     untrusted: str,
+    limit: int = JUDGE_TOKENS,
 ) -> tuple[Schema | None, str | None, Usage]:
-    """Ask a judge, and once more if the request fails. Returns the reply or None, the problem or None, and the bill."""
+    """Ask a judge, and once more if the request fails; see `metascale.models.ask`.
+
+    Returns:
+        The reply or None, the problem or None, and the bill.
+    """
     usage = no_usage()
     problem: str | None = None
     for attempt in range(2):
         try:
-            reading = await ask(model, messages, schema, settings, place=[*place, attempt], untrusted=untrusted)
+            reading = await ask(
+                model, messages, schema, settings, place=[*place, attempt], untrusted=untrusted, limit=limit
+            )
         except ModelCallError as error:
             usage, problem = add_usage(usage, error.usage), str(error)
             continue

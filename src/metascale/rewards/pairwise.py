@@ -27,6 +27,8 @@ EARLIER_OPPONENTS = 2
 connects the new one to the rest of the field."""
 DECIMALS = 9
 """Decimals of a value, well above the fit's precision, so that equal records give equal values."""
+ANALYSIS_CHARS = 2_000
+"""Characters to which a grammar limits an analysis, twice eight long sentences; a longer one is read nevertheless."""
 
 POINTS = {"A": 1.0, "tie": 0.5, "B": 0.0}
 """Points of the answer shown as A."""
@@ -37,8 +39,14 @@ class Comparison(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
-    analysis: str = Field(description="What is right and wrong about A and about B, before a winner is named.")
-    winner: Literal["A", "B", "tie"] = Field(description="The better answer, or 'tie' where neither is better.")
+    analysis: str = Field(
+        description="What is right and wrong about A and about B, before a winner is named.",
+        examples=["A forgets the second half of the question. B answers both halves, and its steps hold."],
+        json_schema_extra={"maxLength": ANALYSIS_CHARS},
+    )
+    winner: Literal["A", "B", "tie"] = Field(
+        description="The better answer, or 'tie' where neither is better.", examples=["B"]
+    )
 
 
 @dataclass(frozen=True)
