@@ -91,7 +91,6 @@ def to_samples(state: State) -> Sequence[Send] | Literal["finalize"]:
         Send(
             "generate",
             Sampling(
-                messages=state["messages"],
                 id=pull["id"],
                 round=state["round"],
                 meta_thought=thoughts[pull["meta_thought"]],

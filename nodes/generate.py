@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
-from langgraph.config import get_stream_writer
+from langgraph.config import get_config, get_stream_writer
 
 from metascale import prompts
 from metascale.errors import ModelCallError
@@ -18,25 +19,38 @@ from metascale.settings import MetaScaleSettings
 from metascale.state import Sampling
 from metascale.usage import Usage, add_usage, working_since
 
+_READ = "__pregel_read"
+"""The config key by which a task reads its graph's state. LangGraph has no public accessor for it."""
+
 
 async def generate(state: Sampling, run: Run) -> Update:
     """Draw one sample. A failed request becomes a failed candidate with its error, and costs no budget."""
     started = run.start_work(state.get("spent", 0.0))
-    candidate, usage = await draw(state, _asked(state), run)
+    candidate, usage = await draw(state, _asked(state, _conversation(state)), run)
     usage = add_usage(usage, working_since(started))
     get_stream_writer()(Sampled(event="sampled", candidate=candidate, usage=usage))
     return {"candidates": [candidate], "usage": usage}
 
 
-def _asked(state: Sampling) -> list[AnyMessage]:
+def _conversation(state: Sampling) -> list[AnyMessage]:
+    """The conversation. It is read from the graph's state, so that no checkpoint holds a copy for each sample."""
+    if "messages" in state:
+        return state["messages"]
+    return cast("list[AnyMessage]", get_config()["configurable"][_READ]("messages"))
+
+
+def _asked(state: Sampling, conversation: Sequence[AnyMessage]) -> list[AnyMessage]:
     """The request: to answer the question under a meta-thought, or to refine an earlier answer."""
     refined = state["refined"]
     if refined is None:
-        return under(state["meta_thought"], state["messages"])
+        return under(state["meta_thought"], conversation)
     tag = prompts.new_tag()
     remark = prompts.fence("remark", refined["critique"] or "There may be a mistake in it.", tag)
-    conversation = under(refined["meta_thought"], state["messages"])
-    return [*conversation, AIMessage(refined["text"]), HumanMessage(prompts.render("refine", remark=remark, tag=tag))]
+    return [
+        *under(refined["meta_thought"], conversation),
+        AIMessage(refined["text"]),
+        HumanMessage(prompts.render("refine", remark=remark, tag=tag)),
+    ]
 
 
 async def draw(state: Sampling, messages: Sequence[AnyMessage], run: Run) -> tuple[Candidate, Usage]:

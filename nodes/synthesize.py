@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
 from langgraph.config import get_stream_writer
 
 from metascale import prompts
@@ -44,8 +44,8 @@ async def synthesize(state: State, run: Run) -> Update:
     ]
     material = "\n\n".join([prompts.fence("question", question_text(state["messages"]), tag), *shown])
     number = state["round"] + 1
+    asked: list[AnyMessage] = [SystemMessage(prompts.render("synthesize", tag=tag)), HumanMessage(material)]
     sampling: Sampling = {
-        "messages": [SystemMessage(prompts.render("synthesize", tag=tag)), HumanMessage(material)],
         "id": len(state["candidates"]),
         "round": number,
         "meta_thought": thought,
@@ -55,7 +55,7 @@ async def synthesize(state: State, run: Run) -> Update:
     tell_pool(after["pool"], no_usage())
     pull: Pull = {"id": sampling["id"], "meta_thought": SYNTHESIS, "refines": None}
     get_stream_writer()(Pulled(event="pulled", round=number, pulls=[pull], left=run.ledger(state).samples_left()))
-    candidate, usage = await draw(sampling, sampling["messages"], run)
+    candidate, usage = await draw(sampling, asked, run)
     get_stream_writer()(Sampled(event="sampled", candidate=candidate, usage=usage))
     answered = [candidate] if candidate["status"] != "failed" else []
     updates, judged = await scored(answered, state, run)

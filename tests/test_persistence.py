@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import logging
+import random
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +17,7 @@ from typing import Any, cast
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.types import Send
 from typer.testing import CliRunner
 
 from metascale import MetaScaleSettings, create_metascale
@@ -22,7 +25,8 @@ from metascale.cli.app import app
 from metascale.cli.session import Session
 from metascale.errors import ThreadError
 from metascale.events import Event, follow
-from metascale.state import empty_state, fold
+from metascale.graphs.routes import to_samples
+from metascale.state import State, empty_state, fold
 from tests.command_line import end_of, start_solving, wait_for
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask
 from tests.openai_server import Fault
@@ -121,6 +125,56 @@ def test_checkpoint_bytes_grow_linearly(tmp_path: Path) -> None:
         bytes_a_sample[budget] = saved_bytes(path) / budget
     for budget in (128, 512):
         assert bytes_a_sample[budget] == pytest.approx(bytes_a_sample[32], rel=0.2), bytes_a_sample
+
+
+IMAGE = base64.b64encode(random.Random(0).randbytes(600_000)).decode()
+CONVERSATIONS: dict[str, list[Any]] = {
+    "an image": [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": IMAGE}}],
+    "a document": [{"type": "text", "text": f"{'Lorem ipsum dolor. ' * 4_700} What is 2 + 2?"}],
+}
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("content", CONVERSATIONS.values(), ids=CONVERSATIONS)
+def test_a_checkpoint_holds_the_conversation_once(content: list[Any], batch: int, tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    settings = MetaScaleSettings(budget=16, batch_size=batch, seed=1)
+    with SqliteSaver.from_conn_string(str(path)) as saver:
+        graph = create_metascale("simulated", settings=settings, checkpointer=saver)
+        graph.invoke({"messages": [{"role": "user", "content": content}]}, THREAD)
+        checkpoints = len(list(saver.list(THREAD)))
+    conversation = len(json.dumps(content))
+    rest = 20_000 * checkpoints
+    assert conversation * checkpoints < saved_bytes(path) < conversation * (checkpoints + 1) + rest
+
+
+def as_before(state: State) -> Any:
+    """The samples of a round in checkpoints of earlier versions: each with the conversation."""
+    return [Send(one.node, {**one.arg, "messages": state["messages"]}) for one in to_samples(state)]
+
+
+@pytest.mark.parametrize("plan", [to_samples, as_before])
+def test_a_round_that_was_cut_off_goes_on_with_the_same_question(
+    plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(kind: str, number: int, messages: Any) -> Any:
+        if kind == "solve" and number >= 2:
+            raise KeyboardInterrupt
+        return sensible(kind, number, messages)
+
+    settings = MetaScaleSettings(budget=4, batch_size=4)
+    config: Any = {**THREAD, "max_concurrency": 1}
+    with SqliteSaver.from_conn_string(str(tmp_path / "runs.sqlite")) as saver:
+        with monkeypatch.context() as earlier:
+            earlier.setattr("metascale.graphs.metascale.to_samples", plan)
+            graph = create_metascale(ScriptedModel(write=cut), settings=settings, checkpointer=saver)
+        with pytest.raises(KeyboardInterrupt):
+            graph.invoke(ask(), config, durability="sync")
+        model = ScriptedModel(write=sensible)
+        create_metascale(model, settings=settings, checkpointer=saver).invoke(None, config)
+    asked = model.requests("solve")
+    assert len(asked) == 2
+    assert all(QUESTION in messages[-1].text for messages in asked)
 
 
 def test_the_same_seed_gives_the_same_run_parallel_sequential_and_resumed(

@@ -128,9 +128,10 @@ class State(TypedDict):
 
 
 class Sampling(TypedDict):
-    """The input of `generate`: the conversation and one planned sample."""
+    """The input of `generate`: one planned sample."""
 
-    messages: list[AnyMessage]
+    messages: NotRequired[list[AnyMessage]]
+    """The conversation, in checkpoints of earlier versions; now `generate` reads it from the state."""
     id: int
     round: int
     meta_thought: MetaThought
