@@ -20,20 +20,23 @@ _CONCLUDES = re.compile(
 )
 _INFERS = re.compile(r"^\W*(?:since|because)\b[^,]*,\s|\bwe (?:can )?conclude\b", re.IGNORECASE)
 _DOUBTS = re.compile(
-    r"\b(?:might|may|maybe|perhaps|possibly|could|unclear|unknown|impossible|cannot|if|unless|assum\w*|suppos\w*|either|neither|between"
-    r"|wording|trap|problem|statement|states|says|let's|check|verify|wrong|incorrect|wait|hmm|guess)\b|n't\b|\?",
+    r"\b(?:might|may|maybe|perhaps|possibly|could|unclear|unknown|impossible|cannot|if|unless|assum\w*|suppos\w*|either"
+    r"|neither|between|wording|trap|problem|statement|states|says|let's|check|verify|wrong|incorrect|wait|hmm|guess)\b"
+    r"|n't\b|\?",
     re.IGNORECASE,
 )
 _CONDITION = re.compile(r"\b(?:if|since|because|assuming)\b[^,]*,\s", re.IGNORECASE)
 _IS = re.compile(
-    r"(?:\b(?:is|are|was|were|be|equals?|total of|average of)(?: (?:now|then|only|still|indeed|a total of|an average of))*"
+    r"(?:\b(?:is|are|was|were|be|equals?|total of|average of)"
+    r"(?: (?:now|then|only|still|indeed|a total of|an average of))*"
     r"(?: (?:approximately|about|around|roughly|nearly|exactly))?|[=≈])[ (]*$",
     re.IGNORECASE,
 )
 _CIRCUMSTANCE = re.compile(
-    r"\b(?:in|for|on|within|during|from|by|with|at|after|before|over|every|each|per|all|these|those|of the|out of|the|her|his|their)"
-    r"(?: (?:the|all|next|first|last|remaining|following|previous|other|past|same|these|those|a|only|another|just|about|every|each))*[ (]*$"
-    r"|\bfrom\b.*\bto\s$",
+    r"\b(?:in|for|on|within|during|from|by|with|at|after|before|over|every|each|per|all|these|those|of the|out of|the"
+    r"|her|his|their)"
+    r"(?: (?:the|all|next|first|last|remaining|following|previous|other|past|same|these|those|a|only|another|just|about"
+    r"|every|each))*[ (]*$|\bfrom\b.*\bto\s$",
     re.IGNORECASE,
 )
 _NUMBER_WORD = re.compile(

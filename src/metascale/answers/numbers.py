@@ -12,6 +12,8 @@ from metascale.answers.units import LETTERS, SCALES, is_unit
 
 MOST_DIGITS = 60
 """Digits that a number may have; longer ones are noise."""
+MOST_NUMBERS = 20
+"""Numbers of a statement; one with more does not state a result. It keeps the time linear. Ours."""
 
 _CURRENCY = r"(?:(?:US|CA|AU|HK|NZ|[ACS])?\$|[€£¥₹₩₽₫₦₱฿]|(?:USD|EUR|GBP|INR|CAD|AUD|Rs\.?)(?=\s?[-\d.]))"
 _DIGITS = (
@@ -31,7 +33,7 @@ _NUMBER = re.compile(
 
 LIST_ITEM = re.compile(r"\(?\d+[.)]\s")
 _UNIT_POWER = re.compile(r"(?<=[A-Za-z])(?<![\d.][eE])(?:\^-?[1-4]|[23])(?!\w|\.\d)")
-_CALCULATION = re.compile(r"\([^()]*\d[^()]*[+×*=÷][^()]*\)|\([^()\d]*\)\W*$")
+_CALCULATION = re.compile(r"\([^()+×*=÷]{0,80}[+×*=÷][^()]{0,80}\)|\([^()\d]{0,200}\)\W{0,9}$")
 _DENIED = re.compile(
     r"(?:\b(?:is|are|was|were|be|do|does|did|can|could|will|would|should|has|have|had)\snot|n't|\bcannot)\b"
     r"(?:(?!\b(?:is|are|was|were|but|it's)\b)\D)*\d|\d\s?(?:is|was)(?:\snot|n't)\b",
@@ -43,22 +45,25 @@ _CONTRAST = re.compile(
 _ASIDE = re.compile(
     r"[,;:]?\s(?:because|since|as|where|which|when|given)\s|[,;]\s(?!(?:and|or|but)\b|[-+$€£]?\d)", re.IGNORECASE
 )
+_MONTH = (
+    r"(?:January|February|March|April|May|June|July|August|September|October|November|December"
+    r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)"
+)
 _OPERAND = re.compile(
-    r"(?:[+*/^<>≤≥±×÷·√|!\[≠]|\w\(|-\s?\(?"
-    r"|\b(?:twice|double|half|triple|third|quarter|thrice|negative|minus|plus|times|root|root of|sqrt|log|ln|sin|cos|tan|square of|cube of))\s?$",
+    r"(?:[+*/^<>≤≥±×÷·√|!\[≠]|\w\(|-\s?\(?|\b(?:twice|double|half|triple|third|quarter|thrice|negative|minus|plus|times"
+    r"|root|root of|sqrt|log|ln|sin|cos|tan|square of|cube of))\s?$",
     re.IGNORECASE,
 )
 _ASIDE_NUMBER = re.compile(
-    r"\b(?:than|over|under|above|below|beyond|least|most|between|exceeds?|exceeding|until|before|after|up to"
-    r"|step|chapter|section|case|option|question|problem|part|figure|table|equation|method|page|number|no\.|day|week|year|line"
-    r"|January|February|March|April|May|June|July|August|September|October|November|December"
-    r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.?\s?$",
+    r"\b(?:than|over|under|above|below|beyond|least|most|between|exceeds?|exceeding|until|before|after|up to|step|chapter"
+    r"|section|case|option|question|problem|part|figure|table|equation|method|page|number|no\.|day|week|year|line"
+    rf"|{_MONTH})\.?\s?$",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
     r"\s?[+*^=<>≤≥±×÷·≈_√|π∞]|\s?/\s?(?![A-Za-z])|\s?-\s?[\d$(]|:\d|[(\[]|'s\b|\s?(?:-|to|through)\s?\$?\d"
-    r"|\s?(?:squared|cubed|factorial|choose|mod|plus|minus|times\s\(|divided|or (?:more|fewer|less|higher|lower)|and (?:above|up|over|under|more))\b"
-    r"|\s?(?:st|nd|rd|th)?\s?(?:of\s)?(?:January|February|March|April|May|June|July|August|September|October|November|December)\b",
+    r"|\s?(?:squared|cubed|factorial|choose|mod|plus|minus|times\s\(|divided|or (?:more|fewer|less|higher|lower))\b"
+    rf"|\s?and (?:above|up|over|under|more)\b|\s?(?:st|nd|rd|th)?\s?(?:of\s)?{_MONTH}\b",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"(\s?-?)([^\W\d_]+)")
@@ -142,11 +147,11 @@ def numbers_in(text: str, *, math: bool = False) -> list[Number] | None:
     if "\\" in text:
         return None
     text = _UNIT_POWER.sub(lambda power: " " * len(power[0]), text)
-    found = []
+    found: list[Number] = []
     end = 0
     for match in _NUMBER.finditer(text):
         value = _value(match, text, math=math)
-        if value is None or re.search(r"\d", text[end : match.start()]):
+        if value is None or len(found) == MOST_NUMBERS or re.search(r"\d", text[end : match.start()]):
             return None
         aside = _ASIDE_NUMBER.search(text[max(0, match.start() - 24) : match.start()])
         found.append(Number(match.start(), match.end(), value, aside is not None))

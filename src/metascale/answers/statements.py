@@ -103,11 +103,12 @@ def _tagged(text: str) -> Iterator[tuple[int, str]]:
 
 
 def first_answers(reply: str) -> list[tuple[int, str]]:
-    """What a reply calls its first or its obvious answer, and where, if nothing after it rejects anything."""
+    """What a reply calls its first or its obvious answer, and where, if it does not reject one."""
     marks = [match for match in _SAID.finditer(reply) if _kind_of_answer(match, reply) == "first"][-MOST_MARKS:]
     said = [(match.start(1), plain(_first_sentence(match[1]))) for match in marks]
-    end = "".join(sentence for place, sentence in sentences(reply, 2) if marks and place > marks[-1].end(1))
-    return [] if _REJECTION.search(end) else said[::-1]
+    end = " ".join(sentence for place, sentence in sentences(reply, 2) if marks and place > marks[-1].end(1))
+    rejected = _REJECTION.search(end) or any(_RETRACTED.match(statement) for _, statement in said)
+    return [] if rejected else said[::-1]
 
 
 def _marked(pattern: re.Pattern[str], text: str) -> list[tuple[int, str]]:

@@ -31,5 +31,5 @@ def read_text(statement: str) -> str | None:
     while True:
         shorter = re.sub(r"^(?:the|an|a)\s+", "", text.casefold().strip(" \t.,;:!?\"'`*_“”‘’()[]$").lstrip("#"))
         if shorter == text:
-            return text if any(each.isalnum() for each in text) or not text.startswith("\\") and text else None
+            return None if text.strip("\\") == "" else text
         text = shorter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 SCALES = {
     "hundred": 10**2,
     "thousand": 10**3,
@@ -21,12 +23,11 @@ LETTERS = {"k": 10**3, "K": 10**3, "m": 10**6, "M": 10**6, "MM": 10**6, "b": 10*
 
 _LETTER_UNITS = frozenset("mgshLlWVJNAFCdtK")
 _LETTER_UNITS_OF_MATH = frozenset("mgsL")
-_SHORT_UNITS = frozenset(
-    "mm cm dm km in ft yd mi mg kg lb oz ms min hr hrs ml mL kL cl gal Hz kHz MHz GHz kV kW MW Wh kWh mA kJ MJ Pa kPa "
-    "kmh mph am pm AM PM KB kB MB GB TB px pt rpm cal st nd rd th lbs eur usd gbp USD EUR GBP hrs sec day mol mph kph "
-    "years year yrs days hours hour mins feet foot miles mile".split()
+_SHORT_UNITS = re.compile(
+    r"[mcdk]?m|in|ft|yds?|mi|[mk]?g|lbs?|oz|ms|sec|mins?|h|hrs?|days?|yrs?|[mkc][lL]|gal|[kMG]?Hz|kV|[kM]W|k?Wh|mA|[kM]J|k?Pa"
+    r"|km?ph|mph|rpm|[ap]m|[AP]M|[kKMGT]B|p[xt]|cal|mol|st|nd|rd|th|eur|usd|gbp|EUR|USD|GBP"
 )
-_NO_UNITS = frozenset("pi squared cubed factorial choose mod plus minus e i root".split())
+_NO_UNITS = re.compile(r"pi|squared|cubed|factorial|choose|mod|plus|minus|root|[ei]", re.IGNORECASE)
 
 
 def is_unit(word: str, *, attached: bool, math: bool) -> bool:
@@ -37,8 +38,8 @@ def is_unit(word: str, *, attached: bool, math: bool) -> bool:
         attached: no space lies between.
         math: the number stands in a formula, where letters are variables.
     """
-    if word.casefold() in _NO_UNITS:
+    if _NO_UNITS.fullmatch(word):
         return False
     if len(word) == 1:
         return word in (_LETTER_UNITS_OF_MATH if math else _LETTER_UNITS) and not (math and attached)
-    return not attached or len(word) > 3 or word in _SHORT_UNITS
+    return not attached or len(word) > 3 or bool(_SHORT_UNITS.fullmatch(word))
