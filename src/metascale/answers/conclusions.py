@@ -15,13 +15,14 @@ WORKING = 2_000
 
 _CONCLUDES = re.compile(
     r"\W*(?:therefore|thus|hence|so|consequently|accordingly|finally|in (?:total|conclusion|summary|all)|altogether"
-    r"|overall|as a result|this means|we (?:find|conclude|get)|(?:the )?(?:final )?(?:result|conclusion|total|answer))\b",
+    r"|overall|as a result|this means|we (?:find|conclude|get)"
+    r"|(?:the )?(?:final )?(?:result|conclusion|total|answer))\b",
     re.IGNORECASE,
 )
 _INFERS = re.compile(r"^\W*(?:since|because)\b[^,]*,\s|\bwe (?:can )?conclude\b", re.IGNORECASE)
 _DOUBTS = re.compile(
     r"\b(?:might|may|maybe|perhaps|possibly|could|unclear|unknown|impossible|cannot|if|unless|assum\w*|suppos\w*|either"
-    r"|neither|between|wording|trap|problem|statement|states|says|let's|check|verify|wrong|incorrect|wait|hmm|guess)\b"
+    r"|neither|between|against|counterexample|wording|trap|problem|statement|states|says|let's|check|verify|wrong|incorrect|wait|hmm|guess)\b"
     r"|n't\b|\?",
     re.IGNORECASE,
 )

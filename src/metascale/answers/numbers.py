@@ -55,14 +55,14 @@ _OPERAND = re.compile(
     re.IGNORECASE,
 )
 _ASIDE_NUMBER = re.compile(
-    r"\b(?:than|over|under|above|below|beyond|least|most|between|exceeds?|exceeding|until|before|after|up to|step|chapter"
-    r"|section|case|option|question|problem|part|figure|table|equation|method|page|number|no\.|day|week|year|line"
+    r"\b(?:than|over|under|above|below|beyond|least|most|between|exceeds?|exceeding|until|before|after|up to|step"
+    r"|chapter|section|case|option|question|problem|part|figure|table|equation|method|page|number|no\.|day|week|year|line"
     rf"|{_MONTH})\.?\s?$",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
     r"\s?[+*^=<>≤≥±×÷·≈_√|π∞]|\s?/\s?(?![A-Za-z])|\s?-\s?[\d$(]|:\d|[(\[]|'s\b|\s?(?:-|to|through)\s?\$?\d"
-    r"|\s?(?:squared|cubed|factorial|choose|mod|plus|minus|times\s\(|divided|or (?:more|fewer|less|higher|lower))\b"
+    r"|\s?(?:squared|cubed|factorial|choose|mod|plus|minus|divided|or (?:more|fewer|less|higher|lower))\b"
     rf"|\s?and (?:above|up|over|under|more)\b|\s?(?:st|nd|rd|th)?\s?(?:of\s)?{_MONTH}\b",
     re.IGNORECASE,
 )

@@ -66,7 +66,8 @@ def statements(reply: str) -> list[tuple[int, str | None]]:
         value = _decoded(field)
         if _NOTHING.fullmatch(value):
             return [*marks, (field.start(), None)]
-        marks.append((field.start(), value.strip()))
+        if len(value) <= LONGEST_STATEMENT:
+            marks.append((field.start(), value.strip()))
     spoken = (_SAID,) if _OTHER_OPTION.search(reply) else (_SAID, _LINE)
     others = [*_boxed(reply), *_tagged(reply)]
     for pattern in (_HASHES, _QUOTED):
@@ -77,8 +78,9 @@ def statements(reply: str) -> list[tuple[int, str | None]]:
         statement = plain(said)
         if _RETRACTED.match(statement):
             return [*marks, (place, None)]
-        marks.append((place, statement))
-    return [(place, said) for place, said in marks if said is None or len(said) <= LONGEST_STATEMENT]
+        if len(said) <= LONGEST_STATEMENT:
+            marks.append((place, statement))
+    return marks
 
 
 def _decoded(field: re.Match[str]) -> str:
