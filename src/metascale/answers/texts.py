@@ -9,7 +9,7 @@ LONGEST_ANSWER = 200
 LONGEST_PHRASE = 60
 """Characters of the longest text that counts as an answer where a number would count as well. Not tuned."""
 MOST_WORDS = 8
-"""Words of the longest such text. A longer one is a sentence, and equal answers in sentences do not agree. Not tuned."""
+"""Words of the longest such text. A longer one is a sentence, and equal sentences seldom agree. Not tuned."""
 
 _WRAP = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
 
