@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from metascale import prompts
+from metascale.budget.limits import tokens_of
 from metascale.errors import ModelCallError, describe
 from metascale.foresight.prediction import hint
 from metascale.models import ask
+from metascale.models.quotation import unquoted
+from metascale.models.schema_in_words import example
+from metascale.models.sized import sized
 from metascale.nodes.fresh_run import fresh_run, tell_pool
 from metascale.nodes.rate_methods import ask_ratings
 from metascale.nodes.remember import recall
@@ -20,13 +25,32 @@ from metascale.pool.arms import FIXED_ARMS, best_methods, fixed_arm, hint_arm, r
 from metascale.pool.beliefs import believed_at_start
 from metascale.pool.ratings import beliefs_from_ratings
 from metascale.question import check_question, question_text
-from metascale.records import Origin, Rating
+from metascale.records import MetaThought, Origin, Rating
 from metascale.runtime.bridge import invoke
 from metascale.settings import MetaScaleSettings
 from metascale.state import State
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
-Found = tuple[list[tuple[Draft, Origin]], list[str], Usage]
+SHARE_OF_CALLS, SHARE_OF_TOKENS = 1 / 4, 1 / 2
+"""Shares of `max_calls` and of `max_tokens_total` from which no further meta-thought is asked for. Ours, not tuned."""
+FRUITLESS = 2
+"""Requests in a row that add no meta-thought, after which no more is asked for. Ours."""
+
+
+class Found(NamedTuple):
+    """Drafts from one source.
+
+    Attributes:
+        drafts: with their origin.
+        notes: what went wrong.
+        usage: the bill.
+        is_failed: whether the request failed.
+    """
+
+    drafts: list[tuple[Draft, Origin]]
+    notes: list[str]
+    usage: Usage
+    is_failed: bool = False
 
 
 async def initialize_pool(state: State, run: Run) -> Update:
@@ -37,8 +61,8 @@ async def initialize_pool(state: State, run: Run) -> Update:
     rates best take at most half of the free places. A hint at the foreseen notions takes the last place. Memory and
     ratings also set the priors.
 
-    If the budget only covers the two fixed arms, no others are composed. If the model gives too few, built-in
-    strategies fill the pool, and a note says so.
+    If the budget only covers the two fixed arms, no others are composed. If the model gives too few, it is asked for
+    the others one by one. Then built-in strategies fill the pool, and a note says so.
 
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
@@ -62,18 +86,21 @@ async def initialize_pool(state: State, run: Run) -> Update:
     free = size - len(pool)
     if free > 0 and settings.budget > len(pool):
         *found, rated = await asyncio.gather(
-            _compose(task, free, settings, run),
+            _compose(task, free, run),
             _abstract(task, settings, run),
             _rate(task, settings, run),
         )
-        for _, said, bill in (*found, rated):
+        for said, bill in (*((source.notes, source.usage) for source in found), rated[1:]):
             notes += said
             usage = add_usage(usage, bill)
         ratings = rated[0]
         pool += best_methods(ratings, run.rated_methods, pool, at_most=min(settings.seed_methods, free // 2))
-        drafts = interleave(*(drafts for drafts, _, _ in found))
+        drafts = interleave(*(source.drafts for source in found))
         free = size - len(pool)
         pool += admit(pool, drafts, at_most=free, threshold=settings.duplicate_similarity)
+        if not found[0].is_failed:
+            more, usage = await _compose_more(task, pool, size, usage, run)
+            pool += more
         missing = size - len(pool)
         if missing > 0:
             builtin = admit(pool, builtin_drafts(), at_most=missing, threshold=settings.duplicate_similarity)
@@ -94,28 +121,78 @@ async def initialize_pool(state: State, run: Run) -> Update:
     return {"pool": pool, "usage": usage, "notes": notes}
 
 
-async def _compose(task: str, count: int, settings: MetaScaleSettings, run: Run) -> Found:
+async def _compose(task: str, count: int, run: Run) -> Found:
     """Meta-thoughts that the model composes for the task."""
     tag = prompts.new_tag()
     system = prompts.render("compose", count=count, tag=tag)
-    return await _drafts(system, prompts.fence("task", task, tag), "self_composed", settings, run)
+    material = prompts.fence("task", task, tag)
+    return await _drafts(system, material, count, run, "self_composed", origin="self_composed")
+
+
+async def _compose_more(
+    task: str, pool: list[MetaThought], size: int, usage: Usage, run: Run
+) -> tuple[list[MetaThought], Usage]:
+    """Meta-thoughts that the model composes one by one, each different from the earlier ones, which it is shown.
+
+    It is not asked for more than the budget can pull, nor at all once a share of the limits is spent.
+
+    Args:
+        task: the question.
+        pool: the pool so far.
+        size: wanted size of the pool.
+        usage: the bill so far.
+        run: the run.
+
+    Returns:
+        New meta-thoughts, and the bill with the requests for them.
+    """
+    settings = run.settings
+    wanted = min(size, settings.budget) - len(pool)
+    more: list[MetaThought] = []
+    fruitless = number = 0
+    while len(more) < wanted and fruitless < FRUITLESS and _may_compose(usage, settings):
+        tag = prompts.new_tag()
+        known = [
+            prompts.fence("known", f"Mindset: {thought['mindset']}\nStrategy: {thought['strategy']}", tag)
+            for thought in [*pool, *more]
+            if thought["mindset"] or thought["strategy"]
+        ]
+        material = "\n\n".join([prompts.fence("task", task, tag), *known])
+        system = prompts.render("compose_more", tag=tag)
+        found = await _drafts(system, material, 1, run, "self_composed", number, origin="self_composed")
+        usage = add_usage(usage, found.usage)
+        if found.is_failed:
+            break
+        added = admit([*pool, *more], found.drafts, at_most=wanted - len(more), threshold=settings.duplicate_similarity)
+        more += added
+        fruitless = 0 if added else fruitless + 1
+        number += 1
+    return more, usage
+
+
+def _may_compose(usage: Usage, settings: MetaScaleSettings) -> bool:
+    """Whether the limits leave enough for one more request before the search."""
+    calls, tokens = settings.max_calls, settings.max_tokens_total
+    return (calls is None or usage["calls"] < SHARE_OF_CALLS * calls) and (
+        tokens is None or tokens_of(usage) < SHARE_OF_TOKENS * tokens
+    )
 
 
 async def _abstract(task: str, settings: MetaScaleSettings, run: Run) -> Found:
     """Meta-thoughts behind the most similar worked examples; none without a retriever."""
     if run.parts.retriever is None or settings.retriever_k == 0:
-        return [], [], no_usage()
+        return Found([], [], no_usage())
     try:
         documents = await invoke(run.parts.retriever, task)
     except Exception as error:  # noqa: BLE001  a retriever is the user's code: whatever it raises, the run continues
-        return [], [f"no worked examples: the retriever failed: {describe(error)}"], no_usage()
+        return Found([], [f"no worked examples: the retriever failed: {describe(error)}"], no_usage())
     if not documents:
-        return [], ["no worked examples: the retriever found none"], no_usage()
+        return Found([], ["no worked examples: the retriever found none"], no_usage())
     tag = prompts.new_tag()
     examples = [prompts.fence("example", _worked(document), tag) for document in documents[: settings.retriever_k]]
     material = "\n\n".join([prompts.fence("task", task, tag), *examples])
     system = prompts.render("abstract", count=len(examples), tag=tag)
-    return await _drafts(system, material, "retrieved", settings, run)
+    return await _drafts(system, material, len(examples), run, "retrieved", origin="retrieved")
 
 
 async def _rate(task: str, settings: MetaScaleSettings, run: Run) -> tuple[list[Rating], list[str], Usage]:
@@ -131,16 +208,15 @@ def _worked(document: Document) -> str:
     return f"{document.page_content}\n\nSolution: {solution}" if solution else document.page_content
 
 
-async def _drafts(system: str, material: str, origin: Origin, settings: MetaScaleSettings, run: Run) -> Found:
+async def _drafts(system: str, material: str, count: int, run: Run, *place: int | str, origin: Origin) -> Found:
     messages = [SystemMessage(system), HumanMessage(material)]
+    schema: type[Drafts] = sized(Drafts, count)
     try:
-        reading = await ask(run.thinker, messages, Drafts, settings, place=[origin], untrusted=material)
+        reading = await ask(run.thinker, messages, schema, run.settings, place=place, untrusted=material)
     except ModelCallError as error:
-        return [], [f"no {origin} meta-thoughts: {error}"], error.usage
+        return Found([], [f"no {origin} meta-thoughts: {error}"], error.usage, is_failed=True)
     if reading.value is None:
-        return (
-            [],
-            [f"no {origin} meta-thoughts: the reply could not be read: {reading.problem}"],
-            reading.usage,
-        )
-    return [(draft, origin) for draft in reading.value.meta_thoughts], [], reading.usage
+        why = f"no {origin} meta-thoughts: the reply could not be read: {reading.problem}"
+        return Found([], [why], reading.usage)
+    own = unquoted(reading.value.meta_thoughts, example(schema))
+    return Found([(draft, origin) for draft in own], [], reading.usage)

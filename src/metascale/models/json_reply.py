@@ -198,6 +198,9 @@ def _read_freely(value: dict[str, Any], schema: type[BaseModel]) -> Iterator[dic
     inner = [held for held in unfolded.values() if isinstance(held, dict)]
     if len(inner) == 1 and not unfolded.keys() & schema.model_fields.keys():
         yield inner[0]
+    listed = _list_field(schema)
+    if listed is not None and len(unfolded) == 1:
+        yield {listed[0]: next(iter(unfolded.values()))}
 
 
 def _folded(name: str) -> str:

@@ -20,6 +20,7 @@ from metascale.models.gate import gate_of
 from metascale.models.hedging import first_reply, within
 from metascale.models.latencies import Latencies
 from metascale.models.retries import REJECTED_STATUSES, NoCompletionError, attempts, status_of
+from metascale.models.tool_arguments import reading_any_arguments
 from metascale.redaction import secrets_of
 from metascale.runtime.bridge import generate, invoke
 from metascale.runtime.deadline import seconds_left
@@ -97,7 +98,7 @@ class MeteredModel:
             if field is None:
                 raise ModelSetupError(f"max_tokens is set, but {type(model).__name__} takes no such limit")
             changes[field] = max_tokens
-        self.model = model.model_copy(update=changes)
+        self.model = reading_any_arguments(model.model_copy(update=changes))
         self._retries_itself = getattr(model, "max_retries", 0) != 0
         self._sampler = sampler
         self._gate = gate_of(self.model, self.name)

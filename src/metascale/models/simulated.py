@@ -81,7 +81,7 @@ JUDGES = ("judge", "judge_examiner", "judge_sceptic")
 COMPARISONS = ("pairwise", "pairwise_sceptic")
 """The wordings of the request for the better of two answers."""
 PROMPT_NAMES = (
-    *("compose", "abstract", "synthesize"),
+    *("compose", "compose_more", "abstract", "synthesize"),
     *("evolve", "evolve_diagnose", "evolve_contrast", "evolve_compose"),
     *(*JUDGES, "judge_list", "check_critique", *COMPARISONS, "arena_judge"),
     *("find_mistake", "grade_reason", "improve_rubric"),
@@ -210,6 +210,7 @@ class SimulatedChatModel(BaseChatModel):
             "grade_reason": lambda: json.dumps({"analysis": "Simulated grade.", "right": bool(rng.random() < 0.5)}),
             "arena_judge": lambda: _compare(material, rng),
             "compose": lambda: _design(system, [], rng),
+            "compose_more": lambda: _design("1 meta-thoughts", [], rng),
             "abstract": lambda: _design(system, [], rng),
             "synthesize": lambda: _synthesize(material),
             "evolve": lambda: _design(system, _parts_of(asked), rng),
