@@ -16,8 +16,8 @@ _FLAWS = {"ok": 0, "truncated": 1, "refused": 2}
 def ranking(candidates: Sequence[Candidate]) -> list[Candidate]:
     """All samples that can be an answer, best first: by reward (paper, section 3: the highest-reward response).
 
-    Whole answers come before truncated ones, even if their rewards are lower: a judge can like half an answer. Then samples with
-    a reward come before those without. The paper leaves the order among equal rewards open:
+    Whole answers come before truncated ones, even if their rewards are lower: a judge can like half an answer. Then
+    samples with a reward come before those without. The paper leaves the order among equal rewards open:
 
     1. the final answer that more meta-thoughts gave, then the one that more samples gave;
     2. the meta-thought with the higher mean reward;
