@@ -92,7 +92,7 @@ async def test_a_text_stays_in_its_fence_beside_other_answers(text: str) -> None
     assert [score.value for score in await beside_others(model, text)] == [pytest.approx(1 / 9)] * 3
     (messages,) = model.requests("judge_list")
     found = prompts.fenced(messages[1].text)
-    check_fences(messages, "judge_list", Verdicts, found)
+    check_fences(messages, "judge_list", Verdicts.on(len(found) - 1), found)
     assert [label for label, _ in found] == ["question", "answer_1", "answer_2", "answer_3"]
     assert found[0][1] == QUESTION
     assert sorted(content for _, content in found[1:]) == sorted([text, *HONEST])
