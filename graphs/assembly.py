@@ -17,8 +17,11 @@ from langgraph.types import Checkpointer
 from typing_extensions import TypedDict
 
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
+from metascale.models.scope import RunScope
 from metascale.nodes import Components, Node, Run, generate, runnable
+from metascale.nodes.run import SCOPE
 from metascale.rewards import Reward
+from metascale.runtime.interruption import interruptible
 from metascale.settings import MetaScaleSettings
 from metascale.state import Input, Output, Sampling, State
 
@@ -53,6 +56,8 @@ class _Names(dict[str, Any]):
 
 class _Embeddable(CompiledStateGraph[State, MetaScaleSettings, Any, Any]):
     """A graph that is the same inside a parent as alone: with its own recursion limit, streaming every update.
+
+    Each of its runs has a scope of its own, which its requests share.
 
     `invoke` and `ainvoke` call `stream` and `astream`.
     """
@@ -96,7 +101,9 @@ class _Embeddable(CompiledStateGraph[State, MetaScaleSettings, Any, Any]):
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> Iterator[Any]:
-        return super().stream(input, _with_own_limit(config, self.config), **options)
+        scope = RunScope()
+        with interruptible(scope.work):
+            yield from super().stream(input, _with_scope(_with_own_limit(config, self.config), scope), **options)
 
     def astream(
         self,
@@ -104,7 +111,7 @@ class _Embeddable(CompiledStateGraph[State, MetaScaleSettings, Any, Any]):
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AsyncIterator[Any]:
-        return super().astream(input, _with_own_limit(config, self.config), **options)
+        return super().astream(input, _with_scope(_with_own_limit(config, self.config), RunScope()), **options)
 
 
 def _with_own_limit(config: RunnableConfig | None, own: RunnableConfig | None) -> RunnableConfig:
@@ -120,6 +127,11 @@ def _with_own_limit(config: RunnableConfig | None, own: RunnableConfig | None) -
         return given
     limit = (own or {}).get("recursion_limit", STEP_LIMIT)
     return cast("RunnableConfig", {**given, "recursion_limit": limit})
+
+
+def _with_scope(config: RunnableConfig, scope: RunScope) -> RunnableConfig:
+    """The config of one run, with what its requests share."""
+    return cast("RunnableConfig", {**config, "configurable": {**config.get("configurable", {}), SCOPE: scope}})
 
 
 class Unjudged(TypedDict, total=False):

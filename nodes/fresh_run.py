@@ -41,6 +41,7 @@ def fresh_run(
         "granted": Overwrite(0),
         "reopened_at": 0,
         "notes": Overwrite(list(dict.fromkeys(notes))),
+        "refusal": Overwrite(""),
         "result": None,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_core.messages import RemoveMessage
 from langgraph.config import get_stream_writer
-from langgraph.types import interrupt
+from langgraph.types import Overwrite, interrupt
 
 from metascale.choice.ranking import ranking
 from metascale.errors import ThreadError
@@ -70,6 +70,7 @@ async def _reopened(state: State, run: Run) -> Update:
     reopened: State = {
         **state,
         "messages": messages,
+        "refusal": "",
         "result": None,
         "reopened_at": len(state["candidates"]),
     }
@@ -80,6 +81,7 @@ async def _reopened(state: State, run: Run) -> Update:
     get_stream_writer()(Granted(event="granted", samples=state["granted"]))
     return {
         "messages": [RemoveMessage(id=str(last.id))],
+        "refusal": Overwrite(""),
         "result": None,
         "reopened_at": len(state["candidates"]),
         "pool": [{"id": t["id"], "retired": True} for t in state["pool"] if t["id"] == SYNTHESIS],

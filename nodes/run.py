@@ -15,6 +15,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langgraph.config import get_config
 from langgraph.runtime import Runtime, get_runtime
+from langgraph.types import Overwrite
 
 from metascale.bandits import Policy, create_policy
 from metascale.budget.ledger import UNCOUNTED_STEPS, Costs, Ledger
@@ -22,6 +23,7 @@ from metascale.errors import SettingError
 from metascale.memory.embeddings import HashedEmbeddings
 from metascale.memory.store import StrategyMemory
 from metascale.models import MeteredModel, Sampler
+from metascale.models.scope import RunScope, inside
 from metascale.pool.methods import ReasoningMethod, catalogue
 from metascale.rewards import Reward, create_reward
 from metascale.rewards.scorer import Scorer
@@ -33,6 +35,8 @@ from metascale.state import State, check_continuable
 PREPARATION = 0.5
 """Share of the remaining seconds that a node may take to predict, compose or breed: a request that hangs there must
 leave time for answers. Not tuned."""
+SCOPE = "__metascale_scope"
+"""The config key of a run's `RunScope`. LangGraph stores no key that starts with two underscores."""
 _CHECKPOINTER = "__pregel_checkpointer"
 """The config key of a task's checkpointer. LangGraph has no public accessor for it."""
 
@@ -198,9 +202,16 @@ class Run:
             evolved_at=state["evolved_at"],
             granted=state["granted"],
             reopened_at=state.get("reopened_at", 0),
+            refusal=state.get("refusal", ""),
             remaining_steps=state["remaining_steps"] if self.runtime else UNCOUNTED_STEPS,
             is_exact=self.scorer.is_exact,
         )
+
+    @property
+    def scope(self) -> RunScope:
+        """What the requests of this run share in this process."""
+        held = get_config().get("configurable", {}).get(SCOPE) if self.runtime else None
+        return held if isinstance(held, RunScope) else RunScope()
 
     def start_work(self, spent: float, *, share: float = 1.0) -> float:
         """Set the deadline of the node's requests, from `max_seconds`.
@@ -230,6 +241,18 @@ class Run:
             )
 
 
+def _with_findings(update: Update, scope: RunScope) -> Update:
+    """A node's update with what its requests found out: notes, and why no further request can succeed."""
+    found: Update = {"notes": scope.take_notes(), "refusal": scope.refusal}
+    for key, value in found.items():
+        before = update.get(key)
+        if value and isinstance(before, Overwrite):
+            update = {**update, key: Overwrite(before.value + value)}
+        elif value:
+            update = {**update, key: [*(before or []), *value] if key == "notes" else value}
+    return update
+
+
 Node = Callable[[Any, Run], Coroutine[Any, Any, Update]]
 _UNCHANGED: Update = {"notes": []}
 """The update of a node that changes nothing: LangGraph streams an empty one as None."""
@@ -241,11 +264,16 @@ def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
     def call(state: Any) -> Update:
         check_continuable(state)
         run = parts.run()
-        return run_sync(lambda: node(state, run)) or _UNCHANGED
+        scope = run.scope
+        with inside(scope):
+            return _with_findings(run_sync(lambda: node(state, run), scope.work), scope) or _UNCHANGED
 
     async def acall(state: Any) -> Update:
         check_continuable(state)
-        return await node(state, parts.run()) or _UNCHANGED
+        run = parts.run()
+        scope = run.scope
+        with inside(scope):
+            return _with_findings(await node(state, run), scope) or _UNCHANGED
 
     afunc: Callable[[Any], Awaitable[Update]] = acall
     return RunnableLambda(call, afunc=afunc, name=node.__name__)

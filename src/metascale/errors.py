@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from metascale.redaction import redacted
 from metascale.usage import Usage, no_usage
+
+LONGEST_CHAIN = 8
+"""Errors that are looked at, where one caused the other. Ours."""
 
 
 class MetaScaleError(Exception):
@@ -48,14 +51,18 @@ class ModelCallError(MetaScaleError):
 
     Attributes:
         usage: what the failed attempts cost.
-        rejected: the server refused the form of the request (HTTP 400, 422 or 501); another form may work.
+        rejected: the server refused the form of the request (HTTP 400, 404, 422 or 501); another form may work.
+        fatal: no other request to the model can succeed: its key, its name, its address or its quota is at fault.
     """
 
-    def __init__(self, message: str, *, usage: Usage | None = None, rejected: bool = False) -> None:
-        """Keep the message and the bill of the failed attempts."""
+    def __init__(
+        self, message: str, *, usage: Usage | None = None, rejected: bool = False, fatal: bool = False
+    ) -> None:
+        """Keep the message, the bill of the failed attempts, and what the failure means."""
         super().__init__(message)
         self.usage = usage or no_usage()
         self.rejected = rejected
+        self.fatal = fatal
 
 
 class OutOfTimeError(MetaScaleError, TimeoutError):
@@ -77,6 +84,16 @@ class NoAnswerError(MetaScaleError):
         """Keep the message and whether it quotes the model's server."""
         super().__init__(message)
         self.is_upstreams = is_upstreams
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """An error and the errors that caused it, from the outside in; at most `LONGEST_CHAIN`."""
+    link: BaseException | None = error
+    for _ in range(LONGEST_CHAIN):
+        if link is None:
+            return
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
 
 
 def describe(error: BaseException, secrets: Iterable[str] = ()) -> str:

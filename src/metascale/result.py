@@ -46,7 +46,7 @@ def conclude(state: State, reason: StopReason, settings: MetaScaleSettings) -> R
         "regret": round(regret(arm_statistics(state["pool"], state["candidates"])), 6),
         "progress": progress(state["candidates"]),
         "foresight": _what_was_foreseen(state, winner),
-        "notes": [*state["notes"], *_hopeless(reason), *_troubles(state, winner)],
+        "notes": [*state["notes"], *_hopeless(reason), *_refused(state), *_troubles(state, winner)],
     }
 
 
@@ -64,6 +64,11 @@ def _hopeless(reason: StopReason) -> list[str]:
     return [
         "the model expects to fail at this task and its first answers do not refute that, so the search ended early"
     ]
+
+
+def _refused(state: State) -> list[str]:
+    refusal = state.get("refusal")
+    return [f"the run ended early, as no further request can succeed: {refusal}"] if refusal else []
 
 
 _TROUBLES: dict[Status, tuple[str, str]] = {
@@ -102,8 +107,11 @@ def bill(usage: Usage) -> Bill:
 
 
 def _why_nothing(state: State) -> str:
+    refusal, calls = state.get("refusal"), state["usage"]["calls"]
+    if refusal:
+        return f"no answer after {calls} request{'s' * (calls != 1)}, and no further one can succeed: {refusal}"
     problems = Counter(c["error"] for c in state["candidates"])
     if not problems:
         return "no sample was drawn before the run ended"
     error, _ = problems.most_common(1)[0]
-    return f"none of {len(state['candidates'])} samples gave an answer: {error}"
+    return f"none of {len(state['candidates'])} attempts at a sample gave an answer: {error}"

@@ -57,6 +57,7 @@ REDUCERS: dict[str, Callable[[Any, Any], Any]] = {
     "usage": add_usage,
     "granted": operator.add,
     "notes": add_notes,
+    "refusal": lambda first, later: first or later,
 }
 """How an update changes each of these keys of the state. It replaces the value of any other key."""
 
@@ -122,6 +123,8 @@ class State(TypedDict):
     """Samples that existed when a finished run was last continued; 0 if it never was."""
     notes: Annotated[list[str], REDUCERS["notes"]]
     """What went wrong or was replaced during the run, one line each."""
+    refusal: Annotated[str, REDUCERS["refusal"]]
+    """Why no further request can succeed, such as a wrong key; empty while requests can."""
     result: Result | None
     """The result, once `finalize` chose the answer; null before."""
     remaining_steps: RemainingSteps
@@ -156,6 +159,7 @@ def empty_state() -> State:
         "granted": 0,
         "reopened_at": 0,
         "notes": [],
+        "refusal": "",
         "result": None,
         "remaining_steps": 0,
     }

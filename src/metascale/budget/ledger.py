@@ -58,6 +58,7 @@ class Ledger:
         evolved_at: the round after which the pool last evolved; 0 before the first evolution.
         granted: samples granted on top of the budget.
         reopened_at: samples that existed when a finished run was last continued; 0 if it never was.
+        refusal: why no further request can succeed; empty while requests can.
         remaining_steps: supersteps that LangGraph's recursion limit leaves.
         is_exact: whether the rewards are free of noise, so that no synthesis can beat a reward of 1.
     """
@@ -72,6 +73,7 @@ class Ledger:
     evolved_at: int = 0
     granted: int = 0
     reopened_at: int = 0
+    refusal: str = ""
     remaining_steps: int = UNCOUNTED_STEPS
     is_exact: bool = False
 
@@ -93,11 +95,13 @@ class Ledger:
         return self.settings if budget == self.settings.budget else self.settings.model_copy(update={"budget": budget})
 
     def samples_left(self, *, beside: int = 0) -> int:
-        """Samples that the limits still pay for, each with its judgement; at least 0.
+        """Samples that the limits still pay for, each with its judgement; at least 0, and 0 where none can succeed.
 
         Args:
             beside: further model requests that must be paid for as well.
         """
+        if self.refusal:
+            return 0
         return affordable(
             self.limits,
             self.usage,
@@ -121,6 +125,7 @@ class Ledger:
             kept=self._kept_for_synthesis,
             target_looks=min(TARGET_LOOKS, self._looks_allowed),
             remaining_steps=self.remaining_steps,
+            is_refused=bool(self.refusal),
         )
         reason = reason or ("budget" if self._is_synthesised else None)
         if reason == "budget" and self.foresight is not None and self.limits.budget < self.settings.budget:
@@ -198,9 +203,11 @@ class Ledger:
 
     @property
     def _is_exhausted(self) -> bool:
-        """Whether tokens or time ran out, so that no request may be sent."""
-        return reached(self.limits.max_tokens_total, tokens_of(self.usage)) or reached(
-            self.limits.max_seconds, self.usage["seconds"]
+        """Whether no request may be sent: tokens or time ran out, or the server refuses all requests."""
+        return (
+            bool(self.refusal)
+            or reached(self.limits.max_tokens_total, tokens_of(self.usage))
+            or reached(self.limits.max_seconds, self.usage["seconds"])
         )
 
     @cached_property

@@ -85,6 +85,7 @@ def stop_reason(
     kept: int = 0,
     target_looks: int = 0,
     remaining_steps: int,
+    is_refused: bool = False,
 ) -> StopReason | None:
     """The reason why no further round may begin, or None if one may.
 
@@ -98,7 +99,10 @@ def stop_reason(
         target_looks: second looks that a reached target needs.
         remaining_steps: supersteps within LangGraph's recursion limit. The run reserves enough for one evolution, one
             round and `finalize`.
+        is_refused: whether no further request can succeed, which ends the run whatever else holds.
     """
+    if is_refused:
+        return "failures"
     limits: dict[StopReason, bool] = {
         "budget": reached(settings.budget - kept, usage["samples"]),
         "target_reward": settings.target_reward is not None

@@ -30,7 +30,7 @@ from metascale.graphs import create_metascale
 from metascale.integrations.tool_calls import CallRules
 from metascale.integrations.whole_messages import WholeMessages, billed, check_uninterrupted, in_chunks, unusable
 from metascale.models import MeteredModel, resolve_model
-from metascale.models.gate import address_of
+from metascale.models.failures import address_of
 from metascale.models.metered import has_field
 from metascale.rewards import Reward
 from metascale.rewards.create import create_reward

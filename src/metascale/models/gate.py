@@ -15,14 +15,13 @@ from weakref import WeakValueDictionary
 
 from langchain_core.language_models import BaseChatModel
 
-from metascale.models.retries import retry_after, status_of
+from metascale.models.failures import address_of, status_of
+from metascale.models.retries import retry_after
 
 T = TypeVar("T")
 
 TOO_MANY = 429
 BUSY = 503
-_ADDRESSES = ("openai_api_base", "azure_endpoint", "anthropic_api_url", "base_url", "endpoint")
-"""Fields in which chat models hold their server's address."""
 
 
 @dataclass(eq=False)
@@ -160,6 +159,10 @@ class Passage:
         task.add_done_callback(self._leave)
         return task
 
+    def give_up(self) -> None:
+        """Leave without having sent anything."""
+        self._gate.leave(self._entered_at, None, is_cancelled=True)
+
     def _leave(self, ended: asyncio.Task[Any]) -> None:
         error = None if ended.cancelled() else ended.exception()
         self._gate.leave(self._entered_at, error, is_cancelled=ended.cancelled())
@@ -179,8 +182,3 @@ def gate_of(model: BaseChatModel, name: str) -> Gate | None:
     kind = type(model)
     with _gates_lock:
         return _gates.setdefault((f"{kind.__module__}.{kind.__qualname__}", address_of(model), name), Gate())
-
-
-def address_of(model: BaseChatModel) -> str:
-    """The address of a model's server; empty where the model does not tell it."""
-    return next((str(url) for field in _ADDRESSES if (url := getattr(model, field, None))), "")

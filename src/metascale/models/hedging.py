@@ -1,4 +1,4 @@
-"""Hedging: a request that takes far longer than others of its kind is sent once more, and the first reply counts."""
+"""Hedging: a request that takes far longer than others of its run is sent once more, and the first reply counts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from metascale.models.latencies import Latencies
 
 T = TypeVar("T")
 
-HOPELESS = 4.0
-"""Multiple of the straggler limit after which both requests are given up: if two are this slow, either the server hangs
-or the reply really takes long."""
 LATE = 0.1
 """How late this task may wake up, as a share of the time since the request was sent. In a busier process the reply may
 have arrived already and wait to be read, so nothing is sent again."""
@@ -47,25 +44,27 @@ async def first_reply(
     send_again: Callable[[], asyncio.Task[T] | None],
     latencies: Latencies,
     *,
-    gives_up: bool,
+    tokens_of: Callable[[T], int] = lambda _: 0,
 ) -> T:
-    """The first reply to a request that is sent again if it is a straggler. The other one is cancelled.
+    """The first reply to a request that is sent again if it is a straggler. The other one is cancelled then.
 
-    An error counts only if both requests fail.
+    Before there is a reply, neither is cancelled, except at the end of `seconds`. An error counts only if both
+    requests fail.
 
     Args:
         seconds: how long it may take.
         first: the request under way.
         send_again: sends the request once more; returns None while there is no room for that.
         latencies: of requests of this kind; this one is added.
-        gives_up: whether to give up long before `seconds`, once both have taken `HOPELESS` limits.
+        tokens_of: the length of a reply in tokens; 0 where it is unknown.
 
     Raises:
         TimeoutError: there was no reply in time.
     """
     clock = asyncio.get_running_loop().time
-    started, sent_again_at, late = clock(), math.inf, 0.0
+    started, late = clock(), 0.0
     running = {first}
+    is_sent_again = False
     try:
         while True:
             now = clock()
@@ -73,27 +72,23 @@ async def first_reply(
             if elapsed >= seconds:
                 latencies.observe(elapsed)
                 raise _too_long(seconds)
-            if gives_up and now - sent_again_at >= HOPELESS * limit:
-                latencies.observe(elapsed)
-                raise TimeoutError("no reply to the request, nor to the one that was sent again")
-            is_due = math.isinf(sent_again_at) and elapsed >= limit and late <= LATE * elapsed
-            if is_due and (latencies.allows_another or elapsed >= HOPELESS * limit):
+            is_due = not is_sent_again and elapsed >= limit and late <= LATE * elapsed
+            if is_due and latencies.take_allowance():
                 repetition = send_again()
-                if repetition is not None:
-                    latencies.count_another()
+                if repetition is None:
+                    latencies.give_back()
+                else:
                     running.add(repetition)
-                    sent_again_at = now
-            if math.isinf(sent_again_at):
-                pause = limit - elapsed if elapsed < limit < math.inf else LOOK_AGAIN
-            else:
-                pause = sent_again_at + HOPELESS * limit - now if gives_up else math.inf
-            pause = min(pause, seconds - elapsed)
+                    is_sent_again = True
+            pause = seconds - elapsed
+            if not is_sent_again:
+                pause = min(pause, limit - elapsed if elapsed < limit < math.inf else LOOK_AGAIN)
             done, running = await asyncio.wait(
                 running, timeout=None if math.isinf(pause) else pause, return_when=asyncio.FIRST_COMPLETED
             )
             good = next((task for task in done if task.exception() is None), None)
             if good is not None:
-                latencies.observe(clock() - started)
+                latencies.observe(clock() - started, tokens_of(good.result()))
                 return good.result()
             if not running:
                 return done.pop().result()

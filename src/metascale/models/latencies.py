@@ -1,12 +1,12 @@
-"""When a request counts as a straggler: a limit learned from the latencies of other requests of its kind."""
+"""When a request counts as a straggler: a limit learned from other requests of the same kind in the same run."""
 
 from __future__ import annotations
 
 import math
 import threading
 from collections import deque
-from collections.abc import Iterable
-from statistics import quantiles
+from collections.abc import Sequence
+from statistics import median, quantiles
 
 WINDOW = 128
 """Latencies that are remembered: enough for steady quartiles, and few enough to follow a server that changed, which
@@ -19,7 +19,7 @@ HIGH = 2.88
 """The 99.8 % quantile of a normal distribution, in standard deviations. A repeated request has an unknown cost, so none
 of the forty requests of an ordinary run should be repeated."""
 FACTOR = 2.0
-"""The lowest limit, in medians. Not tuned."""
+"""The lowest limit, in medians, and in times that the longest known reply takes to write. Not tuned."""
 MARGIN = 0.5
 """The lowest limit above the median, in seconds: a smaller gain is not worth a request."""
 SHARE = 0.1
@@ -30,16 +30,18 @@ BURST = 16.0
 
 
 class Latencies:
-    """The latest latencies of one kind of request; any thread may use it.
+    """The latest latencies of one kind of request in one run; any thread may use it.
 
     They are assumed to be log-normal. The limit is their 99.8 % quantile, estimated from the median and the quartiles,
-    which hardly change while less than a quarter of the requests are stragglers. The uncertainty of the estimate counts
-    as further spread, of variance 1/n.
+    which stay put while less than a quarter of the requests are stragglers. The uncertainty of the estimate counts as
+    further spread, of variance 1/n. A long reply takes its time: the limit is never below twice the time in which the
+    longest reply so far is written at the median speed.
     """
 
     def __init__(self) -> None:
         """Start without latencies."""
         self._seconds: deque[float] = deque(maxlen=WINDOW)
+        self._written: deque[tuple[float, int]] = deque(maxlen=WINDOW)
         self._allowance = 1.0
         self._lock = threading.Lock()
         self._limit: float | None = None
@@ -49,29 +51,38 @@ class Latencies:
         """Seconds after which a request is a straggler; None while there are fewer than `ENOUGH` latencies."""
         with self._lock:
             if self._limit is None and len(self._seconds) >= ENOUGH:
-                self._limit = limit_of(self._seconds)
+                self._limit = max(limit_of(self._seconds), FACTOR * time_to_write(self._written))
             return self._limit
 
-    def observe(self, seconds: float) -> None:
-        """Add the seconds that a request took, or had taken when it was given up."""
+    def observe(self, seconds: float, tokens: int = 0) -> None:
+        """Add a request.
+
+        Args:
+            seconds: that it took, or had taken when its time was over.
+            tokens: the length of its reply; 0 where it is unknown.
+        """
         with self._lock:
             self._seconds.append(seconds)
+            if tokens > 0:
+                self._written.append((seconds, tokens))
             self._allowance = min(BURST, self._allowance + SHARE)
             self._limit = None
 
-    @property
-    def allows_another(self) -> bool:
-        """Whether one more request may be sent twice."""
+    def take_allowance(self) -> bool:
+        """Count one more request that is sent twice; returns whether it may be."""
         with self._lock:
-            return self._allowance >= 1
+            if self._allowance < 1:
+                return False
+            self._allowance -= 1
+            return True
 
-    def count_another(self) -> None:
-        """Count a request that was sent twice."""
+    def give_back(self) -> None:
+        """Take back the last `take_allowance`: nothing was sent."""
         with self._lock:
-            self._allowance = max(0.0, self._allowance - 1)
+            self._allowance += 1
 
 
-def limit_of(seconds: Iterable[float]) -> float:
+def limit_of(seconds: Sequence[float]) -> float:
     """The straggler limit for these latencies.
 
     Args:
@@ -81,6 +92,17 @@ def limit_of(seconds: Iterable[float]) -> float:
         Seconds: at least `FACTOR` medians, and `MARGIN` above the median.
     """
     latencies = [max(1e-6, latency) for latency in seconds]
-    lower, median, upper = quantiles(latencies, n=4, method="inclusive")
+    lower, middle, upper = quantiles(latencies, n=4, method="inclusive")
     spread = math.hypot(math.log(upper / lower) / QUARTILES, 1 / math.sqrt(len(latencies)))
-    return max(FACTOR * median, median + MARGIN, median * math.exp(min(HIGH * spread, 100.0)))
+    return max(FACTOR * middle, middle + MARGIN, middle * math.exp(min(HIGH * spread, 100.0)))
+
+
+def time_to_write(written: Sequence[tuple[float, int]]) -> float:
+    """Seconds in which the longest reply is written at the median speed; 0 where no length is known.
+
+    Args:
+        written: seconds and tokens of replies, at least one token each.
+    """
+    if not written:
+        return 0.0
+    return max(tokens for _, tokens in written) * median(seconds / tokens for seconds, tokens in written)

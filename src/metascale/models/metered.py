@@ -1,38 +1,37 @@
-"""Every request to a chat model goes through here: metered, gated, retried and, if it hangs, sent once more."""
+"""Every request to a chat model goes through here: metered, gated, retried, and phrased as its server takes it."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.constants import TAG_NOSTREAM
 
-from metascale.errors import ModelCallError, ModelSetupError, OutOfTimeError, describe
+from metascale.errors import MetaScaleError, ModelCallError, ModelSetupError, OutOfTimeError
 from metascale.models.capabilities import Capabilities
 from metascale.models.cleaning import clean_message
+from metascale.models.dialect import LIMIT_FIELDS, dialect_of
+from metascale.models.failures import explain, is_fatal, is_rejected, status_of
 from metascale.models.gate import gate_of
 from metascale.models.hedging import first_reply, within
-from metascale.models.latencies import Latencies
-from metascale.models.retries import REJECTED_STATUSES, NoCompletionError, attempts, status_of
+from metascale.models.retries import NoCompletionError, attempts
+from metascale.models.scope import current_scope
 from metascale.models.tool_arguments import reading_any_arguments
-from metascale.redaction import secrets_of
-from metascale.runtime.bridge import generate, invoke
+from metascale.runtime.bridge import generate, invoke, is_awaited
 from metascale.runtime.deadline import seconds_left
+from metascale.runtime.loops import for_running_loop
 from metascale.runtime.seeds import derive_seed
 from metascale.settings.traffic import TrafficSettings
 from metascale.usage import Usage, add_usage, is_believable, no_usage
 
-T = TypeVar("T")
 Sampler = Callable[[BaseChatModel], Runnable[Any, AIMessage]]
 """Wraps the model of one request, seed and temperature already set: `lambda model: model.bind(stop=["END"])`, say."""
-
-_MAX_TOKENS_FIELDS = ("max_tokens", "max_output_tokens", "num_predict")
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,32 @@ class Reply:
     usage: Usage
 
 
+@dataclass(frozen=True)
+class _Request:
+    """One request as it is sent: the seeded model, its keyword arguments, the messages, and the RNG seed path."""
+
+    model: BaseChatModel
+    options: dict[str, Any]
+    messages: Sequence[BaseMessage]
+    place: Sequence[int | str]
+
+    @property
+    def kind(self) -> str:
+        """Its kind: requests of one kind are compared."""
+        return str(self.place[0])
+
+    @property
+    def name(self) -> str:
+        """Its name in notes, such as `sample 7`."""
+        return " ".join(map(str, self.place))
+
+
+def _tokens_written(said: Sequence[BaseMessage]) -> int:
+    """The tokens of a reply as the server counts them; 0 where it does not."""
+    usage = next((m.usage_metadata for m in said if isinstance(m, AIMessage) and m.usage_metadata), None)
+    return usage["output_tokens"] if usage and is_believable(usage["output_tokens"]) else 0
+
+
 def has_field(model: BaseChatModel, name: str) -> bool:
     """Whether a model's class has a field of this name."""
     return name in type(model).model_fields
@@ -50,15 +75,16 @@ def has_field(model: BaseChatModel, name: str) -> bool:
 
 def _limit_field(model: BaseChatModel) -> str | None:
     """The model's field for the longest reply; None where it has none."""
-    return next((name for name in _MAX_TOKENS_FIELDS if has_field(model, name)), None)
+    return next((name for name in LIMIT_FIELDS if has_field(model, name)), None)
 
 
 class MeteredModel:
     """A chat model whose every request is counted.
 
     Requests stay out of the graph's message stream. A cache never answers them where samples must differ. They are
-    retried after transient failures, unless the model retries by itself. They are cancelled at their timeout, and a
-    straggler (far slower than other requests of its kind) is sent once more.
+    retried after transient failures, unless the model retries by itself. They end when their time is over. What the
+    server refuses in them is left out. Where the settings ask for it, a straggler (far slower than other requests of
+    its kind in the same run) is sent once more.
 
     Attributes:
         model: a copy of the chat model, changed as its arguments ask.
@@ -102,7 +128,7 @@ class MeteredModel:
         self._retries_itself = getattr(model, "max_retries", 0) != 0
         self._sampler = sampler
         self._gate = gate_of(self.model, self.name)
-        self._latencies: dict[str, Latencies] = {}
+        self._dialect = dialect_of(self.model, self.name)
         self.capabilities = Capabilities(one_by_one=not has_field(model, "n"))
 
     def sampling_at(self, temperature: float | None) -> MeteredModel:
@@ -121,7 +147,6 @@ class MeteredModel:
         if field is None or (own is not None and own <= max_tokens):
             return self
         capped = MeteredModel(self.model, max_tokens=max_tokens, sampler=self._sampler)
-        capped._latencies = self._latencies
         capped.capabilities = self.capabilities
         return capped
 
@@ -196,64 +221,94 @@ class MeteredModel:
             options = {"timeout": settings.call_timeout, **options}
         if count > 1:
             model = model.model_copy(update={"n": count})
+        scope = current_scope()
+        while True:
+            if scope.refusal:
+                raise ModelCallError(scope.refusal, usage=usage, fatal=True)
+            for note in self._dialect.notes(model, options, messages):
+                scope.tell(note)
+            request = _Request(*self._dialect.adapted(model, options), self._dialect.phrased(messages), place)
+            try:
+                replies, bill = await self._answered(request, settings)
+            except ModelCallError as failure:
+                usage = add_usage(usage, failure.usage)
+                error = failure.__cause__ or failure
+                if self._dialect.learn(error, request.model, request.options, request.messages):
+                    continue
+                if failure.fatal:
+                    scope.refusal = scope.refusal or str(failure)
+                raise ModelCallError(
+                    str(failure), usage=usage, rejected=failure.rejected, fatal=failure.fatal
+                ) from error
+            return replies, add_usage(usage, bill)
 
-        async def send() -> list[BaseMessage]:
-            usage["calls"] += 1
-            return await self._send(model, messages, options)
+    async def _answered(self, request: _Request, settings: TrafficSettings) -> tuple[list[AIMessage], Usage]:
+        """The replies to a request and their bill, after retries of transient failures.
 
+        Raises:
+            ModelCallError: the request failed for good.
+        """
+        usage = no_usage()
         at_most = 1 if self._retries_itself else 1 + settings.max_retries
         try:
             async for attempt in attempts(at_most):
                 with attempt:
-                    number = attempt.retry_state.attempt_number
-                    said = await self._reply_in_time(
-                        send, usage, settings, str(place[0]), is_retry=number > 1, is_last=number == at_most
-                    )
+                    is_retry = attempt.retry_state.attempt_number > 1
+                    said = await self._reply_in_time(request, usage, settings, is_retry=is_retry)
             replies = [clean_message(message) for message in said if isinstance(message, AIMessage)]
+        except ModelCallError:
+            raise
         except Exception as error:
             usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
-            told = describe(error, secrets_of(self.model))
-            raise ModelCallError(told, usage=usage, rejected=status_of(error) in REJECTED_STATUSES) from error
+            told = str(error) if isinstance(error, MetaScaleError) else explain(error, self.model)
+            raise ModelCallError(told, usage=usage, rejected=is_rejected(error), fatal=is_fatal(error)) from error
         return replies, add_usage(usage, self._bill(replies, settings))
 
     async def _reply_in_time(
-        self,
-        send: Callable[[], Coroutine[Any, Any, T]],
-        usage: Usage,
-        settings: TrafficSettings,
-        kind: str,
-        *,
-        is_retry: bool,
-        is_last: bool,
-    ) -> T:
-        """The reply to one attempt, which `send` makes once the server's gate has a place for it.
+        self, request: _Request, usage: Usage, settings: TrafficSettings, *, is_retry: bool
+    ) -> list[BaseMessage]:
+        """The reply to one attempt, which is sent once the server's gate has a place for it.
 
-        A straggler is sent twice and, unless it is the last attempt, given up in the end. The cost of a request is
-        unknown where the request was abandoned or its reply did not arrive whole.
+        The cost of a request is unknown where the request was abandoned or its reply did not arrive whole.
 
         Raises:
             TimeoutError: the request took too long.
+            ModelCallError: another request of the run has shown that none can succeed.
         """
         if seconds_left() <= 0:
             raise OutOfTimeError
         longest = math.inf if settings.call_timeout is None else settings.call_timeout
-        gate, latencies = self._gate, self._latencies.setdefault(kind, Latencies())
+        gate, scope = self._gate, current_scope()
 
-        def send_again() -> asyncio.Task[T] | None:
+        async def send() -> list[BaseMessage]:
+            usage["calls"] += 1
+            return await self._send(request)
+
+        def send_again() -> asyncio.Task[list[BaseMessage]] | None:
             place = gate.try_enter(settings.max_in_flight) if gate else None
             if place is None:
                 return None
             usage["cost_usd"] = None
+            scope.tell(
+                f"the request {request.name!r} took far longer than the others, so it was sent twice; both are in the "
+                "bill's calls, and the cost is unknown"
+            )
             return place.task(send())
 
         try:
             if gate is None:
                 return await within(min(longest, seconds_left()), send())
             place = await within(seconds_left(), gate.enter(settings.max_in_flight, is_retry=is_retry))
+            if scope.refusal:
+                place.give_up()
+                raise ModelCallError(scope.refusal, usage=usage, fatal=True)
             first, seconds = place.task(send()), min(longest, seconds_left())
             if settings.stragglers == "wait" or self._sampler is not None:
                 return await within(seconds, first)
-            return await first_reply(seconds, first, send_again, latencies, gives_up=not is_last)
+            latencies = scope.latencies(self.name, request.kind)
+            return await first_reply(seconds, first, send_again, latencies, tokens_of=_tokens_written)
+        except ModelCallError:
+            raise
         except Exception as error:
             if status_of(error) is None:
                 usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
@@ -261,14 +316,13 @@ class MeteredModel:
                 raise OutOfTimeError from error
             raise
 
-    async def _send(
-        self, model: BaseChatModel, messages: Sequence[BaseMessage], options: dict[str, Any]
-    ) -> list[BaseMessage]:
+    async def _send(self, request: _Request) -> list[BaseMessage]:
         """Send one attempt at a request; returns all its replies, at least one."""
         config: RunnableConfig = {"tags": [TAG_NOSTREAM]}
+        model = for_running_loop(request.model) if is_awaited() else request.model
         if self._sampler:
-            return [await invoke(self._sampler(model), list(messages), config, **options)]
-        said = await generate(model, messages, config, **options)
+            return [await invoke(self._sampler(model), list(request.messages), config, **request.options)]
+        said = await generate(model, request.messages, config, **request.options)
         if not said:
             raise NoCompletionError("the server's reply holds no completion")
         return said

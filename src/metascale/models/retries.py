@@ -1,4 +1,4 @@
-"""Which failed requests are retried, when and how often, and what their errors say: HTTP status and `Retry-After`."""
+"""When and how often failed requests are retried, and what `Retry-After` asks for."""
 
 from __future__ import annotations
 
@@ -9,16 +9,11 @@ from typing import Any
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
+from metascale.models.failures import is_transient
 from metascale.runtime.deadline import seconds_left
 
 LONGEST_WAIT = 60.0
 """Seconds: the longest pause before a retry, even if the server asks for more. Not tuned."""
-TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
-"""HTTP statuses below 500 after which the same request may succeed."""
-REJECTED_STATUSES = frozenset({400, 422, 501})
-"""HTTP statuses by which a server refuses the form of a request."""
-_TRANSPORT_ERRORS = frozenset({"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError"})
-"""Names of exception classes for connections that failed: those of OpenAI's client, httpx and Python."""
 
 
 class NoCompletionError(Exception):
@@ -31,25 +26,11 @@ def attempts(at_most: int) -> AsyncRetrying:
     def is_enough(state: RetryCallState) -> bool:
         return state.attempt_number >= at_most or state.upcoming_sleep >= seconds_left()
 
-    return AsyncRetrying(stop=is_enough, retry=retry_if_exception(is_transient), wait=_pause, reraise=True)
+    return AsyncRetrying(stop=is_enough, retry=retry_if_exception(_is_worth_a_retry), wait=_pause, reraise=True)
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the same request may succeed when it is retried: overload, server error, lost connection, timeout."""
-    status = status_of(error)
-    if status is not None:
-        return status in TRANSIENT_STATUSES or status >= 500
-    names = {base.__name__ for base in type(error).__mro__}
-    return isinstance(error, NoCompletionError) or not names.isdisjoint(_TRANSPORT_ERRORS)
-
-
-def status_of(error: BaseException) -> int | None:
-    """The HTTP status; None where there was no response."""
-    for holder in (error, getattr(error, "response", None)):
-        status = getattr(holder, "status_code", None)
-        if isinstance(status, int):
-            return status
-    return None
+def _is_worth_a_retry(error: BaseException) -> bool:
+    return isinstance(error, NoCompletionError) or is_transient(error)
 
 
 def retry_after(error: BaseException | None) -> float | None:

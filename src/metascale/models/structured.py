@@ -20,10 +20,10 @@ from metascale.answers.thinking import without_thinking
 from metascale.errors import MetaScaleError, ModelCallError
 from metascale.models.capabilities import Form
 from metascale.models.cleaning import THINKING, is_thinking_only
+from metascale.models.failures import TRANSIENT_STATUSES, status_of
 from metascale.models.flaws import flaw_of
 from metascale.models.json_reply import QuotedReplyError, Schema, UnreadableReplyError, read_objects, read_reply
 from metascale.models.metered import MeteredModel, has_field
-from metascale.models.retries import TRANSIENT_STATUSES, status_of
 from metascale.models.schema_in_words import example, in_words, json_schema
 from metascale.settings.traffic import TrafficSettings
 from metascale.usage import Usage, add_usage, no_usage

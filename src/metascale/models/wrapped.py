@@ -18,7 +18,7 @@ from langchain_core.runnables.retry import RunnableRetry
 from pydantic import ConfigDict, PrivateAttr, SecretStr, SkipValidation
 
 from metascale.errors import ModelSetupError
-from metascale.models.gate import address_of
+from metascale.models.failures import address_of
 
 _FIELDS = ("temperature", "seed", "max_tokens", "max_output_tokens", "num_predict")
 """Fields of models that are set for each request, so that bound values must not override them."""

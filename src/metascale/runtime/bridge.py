@@ -24,6 +24,9 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 
+from metascale.runtime.interruption import Work
+from metascale.runtime.loops import is_of_another_loop
+
 T = TypeVar("T")
 P = ParamSpec("P")
 In = TypeVar("In")
@@ -36,14 +39,23 @@ _threads: ContextVar[asyncio.Semaphore | None] = ContextVar("metascale_threads",
 """Limits the threads of a synchronous run; None where the graph is awaited."""
 
 
-def run_sync(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """The result of the coroutine that `work` makes, for a caller that cannot await."""
+def run_sync(make: Callable[[], Coroutine[Any, Any, T]], work: Work | None = None) -> T:
+    """The result of the coroutine that `make` makes, for a caller that cannot await.
+
+    Args:
+        make: makes the coroutine.
+        work: what it is a part of, and is cancelled with.
+    """
+
+    async def held() -> T:
+        with (work or Work()).holding():
+            return await make()
 
     def run() -> T:
         _threads.set(asyncio.Semaphore(MAX_THREADS))
         with asyncio.Runner() as runner:
             runner.get_loop().set_default_executor(ThreadPoolExecutor(MAX_THREADS))
-            return runner.run(work())
+            return runner.run(held())
 
     context = copy_context()
     try:
@@ -52,6 +64,11 @@ def run_sync(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return context.run(run)
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(context.run, run).result()
+
+
+def is_awaited() -> bool:
+    """Whether requests are awaited: the graph itself was called asynchronously."""
+    return _threads.get() is None
 
 
 async def invoke(runnable: Runnable[In, Out], value: In, config: RunnableConfig | None = None, **options: Any) -> Out:
@@ -72,10 +89,18 @@ async def generate(
 async def either(
     call: Callable[P, T], acall: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **options: P.kwargs
 ) -> T:
-    """Await `acall`, or run its synchronous twin `call` in a thread where the graph itself was called synchronously."""
+    """Await `acall`, or run its synchronous twin `call` in a thread where the graph itself was called synchronously.
+
+    The twin also helps out where the asynchronous client's connections belong to another event loop.
+    """
     threads = _threads.get()
     if threads is None:
-        return await acall(*args, **options)
+        try:
+            return await acall(*args, **options)
+        except Exception as error:
+            if not is_of_another_loop(error):
+                raise
+        return await _in_thread(partial(call, *args, **options))
     async with threads:
         return await _in_thread(partial(call, *args, **options))
 

@@ -44,9 +44,10 @@ class TrafficSettings(Frozen):
         json_schema_extra=on("generate", "score"),
     )
     stragglers: Literal["hedge", "wait"] = Field(
-        default="hedge",
-        description="What to do with a request that takes far longer than others of its kind did: send it once more "
-        "and use the first reply ('hedge'), or wait for it ('wait').",
+        default="wait",
+        description="What to do with a request that takes far longer than others of its kind in the same run: wait for "
+        "it ('wait'), or send it once more and use the first reply ('hedge'), which is told in the notes and in the "
+        "bill. At most one request in ten is sent twice.",
         json_schema_extra=on("generate", "score"),
     )
     seed: int | None = Field(

@@ -1,0 +1,243 @@
+"""What a server refuses in requests, and how requests then go without it. Learned from errors, kept for each server."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from weakref import WeakValueDictionary
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+
+from metascale.errors import chain_of
+from metascale.models.failures import REJECTED_STATUSES, address_of, reason_of, status_of
+
+LIMIT_FIELDS = ("max_tokens", "max_output_tokens", "num_predict")
+"""Fields in which chat models hold the longest reply."""
+_LIMIT_NAMES = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_FIELDS: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(_LIMIT_NAMES, LIMIT_FIELDS),
+    "stop": ("stop", "stop_sequences"),
+}
+"""The model's fields for a parameter, where they have other names."""
+PARAMETERS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "n",
+    *_LIMIT_NAMES,
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "parallel_tool_calls",
+    "reasoning_effort",
+    "verbosity",
+    "service_tier",
+    "store",
+    "user",
+    "metadata",
+    "stream_options",
+)
+"""Parameters without which a request still asks the same."""
+_REFUSED = re.compile(
+    r"unsupported|not (?:currently )?support|n't support|no support|unrecogni[sz]ed|unknown|unexpected|not permitted"
+    r"|not allowed|\bextra[ _](?:inputs|fields|forbidden)|not available|deprecated|only the default|may only be"
+    r"|cannot (?:both )?be (?:used|specified|set|combined)|incompatible|invalid (?:parameter|argument|field)"
+    r"|not a valid (?:parameter|argument|field)|no such (?:parameter|argument|field)|not (?:implemented|enabled)"
+    r"|not accept|n't accept|no longer|must be (?:unset|omitted)|(?:is|are) fixed"
+    r"|only \S+ (?:is|are) (?:allowed|supported|permitted)",
+    re.IGNORECASE,
+)
+_NO_SYSTEM_ROLE = re.compile(
+    r"(?:system|developer)['\"`]? (?:role|message|prompt|instruction)s?['\"`]? (?:is |are )?(?:not|un)"
+    r"|(?:not|n't) support (?:the )?['\"`]?(?:system|developer)\b|only ['\"`]?user['\"`]?.{1,40}roles? (?:is|are)"
+    r"|(?:unexpected|invalid|unknown|unsupported) role:? ?['\"`]?(?:system|developer)"
+    r"|role:? ?['\"`](?:system|developer)['\"`] (?:is )?(?:not|un)|roles must alternate"
+    r"|input should be 'user'(?:,| or) 'assistant'",
+    re.IGNORECASE,
+)
+_ROLE_STATUSES = REJECTED_STATUSES | {500}
+"""Statuses by which servers refuse a role. llama.cpp's server reports errors of chat templates as 500."""
+
+
+class Dialect:
+    """What one server refuses: parameters, and the system role. Any thread may use it."""
+
+    def __init__(self) -> None:
+        """Start with nothing refused."""
+        self.left_out: set[str] = set()
+        self.limit_name: str | None = None
+        self.has_system_role = True
+        self._lock = threading.Lock()
+
+    def phrased(self, messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+        """The messages; where the server has no system role, with the instructions in the user's first turn."""
+        return messages if self.has_system_role else _without_system_role(messages)
+
+    def adapted(self, model: BaseChatModel, options: dict[str, Any]) -> tuple[BaseChatModel, dict[str, Any]]:
+        """The model and the keyword arguments of a request, without what the server refuses."""
+        if self.limit_name is not None:
+            model, options = _limit_renamed(model, options, self.limit_name)
+        for name in sorted(self.left_out):
+            model, options = _without(model, options, name)
+        return model, options
+
+    def notes(self, model: BaseChatModel, options: Mapping[str, Any], messages: Sequence[BaseMessage]) -> Iterator[str]:
+        """What is changed in a request, one line each.
+
+        Args:
+            model: the model before it was adapted.
+            options: the keyword arguments before they were adapted.
+            messages: the messages before they were phrased.
+        """
+        for name in sorted(self.left_out):
+            if _is_sent(model, options, name):
+                yield f"the server refuses {name}, so requests are sent without it"
+        if self.limit_name is not None and any(_is_sent(model, options, name) for name in _LIMIT_NAMES):
+            yield f"the server takes the token limit as {self.limit_name} only, so it is sent by that name"
+        if not self.has_system_role and any(isinstance(message, SystemMessage) for message in messages):
+            yield "the server takes no system message, so the instructions are in the user's turn"
+
+    def learn(
+        self,
+        error: BaseException,
+        model: BaseChatModel,
+        options: Mapping[str, Any],
+        messages: Sequence[BaseMessage],
+    ) -> bool:
+        """Learn from a failed request; returns whether the request can now be sent in another way.
+
+        Args:
+            error: why it failed.
+            model: the model, as it was sent.
+            options: the keyword arguments, as they were sent.
+            messages: the messages, as they were sent.
+        """
+        status = status_of(error)
+        said = f"{reason_of(error)} {error}"
+        with self._lock:
+            has_system = any(isinstance(message, SystemMessage) for message in messages)
+            if status in _ROLE_STATUSES and has_system and _NO_SYSTEM_ROLE.search(said):
+                self.has_system_role = False
+                return True
+            is_about_arguments = status is None and isinstance(error, TypeError)
+            if status not in REJECTED_STATUSES and not is_about_arguments:
+                return False
+            name = _refused_parameter(error, said, model, options)
+            if name is None:
+                return False
+            other = _other_limit_name(name)
+            if other is not None and self.limit_name is None and "extra_body" in type(model).model_fields:
+                self.limit_name = other
+            else:
+                self.left_out.update(_LIMIT_NAMES if other is not None else (name,))
+            return True
+
+
+_dialects: WeakValueDictionary[tuple[str, str, str], Dialect] = WeakValueDictionary()
+_dialects_lock = threading.Lock()
+
+
+def dialect_of(model: BaseChatModel, name: str) -> Dialect:
+    """The dialect of a model's server, the same for every client of one class, address and model name.
+
+    It lives as long as it is referenced. A model that runs in this process has one of its own.
+    """
+    if getattr(model, "in_process", False):
+        return Dialect()
+    kind = type(model)
+    with _dialects_lock:
+        return _dialects.setdefault((f"{kind.__module__}.{kind.__qualname__}", address_of(model), name), Dialect())
+
+
+def _refused_parameter(error: BaseException, said: str, model: BaseChatModel, options: Mapping[str, Any]) -> str | None:
+    """The parameter that an error names as refused, if the request held it."""
+    for link in chain_of(error):
+        named, code = getattr(link, "param", None), str(getattr(link, "code", ""))
+        last = re.split(r"[.\[\]]", str(named))[-1] if named else ""
+        is_refused = code.startswith(("unsupported", "unknown")) or _REFUSED.search(said)
+        if last in PARAMETERS and is_refused and _is_sent(model, options, last):
+            return last
+    if not _REFUSED.search(said):
+        return None
+    found = [(place, name) for name in PARAMETERS if (place := _mention(name, said)) is not None]
+    return next((name for _, name in sorted(found) if _is_sent(model, options, name)), None)
+
+
+def _mention(name: str, said: str) -> int | None:
+    """Where a text names a parameter: as a whole word, and one of a single letter in quotes or as a path's end."""
+    pattern = rf"(?<![\w]){name}(?![\w])" if len(name) > 1 else rf"['\"`.]{name}(?:['\"`:]|$)|\b{name} (?:is|are|must)"
+    found = re.search(pattern, said, re.IGNORECASE)
+    return found.start() if found else None
+
+
+def _is_sent(model: BaseChatModel, options: Mapping[str, Any], name: str) -> bool:
+    """Whether a request holds a parameter."""
+    bodies = [options, *(options.get(part) or {} for part in ("extra_body",))]
+    bodies += [getattr(model, part, None) or {} for part in ("model_kwargs", "extra_body")]
+    if any(isinstance(body, Mapping) and name in body for body in bodies):
+        return True
+    return any(getattr(model, field, None) is not None for field in _fields_of(model, name))
+
+
+def _fields_of(model: BaseChatModel, name: str) -> list[str]:
+    return [field for field in _FIELDS.get(name, (name,)) if field in type(model).model_fields]
+
+
+def _without(model: BaseChatModel, options: dict[str, Any], name: str) -> tuple[BaseChatModel, dict[str, Any]]:
+    """The model and the keyword arguments without a parameter, wherever they hold it."""
+    changes: dict[str, Any] = {
+        field: None for field in _fields_of(model, name) if getattr(model, field) is not None and field != "metadata"
+    }
+    for part in ("model_kwargs", "extra_body"):
+        held = getattr(model, part, None)
+        if isinstance(held, Mapping) and name in held:
+            changes[part] = {key: value for key, value in held.items() if key != name}
+    kept = {key: value for key, value in options.items() if key != name}
+    if name in (kept.get("extra_body") or {}):
+        kept["extra_body"] = {key: value for key, value in kept["extra_body"].items() if key != name}
+    return (model.model_copy(update=changes) if changes else model), kept
+
+
+def _other_limit_name(name: str) -> str | None:
+    """The other name of OpenAI's two for the token limit; None for other parameters."""
+    return {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}.get(name)
+
+
+def _limit_renamed(model: BaseChatModel, options: dict[str, Any], name: str) -> tuple[BaseChatModel, dict[str, Any]]:
+    """The model and the keyword arguments with the token limit in the request's body, under `name`."""
+    own = next((value for field in LIMIT_FIELDS if (value := getattr(model, field, None)) is not None), None)
+    limit = next((options[known] for known in _LIMIT_NAMES if options.get(known) is not None), own)
+    if limit is None:
+        return model, options
+    for known in _LIMIT_NAMES:
+        model, options = _without(model, options, known)
+    body = options.get("extra_body") or getattr(model, "extra_body", None) or {}
+    return model, {**options, "extra_body": {**body, name: limit}}
+
+
+def _without_system_role(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The messages with the text of all system messages at the start of the first turn of the user."""
+    instructions = "\n\n".join(message.text for message in messages if isinstance(message, SystemMessage))
+    others = [message for message in messages if not isinstance(message, SystemMessage)]
+    if not instructions:
+        return others
+    place = next((index for index, message in enumerate(others) if isinstance(message, HumanMessage)), None)
+    if place is None:
+        return [HumanMessage(instructions), *others]
+    turn = others[place]
+    content = (
+        f"{instructions}\n\n{turn.content}"
+        if isinstance(turn.content, str)
+        else [{"type": "text", "text": instructions}, *turn.content]
+    )
+    others[place] = turn.model_copy(update={"content": content})
+    return others
