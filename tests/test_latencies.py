@@ -50,6 +50,23 @@ def test_a_server_that_became_slow_is_known_again() -> None:
     assert limit > 3
 
 
+def test_the_limit_leaves_time_to_write_the_longest_reply_so_far() -> None:
+    latencies = Latencies()
+    for seconds, tokens in [(1.0, 50), (1.1, 55), (0.9, 45), (1.0, 50), (1.0, 50), (20.0, 1_000)]:
+        latencies.observe(seconds, tokens)
+    limit = latencies.limit
+    assert limit is not None
+    assert limit == pytest.approx(2 * 20.0)
+
+
+def test_an_allowance_that_is_given_back_may_be_used() -> None:
+    latencies = Latencies()
+    assert latencies.take_allowance()
+    assert not latencies.take_allowance()
+    latencies.give_back()
+    assert latencies.take_allowance()
+
+
 def test_nothing_is_known_of_the_first_requests() -> None:
     latencies = Latencies()
     for _ in range(ENOUGH):
@@ -75,14 +92,12 @@ def test_no_more_than_a_share_of_all_requests_is_sent_twice(wishes: list[bool]) 
     twice = 0
     for wish in wishes:
         latencies.observe(1.0)
-        if wish and latencies.allows_another:
-            latencies.count_another()
+        if wish and latencies.take_allowance():
             twice += 1
     assert twice <= 1 + 0.1 * len(wishes) + 1e-9
     for _ in range(1_000):
         latencies.observe(1.0)
     left = 0
-    while latencies.allows_another:
-        latencies.count_another()
+    while latencies.take_allowance():
         left += 1
     assert left == BURST

@@ -23,6 +23,7 @@ from tests.virtual_time import VirtualTimeLoop, in_virtual_time
 from tests.waiting import CEILING
 
 pytestmark = pytest.mark.stragglers
+HEDGE = {"stragglers": "hedge"}
 PRICES = {"scripted": {"input": 1.0, "output": 1.0}}
 
 
@@ -38,7 +39,7 @@ def write(kind: str, number: int, messages: list[BaseMessage]) -> Any:
 
 def timed(model: TimedModel, **chosen: Any) -> dict[str, Any]:
     """The result of a run in virtual time, and the seconds that it `took`."""
-    settings = MetaScaleSettings.model_validate({"pool_size": 4, "confirm": 0, "prices": PRICES, **chosen})
+    settings = MetaScaleSettings.model_validate({"pool_size": 4, "confirm": 0, "prices": PRICES, **HEDGE, **chosen})
     graph = create_metascale(model, settings=settings)
 
     async def run() -> dict[str, Any]:
@@ -52,7 +53,7 @@ def timed(model: TimedModel, **chosen: Any) -> dict[str, Any]:
 
 def at_server(server: OpenAIServer, *, is_sync: bool, **chosen: Any) -> dict[str, Any]:
     """The result of a run at a real server."""
-    settings = MetaScaleSettings.model_validate({"pool_size": 4, "confirm": 0, **chosen})
+    settings = MetaScaleSettings.model_validate({"pool_size": 4, "confirm": 0, **HEDGE, **chosen})
     graph = create_metascale(chat_model(server, max_retries=0), settings=settings)
     out = graph.invoke(ask()) if is_sync else asyncio.run(graph.ainvoke(ask()))
     return dict(out["result"])
@@ -72,6 +73,47 @@ def test_a_straggler_is_sent_once_more_and_billed() -> None:
     assert set(model.asked) == set(undisturbed.asked), "what is sent again is the same request"
 
 
+def test_what_was_sent_twice_is_in_the_notes() -> None:
+    result = timed(TimedModel(write=write, takes=hanging(("solve", 9))), budget=16, batch_size=8, seed=3)
+    assert [note for note in result["notes"] if "sent twice" in note] == [
+        "the request 'sample 9' took far longer than the others, so it was sent twice; both are in the bill's calls, "
+        "and the cost is unknown"
+    ]
+
+
+@pytest.mark.parametrize("stragglers", ["wait", "hedge"])
+def test_long_answers_are_not_billed_twice_after_quick_questions(stragglers: str) -> None:
+    """Sixteen quick questions, then one whose answers take forty times as long."""
+    longer = [0.05]
+    model = TimedModel(write=write, takes=lambda _, number: longer[0] * (1 + 0.1 * (number % 4)))
+    settings = MetaScaleSettings(budget=4, pool_size=2, confirm=0, stragglers=stragglers)  # type: ignore[arg-type]
+    graph = create_metascale(model, settings=settings)
+
+    async def ask_seventeen() -> dict[str, Any]:
+        for _ in range(16):
+            await graph.ainvoke(ask())
+        longer[0] = 40 * 0.05
+        before = len(model.requests("solve"))
+        out = await graph.ainvoke(ask())
+        return {**out["result"], "solved": len(model.requests("solve")) - before}
+
+    result = in_virtual_time(ask_seventeen)
+    assert result["solved"] == 4
+    assert not [note for note in result["notes"] if "twice" in note]
+
+
+@pytest.mark.parametrize("budget", [4, 8, 16])
+def test_hedging_keeps_its_allowance_and_cancels_nothing_without_a_winner(budget: int) -> None:
+    """The first answers are quick, and all later ones honestly slow."""
+    model = TimedModel(write=write, takes=lambda kind, number: 100.0 if kind == "solve" and number >= 4 else 0.05)
+    result = timed(model, budget=budget, batch_size=4, pool_size=2, evolution="off")
+    usage = result["usage"]
+    assert usage["samples"] == budget
+    assert len(model.requests("solve")) <= budget + 1 + budget // 10
+    assert usage["calls"] == len(model.asked)
+    assert len([note for note in result["notes"] if "twice" in note]) == len(model.requests("solve")) - budget
+
+
 @pytest.mark.parametrize("is_sync", [True, False])
 def test_a_run_at_a_server_that_hangs_at_some_requests_ends(start_server: ServerFactory, *, is_sync: bool) -> None:
     server = start_server(latency=hanging(("solve", 9), ("judge", 13), otherwise=0.0))
@@ -80,9 +122,11 @@ def test_a_run_at_a_server_that_hangs_at_some_requests_ends(start_server: Server
     assert usage["calls"] >= 1 + 2 * (16 + 1)
 
 
-def test_where_the_repetition_hangs_too_both_are_given_up_and_retried() -> None:
+def test_where_the_repetition_hangs_too_both_are_waited_for_until_the_timeout_and_retried() -> None:
     model = TimedModel(write=write, takes=hanging(("solve", 9), ("solve", 16)))
-    usage = timed(model, budget=16, batch_size=8)["usage"]
+    result = timed(model, budget=16, batch_size=8, call_timeout=50.0)
+    assert result["took"] > 50
+    usage = result["usage"]
     assert usage["samples"] == 16
     assert usage["calls"] == len(model.asked) == 1 + 2 * 16 + 2
 
@@ -193,7 +237,7 @@ async def race(
         sending = again()
         return sending and asyncio.create_task(sending)
 
-    return await first_reply(99.0, asyncio.create_task(first), send_again, latencies, gives_up=True)
+    return await first_reply(99.0, asyncio.create_task(first), send_again, latencies)
 
 
 def known(limit_of_medians: float = 0.01) -> Latencies:
