@@ -92,11 +92,13 @@ class OpenAIServer:
         script: Script | None = None,
         several: bool = True,
         overconfidence: float = 0.0,
+        system_role: bool = True,
     ) -> None:
         self.latency = latency
         self.ready = ready
         self.several = several
         self.overconfidence = overconfidence
+        self.system_role = system_role
         self.forms = forms
         self.script = script
         self.served: list[Served] = []
@@ -153,7 +155,10 @@ class OpenAIServer:
     async def _answer(self, body: dict[str, Any], is_gone: Callable[[], bool]) -> tuple[int, dict[str, str], bytes]:
         started = time.time()
         messages = [_read(message) for message in body["messages"]]
-        kind = kind_of_request(messages[0].text if body["messages"][0]["role"] == "system" else "")
+        has_system = body["messages"][0]["role"] == "system"
+        if not self.system_role and not has_system:
+            messages = _with_system_message(messages)
+        kind = kind_of_request(messages[0].text if messages[0].type == "system" else "")
         number = self.requests[kind]
         self.requests[kind] += 1
         while self.ready is not None and not self.ready(kind, number):
@@ -166,6 +171,8 @@ class OpenAIServer:
             fault = Fault(400, json.dumps({"error": {"message": "response_format is not supported"}}))
         if "tools" in body and "tools" not in self.forms:
             fault = Fault(400, json.dumps({"error": {"message": "tools are not supported"}}))
+        if has_system and not self.system_role:
+            fault = Fault(400, json.dumps({"error": {"message": "System role not supported"}}))
         if fault.status != 200 or fault.body is not None:
             return fault.status, fault.headers, (fault.body or "").encode()
         if fault.breaks == "reset":
@@ -188,6 +195,17 @@ class OpenAIServer:
         if body.get("stream"):
             return 200, {"content-type": "text/event-stream"}, _as_stream(body, completion)
         return 200, {}, json.dumps(completion).encode()
+
+
+def _with_system_message(messages: list[BaseMessage]) -> list[BaseMessage]:
+    """The messages with the instructions in the user's first turn as a system message again."""
+    said = messages[0].text
+    rest = said if kind_of_request(said) != "solve" else said.rpartition("\n\n")[2]
+    return (
+        messages
+        if rest == said and kind_of_request(said) == "solve"
+        else [SystemMessage(said), HumanMessage(rest), *messages[1:]]
+    )
 
 
 def _changed(text: str, fault: Fault) -> str:

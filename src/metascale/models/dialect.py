@@ -122,7 +122,7 @@ class Dialect:
             messages: the messages, as they were sent.
         """
         status = status_of(error)
-        said = f"{reason_of(error)} {error}"
+        said = f"{reason_of(error)}\n{error}"
         with self._lock:
             has_system = any(isinstance(message, SystemMessage) for message in messages)
             if status in _ROLE_STATUSES and has_system and _NO_SYSTEM_ROLE.search(said):
@@ -173,9 +173,10 @@ def _refused_parameter(error: BaseException, said: str, model: BaseChatModel, op
 
 
 def _mention(name: str, said: str) -> int | None:
-    """Where a text names a parameter: as a whole word, and one of a single letter in quotes or as a path's end."""
-    pattern = rf"(?<![\w]){name}(?![\w])" if len(name) > 1 else rf"['\"`.]{name}(?:['\"`:]|$)|\b{name} (?:is|are|must)"
-    found = re.search(pattern, said, re.IGNORECASE)
+    """Where a text names a parameter: as a whole word, and one of a single letter in quotes or at an end."""
+    alone = rf"['\"`.]{name}(?:['\"`:]|$)|: {name}$|\b{name} (?:is|are|must)"
+    pattern = alone if len(name) == 1 else rf"(?<!\w){name}(?!\w)"
+    found = re.search(pattern, said, re.IGNORECASE | re.MULTILINE)
     return found.start() if found else None
 
 

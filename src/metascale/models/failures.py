@@ -72,6 +72,7 @@ _NO_SUCH_MODEL = re.compile(
     re.IGNORECASE,
 )
 _ABOUT_THE_FORM = re.compile(r"\btools?\b|tool_|function|response_format|json|schema|structured", re.IGNORECASE)
+_ILLEGAL_KEY = "the API key holds a line break or another character that it may not"
 _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), hint)
     for pattern, hint in (
@@ -79,10 +80,17 @@ _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"unsupported protocol|missing an? 'http|no scheme|InvalidURL|InvalidPort",
             "check the base URL: it starts with http:// or https://",
         ),
-        (r"illegal header|invalid header|header value", "the API key holds a line break or another illegal character"),
+        (r"illegal header|invalid header|header value", _ILLEGAL_KEY),
         (r"name or service not known|nodename nor servname|getaddrinfo|name resolution", "check the host's name"),
-        (r"refused|cannot connect|connect call failed", "nothing listens there; is the server running?"),
+        (
+            r"refused|cannot connect|connect call failed|connection attempts failed",
+            "nothing listens there; is the server running?",
+        ),
         (r"certificate|ssl|wrong_version|tls", "check http:// against https://, and the server's certificate"),
+        (
+            r"expecting value|unexpected response type",
+            "the address answers, but not as a model's server; check the base URL (most end in /v1)",
+        ),
         (r"unreachable|no route", "the host cannot be reached from here"),
     )
 )
@@ -166,10 +174,16 @@ def _is_lost_connection(error: BaseException) -> bool:
 
 
 def _cannot_be_sent(error: BaseException) -> bool:
-    """Whether the URL or a header is malformed. httpx names other faults of a connection `LocalProtocolError` too."""
+    """Whether the URL or a header is malformed.
+
+    Headers, such as that of the key, are in ASCII. httpx names other faults of a connection `LocalProtocolError` too.
+    """
     return any(
-        not _MALFORMED_REQUESTS.isdisjoint(_names(link))
-        and ("LocalProtocolError" not in _names(link) or "header" in str(link).lower())
+        (isinstance(link, UnicodeEncodeError) and link.encoding == "ascii")
+        or (
+            not _MALFORMED_REQUESTS.isdisjoint(_names(link))
+            and ("LocalProtocolError" not in _names(link) or "header" in str(link).lower())
+        )
         for link in chain_of(error)
     )
 
@@ -252,10 +266,13 @@ def explain(error: BaseException, model: BaseChatModel) -> str:
     Secrets are redacted. Errors that come neither from a server nor from the connection to it are described as
     `describe` does.
     """
+    if isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     secrets = secrets_of(model)
     status, reason = status_of(error), reason_of(error)
     is_about_the_key = any(not secret.isascii() or not secret.isprintable() for secret in secrets)
     is_lost = _is_lost_connection(error) or _cannot_be_sent(error) or (is_about_the_key and status is None)
+    is_lost |= isinstance(error, json.JSONDecodeError) or "Unexpected response type from" in str(error)
     is_timeout = isinstance(error, TimeoutError) and error.__cause__ is None
     if is_timeout or (status is None and not reason and not is_lost):
         return describe(error, secrets)
@@ -281,6 +298,8 @@ def _innermost(error: BaseException, status: int | None) -> str:
     texts = [text for link in chain_of(error) if (text := str(link).strip())]
     if not texts:
         return "no reason was given"
+    if re.fullmatch(r"Error code: \d+", texts[0]):
+        return "the server gave no reason"
     return texts[0] if status is not None or texts[0] == texts[-1] else f"{texts[0].rstrip('.')}: {texts[-1]}"
 
 
@@ -303,11 +322,12 @@ def _without_secrets(url: str) -> str:
 def _hint(error: BaseException, status: int | None, *, is_about_the_key: bool) -> str:
     said = _everything_said(error)
     if status is not None and _SPENT.search(said) and is_fatal(error):
-        return "the quota is exhausted: check the account's plan and billing"
+        return "the quota is exhausted; check the account's plan and billing"
     if status is not None and _WRONG_KEY.search(said):
         return _HINTS[401]
     if status is not None:
-        return _HINTS.get(status, _HINTS[404] if _NO_SUCH_MODEL.search(said) and is_fatal(error) else "")
-    if is_about_the_key:
-        return "the API key holds a line break or another illegal character"
-    return next((hint for pattern, hint in _CAUSES if pattern.search(said)), "")
+        is_unknown = is_fatal(error) and (status not in _HINTS or status == HTTPStatus.NOT_FOUND)
+        return _HINTS[404] if is_unknown else _HINTS.get(status, "") if status != HTTPStatus.NOT_FOUND else ""
+    hints = [_ILLEGAL_KEY] if is_about_the_key else []
+    hints += [hint for pattern, hint in _CAUSES if pattern.search(said)][:1]
+    return "; ".join(dict.fromkeys(hints))
