@@ -85,7 +85,7 @@ async def test_a_failed_run_is_told_to_the_agent(start_server: ServerFactory) ->
     for out in (agent.invoke(HARD), await agent.ainvoke(HARD)):
         _, _, failed, final = out["messages"]
         assert failed.status == "error"
-        assert failed.content == "none of 9 samples gave an answer: ValueError: out of order"
+        assert failed.content == "none of 9 attempts at a sample gave an answer: ValueError: out of order"
         assert final.text
 
 

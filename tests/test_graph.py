@@ -199,7 +199,7 @@ def test_flawed_answers_are_recognised(status: str) -> None:
 
 
 def test_an_error_is_never_an_answer() -> None:
-    with pytest.raises(NoAnswerError, match="none of 8 samples gave an answer: ValueError: out of order"):
+    with pytest.raises(NoAnswerError, match="none of 8 attempts at a sample gave an answer: ValueError: out of order"):
         run(lambda kind, *rest: ValueError("out of order") if kind == "solve" else sensible(kind, *rest))
 
 

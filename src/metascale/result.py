@@ -107,8 +107,9 @@ def bill(usage: Usage) -> Bill:
 
 
 def _why_nothing(state: State) -> str:
-    refusal, calls = state.get("refusal"), state["usage"]["calls"]
+    refusal = state.get("refusal")
     if refusal:
+        calls = state["usage"]["calls"]
         return f"no answer after {calls} request{'s' * (calls != 1)}, and no further one can succeed: {refusal}"
     problems = Counter(c["error"] for c in state["candidates"])
     if not problems:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from langchain_core.messages import HumanMessage
@@ -71,6 +74,37 @@ class _Stop:
     state: State
     question: Question | None = None
     interrupted: bool = False
+
+
+@contextlib.contextmanager
+def _on_interrupt(act: Callable[[], object]) -> Iterator[None]:
+    """Call `act` at the first Ctrl-C; the second one has its usual effect.
+
+    Event loops on Windows take no signal handlers, and other threads than the main one may set none. There
+    Python's own handler is replaced, or left as it is.
+    """
+    loop = asyncio.get_running_loop()
+
+    def once() -> None:
+        restore()
+        act()
+
+    try:
+        loop.add_signal_handler(signal.SIGINT, once)
+        restore: Callable[[], object] = partial(loop.remove_signal_handler, signal.SIGINT)
+    except (NotImplementedError, ValueError, RuntimeError):
+        restore = _replace_handler(lambda: loop.call_soon_threadsafe(once))
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _replace_handler(act: Callable[[], object]) -> Callable[[], object]:
+    """Replace Python's handler of Ctrl-C, where this thread may; returns what puts it back."""
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    return partial(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, lambda *_: act()))
 
 
 class Session:
@@ -155,16 +189,8 @@ class Session:
 
     async def _until_it_stops(self, state: State, given: Any, watch: Watcher) -> _Stop:
         work = asyncio.ensure_future(self._run(state, given, watch))
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._interrupt, work)
-        try:
+        with _on_interrupt(work.cancel):
             return await work
-        finally:
-            loop.remove_signal_handler(signal.SIGINT)
-
-    def _interrupt(self, work: asyncio.Future[_Stop]) -> None:
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
-        work.cancel()
 
     async def _run(self, state: State, given: Any, watch: Watcher) -> _Stop:
         try:

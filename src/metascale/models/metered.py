@@ -23,9 +23,9 @@ from metascale.models.hedging import first_reply, within
 from metascale.models.retries import NoCompletionError, attempts
 from metascale.models.scope import current_scope
 from metascale.models.tool_arguments import reading_any_arguments
-from metascale.runtime.bridge import generate, invoke, is_awaited
+from metascale.runtime.bridge import generate, in_threads, invoke, is_awaited
 from metascale.runtime.deadline import seconds_left
-from metascale.runtime.loops import for_running_loop
+from metascale.runtime.loops import for_running_loop, is_of_another_loop
 from metascale.runtime.seeds import derive_seed
 from metascale.settings.traffic import TrafficSettings
 from metascale.usage import Usage, add_usage, is_believable, no_usage
@@ -282,7 +282,15 @@ class MeteredModel:
 
         async def send() -> list[BaseMessage]:
             usage["calls"] += 1
-            return await self._send(request)
+            try:
+                return await self._send(request)
+            except Exception as error:
+                if not is_of_another_loop(error):
+                    raise
+            usage["calls"] += 1  # the first one may have reached the server
+            usage["cost_usd"] = None
+            with in_threads():
+                return await self._send(request)
 
         def send_again() -> asyncio.Task[list[BaseMessage]] | None:
             place = gate.try_enter(settings.max_in_flight) if gate else None

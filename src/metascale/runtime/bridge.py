@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -25,7 +25,6 @@ from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 
 from metascale.runtime.interruption import Work
-from metascale.runtime.loops import is_of_another_loop
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -71,6 +70,16 @@ def is_awaited() -> bool:
     return _threads.get() is None
 
 
+@contextlib.contextmanager
+def in_threads() -> Iterator[None]:
+    """Let requests in this context go through the synchronous twins, as where the graph was called synchronously."""
+    token = _threads.set(_threads.get() or asyncio.Semaphore(MAX_THREADS))
+    try:
+        yield
+    finally:
+        _threads.reset(token)
+
+
 async def invoke(runnable: Runnable[In, Out], value: In, config: RunnableConfig | None = None, **options: Any) -> Out:
     """Invoke a model or retriever: asynchronously, or in a thread where the graph itself was called synchronously."""
     return await either(runnable.invoke, runnable.ainvoke, value, config, **options)
@@ -89,18 +98,10 @@ async def generate(
 async def either(
     call: Callable[P, T], acall: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **options: P.kwargs
 ) -> T:
-    """Await `acall`, or run its synchronous twin `call` in a thread where the graph itself was called synchronously.
-
-    The twin also helps out where the asynchronous client's connections belong to another event loop.
-    """
+    """Await `acall`, or run its synchronous twin `call` in a thread where the graph itself was called synchronously."""
     threads = _threads.get()
     if threads is None:
-        try:
-            return await acall(*args, **options)
-        except Exception as error:
-            if not is_of_another_loop(error):
-                raise
-        return await _in_thread(partial(call, *args, **options))
+        return await acall(*args, **options)
     async with threads:
         return await _in_thread(partial(call, *args, **options))
 
