@@ -426,5 +426,7 @@ def test_a_failure_inside_is_no_answer(start_server: ServerFactory) -> None:
     server = start_server(
         script=lambda kind, *_: Fault(401, '{"error": {"message": "bad key"}}') if kind == "solve" else None
     )
-    with pytest.raises(NoAnswerError, match=r"no answer after \d requests?, and no further one can succeed: .*AuthenticationError"):
+    with pytest.raises(
+        NoAnswerError, match=r"no answer after \d requests?, and no further one can succeed: .*AuthenticationError"
+    ):
         deliberating(server).invoke(QUESTION)

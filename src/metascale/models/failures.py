@@ -277,7 +277,7 @@ def explain(error: BaseException, model: BaseChatModel) -> str:
     if is_timeout or (status is None and not reason and not is_lost):
         return describe(error, secrets)
     name = type(error).__name__ if status is None else f"{type(error).__name__} {status}"
-    said = _one_line(reason or _innermost(error, status), [*secrets, *(secret.strip() for secret in secrets)])
+    said = _one_line(reason or _innermost(error), [*secrets, *(secret.strip() for secret in secrets)])
     address = _without_secrets(address_of(model) or _requested_url(error))
     hint = _hint(error, status, is_about_the_key=is_about_the_key)
     return f"{name}: {said}{f' ({redacted(address, secrets)})' if address else ''}{f'; {hint}' if hint else ''}"
@@ -293,14 +293,14 @@ def _one_line(text: str, secrets: Iterable[str]) -> str:
     return shown if len(shown) <= LONGEST_REASON else f"{shown[: LONGEST_REASON - 1]}…"
 
 
-def _innermost(error: BaseException, status: int | None) -> str:
-    """What an error says where the server said nothing: the deepest cause of a connection that failed."""
+def _innermost(error: BaseException) -> str:
+    """What an error says where the server said nothing: its own words, and those of its deepest cause."""
     texts = [text for link in chain_of(error) if (text := str(link).strip())]
     if not texts:
         return "no reason was given"
     if re.fullmatch(r"Error code: \d+", texts[0]):
         return "the server gave no reason"
-    return texts[0] if status is not None or texts[0] == texts[-1] else f"{texts[0].rstrip('.')}: {texts[-1]}"
+    return texts[0] if texts[-1] in texts[0] else f"{texts[0].rstrip('.')}: {texts[-1]}"
 
 
 def _requested_url(error: BaseException) -> str:
