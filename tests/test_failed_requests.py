@@ -212,9 +212,10 @@ async def test_a_failure_that_all_requests_share_ends_the_run_at_the_first(
 ) -> None:
     server = start_server(script=lambda *_: FATAL[kind])
     graph = create_metascale(chat_model(server, max_retries=0), settings=SETTINGS.model_copy(update={"budget": 8}))
-    with pytest.raises(NoAnswerError, match="no answer after 1 request, and no further one can succeed"):
+    sent = 3 if kind == "wrong path" else 1  # a bare 404 may also refuse a form, so every form is tried
+    with pytest.raises(NoAnswerError, match=rf"no answer after {sent} requests?, and no further one can succeed"):
         await answered(graph, is_sync=is_sync)
-    assert server.requests.total() == 1
+    assert server.requests.total() == sent
 
 
 @pytest.mark.parametrize("method", ["best_of_n", "direct", "self_consistency", "mrp", "self_discover_best_of_n"])

@@ -68,7 +68,7 @@ _WRONG_KEY = re.compile(
 )
 _NO_SUCH_MODEL = re.compile(
     r"model[ _]not[ _](?:found|exist)|(?:unknown|invalid|no such) model\b|not a valid model"
-    r"|model\b.{0,120}?(?:does not exist|not exist|not found|is not available)|model identifier is invalid",
+    r"|models?\b.{0,120}?(?:does not exist|not exist|not found|is not available)|model identifier is invalid",
     re.IGNORECASE,
 )
 _ABOUT_THE_FORM = re.compile(r"\btools?\b|tool_|function|response_format|json|schema|structured", re.IGNORECASE)
@@ -148,14 +148,19 @@ def is_transient(error: BaseException) -> bool:
     return _is_lost_connection(error)
 
 
-def is_rejected(error: BaseException) -> bool:
-    """Whether a server refuses the form of a request, so that another form may work."""
+def is_rejected(error: BaseException, *, has_form: bool = False) -> bool:
+    """Whether a server refuses the form of a request, so that another form may work; arguments as for `is_fatal`."""
     status = status_of(error)
-    return not is_fatal(error) and (status in REJECTED_STATUSES or status == HTTPStatus.NOT_FOUND)
+    return not is_fatal(error, has_form=has_form) and (status in REJECTED_STATUSES or status == HTTPStatus.NOT_FOUND)
 
 
-def is_fatal(error: BaseException) -> bool:
-    """Whether no other request to this model can succeed: a wrong key, an unknown model, no money, a broken URL."""
+def is_fatal(error: BaseException, *, has_form: bool = False) -> bool:
+    """Whether no other request to this model can succeed: a wrong key, an unknown model, no money, a broken URL.
+
+    Args:
+        error: why a request failed.
+        has_form: whether the request asked for tools or for a structured reply. A 404 may then be about that.
+    """
     status = status_of(error)
     if status is None:
         return _cannot_be_sent(error)
@@ -163,7 +168,8 @@ def is_fatal(error: BaseException) -> bool:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return _SPENT.search(said) is not None and ("insufficient_quota" in said or _RETRY_LATER.search(said) is None)
     if status == HTTPStatus.NOT_FOUND:
-        return _NO_SUCH_MODEL.search(said) is not None or _ABOUT_THE_FORM.search(said) is None
+        is_about_model = _NO_SUCH_MODEL.search(said) is not None
+        return is_about_model or (not has_form and _ABOUT_THE_FORM.search(said) is None)
     if status in REJECTED_STATUSES:
         return any(pattern.search(said) for pattern in (_SPENT, _WRONG_KEY, _NO_SUCH_MODEL))
     return status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}

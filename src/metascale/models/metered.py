@@ -34,6 +34,10 @@ Sampler = Callable[[BaseChatModel], Runnable[Any, AIMessage]]
 """Wraps the model of one request, seed and temperature already set: `lambda model: model.bind(stop=["END"])`, say."""
 
 
+_FORM_OPTIONS = frozenset({"tools", "tool_choice", "response_format", "format", "text", "ls_structured_output_format"})
+"""Keyword arguments by which models are asked for tools and structured replies."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """A model's message and what it cost."""
@@ -55,6 +59,11 @@ class _Request:
     def kind(self) -> str:
         """Its kind: requests of one kind are compared."""
         return str(self.place[0])
+
+    @property
+    def has_form(self) -> bool:
+        """Whether it asks for tools or for a structured reply."""
+        return not _FORM_OPTIONS.isdisjoint([*self.options, *(self.options.get("extra_body") or ())])
 
     @property
     def name(self) -> str:
@@ -261,7 +270,13 @@ class MeteredModel:
         except Exception as error:
             usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
             told = str(error) if isinstance(error, MetaScaleError) else explain(error, self.model)
-            raise ModelCallError(told, usage=usage, rejected=is_rejected(error), fatal=is_fatal(error)) from error
+            has_form = request.has_form
+            raise ModelCallError(
+                told,
+                usage=usage,
+                rejected=is_rejected(error, has_form=has_form),
+                fatal=is_fatal(error, has_form=has_form),
+            ) from error
         return replies, add_usage(usage, self._bill(replies, settings))
 
     async def _reply_in_time(

@@ -266,7 +266,7 @@ class _Query(Generic[Schema]):
         try:
             return await model.replies(sent, self.settings, place, options, count)
         except ModelCallError as error:
-            if model is self.model or not error.rejected or not _ABOUT_LIMIT.search(str(error.__cause__)):
+            if model is self.model or not error.rejected or not _ABOUT_LIMIT.search(f"{error} {error.__cause__}"):
                 raise
             server.takes_limit = False
             try:
@@ -307,11 +307,13 @@ def _is_refused(error: ModelCallError, *, known: bool) -> bool:
     """
     cause = error.__cause__ or error
     status = status_of(cause)
+    if error.fatal:
+        return False
     if status is None:
         return not known and isinstance(cause, _CALLS_THAT_FIT_NOT) and not isinstance(cause, MetaScaleError)
     if status in _NOT_ABOUT_FORM:
         return False
-    if _ABOUT_FORM.search(str(cause)):
+    if _ABOUT_FORM.search(f"{error} {cause}"):
         return True
     is_possible = error.rejected or status in _MAYBE_ABOUT_FORM
     return is_possible and not known and not _NO_MODEL.search(str(cause))
