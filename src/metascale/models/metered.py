@@ -265,8 +265,6 @@ class MeteredModel:
                     is_retry = attempt.retry_state.attempt_number > 1
                     said = await self._reply_in_time(request, usage, settings, is_retry=is_retry)
             replies = [clean_message(message) for message in said if isinstance(message, AIMessage)]
-        except ModelCallError:
-            raise
         except Exception as error:
             usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
             told = str(error) if isinstance(error, MetaScaleError) else explain(error, self.model)
@@ -324,14 +322,12 @@ class MeteredModel:
             place = await within(seconds_left(), gate.enter(settings.max_in_flight, is_retry=is_retry))
             if scope.refusal:
                 place.give_up()
-                raise ModelCallError(scope.refusal, usage=usage, fatal=True)
+                raise ModelCallError(scope.refusal)
             first, seconds = place.task(send()), min(longest, seconds_left())
             if settings.stragglers == "wait" or self._sampler is not None:
                 return await within(seconds, first)
             latencies = scope.latencies(self.name, request.kind)
             return await first_reply(seconds, first, send_again, latencies, tokens_of=_tokens_written)
-        except ModelCallError:
-            raise
         except Exception as error:
             if status_of(error) is None:
                 usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
