@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.config import get_config, get_stream_writer
 
 from metascale import prompts
@@ -90,13 +90,24 @@ async def _attempt(
 
 
 def under(thought: MetaThought, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """The conversation with a meta-thought in its system message; unchanged for an empty meta-thought."""
+    """The conversation with a meta-thought at the end of the user's last turn; unchanged for an empty meta-thought.
+
+    What samples have in common comes first, so that a server reads it once.
+    """
     if not thought["mindset"] and not thought["strategy"]:
         return list(messages)
-    text = prompts.render("solve", mindset=thought["mindset"], strategy=thought["strategy"]).strip()
-    if messages and isinstance(messages[0], SystemMessage):
-        return [SystemMessage(f"{messages[0].text}\n\n{text}"), *messages[1:]]
-    return [SystemMessage(text), *messages]
+    text = prompts.render("solve", mindset=thought["mindset"], strategy=thought["strategy"])
+    at = next((at for at in reversed(range(len(messages))) if messages[at].type == "human"), None)
+    if at is None:
+        return [*messages, HumanMessage(text)]
+    return [*messages[:at], _continued(messages[at], text), *messages[at + 1 :]]
+
+
+def _continued(turn: AnyMessage, text: str) -> AnyMessage:
+    """A turn with a further paragraph."""
+    if isinstance(turn.content, str):
+        return turn.model_copy(update={"content": f"{turn.content}\n\n{text}"})
+    return turn.model_copy(update={"content": [*turn.content, {"type": "text", "text": text}]})
 
 
 def _candidate(state: Sampling, came_back: Outcome, usage: Usage) -> Candidate:

@@ -11,6 +11,7 @@ from metascale.evolution import with_class_prior
 from metascale.nodes.run import Run, Update
 from metascale.pool.admission import arm_statistics
 from metascale.pool.refinement import REFINEMENT, pulls_of, to_refine
+from metascale.question import is_long, question_text
 from metascale.runtime.seeds import round_generator
 from metascale.state import State
 
@@ -19,7 +20,8 @@ async def select_arm(state: State, run: Run) -> Update:
     """Plan the next round: `batch_size` pulls, at most as many as the budget leaves, and none of retired arms.
 
     A task that is foreseen to be easy starts with a small round instead, each pull on a different arm. With gated
-    evolution, the policy sees children with the prior of their class.
+    evolution, the policy sees children with the prior of their class. The first round on a long conversation is one
+    pull: servers cache the conversation for the others.
     """
     settings = run.settings
     members = arm_statistics(state["pool"], state["candidates"])
@@ -34,6 +36,8 @@ async def select_arm(state: State, run: Run) -> Update:
     left = run.ledger(state).samples_left()
     arms = [members[index] for index in active]
     size = min(settings.batch_size, left)
+    if not state["candidates"] and is_long(question_text(state["messages"])):
+        size = min(size, 1)
     look = min(size, first_look(state.get("foresight"), state["usage"]["samples"]))
     plan = run.policy.plan(arms, look or size, round_generator(settings.seed, number), left=left)
     plan = [*untried(arms, look), *plan][: len(plan)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 import secrets
 from importlib.resources import files
 from string import Template
 
 _FENCED = re.compile(r"<(\w+)-([0-9a-f]{16})>\n(.*?)\n</\1-\2>", re.DOTALL)
-
+_KEY = secrets.token_bytes(32)
 
 _TEXTS = {
     entry.name.removesuffix(".md"): entry.read_text(encoding="utf-8").strip()
@@ -48,9 +49,30 @@ def without_task(text: str) -> str:
     return text.strip()
 
 
+def apart(turn: str) -> tuple[str, str]:
+    """What the user said, and the meta-thought that stands after it: its mindset and its strategy; empty if none."""
+    opening, closing = load("solve").partition("$")[0], load("solve").rpartition("$strategy")[2]
+    said, found, thought = f"\n\n{turn}".rpartition(f"\n\n{opening}")
+    return (said.removeprefix("\n\n"), thought.removesuffix(closing).strip()) if found else (turn, "")
+
+
 def new_tag() -> str:
     """A random 64-bit tag, in hexadecimal, for the fences of one request. Fenced text cannot guess it."""
     return secrets.token_hex(8)
+
+
+def tag_for(task: str, *others: str) -> str:
+    """A tag that all requests about a task share, so that a server can cache what they have in common.
+
+    It is a keyed hash of the task. The key is random, and of this process. If a text holds the tag, because somebody
+    who saw it repeats it, the tag is a new one.
+
+    Args:
+        task: the task, as text.
+        others: the other texts that will stand in fences.
+    """
+    tag = hmac.new(_KEY, task.encode("utf-8", "surrogatepass"), "sha256").hexdigest()[:16]
+    return new_tag() if any(tag in text for text in (task, *others)) else tag
 
 
 def fence(label: str, text: str, tag: str) -> str:

@@ -20,10 +20,12 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
+from metascale import prompts
 from metascale.models import SimulatedChatModel
 from metascale.models.simulated import kind_of_request
 from tests.waiting import CEILING
@@ -46,7 +48,33 @@ class Served:
     started: float
     finished: float
     input_tokens: int
+    cached_tokens: int
     output_tokens: int
+
+
+BLOCK = 64
+"""Characters of a block of the prefix cache: 16 tokens, as in vLLM."""
+
+
+class PrefixCache:
+    """What a server has read before: prompts whose reply has ended, block by block from their beginning."""
+
+    def __init__(self) -> None:
+        self._known: set[int] = set()
+
+    def cached_tokens(self, prompt: str) -> int:
+        """Tokens at the beginning of a prompt that an earlier prompt began with too."""
+        return sum(1 for _ in takewhile(self._known.__contains__, self._blocks(prompt))) * BLOCK // 4
+
+    def keep(self, prompt: str) -> None:
+        self._known.update(self._blocks(prompt))
+
+    @staticmethod
+    def _blocks(prompt: str) -> Iterator[int]:
+        known = 0
+        for start in range(0, len(prompt) - BLOCK + 1, BLOCK):
+            known = hash((known, prompt[start : start + BLOCK]))
+            yield known
 
 
 @dataclass
@@ -103,6 +131,7 @@ class OpenAIServer:
         self.script = script
         self.served: list[Served] = []
         self.requests: Counter[str] = Counter()
+        self.cache = PrefixCache()
         self.working = 0
         """Requests that have come and are not answered."""
         self.url = ""
@@ -113,6 +142,10 @@ class OpenAIServer:
     @property
     def input_tokens(self) -> int:
         return sum(served.input_tokens for served in self.served)
+
+    @property
+    def cached_tokens(self) -> int:
+        return sum(served.cached_tokens for served in self.served)
 
     @property
     def output_tokens(self) -> int:
@@ -159,6 +192,8 @@ class OpenAIServer:
         if not self.system_role and not has_system:
             messages = _with_system_message(messages)
         kind = kind_of_request(messages[0].text if messages[0].type == "system" else "")
+        prompt = "\n".join(f"{message.type}: {message.text}" for message in messages)
+        cached = self.cache.cached_tokens(prompt)
         number = self.requests[kind]
         self.requests[kind] += 1
         while self.ready is not None and not self.ready(kind, number):
@@ -186,7 +221,8 @@ class OpenAIServer:
         assert isinstance(simulated[0], AIMessage)
         tokens = simulated[0].usage_metadata
         assert tokens is not None
-        counts = (tokens["input_tokens"], tokens["output_tokens"])
+        counts = (tokens["input_tokens"], min(cached, tokens["input_tokens"]), tokens["output_tokens"])
+        self.cache.keep(prompt)
         if fault.breaks == "half":
             whole = json.dumps(_completion(body, kind, texts, fault, counts)).encode()
             return 200, {"content-length": str(len(whole))}, whole[: len(whole) // 2]
@@ -226,6 +262,12 @@ def _read(message: dict[str, Any]) -> BaseMessage:
     return kinds[message["role"]](content)
 
 
+def _asked(body: dict[str, Any]) -> BaseMessage:
+    """The last message, without a meta-thought."""
+    last = _read(body["messages"][-1])
+    return HumanMessage(prompts.apart(last.text)[0]) if last.type == "human" else last
+
+
 def _said(body: dict[str, Any], kind: str, text: str, fault: Fault) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": fault.refusal}
     functions = _functions(body, kind, text, fault)
@@ -234,12 +276,12 @@ def _said(body: dict[str, Any], kind: str, text: str, fault: Fault) -> dict[str,
         message |= {"content": None, "tool_calls": calls}
     elif kind == "solve" and "response_format" in body and fault.text is None:
         schema = body["response_format"]["json_schema"]["schema"]
-        message["content"] = json.dumps(_arguments(schema, _read(body["messages"][-1]).text))
+        message["content"] = json.dumps(_arguments(schema, _asked(body).text))
     return message
 
 
 def _completion(
-    body: dict[str, Any], kind: str, texts: list[str], fault: Fault, tokens: tuple[int, int]
+    body: dict[str, Any], kind: str, texts: list[str], fault: Fault, tokens: tuple[int, int, int]
 ) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
@@ -250,7 +292,12 @@ def _completion(
             {"index": index, "message": _said(body, kind, text, fault), "finish_reason": fault.finish_reason}
             for index, text in enumerate(texts)
         ],
-        "usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)},
+        "usage": {
+            "prompt_tokens": tokens[0],
+            "completion_tokens": tokens[2],
+            "total_tokens": tokens[0] + tokens[2],
+            "prompt_tokens_details": {"cached_tokens": tokens[1]},
+        },
     }
 
 
@@ -261,7 +308,7 @@ def _functions(body: dict[str, Any], kind: str, text: str, fault: Fault) -> list
         return []
     if kind != "solve":
         return [{"name": next(iter(tools)), "arguments": fault.tool_arguments or text}]
-    asked = _read(body["messages"][-1])
+    asked = _asked(body)
     choice = body.get("tool_choice", "auto")
     named = [name for name in tools if asked.type == "human" and _is_mentioned(name, asked.text)]
     if isinstance(choice, dict):

@@ -13,7 +13,7 @@ from langchain_core.retrievers import BaseRetriever
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
-from metascale import MetaScaleSettings, NoAnswerError, QuestionError, Score, create_metascale
+from metascale import MetaScaleSettings, NoAnswerError, QuestionError, Score, create_metascale, prompts
 from metascale.data import gsm8k
 from tests.conftest import QUESTION, THREAD, ask
 from tests.runs import run
@@ -34,13 +34,13 @@ def test_each_sample_thinks_as_its_arm_says() -> None:
     state, model = run(sensible)
     pulled = {c["meta_thought"] for c in state["candidates"]}
     assert {t["id"] for t in state["pool"]} == pulled
-    systems = [
-        messages[0].text if isinstance(messages[0], SystemMessage) else "" for messages in model.requests("solve")
-    ]
-    assert systems.count("") == sum(c["meta_thought"] == "no_strategy" for c in state["candidates"])
+    turns = [prompts.apart(messages[-1].text) for messages in model.requests("solve")]
+    assert {said for said, _ in turns} == {QUESTION}
+    thoughts = [thought for _, thought in turns]
+    assert thoughts.count("") == sum(c["meta_thought"] == "no_strategy" for c in state["candidates"])
     for thought in state["pool"]:
         if thought["id"] != "no_strategy":
-            assert any(thought["mindset"] in text and thought["strategy"] in text for text in systems)
+            assert any(thought["mindset"] in text and thought["strategy"] in text for text in thoughts)
 
 
 @pytest.mark.parametrize("nonsense", ["", "I would rather not.", '{"meta_thoughts": [{"mindset": 3}]}', "{" * 10_000])
@@ -105,7 +105,7 @@ def test_children_are_bred_from_the_best_and_their_critiques_and_are_pulled() ->
 
     def write(kind: str, number: int, messages: list[BaseMessage]) -> Any:
         if kind == "solve":
-            return f"Answer of {messages[0].text[:60]}"
+            return f"Answer of {prompts.apart(messages[-1].text)[1][:60]}"
         if kind == "judge":
             good = favourite in messages[1].text
             return verdict(9, "Elegant turn.") if good else verdict(2, "Dull.")
@@ -229,7 +229,7 @@ def test_blocks_reach_the_model_whole_and_the_judge_as_text() -> None:
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},
     ]
     state, model = run(sensible, [HumanMessage(blocks)], settings={"budget": 4})
-    assert all(messages[-1].content == blocks for messages in model.requests("solve"))
+    assert all(messages[-1].content[:2] == blocks for messages in model.requests("solve"))
     assert "What is it?\n(with attached material that is not text)" in model.requests("judge")[0][1].text
     assert state["result"]["answer"]
 
@@ -238,8 +238,8 @@ def test_the_conversation_and_its_system_message_are_kept() -> None:
     talk = [SystemMessage("Answer in rhyme."), HumanMessage("Hi"), AIMessage("Hello"), HumanMessage("And 2 + 2?")]
     _, model = run(sensible, talk, settings={"budget": 3, "batch_size": 3})
     for messages in model.requests("solve"):
-        assert messages[0].text.startswith("Answer in rhyme.")
-        assert [m.text for m in messages[1:]] == ["Hi", "Hello", "And 2 + 2?"]
+        assert [m.text for m in messages[:3]] == ["Answer in rhyme.", "Hi", "Hello"]
+        assert prompts.apart(messages[3].text)[0] == "And 2 + 2?"
     assert "Assistant: Hello\n\nUser: And 2 + 2?" in model.requests("judge")[0][1].text
 
 

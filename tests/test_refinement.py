@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage
 
-from metascale import MetaScaleSettings, create_metascale
+from metascale import MetaScaleSettings, create_metascale, prompts
 from metascale.bandits import Arm
 from metascale.budget.progress import progress, regret
 from metascale.pool.refinement import REFINEMENT, to_refine
@@ -77,7 +77,7 @@ def test_refinements_are_samples_with_a_lineage_and_win_where_they_pay() -> None
     for messages in requests:
         assert isinstance(messages[-2], AIMessage)
         assert messages[-2].text in answers
-        assert messages[-3].text == ask()["messages"][-1]["content"]
+        assert prompts.apart(messages[-3].text)[0] == ask()["messages"][-1]["content"]
         assert "The third step is <b>wrong</b>." in messages[-1].text
         assert "write it again" not in messages[0].text, "an answer is refined under its own meta-thought"
 

@@ -42,6 +42,15 @@ def check_question(messages: Sequence[AnyMessage], longest: int) -> None:
         )
 
 
+LONG = 8_000
+"""Characters from which a conversation is long: some 2,000 tokens. Servers cache prompts from 1,024 tokens."""
+
+
+def is_long(task: str) -> bool:
+    """Whether one request about a task goes ahead, so that a server has the task in its cache for the others."""
+    return len(task) >= LONG
+
+
 def _shows_something(message: BaseMessage) -> bool:
     """Whether a message has a block other than text, such as an image."""
     content = message.content

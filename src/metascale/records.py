@@ -229,6 +229,7 @@ class Bill(TypedDict):
     samples: int
     calls: int
     input_tokens: int
+    cached_input_tokens: int
     output_tokens: int
     seconds: float
     cost_usd: float | None

@@ -14,7 +14,7 @@ from metascale.question import question_text
 from metascale.records import Bill, Candidate, ForesightReport, Result, Status, StopReason
 from metascale.settings import MetaScaleSettings
 from metascale.state import State
-from metascale.usage import Usage
+from metascale.usage import Usage, cached_tokens
 
 
 def conclude(state: State, reason: StopReason, settings: MetaScaleSettings) -> Result:
@@ -100,6 +100,7 @@ def bill(usage: Usage) -> Bill:
         "samples": usage["samples"],
         "calls": usage["calls"],
         "input_tokens": usage["input_tokens"],
+        "cached_input_tokens": cached_tokens(usage),
         "output_tokens": usage["output_tokens"],
         "seconds": round(usage["seconds"], 3),
         "cost_usd": usage["cost_usd"],

@@ -17,6 +17,8 @@ class Usage(TypedDict):
     """Model requests of every kind: samples, judgements, meta calls, repairs and retries."""
     input_tokens: int
     """Prompt tokens, as the servers reported them."""
+    cached_input_tokens: int
+    """Prompt tokens that a server had in its cache, as far as servers tell; part of `input_tokens`."""
     output_tokens: int
     """Completion tokens, as the servers reported them."""
     seconds: float
@@ -37,12 +39,18 @@ def is_believable(tokens: object) -> TypeGuard[int]:
     return isinstance(tokens, int) and 0 <= tokens <= MOST_TOKENS
 
 
+def cached_tokens(usage: Usage) -> int:
+    """The cached prompt tokens of a bill; 0 in bills of earlier versions, which did not count them."""
+    return usage.get("cached_input_tokens", 0)
+
+
 def no_usage() -> Usage:
     """An empty bill."""
     return {
         "samples": 0,
         "calls": 0,
         "input_tokens": 0,
+        "cached_input_tokens": 0,
         "output_tokens": 0,
         "seconds": 0.0,
         "cost_usd": 0.0,
@@ -68,6 +76,7 @@ def add_usage(total: Usage, part: Usage) -> Usage:
         "samples": total["samples"] + part["samples"],
         "calls": total["calls"] + part["calls"],
         "input_tokens": total["input_tokens"] + part["input_tokens"],
+        "cached_input_tokens": cached_tokens(total) + cached_tokens(part),
         "output_tokens": total["output_tokens"] + part["output_tokens"],
         "seconds": total["seconds"] + max(0.0, overlap_free),
         "cost_usd": None if costs[0] is None or costs[1] is None else costs[0] + costs[1],

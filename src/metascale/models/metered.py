@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -364,4 +364,15 @@ class MeteredModel:
             return no_usage() | {"cost_usd": None}
         price = settings.prices.get(self.name)
         cost = (tokens[0] * price.input + tokens[1] * price.output) / 1e6 if price else None
-        return no_usage() | {"input_tokens": tokens[0], "output_tokens": tokens[1], "cost_usd": cost}
+        return no_usage() | {
+            "input_tokens": tokens[0],
+            "cached_input_tokens": _cached(reported),
+            "output_tokens": tokens[1],
+            "cost_usd": cost,
+        }
+
+
+def _cached(reported: Mapping[str, Any] | None) -> int:
+    """Prompt tokens that the server had in its cache; 0 where it does not tell."""
+    told = ((reported or {}).get("input_token_details") or {}).get("cache_read")
+    return min(told, (reported or {})["input_tokens"]) if is_believable(told) else 0

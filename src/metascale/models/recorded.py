@@ -43,7 +43,7 @@ class RecordedChatModel(BaseChatModel):
 
     The file has one JSON object a line with `question`, `strategy` and `output_text`, and optionally `sample` (the
     order of several answers); rows without a question, such as a canary, are skipped. As a solver the model answers
-    under the strategy that the meta-thought in the system message names. Asked to compose meta-thoughts, it names the
+    under the strategy that the meta-thought names. Asked to compose meta-thoughts, it names the
     recorded strategies other than the fixed arms. It refuses to judge and to evolve, which are not recorded. Token
     counts are unknown.
 
@@ -113,7 +113,8 @@ class RecordedChatModel(BaseChatModel):
             text = self._catalogue()
         elif kind == "solve":
             asked = next((message.text for message in reversed(messages) if message.type == "human"), "")
-            text = self._serve(squeeze(asked), self._strategy(system))
+            question, thought = prompts.apart(asked)
+            text = self._serve(squeeze(question), self._strategy(f"{system}\n\n{thought}"))
         else:
             raise RecordError(f"the record {self.path.name} holds answers only; it cannot serve the prompt {kind!r}")
         message = AIMessage(text, response_metadata={"finish_reason": "stop"})

@@ -89,6 +89,8 @@ PROMPT_NAMES = (
     *("rate_methods", "foresee"),
 )
 
+_THOUGHT = "{}\n\nDo the work, then state your final answer clearly at the end."
+"""A meta-thought as its hidden aptitudes are drawn from it, whatever the prompt for real models says around it."""
 _CRITIQUES = (
     "One quantity is used twice.",
     "The last step answers another question than the one asked.",
@@ -147,7 +149,7 @@ def chance(thought: str, question: str) -> float:
 def plain_chance(question: str) -> float:
     """Mean probability, in (0, 1), that a sample under one of the two fixed arms is right."""
     plain = [prompts.BUILT_IN_META_THOUGHTS[name] for name in ("no_strategy", "chain_of_thought")]
-    thoughts = [prompts.render("solve", mindset=m, strategy=s).strip() if m or s else "" for m, s in plain]
+    thoughts = [_THOUGHT.format(f"{m}\n\nWork in this way: {s}".strip()) if m or s else "" for m, s in plain]
     return float(np.mean([chance(thought, question) for thought in thoughts]))
 
 
@@ -183,12 +185,18 @@ class SimulatedChatModel(BaseChatModel):
         **kwargs: Any,  # noqa: ARG002
     ) -> ChatResult:
         system = "\n\n".join(message.text for message in messages if message.type == "system")
-        asked = next((message.text for message in reversed(messages) if message.type == "human"), "")
+        turns = [str(message.text) for message in messages if message.type == "human"] or [""]
+        if kind_of_request(system) == "solve":
+            parts = [prompts.apart(turn) for turn in turns]
+            turns = [said for said, _ in parts]
+            thoughts = [_THOUGHT.format(thought) for _, thought in parts if thought]
+            system = "\n\n".join([*filter(None, [system]), *thoughts[-1:]])
+        asked = turns[-1]
         place = None if self.seed is None else [self.seed, *self._content(system, asked)]
         replies = []
         for number in range(self.n or 1):
             rng = np.random.default_rng(place if place is None or number == 0 else [*place, number])
-            replies.append(self._say(system, asked, messages, rng))
+            replies.append(self._say(system, turns, messages, rng))
         read = (sum(len(message.text) for message in messages) + 3) // 4
         written = sum((len(text) + 3) // 4 for text in replies)
         usage: Any = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
@@ -196,11 +204,12 @@ class SimulatedChatModel(BaseChatModel):
         said = [AIMessage(text, usage_metadata=usage, response_metadata=about) for text in replies]
         return ChatResult(generations=[ChatGeneration(message=message) for message in said])
 
-    def _say(self, system: str, asked: str, messages: list[BaseMessage], rng: np.random.Generator) -> str:
+    def _say(self, system: str, turns: list[str], messages: list[BaseMessage], rng: np.random.Generator) -> str:
         """One reply."""
+        asked = turns[-1]
         material = dict(prompts.fenced(asked))
         return {
-            "solve": lambda: _answer(prompts.without_task(system), messages, rng),
+            "solve": lambda: _answer(prompts.without_task(system), turns, messages, rng),
             "judge": lambda: json.dumps(_judge(material, rng)),
             "judge_list": lambda: _judge_list(material, rng),
             "check_critique": lambda: _check(material, rng),
@@ -244,9 +253,8 @@ def kind_of_request(system: str) -> str:
     return "judge" if name in JUDGES else "pairwise" if name in COMPARISONS else name
 
 
-def _answer(thought: str, messages: Sequence[BaseMessage], rng: np.random.Generator) -> str:
+def _answer(thought: str, asked: Sequence[str], messages: Sequence[BaseMessage], rng: np.random.Generator) -> str:
     """A new answer to the question, or a refined version of the previous answer."""
-    asked = [str(message.text) for message in messages if message.type == "human"] or [""]
     if len(asked) < 2 or not asked[-1].startswith(prompts.load("refine").partition("\n")[0]):
         return _solve(thought, asked[-1], rng)
     before = next(message.text for message in reversed(messages) if message.type == "ai")
@@ -363,7 +371,7 @@ def _rate(material: dict[str, str], rng: np.random.Generator) -> str:
     question = _asked(material.get("task", ""))
     rated = []
     for method in catalogue().values():
-        thought = prompts.render("solve", mindset="", strategy=method.instructions).strip()
+        thought = _THOUGHT.format(f"Work in this way: {method.instructions}")
         seen = 4 + 4 * aptitude(thought, question) + rng.normal(0.0, 1.0)
         rating = int(np.clip(round(seen), 1, 7))
         rated.append({"method": method.name, "reason": "Simulated rating.", "rating": rating})

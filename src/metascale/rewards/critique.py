@@ -81,7 +81,7 @@ class CritiqueReward(JudgeReward):
     ) -> Score:
         if score.critique is None:
             return score
-        tag = prompts.new_tag()
+        tag = prompts.tag_for(question, answer, score.critique)
         shown = {"question": question, "answer": answer, "critique": score.critique}
         material = "\n\n".join(prompts.fence(label, text, tag) for label, text in shown.items())
         messages = [SystemMessage(prompts.render("check_critique", tag=tag)), HumanMessage(material)]

@@ -7,7 +7,8 @@ only a chat model.
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from langchain_core.language_models import BaseChatModel
@@ -22,6 +23,7 @@ from metascale.models import MeteredModel, ask, resolve_model
 from metascale.models.json_reply import Schema
 from metascale.models.quotation import unquoted
 from metascale.models.sized import sized
+from metascale.question import is_long
 from metascale.rewards.base import Score
 from metascale.rewards.rubric import Rubric
 from metascale.runtime.seeds import place_generator
@@ -187,10 +189,11 @@ class JudgeReward:
         if self._fresh is None:
             self._fresh = self.model.sampling_at(LOOK_TEMPERATURE)
         fresh = self._fresh
-        return await together(
-            self._judge(fresh, question, answer, settings, [*place, index], look=look)
+        work = [
+            partial(self._judge, fresh, question, answer, settings, [*place, index], look=look)
             for index, (answer, look) in enumerate(zip(answers, looks, strict=True))
-        )
+        ]
+        return await led(work, [look % WAYS for look in looks] if is_long(question) else [])
 
     async def _judge(
         self,
@@ -204,7 +207,7 @@ class JudgeReward:
     ) -> Score:
         way = look % WAYS
         wording = WORDINGS[way % len(WORDINGS)]
-        tag = prompts.new_tag()
+        tag = prompts.tag_for(question, answer)
         parts = [prompts.fence("question", question, tag), prompts.fence("answer", answer, tag)]
         material = "\n\n".join(parts if way < len(WORDINGS) else reversed(parts))
         system = prompts.render(wording, rubric=self._rubric(settings), tag=tag)
@@ -218,7 +221,7 @@ class JudgeReward:
     async def _judge_several(
         self, question: str, answers: Sequence[str], settings: MetaScaleSettings, place: Sequence[int | str]
     ) -> list[Score]:
-        tag = prompts.new_tag()
+        tag = prompts.tag_for(question, *answers)
         shown = [prompts.fence(f"answer_{number}", answer, tag) for number, answer in enumerate(answers, 1)]
         material = "\n\n".join([prompts.fence("question", question, tag), *shown])
         system = prompts.render("judge_list", rubric=self._rubric(settings), count=len(answers), tag=tag)
@@ -280,6 +283,21 @@ async def ask_twice(
             return None, f"the verdict could not be read: {reading.problem}", usage
         return reading.value, None, usage
     return None, problem, usage
+
+
+async def led(work: Sequence[Callable[[], Coroutine[Any, Any, T]]], prefixes: Sequence[Hashable]) -> list[T]:
+    """As `together`, but the first work of each prefix goes ahead: a server then has the prefix in its cache.
+
+    Args:
+        work: starts each piece of work.
+        prefixes: what the prompt of each piece starts with; empty if none need go ahead.
+    """
+    leaders = sorted({prefix: number for number, prefix in reversed(list(enumerate(prefixes)))}.values())
+    others = [number for number in range(len(work)) if number not in leaders]
+    found: dict[int, T] = {}
+    for numbers in (leaders, others):
+        found |= zip(numbers, await together(work[number]() for number in numbers), strict=True)
+    return [found[number] for number in range(len(work))]
 
 
 async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
@@ -13,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from metascale import prompts
 from metascale.models import MeteredModel, resolve_model
+from metascale.question import is_long
 from metascale.rewards.base import Earlier, Score
-from metascale.rewards.judge import ask_twice, together
+from metascale.rewards.judge import ask_twice, led
 from metascale.rewards.rubric import Rubric
 from metascale.settings import MetaScaleSettings
 from metascale.stats.bradley_terry import Game, beats_average, strengths
@@ -107,16 +109,13 @@ class PairwiseReward:
         texts = [*(answer.text for answer in earlier), *answers]
         games = self._games([answer.memo for answer in earlier], len(answers))
         shown = [order for first, second in games for order in ((first, second), (second, first))]
-        judged = dict(
-            zip(
-                shown,
-                await together(
-                    self._judge(question, (texts[a], texts[b]), settings, [*place, a, b], wording=WORDINGS[(a + b) % 2])
-                    for a, b in shown
-                ),
-                strict=True,
-            )
-        )
+        wordings = [WORDINGS[(a + b) % 2] for a, b in shown]
+        work = [
+            partial(self._judge, question, (texts[a], texts[b]), settings, [*place, a, b], wording=wording)
+            for (a, b), wording in zip(shown, wordings, strict=True)
+        ]
+        is_first = is_long(question) and not any((answer.memo or {}).get("games") for answer in earlier)
+        judged = dict(zip(shown, await led(work, wordings if is_first else []), strict=True))
         new = range(len(earlier), len(texts))
         memos = [_memo(index, games, judged) for index in new]
         values = self.values([*(answer.memo for answer in earlier), *memos])[len(earlier) :]
@@ -161,7 +160,7 @@ class PairwiseReward:
         *,
         wording: str,
     ) -> _Judgement:
-        tag = prompts.new_tag()
+        tag = prompts.tag_for(question, *pair)
         shown = {"question": question, "answer_a": pair[0], "answer_b": pair[1]}
         material = "\n\n".join(prompts.fence(label, text, tag) for label, text in shown.items())
         rubric = Rubric.parse(self.rubric or settings.rubric or prompts.load("rubric")).text

@@ -64,7 +64,14 @@ _COMPLETION = _object(
         "created": COUNT,
         "model": TEXT,
         "choices": {"type": "array", "items": _CHOICE, "minItems": 1, "maxItems": 1},
-        "usage": _object({"prompt_tokens": COUNT, "completion_tokens": COUNT, "total_tokens": COUNT}),
+        "usage": _object(
+            {
+                "prompt_tokens": COUNT,
+                "completion_tokens": COUNT,
+                "total_tokens": COUNT,
+                "prompt_tokens_details": _object({"cached_tokens": COUNT}),
+            }
+        ),
         "metascale": _SEARCH,
     }
 )

@@ -56,11 +56,12 @@ def chunks(head: dict[str, Any], found: SearchOutcome, *, with_usage: bool) -> I
         yield {**head, "object": "chat.completion.chunk", "choices": [], "usage": usage(found)}
 
 
-def usage(found: SearchOutcome) -> dict[str, int]:
+def usage(found: SearchOutcome) -> dict[str, Any]:
     """The tokens of every request of the search."""
     bill = found.result["usage"]
     read, written = bill["input_tokens"], bill["output_tokens"]
-    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    told = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    return {**told, "prompt_tokens_details": {"cached_tokens": bill["cached_input_tokens"]}}
 
 
 def search_report(found: SearchOutcome) -> dict[str, Any]:
