@@ -110,12 +110,12 @@ class Components:
 
     def solver(self, settings: MetaScaleSettings) -> MeteredModel:
         """The model, set up to draw samples."""
-        key = (settings.temperature, settings.max_tokens)
+        key = (self._temperature(settings), settings.max_tokens)
         if key not in self._solvers:
             self._solvers[key] = MeteredModel(
                 self.model,
                 sampling=True,
-                temperature=settings.temperature,
+                temperature=key[0],
                 max_tokens=settings.max_tokens,
                 sampler=self.sampler,
             )
@@ -123,9 +123,19 @@ class Components:
 
     def foreseer(self, settings: MetaScaleSettings) -> MeteredModel:
         """The model, set up to predict its own answers: at the temperature of samples, so that predictions vary too."""
-        if settings.temperature not in self._foreseers:
-            self._foreseers[settings.temperature] = self.thinker.sampling_at(settings.temperature)
-        return self._foreseers[settings.temperature]
+        temperature = self._temperature(settings)
+        if temperature not in self._foreseers:
+            self._foreseers[temperature] = self.thinker.sampling_at(temperature)
+        return self._foreseers[temperature]
+
+    def _temperature(self, settings: MetaScaleSettings) -> float | None:
+        """The temperature of samples: the one that is set, else the one that the model was made with, else the default.
+
+        None leaves the model's own.
+        """
+        is_set = "temperature" in settings.model_fields_set
+        is_own = "temperature" in self.model.model_fields_set and getattr(self.model, "temperature", None) is not None
+        return None if is_own and not is_set else settings.temperature
 
 
 @dataclass(frozen=True)

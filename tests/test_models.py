@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -65,6 +67,29 @@ def test_the_users_model_stays_as_it_is(start_server: ServerFactory) -> None:
     samples = [served.body for served in server.served if served.kind == "solve"]
     assert {body["temperature"] for body in samples} == {0.3}
     assert len({body["seed"] for body in samples}) == 3
+
+
+@pytest.mark.parametrize(
+    ("own", "settings", "context", "sent"),
+    [
+        ({"temperature": 0.2}, {}, {}, 0.2),
+        ({"temperature": 0.2}, {"temperature": 0.6}, {}, 0.6),
+        ({"temperature": 0.2}, {"temperature": 1.0}, {}, 1.0),
+        ({"temperature": 0.2}, {}, {"temperature": 0.7}, 0.7),
+        ({"temperature": 0.0}, {}, {}, 0.0),
+        ({}, {}, {}, 1.0),
+        ({}, {"temperature": None}, {}, None),
+    ],
+)
+def test_the_temperature_is_the_one_that_somebody_set(
+    start_server: ServerFactory, own: Any, settings: Any, context: Any, sent: float | None
+) -> None:
+    server = start_server()
+    graph = create_metascale(chat_model(server, **own), settings=MetaScaleSettings(budget=2, foresee=True, **settings))
+    graph.invoke(ask(), context=context)
+    sampled = [served.body for served in server.served if served.kind in {"solve", "foresee"}]
+    assert len(sampled) >= 3
+    assert {body.get("temperature") for body in sampled} == {sent}
 
 
 def test_the_simulation_repeats_with_a_seed_and_varies_without() -> None:

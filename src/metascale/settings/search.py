@@ -50,8 +50,8 @@ class SearchSettings(Frozen):
         default=1.0,
         ge=0,
         le=2,
-        description="Sampling temperature of answers; null leaves the model's own. Samples must differ, and 1 is "
-        "the only value that reasoning models accept.",
+        description="Sampling temperature of answers; null leaves the model's own, and so does leaving this out if the "
+        "model was made with one. Samples must differ, and 1 is the only value that reasoning models accept.",
         json_schema_extra=on("generate"),
     )
     max_tokens: int | None = Field(
