@@ -207,7 +207,7 @@ async def test_the_answer_stays_inside_its_fence() -> None:
         assert material.text.count(opening) == material.text.count(closing) == 1
         assert material.text.endswith(closing)
         assert material.text.partition(opening)[2] == attack + closing
-    assert len(tags) == 2
+    assert len(tags) == 1, "one tag a task"
 
 
 async def test_a_judge_that_fails_twice_leaves_the_answer_unscored() -> None:
