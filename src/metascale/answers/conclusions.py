@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from metascale.answers.notation import in_plain_notation
-from metascale.answers.numbers import LIST_ITEM, Number, numbers_in, result_side
+from metascale.answers.numbers import LIST_ITEM, Number, is_formula, numbers_in, result_side
 from metascale.answers.statements import LONGEST_STATEMENT, sentences
 
 LAST_SENTENCES = 6
@@ -87,7 +87,7 @@ def read_result(sentence: str, *, working: str = "", marked: bool = True, loose:
         loose: the reply marks the sentence as its answer, so it need not say what something is.
     """
     plain = in_plain_notation(sentence).strip(' *_"“”').rstrip(" .,;:!$")
-    text = None if LIST_ITEM.match(plain) else result_side(_CONDITION.sub("", plain))
+    text = None if LIST_ITEM.match(plain) or is_formula(sentence) else result_side(_CONDITION.sub("", plain))
     found = numbers_in(text) if text else None
     if not text or not found or _DOUBTS.search(text):
         return None

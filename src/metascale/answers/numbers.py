@@ -32,7 +32,7 @@ _NUMBER = re.compile(
 )
 
 LIST_ITEM = re.compile(r"\(?\d+[.)]\s")
-_UNIT_POWER = re.compile(r"(?<=[A-Za-z])(?<![\d.][eE])(?:\^-?[1-4]|[23])(?!\w|\.\d)")
+_UNIT_POWER = re.compile(r"(?<=[A-Za-z])(?<![\d.][eE])(?:\^-?[1-4]|[23])(?!\w|\.\d|\()")
 _CALCULATION = re.compile(r"\([^()+×*=÷]{0,80}[+×*=÷][^()]{0,80}\)|\([^()\d]{0,200}\)\W{0,9}$")
 _DENIED = re.compile(
     r"(?:\b(?:is|are|was|were|be|do|does|did|can|could|will|would|should|has|have|had)\snot|n't|\bcannot)\b"
@@ -63,6 +63,8 @@ _ASIDE_NUMBER = re.compile(
 _AFTER = re.compile(
     r"\s?[+*^=<>≤≥±×÷·≈_√|π∞]|\s?/\s?(?![A-Za-z])|\s?-\s?[\d$(]|:\d|[(\[]|'s\b|\s?(?:-|to|through)\s?\$?\d"
     r"|\s?(?:squared|cubed|factorial|choose|mod|plus|minus|divided|or (?:more|fewer|less|higher|lower))\b"
+    r"|\s(?:hal(?:f|ves)|thirds?|quarters?|(?:four|fif|six|seven|eigh|nin|ten|hundred|thousand|million|billion)ths?)\b"
+    r"|\s(?:out of|in|of|per|for every)\s(?:every\s)?\d"
     rf"|\s?and (?:above|up|over|under|more)\b|\s?(?:st|nd|rd|th)?\s?(?:of\s)?{_MONTH}\b",
     re.IGNORECASE,
 )
@@ -80,7 +82,7 @@ def read_number(statement: str, *, alone: bool = False) -> str | None:
         statement: what a reply marks as its answer.
         alone: the statement must be a number with at most one word of unit, and nothing else.
     """
-    math = _is_formula(statement)
+    math = is_formula(statement)
     text = in_plain_notation(statement).strip(' *_"“”')
     if len(text) > 1 and text[0] == text[-1] == "$":
         text = text.strip("$ ")
@@ -96,7 +98,8 @@ def read_number(statement: str, *, alone: bool = False) -> str | None:
     return values.pop() if clear else None
 
 
-def _is_formula(statement: str) -> bool:
+def is_formula(statement: str) -> bool:
+    """Whether all of a statement is LaTeX, where letters are variables."""
     text = statement.strip()
     return (
         "\\boxed" in text
@@ -181,7 +184,8 @@ def _value(match: re.Match[str], text: str, *, math: bool) -> str | None:
     before, after = text[max(0, match.start() - 24) : match.start()], text[match.end() : match.end() + 40]
     signs = (match["sign"] or "") + (match["sign2"] or "")
     detached = " " in signs and match.start() > 0
-    if detached or len(signs.strip()) > 2 or _OPERAND.search(before) or _AFTER.match(after):
+    subtracts = math and signs and re.search(r"[\w)]\s*$", before)
+    if detached or subtracts or len(signs.strip()) > 2 or _OPERAND.search(before) or _AFTER.match(after):
         return None
     size = _magnitude(match)
     if size is None:

@@ -128,8 +128,9 @@ def _kind_of_answer(match: re.Match[str], text: str) -> str:
 
 
 def _first_sentence(statement: str) -> str:
+    """The first sentence of a statement, or all of it if that sentence is a question."""
     end = _SENTENCE_END.search(statement)
-    return statement[: end.start()] if end else statement
+    return statement[: end.start()] if end and end[0][0] != "?" else statement
 
 
 def plain(text: str) -> str:
