@@ -22,7 +22,9 @@ _CONCLUDES = re.compile(
 _INFERS = re.compile(r"^\W*(?:since|because)\b[^,]*,\s|\bwe (?:can )?conclude\b", re.IGNORECASE)
 _DOUBTS = re.compile(
     r"\b(?:might|may|maybe|perhaps|possibly|could|unclear|unknown|impossible|cannot|if|unless|assum\w*|suppos\w*|either"
-    r"|neither|between|against|counterexample|wording|trap|problem|statement|states|says|let's|check|verify|wrong|incorrect|wait|hmm|guess)\b"
+    r"|neither|between|against|counterexample|wording|trap|problem|statement|states|says|let's|check|verify|find how"
+    r"|theorem|lemma|we (?:(?:then|first|can|need to|have to) )?(?:multiply|divide|subtract|add|solve)|first we|wrong|incorrect"
+    r"|wait|hmm|guess)\b"
     r"|n't\b|\?",
     re.IGNORECASE,
 )
@@ -41,8 +43,8 @@ _CIRCUMSTANCE = re.compile(
     re.IGNORECASE,
 )
 _NUMBER_WORD = re.compile(
-    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy|eighty"
-    r"|ninety|hundred|thousand|million|dozen|zero|none|half|twice|thrice)\b",
+    r"\b(?:one of|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty"
+    r"|sixty|seventy|eighty|ninety|hundred|thousand|million|dozen|zero|none|half|twice|thrice)\b",
     re.IGNORECASE,
 )
 _LISTS = re.compile(r"[,;]\s|\b(?:and|or)\b")
@@ -94,7 +96,11 @@ def read_result(sentence: str, *, working: str = "", marked: bool = True, loose:
     computed = _last_result(working)
     bounds = {number.value for number in found if number.aside}
     if len({number.value for number in found}) == 1 and not bounds:
-        clear = not _counted(text) and (marked or _says_what_is(text, found[-1]) or bool(re.search("[=≈]", plain)))
+        clear = not _counted(text) and (
+            (marked and (loose or not _is_circumstance(text, found[-1])))
+            or _says_what_is(text, found[-1])
+            or bool(re.search("[=≈]", plain))
+        )
         return found[0].value if clear or computed == found[0].value else None
     central = [number for number in found if not number.aside and not _is_circumstance(text, number)]
     stated = {number.value for number in central if _says_what_is(text, number)}

@@ -51,11 +51,13 @@ _MONTH = (
 )
 _OPERAND = re.compile(
     r"(?:[+*/^<>≤≥±×÷·√|!\[≠]|\w\(|-\s?\(?|\b(?:twice|double|half|triple|third|quarter|thrice|negative|minus|plus|times"
-    r"|root|root of|sqrt|log|ln|sin|cos|tan|square of|cube of))\s?$",
+    r"|root|root of|sqrt|log|ln|sin|cos|tan|square of|cube of|(?:half|third|quarter|fifth|tenth|percent|multiple|factor"
+    r"|divisor|power) of|(?:divisible|divided|multiplied) by|adding|subtracting|one of(?: the| these)?|correct to"
+    r"|rounded to))\s?$",
     re.IGNORECASE,
 )
 _ASIDE_NUMBER = re.compile(
-    r"\b(?:than|over|under|above|below|beyond|least|most|between|exceeds?|exceeding|until|before|after|up to|step"
+    r"\b(?:than|over|under|above|below|beyond|least|most|between|exceeds?|exceeding|with|until|before|after|up to|step"
     r"|chapter|section|case|option|question|problem|part|figure|table|equation|method|page|number|no\.|day|week|year|line"
     rf"|{_MONTH})\.?\s?$",
     re.IGNORECASE,
@@ -65,9 +67,12 @@ _AFTER = re.compile(
     r"|\s?(?:squared|cubed|factorial|choose|mod|plus|minus|divided|or (?:more|fewer|less|higher|lower))\b"
     r"|\s(?:hal(?:f|ves)|thirds?|quarters?|(?:four|fif|six|seven|eigh|nin|ten|hundred|thousand|million|billion)ths?)\b"
     r"|\s(?:out of|in|of|per|for every)\s(?:every\s)?\d"
+    r"|\s(?:\w{1,20}\s)?(?:more|less|fewer|greater)\sthan\s\W?\d|\sby\s\d|\s?-\s?[A-Za-z](?![A-Za-z])"
     rf"|\s?and (?:above|up|over|under|more)\b|\s?(?:st|nd|rd|th)?\s?(?:of\s)?{_MONTH}\b",
     re.IGNORECASE,
 )
+_TERM = re.compile(r"\d[a-zA-Z](?<![mgshL])(?!\w)|[-+*/^]\s?[xyznkabtpqrwuv]\b|\b[xyznkabtpqrwuv]\s?[-+*/^]")
+_ROUNDED = re.compile(r"\d\s?[+×*÷]\s?[^≈]*≈|\d\s-\s[^≈]*≈")
 _WORD = re.compile(r"(\s?-?)([^\W\d_]+)")
 
 
@@ -131,9 +136,10 @@ def result_side(text: str) -> str | None:
             text = text[: aside.start()]
     text = _CONTRAST.sub("", text)
     first, *others = text.split("=")
-    if any(re.search(r"[,;]\s|\b(?:and|or)\b", part) for part in others[:-1]):
+    if any(re.search(r"[,;]\s|\b(?:and|or)\b", part) for part in others[:-1]) or (others and _TERM.search(first)):
         return None
-    return (others[-1] if others else first).strip()
+    result = (others[-1] if others else first).strip()
+    return result.rpartition("≈")[2].strip() if _ROUNDED.search(result) else result
 
 
 class Number(NamedTuple):
