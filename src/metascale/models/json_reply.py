@@ -20,7 +20,7 @@ OPENINGS = 20
 """Beginnings of objects that are tried in one reply, from its start and again from its end. A judge's own object
 stands before or after the text that it quotes, and the search stays linear on hostile text."""
 
-LONGEST_REPAIRED, MOST_BRACKETS = 20_000, 200
+LONGEST_REPAIRED, MOST_BRACKETS = 12_000, 200
 """Characters and opening brackets of the largest reply that is repaired. Ours: they bound the time to a fraction of a
 second."""
 _TAIL = re.compile(r"[^{}\[\]]{0,200}")
@@ -110,7 +110,8 @@ def read_reply(text: str, schema: type[Schema], *, untrusted: str = "") -> Schem
     try:
         return _as_it_stands(values, schema, untrusted=untrusted)
     except UnreadableReplyError as error:
-        mended = objects_in(_mend(text))
+        mended_text = _mend(text)
+        mended = values if mended_text == text else objects_in(mended_text)
         is_broken = not _valid([*values, *mended], schema)[0]
         for read, others in (
             (_as_it_stands, mended),

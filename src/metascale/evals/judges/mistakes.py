@@ -26,6 +26,10 @@ WEIGHTS = (0.2, 0.3, 0.5)
 """MR-GSM8K's weights of Matthews' correlation, right steps and right reasons in its combined score."""
 
 
+MOST_STEPS = 1_000_000
+"""The most steps of a chain: far more than any has, and safe to store."""
+
+
 class MistakeFound(BaseModel):
     """A checker's reply about a chain of reasoning."""
 
@@ -33,7 +37,9 @@ class MistakeFound(BaseModel):
 
     analysis: str = Field(description="The steps checked in order, before anything is decided.")
     right: bool = Field(description="Whether the whole chain is right.")
-    step: int | None = Field(description="The number of the first wrong step, counted from 1; null if none is.")
+    step: int | None = Field(
+        le=MOST_STEPS, description="The number of the first wrong step, counted from 1; null if none is."
+    )
     reason: str = Field(description="What is wrong with that step and what it should say; empty if none is.")
 
 
