@@ -23,8 +23,8 @@ _INFERS = re.compile(r"^\W*(?:since|because)\b[^,]*,\s|\bwe (?:can )?conclude\b"
 _DOUBTS = re.compile(
     r"\b(?:might|may|maybe|perhaps|possibly|could|unclear|unknown|impossible|cannot|if|unless|assum\w*|suppos\w*|either"
     r"|neither|between|against|counterexample|wording|trap|problem|statement|states|says|let's|check|verify|find how"
-    r"|theorem|lemma|we (?:(?:then|first|can|need to|have to) )?(?:multiply|divide|subtract|add|solve)|first we|wrong|incorrect"
-    r"|wait|hmm|guess)\b"
+    r"|theorem|lemma|we (?:(?:then|first|can|need to|have to) )?(?:multiply|divide|subtract|add|solve)|first we|wrong"
+    r"|incorrect|wait|hmm|guess)\b"
     r"|n't\b|\?",
     re.IGNORECASE,
 )
