@@ -16,9 +16,9 @@ def tell(*keys: str) -> Any:
     """A server that fails every other request and quotes the keys, as it got them and with their middles masked."""
     said = " ".join(f"{key}; Bearer {key}; {key[:8]}********{key[-4:]}" for key in keys)
     errors = [
-        Fault(500, json.dumps({"error": {"message": f"Incorrect API key provided: {said}"}})),
+        Fault(413, json.dumps({"error": {"message": f"Incorrect API key provided: {said}"}})),
         Fault(400, f"<html>{'x' * 280} Authorization: {said}</html>"),
-        Fault(502, json.dumps({"detail": {"headers": {"authorization": f"Bearer {keys[0]}"}}})),
+        Fault(413, json.dumps({"detail": {"headers": {"authorization": f"Bearer {keys[0]}"}}})),
     ]
     return lambda _, number, __: errors[number // 2 % 3] if number % 2 else None
 
