@@ -38,7 +38,7 @@ class MistakeFound(BaseModel):
     analysis: str = Field(description="The steps checked in order, before anything is decided.")
     right: bool = Field(description="Whether the whole chain is right.")
     step: int | None = Field(
-        le=MOST_STEPS, description="The number of the first wrong step, counted from 1; null if none is."
+        ge=-1, le=MOST_STEPS, description="The number of the first wrong step, counted from 1; null if none is."
     )
     reason: str = Field(description="What is wrong with that step and what it should say; empty if none is.")
 
