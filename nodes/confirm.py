@@ -10,7 +10,7 @@ from langgraph.config import get_stream_writer
 from metascale.budget.ledger import looks_made
 from metascale.events import Looked, verdicts
 from metascale.nodes.run import Run, Update
-from metascale.question import question_text
+from metascale.question import task_of
 from metascale.records import Candidate, Look
 from metascale.rewards.base import in_range
 from metascale.state import State, updated
@@ -43,7 +43,7 @@ async def look_again(answers: Sequence[Candidate], state: State, run: Run) -> tu
         numbers.append(counts[candidate["id"]])
         counts[candidate["id"]] += 1
     scores = await run.scorer.look_again(
-        question_text(state["messages"]),
+        task_of(state["messages"]),
         [c["text"] for c in answers],
         run.settings,
         place=["confirm", len(looks_made(state["candidates"]))],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import SystemMessage
 from langgraph.config import get_stream_writer
 
 from metascale import prompts
@@ -13,7 +13,7 @@ from metascale.models import ask
 from metascale.models.sized import sized
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.admission import Draft, Drafts, admit, arm_statistics
-from metascale.question import question_text
+from metascale.question import shown, task_of
 from metascale.records import MetaThought, OperatorName, Origin
 from metascale.runtime.seeds import place_generator
 from metascale.state import State
@@ -38,9 +38,9 @@ async def evolve(state: State, run: Run) -> Update:
     operator, parents = OPERATORS[name], usable[name]
     count = min(settings.children, max(1, run.ledger(state).samples_left()), room(members, settings.max_pool))
     tag = prompts.new_tag()
-    task = prompts.fence("task", question_text(state["messages"]), tag)
-    material = "\n\n".join([task, *operator.material(pool, members, parents, tag)])
-    messages = [SystemMessage(prompts.render(operator.prompt, count=count, tag=tag)), HumanMessage(material)]
+    task = task_of(state["messages"])
+    material = "\n\n".join([prompts.fence("task", task, tag), *operator.material(pool, members, parents, tag)])
+    messages = [SystemMessage(prompts.render(operator.prompt, count=count, tag=tag)), shown(material, task)]
     children: list[MetaThought] = []
     try:
         reading = await ask(

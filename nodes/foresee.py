@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import SystemMessage
 from langgraph.config import get_stream_writer
 
 from metascale import prompts
@@ -12,7 +12,7 @@ from metascale.foresight.prediction import Predicted, foresight_of, prediction_o
 from metascale.models import ask_several
 from metascale.nodes.fresh_run import fresh_run
 from metascale.nodes.run import PREPARATION, Run, Update
-from metascale.question import check_question, question_text
+from metascale.question import check_question, shown, task_of
 from metascale.state import State
 from metascale.usage import add_usage, no_usage, working_since
 
@@ -32,10 +32,10 @@ async def foresee(state: State, run: Run) -> Update:
     wanted = predictions_allowed(settings.predictions, settings.max_calls)
     if wanted == 0:
         return fresh_run([], no_usage(), ["nothing was foreseen: max_calls is too low to pay for predictions"])
-    task = question_text(state["messages"])
+    task = task_of(state["messages"])
     tag = prompts.new_tag()
     material = prompts.fence("task", task, tag)
-    messages = [SystemMessage(prompts.render("foresee", tag=tag)), HumanMessage(material)]
+    messages = [SystemMessage(prompts.render("foresee", tag=tag)), shown(material, task)]
     found = await ask_several(
         run.foreseer, messages, Predicted, settings, wanted, place=["foresee"], untrusted=material
     )

@@ -24,7 +24,7 @@ from metascale.pool.admission import Draft, Drafts, admit, builtin_drafts, inter
 from metascale.pool.arms import FIXED_ARMS, best_methods, fixed_arm, hint_arm, refinement_arm
 from metascale.pool.beliefs import believed_at_start
 from metascale.pool.ratings import beliefs_from_ratings
-from metascale.question import check_question, question_text
+from metascale.question import check_question, shown, task_of
 from metascale.records import MetaThought, Origin, Rating
 from metascale.runtime.bridge import invoke
 from metascale.settings import MetaScaleSettings
@@ -78,7 +78,7 @@ async def initialize_pool(state: State, run: Run) -> Update:
     usage = no_usage()
     has_hint = bool(hint(foresight)) and min(settings.budget, settings.pool_size) > len(pool)
     size = settings.pool_size - has_hint
-    task = question_text(state["messages"])
+    task = task_of(state["messages"])
     remembered, kept, problems = await recall(task, run)
     notes += problems
     pool += admit(pool, kept, at_most=size - len(pool), threshold=settings.duplicate_similarity)
@@ -126,7 +126,7 @@ async def _compose(task: str, count: int, run: Run) -> Found:
     tag = prompts.new_tag()
     system = prompts.render("compose", count=count, tag=tag)
     material = prompts.fence("task", task, tag)
-    return await _drafts(system, material, count, run, "self_composed", origin="self_composed")
+    return await _drafts(system, shown(material, task), count, run, "self_composed", origin="self_composed")
 
 
 async def _compose_more(
@@ -151,15 +151,16 @@ async def _compose_more(
     more: list[MetaThought] = []
     fruitless = number = 0
     while len(more) < wanted and fruitless < FRUITLESS and _may_compose(usage, settings):
-        tag = prompts.new_tag()
-        known = [
-            prompts.fence("known", f"Mindset: {thought['mindset']}\nStrategy: {thought['strategy']}", tag)
+        texts = [
+            f"Mindset: {thought['mindset']}\nStrategy: {thought['strategy']}"
             for thought in [*pool, *more]
             if thought["mindset"] or thought["strategy"]
         ]
+        tag = prompts.tag_for(task, *texts)
+        known = [prompts.fence("known", text, tag) for text in texts]
         material = "\n\n".join([prompts.fence("task", task, tag), *known])
         system = prompts.render("compose_more", tag=tag)
-        found = await _drafts(system, material, 1, run, "self_composed", number, origin="self_composed")
+        found = await _drafts(system, shown(material, task), 1, run, "self_composed", number, origin="self_composed")
         usage = add_usage(usage, found.usage)
         if found.is_failed:
             break
@@ -183,7 +184,7 @@ async def _abstract(task: str, settings: MetaScaleSettings, run: Run) -> Found:
     if run.parts.retriever is None or settings.retriever_k == 0:
         return Found([], [], no_usage())
     try:
-        documents = await invoke(run.parts.retriever, task)
+        documents = await invoke(run.parts.retriever, str(task))
     except Exception as error:  # noqa: BLE001  a retriever is the user's code: whatever it raises, the run continues
         return Found([], [f"no worked examples: the retriever failed: {describe(error)}"], no_usage())
     if not documents:
@@ -192,7 +193,7 @@ async def _abstract(task: str, settings: MetaScaleSettings, run: Run) -> Found:
     examples = [prompts.fence("example", _worked(document), tag) for document in documents[: settings.retriever_k]]
     material = "\n\n".join([prompts.fence("task", task, tag), *examples])
     system = prompts.render("abstract", count=len(examples), tag=tag)
-    return await _drafts(system, material, len(examples), run, "retrieved", origin="retrieved")
+    return await _drafts(system, shown(material, task), len(examples), run, "retrieved", origin="retrieved")
 
 
 async def _rate(task: str, settings: MetaScaleSettings, run: Run) -> tuple[list[Rating], list[str], Usage]:
@@ -208,11 +209,11 @@ def _worked(document: Document) -> str:
     return f"{document.page_content}\n\nSolution: {solution}" if solution else document.page_content
 
 
-async def _drafts(system: str, material: str, count: int, run: Run, *place: int | str, origin: Origin) -> Found:
-    messages = [SystemMessage(system), HumanMessage(material)]
+async def _drafts(system: str, turn: HumanMessage, count: int, run: Run, *place: int | str, origin: Origin) -> Found:
+    messages = [SystemMessage(system), turn]
     schema: type[Drafts] = sized(Drafts, count)
     try:
-        reading = await ask(run.thinker, messages, schema, run.settings, place=place, untrusted=material)
+        reading = await ask(run.thinker, messages, schema, run.settings, place=place, untrusted=str(turn.text))
     except ModelCallError as error:
         return Found([], [f"no {origin} meta-thoughts: {error}"], error.usage, is_failed=True)
     if reading.value is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import SystemMessage
 
 from metascale import prompts
 from metascale.errors import ModelCallError
@@ -14,7 +14,7 @@ from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.arms import fixed_arm, method_arm
 from metascale.pool.methods import ReasoningMethod
 from metascale.pool.ratings import Ratings, usable_ratings
-from metascale.question import check_question, question_text
+from metascale.question import check_question, shown, task_of
 from metascale.records import Rating
 from metascale.state import State
 from metascale.usage import Usage, add_usage, no_usage, working_since
@@ -35,7 +35,7 @@ async def rate_methods(state: State, run: Run) -> Update:
     """
     started = run.start_work(0.0, share=PREPARATION)
     check_question(state["messages"], run.settings.max_question_chars)
-    ratings, notes, usage = await ask_ratings(question_text(state["messages"]), run.rated_methods, run)
+    ratings, notes, usage = await ask_ratings(task_of(state["messages"]), run.rated_methods, run)
     if not ratings:
         notes.append("no method could be chosen, so the run uses plain chain of thought")
     update = fresh_run([], add_usage(usage, working_since(started)), notes)
@@ -61,7 +61,7 @@ async def ask_ratings(
     tag = prompts.new_tag()
     listed = "\n".join(method.listed for method in methods.values())
     material = prompts.fence("task", task, tag)
-    messages = [SystemMessage(prompts.render("rate_methods", methods=listed, tag=tag)), HumanMessage(material)]
+    messages = [SystemMessage(prompts.render("rate_methods", methods=listed, tag=tag)), shown(material, task)]
     try:
         reading = await ask(run.thinker, messages, Ratings, run.settings, place=["rate_methods"], untrusted=material)
     except ModelCallError as error:

@@ -17,7 +17,7 @@ from metascale.events import Scored, verdicts
 from metascale.nodes.confirm import look_again
 from metascale.nodes.run import Run, Update
 from metascale.pool.admission import arm_statistics
-from metascale.question import question_text
+from metascale.question import task_of
 from metascale.records import Candidate
 from metascale.rewards import Earlier
 from metascale.rewards.base import in_range
@@ -73,7 +73,7 @@ async def scored(new: Sequence[Candidate], state: State, run: Run) -> tuple[list
         return updates, no_usage()
     earlier = _beside(answers[0], state) if run.scorer.is_relative else []
     scores, moved = await run.scorer.score(
-        question_text(state["messages"]),
+        task_of(state["messages"]),
         [c["text"] for c in answers],
         run.settings,
         place=["judge", answers[0]["round"]],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import SystemMessage
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from metascale import prompts
@@ -13,7 +13,7 @@ from metascale.models import ask
 from metascale.nodes.fresh_run import fresh_run, tell_pool
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.arms import fixed_arm
-from metascale.question import check_question, question_text
+from metascale.question import check_question, shown, task_of
 from metascale.records import MetaThought
 from metascale.state import State
 from metascale.usage import Usage, add_usage, no_usage, working_since
@@ -102,13 +102,14 @@ async def _ask(
     state: State, run: Run, step: str, schema: type[Schema], **values: str
 ) -> tuple[Schema | None, Usage, list[str]]:
     tag = prompts.new_tag()
-    material = prompts.fence("task", question_text(state["messages"]), tag)
+    task = task_of(state["messages"])
+    material = prompts.fence("task", task, tag)
     modules = state.get("modules")
     if isinstance(modules, list) and modules and step != "select":
         material += "\n\n" + prompts.fence("modules", "\n".join(f"- {module}" for module in modules), tag)
     messages = [
         SystemMessage(prompts.render(f"self_discover_{step}", tag=tag, **values)),
-        HumanMessage(material),
+        shown(material, task),
     ]
     failed = f"self-discovery failed at step {step!r}, so the run uses plain chain of thought"
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AnyMessage, SystemMessage
 from langgraph.config import get_stream_writer
 
 from metascale import prompts
@@ -13,7 +13,7 @@ from metascale.nodes.generate import draw
 from metascale.nodes.run import Run, Update
 from metascale.nodes.score import scored, tell
 from metascale.pool.arms import SYNTHESIS
-from metascale.question import question_text
+from metascale.question import shown, task_of
 from metascale.records import MetaThought, Pull
 from metascale.state import Sampling, State, updated
 from metascale.usage import add_usage, no_usage, working_since
@@ -38,13 +38,14 @@ async def synthesize(state: State, run: Run) -> Update:
         "generation": 1 + max((t["generation"] for t in state["pool"]), default=0),
     }
     tag = prompts.new_tag()
-    shown = [
+    task = task_of(state["messages"])
+    answers = [
         prompts.fence(f"answer_{number}", f"{c['text']}\n\nCritique: {c['critique'] or '(none)'}", tag)
         for number, c in enumerate(best, 1)
     ]
-    material = "\n\n".join([prompts.fence("question", question_text(state["messages"]), tag), *shown])
+    material = "\n\n".join([prompts.fence("question", task, tag), *answers])
     number = state["round"] + 1
-    asked: list[AnyMessage] = [SystemMessage(prompts.render("synthesize", tag=tag)), HumanMessage(material)]
+    asked: list[AnyMessage] = [SystemMessage(prompts.render("synthesize", tag=tag)), shown(material, task)]
     sampling: Sampling = {
         "id": len(state["candidates"]),
         "round": number,

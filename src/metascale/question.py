@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any, Self
 
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 
 from metascale import prompts
 from metascale.answers.thinking import without_thinking
@@ -51,12 +52,48 @@ def is_long(task: str) -> bool:
     return len(task) >= LONG
 
 
+class Task(str):
+    """A task as text, with what its text cannot hold.
+
+    Attributes:
+        attached: content blocks of the user and of tools, such as images, in order.
+    """
+
+    __slots__ = ("attached",)
+    attached: tuple[dict[str, Any], ...]
+
+    def __new__(cls, text: str, attached: Sequence[dict[str, Any]] = ()) -> Self:
+        """A task."""
+        task = super().__new__(cls, text)
+        task.attached = tuple(attached)
+        return task
+
+
+def shown(material: str, task: str) -> HumanMessage:
+    """The user's turn that shows material about a task, after what is attached to the task."""
+    attached = task.attached if isinstance(task, Task) else ()
+    return HumanMessage([*attached, {"type": "text", "text": material}] if attached else material)
+
+
+def unattached(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The messages with their text alone."""
+    return [m.model_copy(update={"content": str(m.text)}) if _attached(m) else m for m in messages]
+
+
+def _attached(message: BaseMessage) -> list[dict[str, Any]]:
+    """The blocks of a message other than text."""
+    blocks = message.content if isinstance(message.content, list) else []
+    return [block for block in blocks if isinstance(block, dict) and block.get("type") not in {None, "text"}]
+
+
 def _shows_something(message: BaseMessage) -> bool:
     """Whether a message has a block other than text, such as an image."""
-    content = message.content
-    return isinstance(content, list) and any(
-        isinstance(block, dict) and block.get("type") not in {None, "text"} for block in content
-    )
+    return bool(_attached(message))
+
+
+def task_of(messages: Sequence[AnyMessage]) -> Task:
+    """The task for a model to read: its text as in `question_text`, with what the user and tools attached."""
+    return Task(question_text(messages), [b for m in messages if m.type in {"human", "tool"} for b in _attached(m)])
 
 
 def question_text(messages: Sequence[AnyMessage]) -> str:

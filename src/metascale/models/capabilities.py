@@ -24,6 +24,7 @@ class Capabilities:
     Attributes:
         one_by_one: whether it gives only one reply to a request.
         takes_limit: whether replies fit into a limit of tokens; false if the server refused one, or thinking filled it.
+        takes_attached: whether it takes blocks other than text, such as images.
         options: the model's keyword arguments that ask for a schema in a form, by both; None where it has no such form.
         refused: the forms that the server refuses.
         points: of each form in which it replied.
@@ -31,6 +32,7 @@ class Capabilities:
 
     one_by_one: bool = False
     takes_limit: bool = True
+    takes_attached: bool = True
     options: dict[tuple[Form, type], dict[str, Any] | None] = field(default_factory=dict)
     refused: set[Form] = field(default_factory=set)
     points: dict[Form, int] = field(default_factory=dict)

@@ -71,7 +71,9 @@ _NO_SUCH_MODEL = re.compile(
     r"|models?\b.{0,120}?(?:does not exist|not exist|not found|is not available)|model identifier is invalid",
     re.IGNORECASE,
 )
-_ABOUT_THE_FORM = re.compile(r"\btools?\b|tool_|function|response_format|json|schema|structured", re.IGNORECASE)
+_ABOUT_THE_FORM = re.compile(
+    r"\btools?\b|tool_|function|response_format|json|schema|structured|image|vision|modal", re.IGNORECASE
+)
 _ILLEGAL_KEY = "the API key holds a line break or another character that it may not"
 _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), hint)

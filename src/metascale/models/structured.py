@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 from langchain_core.language_models import BaseChatModel
@@ -20,11 +20,13 @@ from metascale.answers.thinking import without_thinking
 from metascale.errors import MetaScaleError, ModelCallError
 from metascale.models.capabilities import Form
 from metascale.models.cleaning import THINKING, is_thinking_only
-from metascale.models.failures import TRANSIENT_STATUSES, status_of
+from metascale.models.failures import REJECTED_STATUSES, TRANSIENT_STATUSES, status_of
 from metascale.models.flaws import flaw_of
 from metascale.models.json_reply import QuotedReplyError, Schema, UnreadableReplyError, read_objects, read_reply
 from metascale.models.metered import MeteredModel, has_field
 from metascale.models.schema_in_words import example, in_words, json_schema
+from metascale.models.scope import current_scope
+from metascale.question import unattached
 from metascale.settings.traffic import TrafficSettings
 from metascale.usage import Usage, add_usage, no_usage
 
@@ -43,6 +45,7 @@ _NO_MODEL = re.compile(
 _NOT_ABOUT_FORM = frozenset({401, 402, 403, *TRANSIENT_STATUSES})
 _MAYBE_ABOUT_FORM = frozenset({404, 405, 406, 415})
 """Statuses with which gateways refuse a form, beside those that always mean a rejection."""
+_ABOUT_ATTACHED = re.compile(r"image|vision|modal|mmproj|audio|video", re.IGNORECASE)
 _CALLS_THAT_FIT_NOT = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError)
 """Errors of clients that do not know a parameter, or cannot read the reply to it."""
 
@@ -90,7 +93,8 @@ async def ask(
     """Send one request whose reply must be an object of `schema`; ask once more if it cannot be read.
 
     The server's JSON-schema mode is tried first, then tools, then words. A form that the server refuses, or whose first
-    reply cannot be read, is followed by the next one. The model's `capabilities` remember which form works.
+    reply cannot be read, is followed by the next one. What is attached and the server refuses is left out. The model's
+    `capabilities` remember what works.
 
     Args:
         model: the model to ask.
@@ -105,8 +109,36 @@ async def ask(
     Raises:
         ModelCallError: the first request failed for good.
     """
-    query = _Query(model, messages, schema, settings, untrusted, limit)
-    form, (reply,), usage = await query.send(messages, place, 1)
+    server = model.capabilities
+    alone = unattached(messages)
+    has_attached = alone != list(messages)
+    usage = no_usage()
+    if has_attached and server.takes_attached:
+        try:
+            return await _ask(_Query(model, messages, schema, settings, untrusted, limit), place)
+        except ModelCallError as error:
+            if not _may_be_about_attached(error):
+                raise
+            usage = error.usage
+    try:
+        reading = await _ask(_Query(model, alone, schema, settings, untrusted, limit), place)
+    except ModelCallError as error:
+        raise ModelCallError(str(error), usage=add_usage(usage, error.usage), fatal=error.fatal) from error.__cause__
+    if has_attached:
+        server.takes_attached = False
+        current_scope().tell(f"{model.name} refuses images and other attached material, so it was shown the text alone")
+    return replace(reading, usage=add_usage(usage, reading.usage))
+
+
+def _may_be_about_attached(error: ModelCallError) -> bool:
+    """Whether a server may have refused images; llama.cpp's server does so with status 500."""
+    status = status_of(error.__cause__ or error)
+    is_rejection = status in {413, *REJECTED_STATUSES, *_MAYBE_ABOUT_FORM}
+    return not error.fatal and (is_rejection or (status == 500 and _ABOUT_ATTACHED.search(str(error)) is not None))
+
+
+async def _ask(query: _Query[Schema], place: Sequence[int | str]) -> Reading[Schema]:
+    form, (reply,), usage = await query.send(query.messages, place, 1)
     reading = await query.read(reply, form, place)
     return Reading(reading.value, reading.problem, add_usage(usage, reading.usage))
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Literal
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import SystemMessage
 from pydantic import BaseModel, ConfigDict, Field
 
 from metascale import prompts
 from metascale.models import MeteredModel
+from metascale.question import shown
 from metascale.rewards.base import Score
 from metascale.rewards.judge import JudgeReward, ask_twice, together
 from metascale.settings import MetaScaleSettings
@@ -82,9 +83,9 @@ class CritiqueReward(JudgeReward):
         if score.critique is None:
             return score
         tag = prompts.tag_for(question, answer, score.critique)
-        shown = {"question": question, "answer": answer, "critique": score.critique}
-        material = "\n\n".join(prompts.fence(label, text, tag) for label, text in shown.items())
-        messages = [SystemMessage(prompts.render("check_critique", tag=tag)), HumanMessage(material)]
+        parts = {"question": question, "answer": answer, "critique": score.critique}
+        material = "\n\n".join(prompts.fence(label, text, tag) for label, text in parts.items())
+        messages = [SystemMessage(prompts.render("check_critique", tag=tag)), shown(material, question)]
         checked, _, usage = await ask_twice(self.model, messages, CheckedCritique, settings, place, untrusted=material)
         kept = [claim.claim for claim in checked.claims if claim.verdict == "supported"] if checked else []
         return replace(score, critique=" ".join(kept) or None, usage=add_usage(score.usage, usage))

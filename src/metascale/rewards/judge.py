@@ -12,7 +12,7 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import BaseMessage, SystemMessage
 from langchain_core.runnables import ensure_config
 from langchain_core.runnables.utils import gather_with_concurrency
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -23,7 +23,7 @@ from metascale.models import MeteredModel, ask, resolve_model
 from metascale.models.json_reply import Schema
 from metascale.models.quotation import unquoted
 from metascale.models.sized import sized
-from metascale.question import is_long
+from metascale.question import is_long, shown
 from metascale.rewards.base import Score
 from metascale.rewards.rubric import Rubric
 from metascale.runtime.seeds import place_generator
@@ -211,7 +211,7 @@ class JudgeReward:
         parts = [prompts.fence("question", question, tag), prompts.fence("answer", answer, tag)]
         material = "\n\n".join(parts if way < len(WORDINGS) else reversed(parts))
         system = prompts.render(wording, rubric=self._rubric(settings), tag=tag)
-        messages = [SystemMessage(system), HumanMessage(material)]
+        messages = [SystemMessage(system), shown(material, question)]
         verdict, problem, usage = await ask_twice(model, messages, JudgeVerdict, settings, place, untrusted=material)
         name = f"{wording} {'question' if way < len(WORDINGS) else 'answer'} first"
         if verdict is None:
@@ -222,10 +222,10 @@ class JudgeReward:
         self, question: str, answers: Sequence[str], settings: MetaScaleSettings, place: Sequence[int | str]
     ) -> list[Score]:
         tag = prompts.tag_for(question, *answers)
-        shown = [prompts.fence(f"answer_{number}", answer, tag) for number, answer in enumerate(answers, 1)]
-        material = "\n\n".join([prompts.fence("question", question, tag), *shown])
+        fenced = [prompts.fence(f"answer_{number}", answer, tag) for number, answer in enumerate(answers, 1)]
+        material = "\n\n".join([prompts.fence("question", question, tag), *fenced])
         system = prompts.render("judge_list", rubric=self._rubric(settings), count=len(answers), tag=tag)
-        messages = [SystemMessage(system), HumanMessage(material)]
+        messages = [SystemMessage(system), shown(material, question)]
         reply, problem, usage = await ask_twice(
             self.model,
             messages,
@@ -243,7 +243,8 @@ class JudgeReward:
             found = verdicts.get(number, [])
             bill = usage if number == 1 else no_usage()
             if len(found) == 1:
-                scores.append(Score(found[0].value, critique=found[0].critique, wording="judge_list", usage=bill))
+                value, critique = found[0].value, found[0].critique
+                scores.append(Score(value, critique=critique, wording="judge_list", usage=bill))
             else:
                 why = problem or f"the judge gave {len(found)} verdicts on this answer"
                 scores.append(Score(None, error=why, wording="judge_list", usage=bill))

@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import SystemMessage
 from pydantic import BaseModel, ConfigDict, Field
 
 from metascale import prompts
 from metascale.models import MeteredModel, resolve_model
-from metascale.question import is_long
+from metascale.question import is_long, shown
 from metascale.rewards.base import Earlier, Score
 from metascale.rewards.judge import ask_twice, led
 from metascale.rewards.rubric import Rubric
@@ -108,14 +108,14 @@ class PairwiseReward:
         """
         texts = [*(answer.text for answer in earlier), *answers]
         games = self._games([answer.memo for answer in earlier], len(answers))
-        shown = [order for first, second in games for order in ((first, second), (second, first))]
-        wordings = [WORDINGS[(a + b) % 2] for a, b in shown]
+        orders = [order for first, second in games for order in ((first, second), (second, first))]
+        wordings = [WORDINGS[(a + b) % 2] for a, b in orders]
         work = [
             partial(self._judge, question, (texts[a], texts[b]), settings, [*place, a, b], wording=wording)
-            for (a, b), wording in zip(shown, wordings, strict=True)
+            for (a, b), wording in zip(orders, wordings, strict=True)
         ]
         is_first = is_long(question) and not any((answer.memo or {}).get("games") for answer in earlier)
-        judged = dict(zip(shown, await led(work, wordings if is_first else []), strict=True))
+        judged = dict(zip(orders, await led(work, wordings if is_first else []), strict=True))
         new = range(len(earlier), len(texts))
         memos = [_memo(index, games, judged) for index in new]
         values = self.values([*(answer.memo for answer in earlier), *memos])[len(earlier) :]
@@ -161,10 +161,10 @@ class PairwiseReward:
         wording: str,
     ) -> _Judgement:
         tag = prompts.tag_for(question, *pair)
-        shown = {"question": question, "answer_a": pair[0], "answer_b": pair[1]}
-        material = "\n\n".join(prompts.fence(label, text, tag) for label, text in shown.items())
+        parts = {"question": question, "answer_a": pair[0], "answer_b": pair[1]}
+        material = "\n\n".join(prompts.fence(label, text, tag) for label, text in parts.items())
         rubric = Rubric.parse(self.rubric or settings.rubric or prompts.load("rubric")).text
-        messages = [SystemMessage(prompts.render(wording, rubric=rubric, tag=tag)), HumanMessage(material)]
+        messages = [SystemMessage(prompts.render(wording, rubric=rubric, tag=tag)), shown(material, question)]
         reply, problem, usage = await ask_twice(self.model, messages, Comparison, settings, place, untrusted=material)
         if reply is None:
             return _Judgement(None, None, problem, usage)
