@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,8 +12,6 @@ from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
     ChatMessageAssistant,
-    ChatMessageSystem,
-    ChatMessageUser,
     GenerateConfig,
     Model,
     ModelAPI,
@@ -26,12 +23,13 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import LimitExceededError
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict, PrivateAttr
 
 from metascale.errors import ModelSetupError, UnknownNameError, describe
 from metascale.evals.harness.fleet import AT_ONCE, Fleet
+from metascale.evals.harness.messages import as_sent, to_inspect, to_langchain
 from metascale.models import RecordedChatModel, SimulatedChatModel
 from metascale.models.simulated import OVERCONFIDENCE
 from metascale.redaction import redacted
@@ -142,24 +140,6 @@ def _to_langchain_output(output: ModelOutput) -> list[AIMessage]:
         )
         for text, reason in replies or [(output.completion, output.stop_reason)]
     ]
-
-
-def to_inspect(message: BaseMessage) -> ChatMessage:
-    """A LangChain message as an Inspect message, text only."""
-    if message.type == "system":
-        return ChatMessageSystem(content=message.text)
-    if message.type == "ai":
-        return ChatMessageAssistant(content=message.text)
-    return ChatMessageUser(content=message.text)
-
-
-def to_langchain(message: ChatMessage) -> AnyMessage:
-    """An Inspect message as a LangChain message, text only."""
-    if message.role == "system":
-        return SystemMessage(message.text)
-    if message.role == "assistant":
-        return AIMessage(message.text)
-    return HumanMessage(message.text)
 
 
 class GenerationError(Exception):
@@ -309,8 +289,3 @@ class LangGraphServers(ModelAPI):
 def langgraph_servers() -> type[ModelAPI]:
     """The provider of `langgraph/servers`, as Inspect finds it."""
     return LangGraphServers
-
-
-def as_sent(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
-    """Inspect messages in the servers' format, text only."""
-    return [{"role": message.role, "content": message.text} for message in messages]

@@ -10,15 +10,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from metascale.answers import extract
 from metascale.errors import MetaScaleError, SettingError
+from metascale.evals.harness.choices import LETTERS, mark_choices, show_choices
 from metascale.evals.harness.fleet import FleetReply
-from metascale.evals.harness.models import (
-    InspectChatModel,
-    LangGraphServers,
-    as_sent,
-    begin_run,
-    hide_keys,
-    to_langchain,
-)
+from metascale.evals.harness.messages import as_sent, to_langchain
+from metascale.evals.harness.models import InspectChatModel, LangGraphServers, begin_run, hide_keys
 from metascale.foresight.meta_rewards import used
 from metascale.graphs import METHODS
 from metascale.models.simulated import NOTICE
@@ -45,8 +40,11 @@ def _solver(name: str) -> Callable[..., Solver]:
         judge_model: str | None = None,
         seed: int | None = None,
         settings: dict[str, Any] | None = None,
+        multiple_correct: bool = False,
     ) -> Solver:
         """Answer with a method of metascale.
+
+        The options of a sample with `choices` are shown in the question, and the answer's are marked for `choice()`.
 
         Args:
             budget: answers to generate.
@@ -58,6 +56,7 @@ def _solver(name: str) -> Callable[..., Solver]:
             seed: seed of the evaluation; each question and epoch derives its own.
             settings: other `MetaScaleSettings`, except a memory, because questions must be independent, and questions
                 to people.
+            multiple_correct: whether more than one of a sample's `choices` may be right.
 
         Raises:
             SettingError: a memory is set, people would be asked, or servers with their own judge get another.
@@ -73,11 +72,16 @@ def _solver(name: str) -> Callable[..., Solver]:
             begin_run()
             asked = get_model(model)
             own = chosen.model_copy(update={"seed": derive_seed(seed, str(state.sample_id), state.epoch)})
+            is_lettered = 0 < len(state.choices) <= LETTERS and not multiple_correct
+            if is_lettered and "answer_kind" not in chosen.model_fields_set:
+                own = own.model_copy(update={"answer_kind": "choice"})
+            show_choices(state, several=multiple_correct)
             if isinstance(asked.api, LangGraphServers):
                 if judge_model is not None:
                     raise SettingError("servers have a judge of their own, so they take no judge_model")
                 reply = await asked.api.fleet.ask(name, as_sent(state.messages), context_of(own))
                 _record(state, reply.state, reply.problem, own, model=str(asked), reply=reply)
+                mark_choices(state, several=multiple_correct)
                 return state
             chat = _chat(asked)
             parts: dict[str, Any] = {}
@@ -96,6 +100,7 @@ def _solver(name: str) -> Callable[..., Solver]:
                 hide_keys()
             judged = Scorer(parts["reward"]).settings_for(own) if parts else own
             _record(state, run, problem, judged, model=str(chat.inner))
+            mark_choices(state, several=multiple_correct)
             if chat.exceeded is not None:
                 raise chat.exceeded
             return state

@@ -1,0 +1,148 @@
+"""Inspect's samples with options and with images, on real Inspect tasks whose solver is a method of metascale."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.log import read_eval_log
+from inspect_ai.model import ChatMessageUser, ContentAudio, ContentImage, ContentText
+
+from metascale.errors import SettingError
+from metascale.evals.harness.choices import chosen
+from metascale.evals.harness.messages import as_sent, to_inspect, to_langchain
+from tests.conftest import ServerFactory
+from tests.openai_server import Fault, OpenAIServer
+from tests.waiting import CEILING
+
+BIN = Path(sys.executable).parent
+CITIES = ["Bergen", "Oslo", "Trondheim", "Tromsø"]
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+
+IMAGE = ContentImage(image=f"data:image/png;base64,{PIXEL}", detail="low")
+SOUND = ContentAudio(audio="data:audio/wav;base64,AAAA", format="wav")
+
+
+def says(kind: str, number: int, body: dict[str, Any]) -> Fault | None:  # noqa: ARG001
+    """Answers what the question asks for in square brackets."""
+    asked = [re.search(r"\[says (.*?)\]", json.dumps(message)) for message in body["messages"]]
+    wanted = next((found[1] for found in asked if found), None)
+    return Fault(text=wanted) if kind == "solve" and wanted is not None else None
+
+
+def evaluated(server: OpenAIServer, folder: Path, samples: str, solver: str, *options: str) -> list[str | None]:
+    """The scores of samples, in their order, under a task whose own solver is Inspect's."""
+    (folder / "own.py").write_text(
+        "from inspect_ai import Task, task\n"
+        "from inspect_ai.dataset import MemoryDataset, Sample\n"
+        "from inspect_ai.model import ChatMessageUser, ContentImage, ContentText\n"
+        "from inspect_ai.scorer import choice\n"
+        "from inspect_ai.solver import multiple_choice\n"
+        "@task\n"
+        "def own() -> Task:\n"
+        f"    data = MemoryDataset([{samples}])\n"
+        "    return Task(dataset=data, solver=multiple_choice(), scorer=choice())\n"
+    )
+    command = [str(BIN / "inspect"), "eval", "own.py", "--model", "openai/loopback", "--solver", f"metascale/{solver}"]
+    command += ["-M", "responses_api=false", "--max-retries", "1"]
+    command += ["-S", "budget=2", "-S", 'settings={"confirm": 0}', "--display", "none", "--log-dir", "logs", *options]
+    variables = {**os.environ, "OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "none"}
+    done = subprocess.run(
+        command, cwd=folder, env=variables, capture_output=True, text=True, timeout=CEILING, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = read_eval_log(str(next((folder / "logs").glob("*.eval"))))
+    assert log.status == "success"
+    assert log.samples is not None
+    ended = sorted(log.samples, key=lambda sample: sample.id)
+    return [str(sample.scores["choice"].value) if sample.scores else None for sample in ended]
+
+
+def sample(says: str, target: Any = "B", choices: Sequence[str] = CITIES) -> str:
+    return f"Sample(input='Which is it? [says {says}]', choices={list(choices)!r}, target={target!r})"
+
+
+@pytest.mark.parametrize("method", ["direct", "best_of_n", "metascale"])
+def test_options_are_shown_and_the_answers_is_marked(method: str, start_server: ServerFactory, tmp_path: Path) -> None:
+    server = start_server(script=says)
+    samples = [sample("ANSWER: B"), sample("So. ANSWER: A"), sample("No idea.")]
+    assert evaluated(server, tmp_path, ", ".join(samples), method) == ["C", "I", "I"]
+    asked = [json.dumps(served.body, ensure_ascii=False) for served in server.served if served.kind == "solve"]
+    assert asked
+    for text in asked:
+        assert "A) Bergen" in text
+        assert "D) Tromsø" in text
+        assert "A,B,C,D" in text
+
+
+def test_several_options_may_be_right(start_server: ServerFactory, tmp_path: Path) -> None:
+    server = start_server(script=says)
+    samples = [sample(f"ANSWER: {text}", ["A", "C"]) for text in ("A,C", "CA", "A and C", "A")]
+    scores = evaluated(server, tmp_path, ", ".join(samples), "best_of_n", "-S", "multiple_correct=true")
+    assert scores == ["C", "C", "C", "I"]
+    assert any("one or more of A,B,C" in json.dumps(served.body) for served in server.served)
+
+
+def test_the_model_sees_the_images_of_a_sample(start_server: ServerFactory, tmp_path: Path) -> None:
+    server = start_server(script=says)
+    shown = (
+        f"ChatMessageUser(content=[ContentText(text='Which? [says ANSWER: B]'), ContentImage(image={IMAGE.image!r})])"
+    )
+    scores = evaluated(server, tmp_path, f"Sample(input=[{shown}], choices={CITIES!r}, target='B')", "chain_of_thought")
+    assert scores == ["C"]
+    (sampled,) = [served.body for served in server.served if served.kind == "solve"]
+    content = sampled["messages"][-1]["content"]
+    assert [part["image_url"]["url"] for part in content if part["type"] == "image_url"] == [IMAGE.image]
+    assert any("B) Oslo" in part.get("text", "") for part in content)
+
+
+@pytest.mark.parametrize(
+    ("answer", "count", "several", "found"),
+    [
+        ("ANSWER: B", 4, False, {1}),
+        ("answer: (c)", 4, False, {2}),
+        ("**ANSWER: B**", 4, False, {1}),
+        ("ANSWER: $D$.", 4, False, {3}),
+        ("ANSWER: A\nNo, wait.\nANSWER: B", 4, False, {1}),
+        ("The answer is (C).", 4, False, {2}),
+        ("ANSWER: A, B", 4, False, set()),
+        ("ANSWER: E", 4, False, set()),
+        ("I cannot tell.", 4, False, set()),
+        ("", 4, False, set()),
+        ("ANSWER: A and C", 4, True, {0, 2}),
+        ("ANSWER: A, B, and C", 4, True, {0, 1, 2}),
+        ("ANSWER: ABD", 4, True, {0, 1, 3}),
+        ("ANSWER: 2", 30, False, {27}),
+        ("ANSWER: Z", 30, False, {25}),
+    ],
+)
+def test_options_are_read_from_answers(answer: str, count: int, found: set[int], *, several: bool) -> None:
+    assert chosen(answer, count, several=several) == found
+
+
+def test_messages_survive_the_way_there_and_back() -> None:
+    message = ChatMessageUser(content=[ContentText(text="What?"), IMAGE, SOUND])
+    back = to_inspect(to_langchain(message))
+    assert [part.model_dump() for part in back.content_list] == [part.model_dump() for part in message.content_list]
+    assert to_langchain(ChatMessageUser(content=[ContentText(text="a"), ContentText(text="b")])).content == "a\nb"
+
+
+def test_servers_get_images_and_refuse_the_rest(tmp_path: Path) -> None:
+    file = tmp_path / "dot.png"
+    file.write_bytes(base64.b64decode(PIXEL))
+    shown = ChatMessageUser(content=[ContentText(text="What?"), ContentImage(image=str(file))])
+    (sent,) = as_sent([shown])
+    assert sent["content"][1]["image_url"]["url"] == IMAGE.image
+    assert as_sent([ChatMessageUser(content="Why?")]) == [{"role": "user", "content": "Why?"}]
+    with pytest.raises(SettingError, match="type 'audio'; servers get text and images only"):
+        as_sent([ChatMessageUser(content=[SOUND])])
+    with pytest.raises(SettingError, match="cannot be read"):
+        as_sent([ChatMessageUser(content=[ContentImage(image=str(tmp_path / "no.png"))])])
