@@ -151,11 +151,16 @@ def test_the_graph_is_printed_as_mermaid() -> None:
     assert metascale("graph", "metascal").stderr == "metascale: unknown method 'metascal'; did you mean 'metascale'?\n"
 
 
-def test_a_view_that_cannot_be_drawn_costs_no_answer(tmp_path: Path) -> None:
-    done = metascale("solve", QUESTION, *SIMULATED, "--budget", "2", "--svg", str(tmp_path / "no" / "such.svg"))
-    assert done.returncode == 1
-    assert NOTICE in done.stdout
-    assert (done.stderr.count("\n"), "No such file" in done.stderr) == (1, True)
+@pytest.mark.parametrize(("view", "complaint"), [("no/such.svg", "folder that does not exist"), (".", "is a folder")])
+def test_a_view_that_cannot_be_drawn_is_refused_before_anything_is_spent(
+    view: str, complaint: str, tmp_path: Path
+) -> None:
+    database = tmp_path / "runs.db"
+    kept = ["--db", str(database), "--thread", "t"]
+    done = metascale("solve", QUESTION, *SIMULATED, "--budget", "2", "--svg", str(tmp_path / view), *kept)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.stderr.count("\n"), complaint in done.stderr) == (1, True)
+    assert not database.exists()
 
 
 def test_it_runs_from_any_folder(tmp_path: Path) -> None:

@@ -323,6 +323,27 @@ def test_the_command_line_waits_for_a_review_and_takes_it_from_a_file(tmp_path: 
     assert found["usage"]["samples"] == 4
 
 
+def test_a_run_goes_on_whether_the_options_that_ask_people_are_repeated_or_not(tmp_path: Path) -> None:
+    assert solve(tmp_path, "--review-pool").exit_code == 3
+    assert solve(tmp_path).exit_code == 3, "it still waits for the review"
+    review = tmp_path / "edits.json"
+    review.write_text('{"add": [{"strategy": "Ask a mule."}]}')
+    first = solve(tmp_path, "--pool", str(review), "--json")
+    assert json.loads(first.stdout)["usage"]["samples"] == 4
+    for number, options in enumerate([("--more", "16"), ("--more", "2", "--review-pool"), ("--more", "2")]):
+        done = solve(tmp_path, *options, "--json")
+        assert done.exit_code == 0, done.stderr
+        assert json.loads(done.stdout)["usage"]["samples"] == 20 + 2 * number
+    assert any(arm["origin"] == "human" for arm in json.loads(done.stdout)["pool"])
+
+
+def test_a_run_that_asks_for_budget_goes_on_without_the_option(tmp_path: Path) -> None:
+    assert solve(tmp_path, "--ask-for-budget").exit_code == 3
+    done = solve(tmp_path, "--more", "2", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["usage"]["samples"] == 6
+
+
 def test_the_command_line_grants_more_to_a_finished_thread(tmp_path: Path) -> None:
     missing = solve(tmp_path, "--more", "4")
     assert (missing.exit_code, "no finished run" in missing.stderr) == (2, True)

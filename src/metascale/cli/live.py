@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metascale.choice.ranking import ranking
+from metascale.cli.options import UsageError
 from metascale.pool.admission import arm_statistics
 from metascale.records import MetaThought, Origin
 from metascale.settings import MetaScaleSettings
@@ -101,6 +103,20 @@ def best_panel(text: str, reward: float | None, meta_thought: str) -> Panel:
     shown = "\n".join(text.splitlines()[-6:])
     worth = "not scored" if reward is None else f"reward {reward:.2f}"
     return Panel(Text(shown), title=f"best so far: {worth}, under {meta_thought}", title_align="left")
+
+
+def check_writable(file: Path) -> None:
+    """Check that a file can be written, before anything is spent on what it will hold.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if file.is_dir():
+        raise UsageError(f"{str(file)!r} is a folder, not a file")
+    if not file.parent.is_dir():
+        raise UsageError(f"{str(file)!r} is in a folder that does not exist")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UsageError(f"{str(file)!r} cannot be written")
 
 
 def write_svg(state: State, settings: MetaScaleSettings, title: str, file: Path) -> None:

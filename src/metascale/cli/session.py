@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -25,7 +25,7 @@ from metascale.records import Result
 from metascale.result import conclude
 from metascale.rewards import Reward
 from metascale.rewards.scorer import Scorer
-from metascale.settings import MetaScaleSettings
+from metascale.settings import ASKING_PEOPLE, MetaScaleSettings
 from metascale.state import FINGERPRINT, AnyGraph, State, empty_state, fingerprint_of, state_of
 
 Watcher = Callable[[State], None]
@@ -213,14 +213,14 @@ class Session:
         except NoAnswerError as error:
             raise NoAnswerError("interrupted before the first answer") from error
 
-    def _changes(self, snapshot: StateSnapshot) -> list[str]:
-        """How the thread's run differs from the requested one."""
+    def _changes(self, snapshot: StateSnapshot, *, beside: Collection[str] = ()) -> list[str]:
+        """How the thread's run differs from the requested one, beside the given settings."""
         known = fingerprint_of(snapshot)
         before = MetaScaleSettings().model_dump(mode="json") | known if known else known
         return [
             f"{name} was {before.get(name)!r} and is now {self.fingerprint.get(name)!r}"
             for name in dict.fromkeys([*before, *self.fingerprint])
-            if before.get(name) != self.fingerprint.get(name)
+            if name not in beside and before.get(name) != self.fingerprint.get(name)
         ]
 
     def _check_not_begun(self, more: int | None) -> None:
@@ -240,7 +240,8 @@ class Session:
         self._check_changes(snapshot, "answered with other settings")
 
     def _check_changes(self, snapshot: StateSnapshot, what: str) -> None:
-        changes = self._changes(snapshot)
+        """Check that the run continues as it began; whether it asks people may change."""
+        changes = self._changes(snapshot, beside=ASKING_PEOPLE)
         if changes:
             raise ThreadError(
                 f"thread {self.thread!r} {what}: {'; '.join(changes)}. Repeat them to continue, or use another --thread"

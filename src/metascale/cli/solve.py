@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 
 from metascale.cli.dialogue import Dialogue, pool_table
-from metascale.cli.live import view, write_svg
+from metascale.cli.live import check_writable, view, write_svg
 from metascale.cli.memory import DEFAULT_NAME
 from metascale.cli.options import (
     FAILED,
@@ -129,6 +129,8 @@ def solve(
         _check_method(method, settings, judged=judge_model is not None or reward is not None, memory=memory, more=more)
         if (db is None) != (thread is None):
             raise UsageError("--db and --thread go together")
+        if svg is not None:
+            check_writable(svg)
         at_terminal = console.is_terminal and sys.stdin.isatty() and question != "-"
         _check_answers(settings, db, pool, more, at_terminal=at_terminal)
         dialogue = Dialogue(settings, console if at_terminal else None, _review(pool))

@@ -16,12 +16,11 @@ from metascale.models.cleaning import clean_message
 from metascale.models.flaws import WHY_EMPTY
 from metascale.question import said
 from metascale.records import Result
-from metascale.settings import MetaScaleSettings
+from metascale.settings import ASKING_PEOPLE, MetaScaleSettings
 
 Whole = TypeVar("Whole")
 
 _OWN_BILLS = ("token_usage", "usage")
-_ASKING_PEOPLE = ("review_pool", "ask_for_budget")
 
 
 def check_uninterrupted(settings: MetaScaleSettings) -> None:
@@ -30,7 +29,7 @@ def check_uninterrupted(settings: MetaScaleSettings) -> None:
     Raises:
         SettingError: a setting asks people.
     """
-    for name in _ASKING_PEOPLE:
+    for name in ASKING_PEOPLE:
         if getattr(settings, name):
             raise SettingError(f"the setting {name!r} asks people; a node or a tool can do that, a model call cannot")
 

@@ -17,6 +17,8 @@ ENVIRONMENT_VARIABLE = "METASCALE_SETTINGS"
 BUILDERS_SETTINGS = ("panel", "reward_model", "verifier", "methods_dir", "max_in_flight")
 """Settings that load code, read files, name servers or concern all runs. Only the builder of a graph can set them, not
 the context of a run, which anybody may send."""
+ASKING_PEOPLE = ("review_pool", "ask_for_budget")
+"""Settings that pause a run for a person."""
 
 
 # Pydantic lists the fields of the last base class first.
@@ -83,6 +85,7 @@ class MetaScaleSettings(TrafficSettings, LimitSettings, ScoringSettings, SearchS
 
 
 __all__ = [
+    "ASKING_PEOPLE",
     "BUILDERS_SETTINGS",
     "ENVIRONMENT_VARIABLE",
     "LimitSettings",
