@@ -108,6 +108,11 @@ class WrappedChatModel(BaseChatModel):
         """Whether the first model runs in this process."""
         return bool(getattr(self._first, "in_process", False))
 
+    @property
+    def hides_limits(self) -> bool:
+        """Whether none of the models takes a limit of tokens. One that takes none among others is asked without."""
+        return not any(name in type(model).model_fields for model in _leaves(self.inner) for name in _FIELDS[2:])
+
     def _resolve_model_profile(self) -> Any:
         return self._first.profile
 
@@ -168,7 +173,7 @@ class WrappedChatModel(BaseChatModel):
             fields = type(model).model_fields
             limit = next((name for name in _FIELDS[2:] if name in fields), None)
             named = {limit if name == "max_tokens" else name: value for name, value in chosen.items()}
-            if "max_tokens" in chosen and limit is None:
+            if "max_tokens" in chosen and self.hides_limits:
                 raise ModelSetupError(f"max_tokens is set, but {type(model).__name__} takes no such limit")
             changes = {name: value for name, value in named.items() if name in fields}
             changes |= {"disable_streaming": self.disable_streaming}
