@@ -28,17 +28,8 @@ from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 
 from metascale.bandits import Policy
+from metascale.graphs import routes
 from metascale.graphs.assembly import Graph, add_nodes, bound, compiled, for_studio, new_graph
-from metascale.graphs.routes import (
-    AFTER_CHOICE,
-    NEXT,
-    after_choice,
-    after_pool,
-    after_score,
-    after_spending,
-    before_pool,
-    to_samples,
-)
 from metascale.models import Sampler, resolve_model
 from metascale.nodes import (
     Components,
@@ -106,21 +97,23 @@ def create_metascale(
     add_nodes(graph, parts, grant_budget, synthesize, confirm, finalize)
 
     graph.add_conditional_edges(
-        START, bound(before_pool, parts), {"straight in": "initialize_pool", "foresee first": "foresee"}
+        START, bound(routes.before_pool, parts), {"straight in": "initialize_pool", "foresee first": "foresee"}
     )
     graph.add_edge("foresee", "initialize_pool")
     graph.add_conditional_edges(
-        "initialize_pool", bound(after_pool, parts), {"pool made": "select_arm", "to be reviewed": "review_pool"}
+        "initialize_pool", bound(routes.after_pool, parts), {"pool made": "select_arm", "to be reviewed": "review_pool"}
     )
     graph.add_edge("review_pool", "select_arm")
-    graph.add_conditional_edges("select_arm", to_samples, ["generate", "finalize"])
+    graph.add_conditional_edges("select_arm", routes.to_samples, ["generate", "finalize"])
     graph.add_edge("generate", "score")
     graph.add_conditional_edges(
-        "score", bound(after_score, parts), {"time to evolve": "evolve", "ask for more": "grant_budget", **NEXT}
+        "score",
+        bound(routes.after_score, parts),
+        {"time to evolve": "evolve", "ask for more": "grant_budget", **routes.NEXT},
     )
     for phase in ("evolve", "grant_budget", "synthesize", "confirm"):
-        graph.add_conditional_edges(phase, bound(after_spending, parts), NEXT)
-    graph.add_conditional_edges("finalize", after_choice, AFTER_CHOICE)
+        graph.add_conditional_edges(phase, bound(routes.after_spending, parts), routes.NEXT)
+    graph.add_conditional_edges("finalize", routes.after_choice, routes.AFTER_CHOICE)
     return compiled(graph, "metascale", {"checkpointer": checkpointer, "store": store})
 
 
