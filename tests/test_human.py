@@ -197,7 +197,7 @@ async def test_a_finished_thread_goes_on_with_what_it_is_granted(tmp_path: Path)
         assert [c["text"] for c in after["candidates"][:8]] == [c["text"] for c in before["candidates"]]
         assert after["result"]["usage"]["samples"] == len(after["candidates"]) == len(model.requests("solve")) == 14
         assert after["result"]["usage"]["calls"] == len(model._requests) > calls
-        assert all(messages[-1].text == QUESTION for messages in model.requests("solve"))
+        assert all(messages[-1].text.startswith(QUESTION) for messages in model.requests("solve"))
         assert not any("Assistant:" in messages[1].text for messages in model.requests("judge"))
         await graph.ainvoke(grant(2), THREAD)
         assert (await graph.aget_state(THREAD)).values["result"]["usage"]["samples"] == 16

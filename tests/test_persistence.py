@@ -216,9 +216,10 @@ def test_state_is_plain_data(tmp_path: Path) -> None:
     assert json.loads(json.dumps(values, allow_nan=False)) == values
 
 
-@pytest.mark.parametrize(("seed", "happens"), [(5, "looked"), (7, "retired")])
+@pytest.mark.parametrize(("seed", "happens"), [(2, "looked"), (20, "retired")])
 def test_followed_events_equal_the_state(seed: int, happens: str) -> None:
-    settings = MetaScaleSettings(budget=40, evolution="always", evolve_every=1, max_pool=9, synthesize=True, seed=seed)
+    chosen = {"budget": 40, "evolution": "always", "evolve_every": 1, "max_pool": 9, "synthesize": True}
+    settings = MetaScaleSettings.model_validate({**chosen, "final_choice": "best", "seed": seed})
     graph = create_metascale("simulated", settings=settings, checkpointer=InMemorySaver())
     state = empty_state()
     happened = set()
@@ -334,7 +335,7 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
     process = start_solving(fresh, *search)
     undisturbed = json.loads(end_of(process)[0])
     for run in (found, undisturbed):
-        del run["usage"]["seconds"]
+        del run["usage"]["seconds"], run["usage"]["cached_input_tokens"]
     assert found == undisturbed
 
     served = server.requests.total()

@@ -576,7 +576,7 @@ async def test_failed_samples_are_counted_without_quoting_the_model(
     start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail_once(kind: str, number: int, _: Any) -> Fault | None:
-        return Fault(400, LEAK) if kind == "solve" and number == 0 else None
+        return Fault(413, LEAK) if kind == "solve" and number == 0 else None
 
     app = app_on(start_server(script=fail_once), monkeypatch)
     async with within(app) as client:
