@@ -27,6 +27,7 @@ from tests.runs import plain, run
 from tests.scripted import Reply, ScriptedModel, TimedModel, discovering, sensible, verdict
 from tests.virtual_time import in_virtual_time
 
+STRATEGY = "Work in this way"
 SMALL = {"max_retries": 0, "pool_size": 2, "evolve_every": 0}
 JUDGED = [name for name, method in METHODS.items() if method.judged]
 
@@ -332,7 +333,7 @@ def test_a_tie_goes_to_the_answer_that_more_meta_thoughts_gave() -> None:
 
     def write(kind: str, number: int, messages: list[BaseMessage]) -> Reply:
         if kind == "solve":
-            return f"#### {next(given['no_strategy' if len(messages) == 1 else 'chain_of_thought'])}"
+            return f"#### {next(given['chain_of_thought' if STRATEGY in messages[-1].text else 'no_strategy'])}"
         return playing(lambda *_: verdict(7))(kind, number, messages)
 
     state, _ = pick(write, budget=6, batch_size=1, policy="round_robin", confirm=4)
@@ -477,7 +478,7 @@ def test_agreement_needs_two_ways_of_thinking() -> None:
     assert state["result"]["usage"]["samples"] == 2
 
     def only_one_marks(kind: str, number: int, messages: list[BaseMessage]) -> Reply:
-        if kind == "solve" and len(messages) == 1:
+        if kind == "solve" and STRATEGY not in messages[-1].text:
             return f"Let me think {number}.\nHm."
         return same(kind, number, messages)
 

@@ -122,6 +122,8 @@ async def _in_thread(call: Callable[[], T]) -> T:
     def run() -> None:
         try:
             outcome: tuple[T | None, BaseException | None] = (call(), None)
+        except StopIteration as error:  # a future takes none
+            outcome = (None, RuntimeError(f"{type(error).__name__} was raised"))
         except BaseException as error:  # noqa: BLE001  it is raised where the result is awaited
             outcome = (None, error)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more

@@ -133,7 +133,7 @@ def _to_langchain_output(output: ModelOutput) -> list[AIMessage]:
     return [
         AIMessage(
             text,
-            response_metadata={"finish_reason": reason},
+            response_metadata={} if reason == "unknown" else {"finish_reason": reason},
             usage_metadata={"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
             if usage
             else None,
