@@ -228,7 +228,7 @@ def test_a_model_that_cannot_be_had_gets_one_line(tmp_path: Path, model: str, sa
 def test_a_benchmark_over_a_local_server(tmp_path: Path, start_server: ServerFactory) -> None:
     server = start_server()
     options = ["--model", "openai:local", "--base-url", server.url, "--method", "best_of_n", "--budget", "3"]
-    command = [*bench(*options), "--limit", "2"]
+    command = [*bench(*options), "--limit", "2", "--set", "confirm=0"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answers = read_logs([tmp_path / "logs"])
