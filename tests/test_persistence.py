@@ -166,7 +166,7 @@ def test_a_round_that_was_cut_off_goes_on_with_the_same_question(
     config: Any = {**THREAD, "max_concurrency": 1}
     with SqliteSaver.from_conn_string(str(tmp_path / "runs.sqlite")) as saver:
         with monkeypatch.context() as earlier:
-            earlier.setattr("metascale.graphs.metascale.to_samples", plan)
+            earlier.setattr("metascale.graphs.routes.to_samples", plan)
             graph = create_metascale(ScriptedModel(write=cut), settings=settings, checkpointer=saver)
         with pytest.raises(KeyboardInterrupt):
             graph.invoke(ask(), config, durability="sync")
