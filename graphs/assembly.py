@@ -115,7 +115,7 @@ class _Embeddable(CompiledStateGraph[State, MetaScaleSettings, Any, Any]):
 
 
 def _with_own_limit(config: RunnableConfig | None, own: RunnableConfig | None) -> RunnableConfig:
-    """The config with a limit: the one that the caller of this run chose, else the graph's `own`, else `STEP_LIMIT`.
+    """The config with a recursion limit: the caller's, else the graph's `own`, else `STEP_LIMIT`.
 
     Two limits are not the caller's choice. A config with a callback manager comes from a parent graph, and so does its
     limit. LangChain's default beside callbacks is filled in by LangChain, for example in `batch`.

@@ -32,9 +32,9 @@ from metascale.state import State
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
 SHARE_OF_CALLS, SHARE_OF_TOKENS = 1 / 4, 1 / 2
-"""Shares of `max_calls` and of `max_tokens_total` from which no further meta-thought is asked for. Ours, not tuned."""
+"""Shares of `max_calls` and of `max_tokens_total` from which no further meta-thought is asked for. Not tuned."""
 FRUITLESS = 2
-"""Requests in a row that add no meta-thought, after which no more is asked for. Ours."""
+"""Requests in a row that add no meta-thought, after which no more is asked for. Not tuned."""
 
 
 class Found(NamedTuple):

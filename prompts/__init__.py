@@ -69,7 +69,7 @@ def tag_for(task: str, *others: str) -> str:
 
     Args:
         task: the task, as text.
-        others: the other texts that will stand in fences.
+        others: further texts that will be fenced.
     """
     tag = hmac.new(_KEY, task.encode("utf-8", "surrogatepass"), "sha256").hexdigest()[:16]
     return new_tag() if any(tag in text for text in (task, *others)) else tag

@@ -12,7 +12,7 @@ from metascale.redaction import redacted
 from metascale.usage import Usage, no_usage
 
 LONGEST_CHAIN = 8
-"""Errors that are looked at, where one caused the other. Ours."""
+"""Errors that are looked at, where one caused the other. Not tuned."""
 
 
 class MetaScaleError(Exception):

@@ -13,7 +13,7 @@ from metascale.answers.units import LETTERS, SCALES, is_unit
 MOST_DIGITS = 60
 """Digits that a number may have; longer ones are noise."""
 MOST_NUMBERS = 20
-"""Numbers of a statement; one with more does not state a result. It keeps the time linear. Ours."""
+"""Numbers of a statement; one with more does not state a result. It keeps the time linear. Not tuned."""
 
 _CURRENCY = r"(?:(?:US|CA|AU|HK|NZ|[ACS])?\$|[€£¥₹₩₽₫₦₱฿]|(?:USD|EUR|GBP|INR|CAD|AUD|Rs\.?)(?=\s?[-\d.]))"
 _DIGITS = (

@@ -36,7 +36,7 @@ def is_unit(word: str, *, attached: bool, math: bool) -> bool:
     Args:
         word: the letters after the number.
         attached: no space lies between.
-        math: the number stands in a formula, where letters are variables.
+        math: whether the number is part of a formula, where letters are variables.
     """
     if _NO_UNITS.fullmatch(word):
         return False

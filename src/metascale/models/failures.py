@@ -19,12 +19,12 @@ TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
 REJECTED_STATUSES = frozenset({400, 422, 501})
 """HTTP statuses by which a server refuses the form of a request."""
 LONGEST_REASON = 300
-"""Characters of a server's reason that are shown. Ours."""
+"""Characters of a server's reason that are shown. Not tuned."""
 
 _ADDRESSES = ("openai_api_base", "azure_endpoint", "anthropic_api_url", "base_url", "endpoint")
 """Fields in which chat models hold their server's address."""
 _DEPTH = 8
-"""Levels of a reply's body that are read. Ours."""
+"""Levels of a reply's body that are read. Not tuned."""
 _TRANSPORT_ERRORS = frozenset(
     {"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError", "HTTPClientError"}
 )

@@ -31,7 +31,7 @@ from metascale.settings.traffic import TrafficSettings
 from metascale.usage import Usage, add_usage, no_usage
 
 KEPT_FIRST, KEPT_LAST = 3_000, 1_000
-"""Characters of an unreadable reply that its repair carries, from its start and from its end. Ours."""
+"""Characters of an unreadable reply that its repair carries, from its start and from its end. Not tuned."""
 
 _ABOUT_FORM = re.compile(
     r"response.?format|json.?schema|json.?mode|structured|grammar|guided|schema|\btools?\b|tool.(?:use|choice|call)|function",

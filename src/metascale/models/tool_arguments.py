@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 _HOOK = "_create_chat_result"
 """The method by which LangChain's OpenAI models turn a server's response into messages."""
 DEEPEST = 3
-"""JSON texts inside of each other that are decoded. Ours."""
+"""JSON texts inside of each other that are decoded. Not tuned."""
 
 
 def reading_any_arguments(model: BaseChatModel) -> BaseChatModel:

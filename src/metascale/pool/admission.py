@@ -21,7 +21,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 
 MINDSET_CHARS, STRATEGY_CHARS = 400, 1_200
 """Characters to which a grammar limits the parts of a meta-thought, about twice what is asked for; longer ones are read
-nevertheless. Ours."""
+nevertheless. Not tuned."""
 
 
 class Remark(NamedTuple):

@@ -45,10 +45,10 @@ JUDGE_TOKENS = 4_096
 """The most tokens of a verdict, for models that have such a limit. Ours: ten times a long critique, so that only a
 reply without end reaches it."""
 TOKENS_AN_ANSWER = 512
-"""Tokens on top of that for each further answer in a request. Ours."""
+"""Tokens on top of that for each further answer in a request. Not tuned."""
 CRITIQUE_CHARS = 1_500
 """Characters to which a grammar limits a critique, twice six long sentences; a longer one is read nevertheless.
-Ours."""
+Not tuned."""
 
 _OUT_OF_TEN = re.compile(r"[\s*\[(]*(\d+(?:[.,]\d+)?)[\s*\])]*(?:(?:/|out of|of)\s*10(?:[.,]0+)?[\s*\])]*)?[.]?\s*")
 """A score in words that can be read in one way only: `7`, `7.5`, `**7**`, `7/10`, `7 out of 10`."""

@@ -80,7 +80,7 @@ class PairwiseReward:
 
         Args:
             model: a chat model, or a name as `create_metascale` takes it.
-            rubric: what makes an answer better; by default that of the settings, else the one that ships.
+            rubric: what makes an answer better; by default the settings' rubric, else the built-in one.
 
         Raises:
             MetaScaleError: the name is unknown or the model cannot be set up.

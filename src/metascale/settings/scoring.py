@@ -65,7 +65,7 @@ class ScoringSettings(Frozen):
         default=None,
         min_length=1,
         max_length=20_000,
-        description="What earns which score from 1 to 10, in the judge's prompt; null is the one that ships.",
+        description="What earns which score from 1 to 10, in the judge's prompt; null is the built-in rubric.",
         json_schema_extra=on("score"),
     )
     panel: tuple[PanelMember, ...] = Field(
