@@ -20,7 +20,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
@@ -52,6 +52,8 @@ class Served:
     output_tokens: int
 
 
+_STARTED = count()
+"""Tells servers apart that had the same port: `ChatOpenAI` keeps one HTTP client for an address, with its connections."""
 BLOCK = 64
 """Characters of a block of the prefix cache: 16 tokens, as in vLLM."""
 
@@ -367,7 +369,7 @@ def serving(server: OpenAIServer) -> Iterator[OpenAIServer]:
     thread.start()
     starting = asyncio.start_server(server.handle, "127.0.0.1", 0, limit=2**24)
     listener = asyncio.run_coroutine_threadsafe(starting, loop).result(CEILING)
-    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
+    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/{next(_STARTED)}/v1"
     try:
         yield server
     finally:
