@@ -9,13 +9,11 @@ from langgraph.types import Overwrite
 
 from metascale.choice.ranking import ranking
 from metascale.events import PoolMade
+from metascale.nodes.config_keys import RESUMING
 from metascale.nodes.run import Run, Update
 from metascale.records import Foresight, MetaThought
 from metascale.state import State
 from metascale.usage import Usage, no_usage
-
-_RESUMING = "__pregel_resuming"
-"""The config key that is true in the first step of a resumed run. LangGraph has no public accessor for it."""
 
 
 def fresh_run(
@@ -52,7 +50,7 @@ def samples_anew(state: State, run: Run) -> Update | None:
     The pool and the bill stay. LangGraph marks only the first step of a resumed run, so a run that fails again ends.
     """
     begun = run.ledger({**state, "candidates": []})
-    if not get_config()["configurable"].get(_RESUMING) or ranking(state["candidates"]) or begun.stop_reason is not None:
+    if not get_config()["configurable"].get(RESUMING) or ranking(state["candidates"]) or begun.stop_reason is not None:
         return None
     tell_pool(state["pool"], no_usage())
     return {"candidates": Overwrite([]), "plan": [], "round": 0, "evolved_at": 0, "reopened_at": 0, "result": None}

@@ -13,14 +13,12 @@ from metascale.errors import ModelCallError
 from metascale.events import Sampled
 from metascale.models import MeteredModel
 from metascale.models.flaws import Outcome, flaw_of, outcome
+from metascale.nodes.config_keys import READ
 from metascale.nodes.run import Run, Update
 from metascale.records import Candidate, MetaThought
 from metascale.settings import MetaScaleSettings
 from metascale.state import Sampling
 from metascale.usage import Usage, add_usage, working_since
-
-_READ = "__pregel_read"
-"""The config key by which a task reads its graph's state. LangGraph has no public accessor for it."""
 
 
 async def generate(state: Sampling, run: Run) -> Update:
@@ -36,7 +34,7 @@ def _conversation(state: Sampling) -> list[AnyMessage]:
     """The conversation. It is read from the graph's state, so that no checkpoint holds a copy for each sample."""
     if "messages" in state:
         return state["messages"]
-    return cast("list[AnyMessage]", get_config()["configurable"][_READ]("messages"))
+    return cast("list[AnyMessage]", get_config()["configurable"][READ]("messages"))
 
 
 def _asked(state: Sampling, conversation: Sequence[AnyMessage]) -> list[AnyMessage]:

@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from metascale import prompts
-from metascale.budget.limits import tokens_of
+from metascale.budget.limits import may_compose
 from metascale.errors import ModelCallError, describe
 from metascale.foresight.prediction import hint
 from metascale.models import ask
@@ -31,8 +31,6 @@ from metascale.settings import MetaScaleSettings
 from metascale.state import State
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
-SHARE_OF_CALLS, SHARE_OF_TOKENS = 1 / 4, 1 / 2
-"""Shares of `max_calls` and of `max_tokens_total` from which no further meta-thought is asked for. Not tuned."""
 FRUITLESS = 2
 """Requests in a row that add no meta-thought, after which no more is asked for. Not tuned."""
 
@@ -134,7 +132,7 @@ async def _compose_more(
 ) -> tuple[list[MetaThought], Usage]:
     """Meta-thoughts that the model composes one by one, each different from the earlier ones, which it is shown.
 
-    It is not asked for more than the budget can pull, nor at all once a share of the limits is spent.
+    It is not asked for more than the budget can pull, nor at all once `may_compose` says no.
 
     Args:
         task: the question.
@@ -150,7 +148,7 @@ async def _compose_more(
     wanted = min(size, settings.budget) - len(pool)
     more: list[MetaThought] = []
     fruitless = number = 0
-    while len(more) < wanted and fruitless < FRUITLESS and _may_compose(usage, settings):
+    while len(more) < wanted and fruitless < FRUITLESS and may_compose(settings, usage):
         texts = [
             f"Mindset: {thought['mindset']}\nStrategy: {thought['strategy']}"
             for thought in [*pool, *more]
@@ -169,14 +167,6 @@ async def _compose_more(
         fruitless = 0 if added else fruitless + 1
         number += 1
     return more, usage
-
-
-def _may_compose(usage: Usage, settings: MetaScaleSettings) -> bool:
-    """Whether the limits leave enough for one more request before the search."""
-    calls, tokens = settings.max_calls, settings.max_tokens_total
-    return (calls is None or usage["calls"] < SHARE_OF_CALLS * calls) and (
-        tokens is None or tokens_of(usage) < SHARE_OF_TOKENS * tokens
-    )
 
 
 async def _abstract(task: str, settings: MetaScaleSettings, run: Run) -> Found:

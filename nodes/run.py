@@ -24,6 +24,7 @@ from metascale.memory.embeddings import HashedEmbeddings
 from metascale.memory.store import StrategyMemory
 from metascale.models import MeteredModel, Sampler
 from metascale.models.scope import RunScope, inside
+from metascale.nodes.config_keys import CHECKPOINTER
 from metascale.pool.methods import ReasoningMethod, catalogue
 from metascale.rewards import Reward, create_reward
 from metascale.rewards.scorer import Scorer
@@ -37,8 +38,6 @@ PREPARATION = 0.5
 leave time for answers. Not tuned."""
 SCOPE = "__metascale_scope"
 """The config key of a run's `RunScope`. LangGraph stores no key that starts with two underscores."""
-_CHECKPOINTER = "__pregel_checkpointer"
-"""The config key of a task's checkpointer. LangGraph has no public accessor for it."""
 
 Update = dict[str, Any]
 
@@ -245,7 +244,7 @@ class Run:
             SettingError: neither the graph nor a parent graph has a checkpointer.
         """
         wanted = [name for name in ("review_pool", "ask_for_budget") if getattr(self.settings, name)]
-        if wanted and not get_config()["configurable"].get(_CHECKPOINTER):
+        if wanted and not get_config()["configurable"].get(CHECKPOINTER):
             raise SettingError(
                 f"the setting {wanted[0]!r} needs a checkpointer: create_metascale(..., checkpointer=...)"
             )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from metascale import MetaScaleSettings
 from metascale.budget.ledger import MIN_SYNTHESISED, STEPS_TO_CONCLUDE, TARGET_LOOKS, Costs, Ledger
+from metascale.budget.limits import may_compose
 from metascale.pool.arms import SYNTHESIS, fixed_arm
 from metascale.records import Candidate, Foresight, Look
 from metascale.usage import Usage, no_usage
@@ -205,3 +206,17 @@ def test_few_remaining_steps_end_a_run_and_leave_no_time_for_looks() -> None:
     assert replace(short, remaining_steps=STEPS_TO_CONCLUDE + 1).may_improve_the_choice
     unscored = replace(ledger(2), candidates=[candidate(number, None) for number in range(2)])
     assert not unscored.may_improve_the_choice
+
+
+@pytest.mark.parametrize(
+    ("limits", "usage", "may"),
+    [
+        ({}, spent(0, 50, input_tokens=10**6), True),
+        ({"max_calls": 40}, spent(0, 9), True),
+        ({"max_calls": 40}, spent(0, 10), False),
+        ({"max_tokens_total": 1_000}, spent(0, 1, input_tokens=400, output_tokens=99), True),
+        ({"max_tokens_total": 1_000}, spent(0, 1, input_tokens=400, output_tokens=100), False),
+    ],
+)
+def test_the_pool_leaves_most_of_the_limits_to_the_search(limits: dict[str, int], usage: Usage, *, may: bool) -> None:
+    assert may_compose(MetaScaleSettings(**limits), usage) is may  # type: ignore[arg-type]

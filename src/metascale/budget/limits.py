@@ -20,6 +20,9 @@ PULLS_AN_ARM = 4
 """Budget in pulls per arm below which gated evolution breeds no children: fewer pulls cannot
 distinguish the arms. Not tuned."""
 
+SHARE_OF_CALLS, SHARE_OF_TOKENS = 1 / 4, 1 / 2
+"""Shares of `max_calls` and of `max_tokens_total` from which no further meta-thought is asked for. Not tuned."""
+
 
 def affordable(settings: MetaScaleSettings, usage: Usage, judging: Judging, *, reserve: int = 0, kept: int = 0) -> int:
     """Samples that the budget and `max_calls` still allow, each with its judgement; at least 0.
@@ -51,6 +54,14 @@ def failures_in_a_row(candidates: Sequence[Candidate]) -> int:
 def tokens_of(usage: Usage) -> int:
     """Prompt and completion tokens together."""
     return usage["input_tokens"] + usage["output_tokens"]
+
+
+def may_compose(settings: MetaScaleSettings, usage: Usage) -> bool:
+    """Whether `max_calls` and `max_tokens_total` leave enough for the search after one more request for the pool."""
+    calls, tokens = settings.max_calls, settings.max_tokens_total
+    return (calls is None or usage["calls"] < SHARE_OF_CALLS * calls) and (
+        tokens is None or tokens_of(usage) < SHARE_OF_TOKENS * tokens
+    )
 
 
 def reached(limit: float | None, spent: float) -> bool:

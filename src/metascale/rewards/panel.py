@@ -13,7 +13,7 @@ from langchain_core.runnables.utils import gather_with_concurrency
 from numpy.typing import NDArray
 
 from metascale.models import MeteredModel, resolve_model
-from metascale.rewards.base import Earlier, Reward, Score, guarded
+from metascale.rewards.base import Earlier, Reward, Score
 from metascale.rewards.judge import WORDINGS, JudgeReward
 from metascale.rewards.scorer import Scorer
 from metascale.settings import MetaScaleSettings
@@ -101,8 +101,8 @@ class PanelReward:
         weight that wrote one.
         """
         said = await _all_members(
-            guarded(member.reward.score(question, answers, settings, place=[*place, number]), len(answers), "it")
-            for number, member in enumerate(self.members)
+            _first_scores(scorer.score(question, answers, settings, place=[*place, number]))
+            for number, scorer in enumerate(self._scorers)
         )
         by_answer = list(zip(*said, strict=True))
         memos = [_memo(scores) for scores in by_answer]
@@ -240,6 +240,12 @@ def _joined(value: float | None, memo: Any, scores: Sequence[Score]) -> Score:
         return Score(None, error="; ".join(dict.fromkeys(score.error or "no value" for score in scores)), usage=usage)
     critique = next((score.critique for score in scores if score.critique is not None), None)
     return Score(value, critique=critique, memo=memo, usage=usage)
+
+
+async def _first_scores(asked: Coroutine[Any, Any, tuple[list[Score], list[float | None]]]) -> list[Score]:
+    """A member's scores; it changes no earlier ones, because it is not relative."""
+    scores, _ = await asked
+    return scores
 
 
 async def _all_members(work: Iterable[Coroutine[Any, Any, list[Score]]]) -> list[list[Score]]:
