@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai.log import read_eval_log
-from inspect_ai.model import ChatMessageUser, ContentAudio, ContentImage, ContentText
+from inspect_ai import Task
+from inspect_ai import eval as evaluate
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ChatMessageUser, ContentAudio, ContentImage, ContentText, get_model
+from inspect_ai.scorer import choice
+from inspect_ai.solver import multiple_choice
 
 from metascale.errors import SettingError
 from metascale.evals.harness.choices import chosen
 from metascale.evals.harness.messages import as_sent, to_inspect, to_langchain
+from metascale.evals.harness.solvers import SOLVERS
 from tests.conftest import ServerFactory
 from tests.openai_server import Fault, OpenAIServer
-from tests.waiting import CEILING
 
-BIN = Path(sys.executable).parent
+pytestmark = [  # of Inspect itself, evaluated in this process
+    pytest.mark.filterwarnings("ignore:The 'initial' parameter is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
+]
+
 CITIES = ["Bergen", "Oslo", "Trondheim", "Tromsø"]
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 
@@ -38,43 +43,33 @@ def says(kind: str, number: int, body: dict[str, Any]) -> Fault | None:  # noqa:
     return Fault(text=wanted) if kind == "solve" and wanted is not None else None
 
 
-def evaluated(server: OpenAIServer, folder: Path, samples: str, solver: str, *options: str) -> list[str | None]:
+def evaluated(
+    server: OpenAIServer, folder: Path, samples: list[Sample], solver: str, **arguments: Any
+) -> list[str | None]:
     """The scores of samples, in their order, under a task whose own solver is Inspect's."""
-    (folder / "own.py").write_text(
-        "from inspect_ai import Task, task\n"
-        "from inspect_ai.dataset import MemoryDataset, Sample\n"
-        "from inspect_ai.model import ChatMessageUser, ContentImage, ContentText\n"
-        "from inspect_ai.scorer import choice\n"
-        "from inspect_ai.solver import multiple_choice\n"
-        "@task\n"
-        "def own() -> Task:\n"
-        f"    data = MemoryDataset([{samples}])\n"
-        "    return Task(dataset=data, solver=multiple_choice(), scorer=choice())\n"
+    (log,) = evaluate(
+        Task(dataset=MemoryDataset(samples), solver=multiple_choice(), scorer=choice()),
+        model=get_model("openai/loopback", base_url=server.url, api_key="none", responses_api=False, memoize=False),
+        solver=SOLVERS[solver](budget=2, settings={"confirm": 0}, **arguments),
+        max_retries=1,
+        display="none",
+        log_dir=str(folder),
     )
-    command = [str(BIN / "inspect"), "eval", "own.py", "--model", "openai/loopback", "--solver", f"metascale/{solver}"]
-    command += ["-M", "responses_api=false", "--max-retries", "1"]
-    command += ["-S", "budget=2", "-S", 'settings={"confirm": 0}', "--display", "none", "--log-dir", "logs", *options]
-    variables = {**os.environ, "OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "none"}
-    done = subprocess.run(
-        command, cwd=folder, env=variables, capture_output=True, text=True, timeout=CEILING, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    log = read_eval_log(str(next((folder / "logs").glob("*.eval"))))
-    assert log.status == "success"
+    assert log.status == "success", log.error
     assert log.samples is not None
     ended = sorted(log.samples, key=lambda sample: sample.id)
     return [str(sample.scores["choice"].value) if sample.scores else None for sample in ended]
 
 
-def sample(says: str, target: Any = "B", choices: Sequence[str] = CITIES) -> str:
-    return f"Sample(input='Which is it? [says {says}]', choices={list(choices)!r}, target={target!r})"
+def sample(says: str, target: Any = "B", choices: Sequence[str] = CITIES) -> Sample:
+    return Sample(input=f"Which is it? [says {says}]", choices=list(choices), target=target)
 
 
 @pytest.mark.parametrize("method", ["direct", "best_of_n", "metascale"])
 def test_options_are_shown_and_the_answers_is_marked(method: str, start_server: ServerFactory, tmp_path: Path) -> None:
     server = start_server(script=says)
     samples = [sample("ANSWER: B"), sample("So. ANSWER: A"), sample("No idea.")]
-    assert evaluated(server, tmp_path, ", ".join(samples), method) == ["C", "I", "I"]
+    assert evaluated(server, tmp_path, samples, method) == ["C", "I", "I"]
     asked = [json.dumps(served.body, ensure_ascii=False) for served in server.served if served.kind == "solve"]
     assert asked
     for text in asked:
@@ -86,17 +81,18 @@ def test_options_are_shown_and_the_answers_is_marked(method: str, start_server: 
 def test_several_options_may_be_right(start_server: ServerFactory, tmp_path: Path) -> None:
     server = start_server(script=says)
     samples = [sample(f"ANSWER: {text}", ["A", "C"]) for text in ("A,C", "CA", "A and C", "A")]
-    scores = evaluated(server, tmp_path, ", ".join(samples), "best_of_n", "-S", "multiple_correct=true")
+    scores = evaluated(server, tmp_path, samples, "best_of_n", multiple_correct=True)
     assert scores == ["C", "C", "C", "I"]
     assert any("one or more of A,B,C" in json.dumps(served.body) for served in server.served)
 
 
 def test_the_model_sees_the_images_of_a_sample(start_server: ServerFactory, tmp_path: Path) -> None:
     server = start_server(script=says)
-    shown = (
-        f"ChatMessageUser(content=[ContentText(text='Which? [says ANSWER: B]'), ContentImage(image={IMAGE.image!r})])"
+    shown = ChatMessageUser(
+        content=[ContentText(text="Which? [says ANSWER: B]"), ContentImage(image=f"data:image/png;base64,{PIXEL}")]
     )
-    scores = evaluated(server, tmp_path, f"Sample(input=[{shown}], choices={CITIES!r}, target='B')", "chain_of_thought")
+    samples = [Sample(input=[shown], choices=CITIES, target="B")]
+    scores = evaluated(server, tmp_path, samples, "chain_of_thought")
     assert scores == ["C"]
     (sampled,) = [served.body for served in server.served if served.kind == "solve"]
     content = sampled["messages"][-1]["content"]
