@@ -53,7 +53,7 @@ class Served:
 
 
 _STARTED = count()
-"""Tells servers apart that had the same port: `ChatOpenAI` keeps one HTTP client for an address, with its connections."""
+"""Tells servers apart that had the same port: `ChatOpenAI` keeps the connections of an address."""
 BLOCK = 64
 """Characters of a block of the prefix cache: 16 tokens, as in vLLM."""
 

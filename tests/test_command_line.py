@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import metascale as metascale_package
 from metascale.cli.app import app
 from metascale.models.simulated import NOTICE
-from tests.command_line import SIMULATED, metascale
+from tests.command_line import SIMULATED, invoke, metascale
 from tests.conftest import QUESTION, ServerFactory
 from tests.openai_server import Fault
 
@@ -111,8 +111,8 @@ def test_settings_reach_the_request(start_server: ServerFactory) -> None:
     ],
 )
 def test_bad_input_gets_one_line(arguments: tuple[str, ...], code: int, says: str) -> None:
-    done = metascale("solve", *arguments)
-    assert (done.returncode, done.stdout) == (code, "")
+    done = invoke("solve", *arguments)
+    assert (done.exit_code, done.stdout) == (code, "")
     assert done.stderr.startswith("metascale: ")
     assert done.stderr.count("\n") == 1
     assert says in done.stderr

@@ -166,9 +166,9 @@ def test_the_server_counts_what_the_bill_says(start_server: ServerFactory) -> No
 @pytest.mark.parametrize("target", [None, 0.8])
 def test_max_calls_holds_and_no_sample_is_left_over(name: str, target: float | None, *, synthesize: bool) -> None:
     for budget, batch_size, confirm, max_calls in [
-        *((6, 4, confirm, max_calls) for confirm in (None, 0, 9) for max_calls in (8, 13, 60)),
-        *((24, 5, confirm, max_calls) for confirm in (None, 20) for max_calls in (30, 47, 200)),
-        *((budget, 3, None, max_calls) for budget in (1, 2, 3) for max_calls in (None, 8)),
+        *((6, 4, confirm, max_calls) for confirm, max_calls in ((None, 8), (0, 13), (9, 13), (9, 60))),
+        *((24, 5, confirm, max_calls) for confirm, max_calls in ((None, 47), (20, 47), (20, 200))),
+        *((budget, 3, None, max_calls) for budget, max_calls in ((1, 8), (2, None), (3, 8))),
         (16, 1, None, 31),
     ]:
         state, model = pick(

@@ -28,7 +28,7 @@ from metascale.evals.judges.rubric_trial import Cases, ChainJudged, JudgedCases,
 from metascale.models import MeteredModel
 from metascale.rewards import JudgeReward
 from metascale.rewards.rubric import Rubric, RubricError, undefined_scores
-from tests.command_line import SIMULATED, metascale
+from tests.command_line import SIMULATED, invoke
 from tests.conftest import QUESTION, ServerFactory, chat_model
 from tests.labelled import KNOWN, is_right
 from tests.openai_server import Fault, OpenAIServer
@@ -351,14 +351,14 @@ def test_front_matter_that_makes_no_sense_is_refused(line: str) -> None:
 
 def bench(server: OpenAIServer, out: Path, *options: str) -> Any:
     model = ("--model", "openai:judge", "--base-url", server.url, "--limit", "24", "--seed", "5", "--yes")
-    return metascale("bench", "judge", *model, "--improve-rubric", str(out), *options)
+    return invoke("bench", "judge", *model, "--improve-rubric", str(out), *options)
 
 
 def test_the_command_keeps_versions_of_a_rubric(tmp_path: Path, start_server: ServerFactory) -> None:
     server = start_server(script=judging_by_the_rubric(reply(FOR_PAIRS), reply(FOR_BOTH)))
     second, third = tmp_path / "second.md", tmp_path / "third.md"
     done = bench(server, second, "--meta-judge", "openai:writer")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     for part in ("A better rubric for: judge on judge", "Diagnosis:", "Accepted", "beyond noise", "Spent:"):
         assert part in done.stdout
     assert f"Version 2 of the rubric is in {str(second)!r}" in done.stderr
@@ -370,7 +370,7 @@ def test_the_command_keeps_versions_of_a_rubric(tmp_path: Path, start_server: Se
 
     before = len(server.served)
     done = bench(server, third, "--set", f"rubric=@{second}", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["judge"] == "judge on judge"
     assert found["improvement"]["rubric"] == {"text": FOR_BOTH, "version": 3, "parent": Rubric(FOR_PAIRS).version_id}
@@ -384,17 +384,15 @@ def test_the_command_writes_nothing_without_a_better_rubric(tmp_path: Path, star
     for text in (reply(f"{BACKWARDS}\n{LINES}"), "No idea."):
         server = start_server(script=judging_by_the_rubric(text))
         done = bench(server, tmp_path / "out.md")
-        assert done.returncode == 0, done.stderr
+        assert done.exit_code == 0, done.stderr
         assert f"The rubric is unchanged; {str(tmp_path / 'out.md')!r} was not written." in done.stderr
         assert not list(tmp_path.iterdir())
 
 
 def test_a_simulated_improvement_says_so(tmp_path: Path) -> None:
     out = tmp_path / "out.md"
-    done = metascale(
-        "bench", "judge", *SIMULATED, "--limit", "12", "--improve-rubric", str(out), "--yes", "--seed", "3"
-    )
-    assert done.returncode == 0, done.stderr
+    done = invoke("bench", "judge", *SIMULATED, "--limit", "12", "--improve-rubric", str(out), "--yes", "--seed", "3")
+    assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("SIMULATION")
     assert "Simulated diagnosis" in done.stdout
     assert out.exists() == ("Accepted" in done.stdout)
@@ -420,8 +418,8 @@ def test_what_cannot_be_improved_is_refused(
     (tmp_path / "old.md").write_text(LINES)
     (tmp_path / "bad.md").write_text(f"---\nversion: two\n---\n{LINES}")
     monkeypatch.chdir(tmp_path)
-    done = metascale("bench", "judge", *SIMULATED, *options, stdin=b"")
-    assert (done.returncode, done.stdout) == (2, "")
+    done = invoke("bench", "judge", *SIMULATED, *options)
+    assert (done.exit_code, done.stdout) == (2, "")
     assert says in done.stderr.splitlines()[-1]
     assert (tmp_path / "old.md").read_text() == LINES
     assert not (tmp_path / "new.md").exists()
@@ -435,15 +433,15 @@ def test_a_thread_keeps_its_rubric(tmp_path: Path, start_server: ServerFactory) 
     def solve(rubric: str) -> Any:
         place = ("--db", str(tmp_path / "runs.sqlite"), "--thread", "t", "--budget", "2")
         model = ("--model", "openai:m", "--base-url", server.url)
-        return metascale("solve", QUESTION, *model, *place, "--set", f"rubric=@{tmp_path}/{rubric}.md")
+        return invoke("solve", QUESTION, *model, *place, "--set", f"rubric=@{tmp_path}/{rubric}.md")
 
-    assert solve("a").returncode == 1
+    assert solve("a").exit_code == 1
     server.script = None
     other = solve("b")
-    assert (other.returncode, other.stdout, other.stderr.count("\n")) == (2, "", 1)
+    assert (other.exit_code, other.stdout, other.stderr.count("\n")) == (2, "", 1)
     assert "rubric was '- 1-4: wrong." in other.stderr
     same = solve("a")
-    assert same.returncode == 0, same.stderr
+    assert same.exit_code == 0, same.stderr
     judged_by = [served.body["messages"][0]["content"] for served in server.served if served.kind == "judge"]
     assert judged_by
     assert all(LINES in system and "---" not in system and "ab12" not in system for system in judged_by)
