@@ -125,21 +125,22 @@ def admit(
         pool: the current meta-thoughts, including retired ones.
         drafts: candidates for the pool, with their origins.
         at_most: the most drafts to admit.
-        threshold: similarity in (0, 1] from which a draft counts as a near-duplicate of a meta-thought in the pool or
-            of an admitted draft, and is dropped.
+        threshold: similarity in (0, 1], of the whole or of the strategies, from which a draft counts as a near-duplicate
+            of a meta-thought in the pool or of an admitted draft, and is dropped. One strategy under several names is
+            one way of thinking.
         parents: of the drafts.
         operator: that bred the drafts; None for the first pool.
     """
-    texts = [f"{thought['mindset']}\n{thought['strategy']}" for thought in pool]
+    known = [(thought["mindset"], thought["strategy"]) for thought in pool]
     born = max(sum(thought["origin"] != "fixed" for thought in pool), highest_number(pool))
     admitted: list[MetaThought] = []
     for draft, origin in drafts:
         if len(admitted) == at_most:
             break
-        text = f"{draft.mindset}\n{draft.strategy}"
-        if any(similarity(text, known) >= threshold for known in texts):
+        new = (draft.mindset, draft.strategy)
+        if any(_are_alike(new, old, threshold) for old in known):
             continue
-        texts.append(text)
+        known.append(new)
         thought: MetaThought = {
             "id": f"m{born + len(admitted) + 1}",
             "mindset": draft.mindset,
@@ -152,6 +153,13 @@ def admit(
             thought["operator"] = operator
         admitted.append(thought)
     return admitted
+
+
+def _are_alike(one: tuple[str, str], other: tuple[str, str], threshold: float) -> bool:
+    """Whether two pairs of mindset and strategy are near-duplicates."""
+    if one[1] and other[1] and similarity(one[1], other[1]) >= threshold:
+        return True
+    return similarity("\n".join(one), "\n".join(other)) >= threshold
 
 
 def highest_number(pool: Sequence[MetaThought]) -> int:
