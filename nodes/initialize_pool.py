@@ -130,9 +130,10 @@ async def _compose(task: str, count: int, run: Run) -> Found:
 async def _compose_more(
     task: str, pool: list[MetaThought], size: int, usage: Usage, run: Run
 ) -> tuple[list[MetaThought], Usage]:
-    """Meta-thoughts that the model composes one by one, each different from the earlier ones, which it is shown.
+    """Meta-thoughts that the model composes one by one, each from the idea of a built-in one.
 
-    It is not asked for more than the budget can pull, nor at all once `may_compose` says no.
+    It is shown the earlier ones. Small models repeat those, unless they are given an idea (measured with
+    Qwen2.5-Coder-1.5B-Instruct). It is not asked for more than the budget can pull, nor at all once `may_compose` says no.
 
     Args:
         task: the question.
@@ -146,6 +147,7 @@ async def _compose_more(
     """
     settings = run.settings
     wanted = min(size, settings.budget) - len(pool)
+    ideas = [draft.strategy for draft, _ in builtin_drafts()]
     more: list[MetaThought] = []
     fruitless = number = 0
     while len(more) < wanted and fruitless < FRUITLESS and may_compose(settings, usage):
@@ -157,7 +159,7 @@ async def _compose_more(
         tag = prompts.tag_for(task, *texts)
         known = [prompts.fence("known", text, tag) for text in texts]
         material = "\n\n".join([prompts.fence("task", task, tag), *known])
-        system = prompts.render("compose_more", tag=tag)
+        system = prompts.render("compose_more", idea=ideas[number % len(ideas)], tag=tag)
         found = await _drafts(system, shown(material, task), 1, run, "self_composed", number, origin="self_composed")
         usage = add_usage(usage, found.usage)
         if found.is_failed:

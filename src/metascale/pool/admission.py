@@ -125,9 +125,9 @@ def admit(
         pool: the current meta-thoughts, including retired ones.
         drafts: candidates for the pool, with their origins.
         at_most: the most drafts to admit.
-        threshold: similarity in (0, 1], of the whole or of the strategies, from which a draft counts as a near-duplicate
-            of a meta-thought in the pool or of an admitted draft, and is dropped. One strategy under several names is
-            one way of thinking.
+        threshold: similarity in (0, 1] from which a draft counts as a near-duplicate of a meta-thought in the pool or
+            of an admitted draft, and is dropped. In the first pool the strategies alone are compared too, because
+            small models write one strategy under several names.
         parents: of the drafts.
         operator: that bred the drafts; None for the first pool.
     """
@@ -138,7 +138,7 @@ def admit(
         if len(admitted) == at_most:
             break
         new = (draft.mindset, draft.strategy)
-        if any(_are_alike(new, old, threshold) for old in known):
+        if any(_are_alike(new, old, threshold, strategies_alone=operator is None) for old in known):
             continue
         known.append(new)
         thought: MetaThought = {
@@ -155,9 +155,9 @@ def admit(
     return admitted
 
 
-def _are_alike(one: tuple[str, str], other: tuple[str, str], threshold: float) -> bool:
+def _are_alike(one: tuple[str, str], other: tuple[str, str], threshold: float, *, strategies_alone: bool) -> bool:
     """Whether two pairs of mindset and strategy are near-duplicates."""
-    if one[1] and other[1] and similarity(one[1], other[1]) >= threshold:
+    if strategies_alone and one[1] and other[1] and similarity(one[1], other[1]) >= threshold:
         return True
     return similarity("\n".join(one), "\n".join(other)) >= threshold
 

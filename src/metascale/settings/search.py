@@ -83,8 +83,8 @@ class SearchSettings(Frozen):
         default=0.8,
         gt=0,
         le=1,
-        description="Jaccard similarity of character trigrams, of the whole or of the strategies, from which a "
-        "meta-thought counts as a near-duplicate and is dropped.",
+        description="Jaccard similarity of character trigrams from which a meta-thought counts as a near-duplicate "
+        "and is dropped.",
         json_schema_extra=on("initialize_pool", "evolve"),
     )
     head_start: float = Field(
