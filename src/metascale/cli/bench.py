@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from metascale.cli.options import (
     FAILED,
+    INTERRUPTED,
     WRONG_USAGE,
     OtherSettings,
     Preset,
@@ -24,6 +24,7 @@ from metascale.cli.options import (
     preset_values,
     with_extra,
 )
+from metascale.cli.scores import print_scores
 from metascale.errors import (
     MetaScaleError,
 )
@@ -41,13 +42,17 @@ def bench(
     ] = None,
     method: Annotated[list[str] | None, typer.Option(help="Methods; repeat for more (default: all).")] = None,
     budget: Annotated[
-        list[int] | None, typer.Option(help="Sampling budgets; repeat for more (default: 1 4 16).")
+        list[int] | None, typer.Option(min=1, help="Sampling budgets; repeat for more (default: 1 4 16).")
     ] = None,
     path: Annotated[Path | None, typer.Option(help="The task's questions, as JSONL.")] = None,
-    subset: Annotated[int | None, typer.Option(help="Number of questions to draw at random (64 in the paper).")] = None,
-    limit: Annotated[int | None, typer.Option(help="Ask only this many questions, from the first on.")] = None,
-    epochs: Annotated[int, typer.Option(help="How often each question is asked.")] = 1,
-    seed: Annotated[int | None, typer.Option(help="Seed of the runs; models without a seed stay random.")] = None,
+    subset: Annotated[
+        int | None, typer.Option(min=1, help="Number of questions to draw at random (64 in the paper).")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask only this many questions, from the first on.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="How often each question is asked.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the runs; models without a seed stay random.")
+    ] = None,
     base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models.")] = None,
     judge_model: Annotated[str | None, typer.Option(help="Model that scores answers (default: the same).")] = None,
     remote: Annotated[
@@ -66,6 +71,9 @@ def bench(
 ) -> None:
     """Run methods x tasks x budgets on Inspect, after showing what it will cost.
 
+    It ends with a table of scores. A question whose requests failed is not wrong: it is counted apart, and asked again
+    by the same command. After Ctrl-C or a kill the same command goes on, and asks nothing again that was answered.
+
     Logs open in `inspect view --log-dir DIR`, and `metascale report DIR --out OUT` makes a report of them.
 
     With --remote the methods run on LangGraph servers, with the servers' model. When a server dies, the others take
@@ -74,6 +82,10 @@ def bench(
     if context.invoked_subcommand is not None:
         return
     console = Console(stderr=True)
+
+    def tell(note: str) -> None:
+        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+
     try:
         _check_who_answers(model, remote, at_once, local=(base_url, judge_model))
         from metascale.evals.harness import bench as benchmark  # noqa: PLC0415  the extra `evals`
@@ -86,7 +98,9 @@ def bench(
             tasks=task or ["gsm8k"],
             methods=method or list(METHODS),
             budgets=budget or [1, 4, 16],
-            task_args={key: value for key, value in {"path": path and str(path), "subset": subset}.items() if value},
+            task_args={
+                key: value for key, value in {"path": path and str(path), "subset": subset}.items() if value is not None
+            },
             limit=limit,
             epochs=epochs,
             seed=seed,
@@ -96,21 +110,21 @@ def bench(
         )
         _say_what_it_costs(laid, MetaScaleSettings.model_validate(further).prices.get(model.partition(":")[2]), console)
         for line in benchmark.check_servers(laid, remote) if remote else ():
-            console.print(f"note: {line}", style="yellow", markup=False, soft_wrap=True)
+            tell(line)
         ask_to_start(yes=yes)
         where = " ".join(remote) if remote else base_url
-        complete, ran = benchmark.run(laid, log_dir, base_url=where, limit=limit, at_once=at_once)
+        outcome = benchmark.run(laid, log_dir, base_url=where, limit=limit, at_once=at_once, tell=tell)
     except (MetaScaleError, ValidationError, ImportError) as error:
         fail(with_extra(error), WRONG_USAGE)
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
         fail(error, FAILED)
-    if not complete:
-        whys = [re.sub(r"""^\w+\(['"](.*)['"]\)$""", r"\1", log.error.message) for log in ran if log.error]
-        why = "; ".join(dict.fromkeys(whys))
-        said = f"some evaluations are incomplete{f' ({why})' if why else ''}; repeat the command to continue them"
-        fail(MetaScaleError(said), FAILED)
+    print_scores(laid.cells, outcome.counts, console)
+    if not outcome.is_complete:
+        fail(MetaScaleError(outcome.said), INTERRUPTED if outcome.interrupted and not outcome.refusal else FAILED)
     console.print(
-        f"Logs are in {log_dir}; metascale report {log_dir} --out report makes a report of them.", markup=False
+        f"Logs are in {log_dir}; metascale report {log_dir} --out report makes a report of them.",
+        markup=False,
+        soft_wrap=True,
     )
 
 

@@ -15,7 +15,7 @@ from metascale.graphs import METHODS, Method
 from metascale.rewards.rubric import Rubric, RubricError
 from metascale.settings import MetaScaleSettings
 
-FAILED, WRONG_USAGE, WAITING = 1, 2, 3
+FAILED, WRONG_USAGE, WAITING, INTERRUPTED = 1, 2, 3, 130
 PRESETS = {"paper": MetaScaleSettings.paper}
 
 Preset = Annotated[str | None, typer.Option(help="paper: its pool, UCB, evolution, and choice by single scores.")]

@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task, eval_set, task_with
-from inspect_ai.log import EvalLog
-from inspect_ai.model import GenerateConfig, get_model
+from inspect_ai.model import GenerateConfig, Model, get_model
 
 from metascale.budget.limits import PULLS_AN_ARM
-from metascale.errors import ModelSetupError, UnknownNameError
+from metascale.errors import ModelSetupError, SettingError, UnknownNameError
 from metascale.evals.harness.fleet import Fleet
-from metascale.evals.harness.models import RECORDED, SERVERS
+from metascale.evals.harness.journal import journal_in
+from metascale.evals.harness.models import ADDRESS_VARIABLE, KEY_VARIABLE, OWN_SERVER, RECORDED, SERVERS
+from metascale.evals.harness.outcome import BENCHMARK, Evaluation, Outcome, outcome_of
+from metascale.evals.harness.runs import name_of
 from metascale.evals.harness.solvers import SOLVERS, context_of
 from metascale.evals.harness.tasks import arena_hard, gsm8k, mmlu_pro, recorded
+from metascale.evals.harness.watch import EndAtRefusal, watching
 from metascale.graphs import METHODS
 from metascale.models.resolve import NO_KEY
 from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
@@ -34,8 +38,6 @@ TASKS: dict[str, Callable[..., Task]] = {
     "recorded": recorded,
 }
 
-OWN_SERVER = "openai-api/local/"
-"""Inspect's prefix for models on an OpenAI-compatible server."""
 TOKENS_A_CALL = (600, 350)
 """Prompt and completion tokens of one model request in the cost estimate: a question as long as GSM8K's with its
 meta-thought, and an answer with its reasoning."""
@@ -70,6 +72,8 @@ class BenchPlan:
         model: the model's name in Inspect.
         model_args: its arguments.
         contexts: the settings of every method and budget, in the format of servers.
+        judge: the judge's name in Inspect; None for the model itself.
+        evaluations: how the logs of each evaluation are known.
     """
 
     cells: Sequence[Cell]
@@ -77,6 +81,8 @@ class BenchPlan:
     model: str
     model_args: dict[str, Any]
     contexts: Sequence[Mapping[str, Any]] = ()
+    judge: str | None = None
+    evaluations: Sequence[Evaluation] = ()
 
     @property
     def calls(self) -> int:
@@ -121,17 +127,23 @@ def plan(
 
     Raises:
         UnknownNameError: a task or method does not exist.
+        SettingError: a number is below 1, something is given twice, or a setting has an argument of its own.
+        ModelSetupError: a model has no name, or cannot be a judge.
         pydantic.ValidationError: a setting is invalid.
     """
+    _check(tasks=tasks, methods=methods, budgets=budgets, limit=limit, epochs=epochs, settings=settings or {})
     for kind, names, known in (("task", tasks, TASKS), ("method", methods, METHODS)):
         for name in names:
             if name not in known:
                 raise UnknownNameError(kind, name, known)
     name, model_args = inspect_model(model, base_url)
-    judge = inspect_model(judge_model, base_url)[0] if judge_model else None
+    judge, judge_args = inspect_model(judge_model, base_url) if judge_model else (None, {})
+    if judge_args:
+        raise ModelSetupError(f"{judge_model!r} cannot be a judge: it only knows the answers that it recorded")
     cells: list[Cell] = []
     laid: list[Task] = []
     contexts: list[dict[str, Any]] = []
+    evaluations: list[Evaluation] = []
     for task_name in tasks:
         for method in methods:
             for budget in [1] if METHODS[method].one_pass else budgets:
@@ -140,12 +152,41 @@ def plan(
                 contexts.append(context_of(chosen))
                 solver = SOLVERS[method](**given, settings=dict(settings or {}))
                 task = TASKS[task_name](**task_args)
-                questions = min(len(task.dataset), limit or len(task.dataset))
+                questions = min(len(task.dataset), len(task.dataset) if limit is None else limit)
                 title = f"{task_name}-{method}-{budget}"
-                laid.append(task_with(task, solver=solver, epochs=epochs, metadata={"cell": title}))
+                known_by = name_of(title, name, model_args, judge, task_args, settings, seed)
+                about = {"cell": title, BENCHMARK: known_by}
+                ids = [sample.id or number for number, sample in enumerate(task.dataset, 1)][:questions]
+                asked = frozenset((one, epoch) for one in ids for epoch in range(1, epochs + 1))
+                evaluations.append(Evaluation(known_by, asked))
+                laid.append(
+                    task_with(task, solver=solver, epochs=epochs, metadata=about, early_stopping=EndAtRefusal())
+                )
                 calls = questions * epochs * (calls_of_one(method, chosen) + (3 if task_name == "arena_hard" else 0))
                 cells.append(Cell(task_name, method, budget, questions * epochs, calls))
-    return BenchPlan(cells, laid, name, model_args, contexts)
+    return BenchPlan(cells, laid, name, model_args, contexts, judge, evaluations)
+
+
+def _check(
+    *,
+    tasks: Sequence[str],
+    methods: Sequence[str],
+    budgets: Sequence[int],
+    limit: int | None,
+    epochs: int,
+    settings: Mapping[str, Any],
+) -> None:
+    for what, numbers in (("budget", budgets), ("number of questions", [limit]), ("number of epochs", [epochs])):
+        wrong = next((number for number in numbers if number is not None and number < 1), None)
+        if wrong is not None:
+            raise SettingError(f"the {what} is at least 1, not {wrong}")
+    for what, given in (("task", tasks), ("method", methods), ("budget", budgets)):
+        twice = next((one for one in given if list(given).count(one) > 1), None)
+        if twice is not None:
+            raise SettingError(f"the {what} {twice!r} is given twice")
+    own = next((name for name in ("budget", "seed") if name in settings), None)
+    if own is not None:
+        raise SettingError(f"the setting {own!r} of a benchmark is its own option: --{own}")
 
 
 def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -232,8 +273,12 @@ def run(
     base_url: str | None = None,
     limit: int | None = None,
     at_once: int | None = None,
-) -> tuple[bool, list[EvalLog]]:
-    """Run a benchmark, or the rest of it: complete evaluations in `log_dir` are not repeated.
+    tell: Callable[[str], None] = print,
+) -> Outcome:
+    """Run a benchmark, or the rest of it: what was answered is not asked again.
+
+    Inspect's logs in `log_dir` hold the answered questions, and a journal beside them what was paid for since. Failed
+    questions are asked again. The benchmark ends early where no request can succeed, or none does for a while.
 
     Args:
         laid: the benchmark.
@@ -242,30 +287,59 @@ def run(
             by spaces.
         limit: questions of each task; all of them if None.
         at_once: questions in flight on each LangGraph server; None for the fleet's default.
-
-    Returns:
-        Whether all evaluations are complete, and their logs.
+        tell: prints a line for a person while the benchmark runs.
 
     Raises:
-        ModelSetupError: the model is unknown or cannot be set up.
+        ModelSetupError: a model is unknown or cannot be set up.
+        DatabaseError: the journal cannot be opened.
     """
-    is_remote = laid.model == SERVERS
-    config = GenerateConfig(max_connections=at_once)
-    key = (os.environ.get("OPENAI_API_KEY") or NO_KEY) if laid.model.startswith(OWN_SERVER) else None
+    with _own_server(None if laid.model == SERVERS else base_url):
+        model = _set_up(
+            laid.model, base_url=base_url, config=GenerateConfig(max_connections=at_once), **laid.model_args
+        )
+        if laid.judge is not None:
+            _set_up(
+                laid.judge, base_url=os.environ.get(ADDRESS_VARIABLE) if laid.judge.startswith(OWN_SERVER) else None
+            )
+        with journal_in(log_dir), watching(tell) as watch:
+            try:
+                _, ended = eval_set(
+                    list(laid.tasks),
+                    log_dir=str(log_dir),
+                    model=model,
+                    limit=limit,
+                    fail_on_error=True,
+                    continue_on_fail=True,
+                    log_model_api=False,
+                    log_realtime=False,
+                    log_dir_allow_dirty=True,
+                    retry_attempts=1,
+                    retry_immediate=False,
+                    max_tasks=2,
+                )
+            except KeyboardInterrupt:
+                ended = []
+    return outcome_of(laid.evaluations, log_dir, interrupted=len(ended) < len(laid.cells), refusal=watch.refusal)
+
+
+def _set_up(name: str, **arguments: Any) -> Model:
     try:
-        model = get_model(laid.model, base_url=base_url, api_key=key, config=config, **laid.model_args)
+        return get_model(name, **arguments)
     except Exception as error:
         plain = " ".join(re.sub(r"\[/?[a-z ]+\]", "", str(error)).removeprefix("ERROR: ").split())
-        raise ModelSetupError(f"cannot set up the model {laid.model!r}: {plain}") from error
-    return eval_set(
-        list(laid.tasks),
-        log_dir=str(log_dir),
-        model=model,
-        limit=limit,
-        fail_on_error=is_remote,
-        log_model_api=False,
-        log_realtime=False,
-        log_dir_allow_dirty=True,
-        retry_attempts=1,
-        max_tasks=2,
-    )
+        raise ModelSetupError(f"cannot set up the model {name!r}: {plain}") from error
+
+
+@contextmanager
+def _own_server(base_url: str | None) -> Iterator[None]:
+    """Let every model of the prefix `OWN_SERVER` be at a base URL: the evaluated one, judges, and those of scorers."""
+    given = {ADDRESS_VARIABLE: base_url, KEY_VARIABLE: os.environ.get("OPENAI_API_KEY") or NO_KEY} if base_url else {}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update({name: value for name, value in given.items() if value})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value

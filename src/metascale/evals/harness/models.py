@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from inspect_ai.model import (
     ModelAPI,
     ModelOutput,
     ModelUsage,
+    get_model,
     modelapi,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
@@ -26,15 +28,25 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict, PrivateAttr
+from tenacity import RetryError
 
 from metascale.errors import ModelSetupError, UnknownNameError, describe
 from metascale.evals.harness.fleet import AT_ONCE, Fleet
 from metascale.evals.harness.messages import as_sent, to_inspect, to_langchain
+from metascale.evals.harness.replies import current_replies
+from metascale.evals.harness.watch import current_watch
 from metascale.models import RecordedChatModel, SimulatedChatModel
+from metascale.models.failures import explain
+from metascale.models.retries import attempts
 from metascale.models.simulated import OVERCONFIDENCE
 from metascale.redaction import redacted
 from metascale.runtime.bridge import generate
+from metascale.settings import MetaScaleSettings
 
+OWN_SERVER = "openai-api/local/"
+"""Inspect's prefix for models on an OpenAI-compatible server of one's own."""
+ADDRESS_VARIABLE, KEY_VARIABLE = "LOCAL_BASE_URL", "LOCAL_API_KEY"
+"""The environment variables in which Inspect looks for the address and the key of such a server."""
 RECORDED = "recorded"
 SERVERS = "langgraph/servers"
 MOST_CONNECTIONS = 64
@@ -57,7 +69,7 @@ class InspectChatModel(BaseChatModel):
         temperature: as in `GenerateConfig`; None for the evaluation's own.
         max_tokens: likewise.
         seed: likewise.
-        max_retries: None: Inspect does the retries.
+        max_retries: 0 in `metascale bench`, where metascale's setting `max_retries` holds; None where Inspect retries.
         n: replies to one request; None is one.
         hides_limits: True: the evaluation's own `max_tokens` is hidden here and could be raised by mistake.
     """
@@ -110,18 +122,66 @@ class InspectChatModel(BaseChatModel):
             stop_seqs=stop,
             num_choices=self.n,
         )
+        asked = [to_inspect(message) for message in messages]
+
+        async def ask() -> str:
+            return (await send(self.inner, asked, config)).model_dump_json(exclude_none=True)
+
+        paid = current_replies()
         try:
-            output = await self.inner.generate([to_inspect(message) for message in messages], config=config)
+            if paid is None:
+                output = await send(self.inner, asked, config)
+            else:
+                request = [str(self.inner), config.model_dump(exclude_none=True), [(m.role, m.text) for m in asked]]
+                output = ModelOutput.model_validate_json(await paid.reply(request, ask))
         except LimitExceededError as error:
             self._exceeded.append(error)
             raise
         return ChatResult(generations=[ChatGeneration(message=reply) for reply in _to_langchain_output(output)])
 
 
-def _to_langchain_output(output: ModelOutput) -> list[AIMessage]:
-    """The replies to one request, each with the usage of all."""
+async def send(model: Model, messages: str | list[ChatMessage], config: GenerateConfig) -> ModelOutput:
+    """A model's reply.
+
+    Under `metascale bench` this is one attempt, whose outcome the benchmark's watch learns. Retries of Inspect and of
+    the model's client would multiply with those of metascale, and would hide an outage for minutes.
+    """
+    watch = current_watch()
+    if watch is not None:
+        config = config.model_copy(update={"max_retries": 0})
+        client: Any = getattr(model.api, "client", None)
+        if hasattr(client, "max_retries"):
+            client.max_retries = 0
+    try:
+        output = await model.generate(messages, config=config)
+    except LimitExceededError:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever it is, it is raised
+        cause = _cause(error)
+        if watch is not None:
+            watch.failed(cause, explain(cause, InspectChatModel(inner=model)))
+        raise cause from None
     if output.error is not None:
         raise RuntimeError(output.error)
+    if watch is not None:
+        watch.answered()
+    return output
+
+
+def _cause(error: Exception) -> Exception:
+    """What the last attempt of a request raised: Inspect wraps it where an attempt more might have succeeded."""
+    last = error.last_attempt.exception() if isinstance(error, RetryError) else error
+    return last if isinstance(last, Exception) else error
+
+
+def model_named(name: str | None) -> Model:
+    """An Inspect model, by default the evaluated one; `openai-api/local/NAME` is at the benchmark's base URL."""
+    address = os.environ.get(ADDRESS_VARIABLE) if name is not None and name.startswith(OWN_SERVER) else None
+    return get_model(name, base_url=address)
+
+
+def _to_langchain_output(output: ModelOutput) -> list[AIMessage]:
+    """The replies to one request, each with the usage of all."""
     usage = output.usage
     read = (
         usage.input_tokens + (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
@@ -152,8 +212,9 @@ async def generate_quietly(model: Model, messages: str | list[ChatMessage]) -> M
     Raises:
         GenerationError: the request failed after all retries.
     """
+    at_most = 1 if current_watch() is None else 1 + MetaScaleSettings().max_retries
     try:
-        return await model.generate(messages)
+        return await attempts(at_most)(send, model, messages, GenerateConfig())
     except LimitExceededError:
         raise
     except Exception as error:  # noqa: BLE001  whatever it is, Inspect logs the text of what is raised
@@ -235,6 +296,11 @@ class MetaScaleModels(ModelAPI):
                 total_tokens=reply.usage_metadata["total_tokens"],
             )
         return output
+
+
+def is_recorded(model: Model) -> bool:
+    """Whether a model's answers are recorded: each run begins with the first one, so it cannot go on midway."""
+    return isinstance(getattr(model.api, "chat", None), RecordedChatModel)
 
 
 class LangGraphServers(ModelAPI):

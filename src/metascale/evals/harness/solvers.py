@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from inspect_ai.model import ChatMessageAssistant, Model, ModelOutput, get_model
+from inspect_ai.model import ChatMessageAssistant, Model, ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from metascale.answers import extract
 from metascale.errors import MetaScaleError, SettingError
 from metascale.evals.harness.choices import LETTERS, mark_choices, show_choices
-from metascale.evals.harness.fleet import FleetReply
+from metascale.evals.harness.fleet import FleetError, FleetReply
+from metascale.evals.harness.journal import current_journal
 from metascale.evals.harness.messages import as_sent, to_langchain
-from metascale.evals.harness.models import InspectChatModel, LangGraphServers, begin_run, hide_keys
+from metascale.evals.harness.models import (
+    InspectChatModel,
+    LangGraphServers,
+    begin_run,
+    hide_keys,
+    is_recorded,
+    model_named,
+)
+from metascale.evals.harness.runs import name_of, run_on, run_once, why_failed
+from metascale.evals.harness.watch import RunFailedError, current_watch
 from metascale.foresight.meta_rewards import used
 from metascale.graphs import METHODS
 from metascale.models.simulated import NOTICE
@@ -22,15 +32,14 @@ from metascale.rewards import create_reward
 from metascale.rewards.scorer import Scorer
 from metascale.runtime.seeds import derive_seed
 from metascale.settings import MetaScaleSettings
-from metascale.state import State, empty_state, fold
+from metascale.settings.traffic import TrafficSettings
+from metascale.state import State
 
 RECORD = "metascale"
 """The key of a run's record in the store of an Inspect sample."""
 
 
 def _solver(name: str) -> Callable[..., Solver]:
-    method = METHODS[name]
-
     @solver(name=name)
     def answer(
         budget: int = 16,
@@ -58,6 +67,8 @@ def _solver(name: str) -> Callable[..., Solver]:
                 to people.
             multiple_correct: whether more than one of a sample's `choices` may be right.
 
+        A run without an answer of the method, because requests failed, is a sample error of Inspect.
+
         Raises:
             SettingError: a memory is set, people would be asked, or servers with their own judge get another.
         """
@@ -69,8 +80,11 @@ def _solver(name: str) -> Callable[..., Solver]:
             raise SettingError("an evaluation cannot ask people, so it takes no 'review_pool' and no 'ask_for_budget'")
 
         async def solve(state: TaskState, generate: Generate) -> TaskState:  # noqa: ARG001
+            watch = current_watch()
+            if watch is not None:
+                watch.check()
             begin_run()
-            asked = get_model(model)
+            asked = model_named(model)
             own = chosen.model_copy(update={"seed": derive_seed(seed, str(state.sample_id), state.epoch)})
             is_lettered = 0 < len(state.choices) <= LETTERS and not multiple_correct
             if is_lettered and "answer_kind" not in chosen.model_fields_set:
@@ -79,35 +93,59 @@ def _solver(name: str) -> Callable[..., Solver]:
             if isinstance(asked.api, LangGraphServers):
                 if judge_model is not None:
                     raise SettingError("servers have a judge of their own, so they take no judge_model")
-                reply = await asked.api.fleet.ask(name, as_sent(state.messages), context_of(own))
-                _record(state, reply.state, reply.problem, own, model=str(asked), reply=reply)
-                mark_choices(state, several=multiple_correct)
-                return state
-            chat = _chat(asked)
-            parts: dict[str, Any] = {}
-            if method.judged:
-                parts["reward"] = create_reward(chosen, _chat(get_model(judge_model)) if judge_model else chat)
-            graph = method.create(chat, settings=own, **parts)
-            run, problem = empty_state(), None
-            try:
-                async for updates in graph.astream(
-                    {"messages": [to_langchain(message) for message in state.messages]}, stream_mode="updates"
-                ):
-                    run = fold(run, cast("dict[str, Any]", updates))
-            except MetaScaleError as error:
-                problem = str(error)
-            finally:
-                hide_keys()
-            judged = Scorer(parts["reward"]).settings_for(own) if parts else own
-            _record(state, run, problem, judged, model=str(chat.inner))
+                failure = await _solve_on_servers(state, asked, name, own)
+            else:
+                failure = await _solve_here(state, asked, name, own, judge_model)
             mark_choices(state, several=multiple_correct)
-            if chat.exceeded is not None:
-                raise chat.exceeded
+            if failure is not None:
+                raise failure
             return state
 
         return solve
 
     return answer
+
+
+async def _solve_on_servers(state: TaskState, asked: Model, name: str, own: MetaScaleSettings) -> Exception | None:
+    """Record a run on a fleet; returns why it failed, or None."""
+    try:
+        reply = await cast("LangGraphServers", asked.api).fleet.ask(name, as_sent(state.messages), context_of(own))
+    except FleetError as error:
+        watch = current_watch()
+        if watch is not None:
+            watch.refuse(str(error))
+        raise
+    problem = reply.problem or why_failed(reply.state)
+    _record(state, reply.state, problem, own, model=str(asked), reply=reply)
+    return RunFailedError(problem) if problem is not None else None
+
+
+async def _solve_here(
+    state: TaskState, asked: Model, name: str, own: MetaScaleSettings, judge_model: str | None
+) -> Exception | None:
+    """Record a run in this process; returns why it failed or ended early, or None."""
+    chat, method = _chat(asked), METHODS[name]
+    parts: dict[str, Any] = {}
+    if method.judged:
+        parts["reward"] = create_reward(own, _chat(model_named(judge_model)) if judge_model else chat)
+    journal = None if is_recorded(asked) else current_journal()
+    graph = method.create(chat, settings=own, checkpointer=journal.saver if journal else None, **parts)
+    messages = [to_langchain(message) for message in state.messages]
+    try:
+        if journal is None:
+            run, problem = await run_once(graph, messages)
+        else:
+            said = [message.model_dump(mode="json", exclude={"id"}) for message in messages]
+            models = [str(asked), asked.model_args, judge_model]
+            known_by = name_of(name, _deciding(own), models, state.sample_id, state.epoch, said)
+            run, problem = await run_on(graph, messages, journal, known_by)
+    finally:
+        hide_keys()
+    problem = problem or why_failed(run)
+    _record(state, run, problem, Scorer(parts["reward"]).settings_for(own) if parts else own, model=str(asked))
+    if chat.exceeded is not None:
+        return chat.exceeded
+    return RunFailedError(problem) if problem is not None else None
 
 
 SOLVERS = {name: _solver(name) for name in METHODS}
@@ -119,8 +157,13 @@ def context_of(settings: MetaScaleSettings) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name != "seed" or value is not None}
 
 
+def _deciding(settings: MetaScaleSettings) -> dict[str, Any]:
+    """The settings that decide an answer: all but how requests are sent and what they cost."""
+    return settings.model_dump(mode="json", exclude=set(TrafficSettings.model_fields) - {"seed"})
+
+
 def _chat(model: Model) -> InspectChatModel:
-    return InspectChatModel(inner=model)
+    return InspectChatModel(inner=model, max_retries=None if current_watch() is None else 0)
 
 
 def _record(

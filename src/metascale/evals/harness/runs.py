@@ -1,0 +1,97 @@
+"""One run of a method on one question; with a journal, it goes on where it stopped, whatever stopped it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, cast
+
+from langchain_core.messages import AnyMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.constants import START
+from langgraph.types import StateSnapshot
+
+from metascale.budget.limits import failures_in_a_row
+from metascale.errors import MetaScaleError
+from metascale.evals.harness.journal import Journal
+from metascale.evals.harness.replies import PaidReplies, keeping
+from metascale.state import AnyGraph, State, empty_state, fold, state_of
+
+
+async def run_once(graph: AnyGraph, messages: Sequence[AnyMessage]) -> tuple[State, str | None]:
+    """Run a graph; returns its last state, and why it raised an error, if it did."""
+    state = empty_state()
+    try:
+        async for updates in graph.astream({"messages": list(messages)}, stream_mode="updates"):
+            state = fold(state, cast("dict[str, Any]", updates))
+    except MetaScaleError as error:
+        return state, str(error)
+    return state, None
+
+
+async def run_on(
+    graph: AnyGraph, messages: Sequence[AnyMessage], journal: Journal, name: str
+) -> tuple[State, str | None]:
+    """Run a graph that has the journal's checkpoints, or go on with its run of this name; returns as `run_once` does.
+
+    A run that failed goes back to the last checkpoint before the failure. Replies that came in since are not asked for
+    again.
+    """
+    config: RunnableConfig = {"configurable": {"thread_id": name}}
+    snapshot = await graph.aget_state(config)
+    if snapshot.values and not snapshot.next and why_failed(state_of(snapshot)) is None:
+        return state_of(snapshot), None
+    replies = PaidReplies(journal, name, await journal.replies_of(name))
+    begun = await _last_sound(graph, snapshot)
+    given = None if begun is not None else {"messages": list(messages)}
+    problem = None
+    with keeping(replies):
+        try:
+            async for _ in graph.astream(given, begun or config, stream_mode="updates", durability="sync"):
+                pass
+        except MetaScaleError as error:
+            problem = str(error)
+    state = state_of(await graph.aget_state(config))
+    if problem is None and why_failed(state) is None:
+        await journal.finish(name)
+    return state, problem
+
+
+async def _last_sound(graph: AnyGraph, latest: StateSnapshot) -> RunnableConfig | None:
+    """Where a run goes on: its last checkpoint without a failure; None where it must begin."""
+    if _is_underway(latest):
+        return {"configurable": {"thread_id": latest.config["configurable"]["thread_id"]}}
+    async for snapshot in graph.aget_state_history(latest.config):
+        if _is_underway(snapshot):
+            return snapshot.config
+    return None
+
+
+def _is_underway(snapshot: StateSnapshot) -> bool:
+    return bool(snapshot.next) and snapshot.next[0] != START and why_failed(state_of(snapshot)) is None
+
+
+def why_failed(state: State) -> str | None:
+    """Why a run counts as failed; None if it does not, or not yet.
+
+    It failed where no further request could succeed, where its last samples failed, or where no request for a score
+    succeeded: its answer, if any, is not the method's.
+    """
+    if state["refusal"]:
+        return state["refusal"]
+    candidates, result = state["candidates"], state["result"]
+    if result is None or result["stop_reason"] == "failures":
+        last = failures_in_a_row(candidates)
+        if last:
+            return f"{last} sample{'s' * (last > 1)} failed: {candidates[-1]['error']}"
+    unscored = [c["error"] for c in candidates if c["status"] == "ok" and c["reward"] is None and c["error"]]
+    if unscored and all(c["reward"] is None for c in candidates):
+        return f"nothing was scored: {Counter(unscored).most_common(1)[0][0]}"
+    return None
+
+
+def name_of(*parts: Any) -> str:
+    """The name of a run, from all that decides its answer, as JSON values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
