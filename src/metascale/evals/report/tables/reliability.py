@@ -1,0 +1,53 @@
+"""How well rewards match probabilities of being right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metascale.evals.report.records import AnswerGiven
+from metascale.evals.report.tables.cells import Setting, by_setting
+from metascale.stats.reliability import CalibrationBin, auc, expected_calibration
+
+VOTED = "self_consistency"
+"""The method whose rewards are shares of votes."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well rewards match probabilities of being right.
+
+    Attributes:
+        setting: the task and the model.
+        samples: samples with a reward and a known correctness, at least 1.
+        error: expected calibration error, in [0, 1].
+        bins: of the reward.
+        auc: chance that a right sample has a higher reward than a wrong one, ties one half; None without both kinds.
+    """
+
+    setting: Setting
+    samples: int
+    error: float
+    bins: tuple[CalibrationBin, ...]
+    auc: float | None
+
+
+def calibration(answers: Sequence[AnswerGiven]) -> list[Calibration]:
+    """For each task and model: the judge's rewards against correctness, over all samples that have both.
+
+    Self-consistency is left out, because its rewards are shares of votes.
+    """
+    found = []
+    for setting, group in by_setting(answers):
+        known = [
+            (sample.reward, sample.right)
+            for answer in group
+            if not answer.method.startswith(VOTED)
+            for sample in answer.samples
+            if sample.reward is not None and sample.right is not None
+        ]
+        if known:
+            rewards, right = [reward for reward, _ in known], [is_right for _, is_right in known]
+            error, bins = expected_calibration(rewards, right)
+            found.append(Calibration(setting, len(known), error, tuple(bins), auc(rewards, right)))
+    return found
