@@ -26,7 +26,7 @@ def show_choices(state: TaskState, *, several: bool) -> None:
     """
     if not state.choices:
         return
-    names = _names(len(state.choices))
+    names = option_names(len(state.choices))
     form = MultipleChoiceTemplate.MULTIPLE_ANSWER_COT if several else MultipleChoiceTemplate.SINGLE_ANSWER_COT
     state.user_prompt.text = form.value.format(
         question=state.user_prompt.text,
@@ -53,7 +53,7 @@ def chosen(answer: str, count: int, *, several: bool) -> set[int]:
     Returns:
         Their indices; empty where the answer names none, or one that does not exist.
     """
-    names = _names(count)
+    names = option_names(count)
     marked = _MARKED.findall(answer)
     said = re.sub(r"[*$().\[\]]", " ", marked[-1]).upper() if marked else ""
     parts = [part for part in _BETWEEN.split(said) if part]
@@ -65,5 +65,6 @@ def chosen(answer: str, count: int, *, several: bool) -> set[int]:
     return {names.index(letter)} if letter in names else set()
 
 
-def _names(count: int) -> list[str]:
+def option_names(count: int) -> list[str]:
+    """The names of a sample's options: `A` to `Z`, then numbers from 1."""
     return [chr(ord("A") + index) if index < LETTERS else str(index - LETTERS + 1) for index in range(count)]

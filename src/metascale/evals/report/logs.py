@@ -12,7 +12,8 @@ from inspect_ai.scorer import CORRECT, Score
 from metascale.answers import extract
 from metascale.errors import MetaScaleError
 from metascale.evals.harness.solvers import RECORD, SOLVERS
-from metascale.evals.report.records import AnswerGiven, Battle, ForesightRecord, SampleRecord
+from metascale.evals.report.records import AnswerGiven, Battle, ForesightRecord, SampleRecord, Source
+from metascale.evals.report.source import gold_of, question_of, source_of
 from metascale.models.simulated import OVERCONFIDENCE
 from metascale.settings import MetaScaleSettings
 
@@ -58,7 +59,8 @@ def answers_of(log: EvalLog) -> list[AnswerGiven]:
         return []
     name, arguments = method
     simulated = is_simulated(log)
-    return [_answer(log, sample, name, arguments, simulated=simulated) for sample in log.samples or []]
+    source = source_of(log)
+    return [_answer(log, sample, name, arguments, source, simulated=simulated) for sample in log.samples or []]
 
 
 def is_simulated(log: EvalLog) -> bool:
@@ -118,7 +120,7 @@ def _foreseen(record: Mapping[str, Any], score: Score | None) -> ForesightRecord
 
 
 def _answer(
-    log: EvalLog, sample: EvalSample, method: str, arguments: dict[str, Any], *, simulated: bool
+    log: EvalLog, sample: EvalSample, method: str, arguments: dict[str, Any], source: Source, *, simulated: bool
 ) -> AnswerGiven:
     record = sample.store.get(RECORD, {})
     score = next(iter((sample.scores or {}).values()), None)
@@ -145,6 +147,11 @@ def _answer(
         battles=battles,
         foreseen=_foreseen(record, score),
         full_budget=_full_budget(method, arguments),
+        question=question_of(sample),
+        gold="" if battles else gold_of(sample),
+        text=sample.output.completion,
+        problem=sample.error.message if sample.error else record.get("problem"),
+        source=source,
     )
 
 

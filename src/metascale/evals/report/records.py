@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from metascale.records import Alignment, Bill, MetaThought, Outlook
+
+Plain = bool | int | float | str
 
 BattleVerdict = Literal["A>>B", "A>B", "A=B", "B>A", "B>>A"]
 
@@ -70,6 +72,31 @@ class ForesightRecord:
 
 
 @dataclass(frozen=True)
+class Source:
+    """How the answers of one log were made.
+
+    Attributes:
+        packages: the versions of metascale, Inspect and the task's package.
+        started: when the log's evaluation began, as ISO 8601.
+        completed: when it ended, or its last answer was scored; empty where neither is known.
+        epochs: how often each question was to be asked.
+        task_args: the task's arguments that were set, such as `subset` and the seed of its draw.
+        model_args: the model's arguments.
+        generation: the generation options of the model that were set, such as `temperature`.
+        base_url: the address of the model's server, or None.
+    """
+
+    packages: Mapping[str, str]
+    started: str
+    completed: str
+    epochs: int
+    task_args: Mapping[str, Plain]
+    model_args: Mapping[str, Plain]
+    generation: Mapping[str, Plain]
+    base_url: str | None
+
+
+@dataclass(frozen=True)
 class AnswerGiven:
     """One question, answered once by one method.
 
@@ -91,6 +118,11 @@ class AnswerGiven:
         foreseen: what the run predicted of itself, or None.
         full_budget: the name of the same method without foresight, which always has the full budget; None for such a
             method.
+        question: the question's text.
+        gold: the expected answer; empty without one.
+        text: the answer's text; empty where the run failed.
+        problem: why the run failed, or None.
+        source: how the answer was made; None if that is not known.
     """
 
     task: str
@@ -109,3 +141,8 @@ class AnswerGiven:
     battles: Sequence[Battle] = field(default_factory=tuple)
     foreseen: ForesightRecord | None = None
     full_budget: str | None = None
+    question: str = ""
+    gold: str = ""
+    text: str = ""
+    problem: str | None = None
+    source: Source | None = None

@@ -1,0 +1,48 @@
+"""What an Inspect log says of how its answers were made, and the texts of its samples."""
+
+from __future__ import annotations
+
+from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai.model import ChatMessageUser
+
+from metascale.evals.harness.choices import option_names
+from metascale.evals.report.records import Plain, Source
+from metascale.redaction import redacted
+
+
+def source_of(log: EvalLog) -> Source:
+    """Where the answers of a log come from. Passwords in addresses are hidden."""
+    spec, told = log.eval, [sample.completed_at for sample in log.samples or [] if sample.completed_at]
+    return Source(
+        packages=dict(sorted(spec.packages.items())),
+        started=log.stats.started_at or spec.created,
+        completed=log.stats.completed_at or max(told, default=""),
+        epochs=spec.config.epochs or 1,
+        task_args={name: _plain(value) for name, value in spec.task_args.items() if value is not None},
+        model_args={name: _plain(value) for name, value in spec.model_args.items()},
+        generation={
+            name: _plain(value)
+            for name, value in spec.model_generate_config.model_dump(mode="json", exclude_none=True).items()
+        },
+        base_url=redacted(spec.model_base_url) if spec.model_base_url else None,
+    )
+
+
+def question_of(sample: EvalSample) -> str:
+    """The question of a sample as text: what the user says, and the options."""
+    if isinstance(sample.input, str):
+        said = [sample.input]
+    else:
+        said = [message.text for message in sample.input if isinstance(message, ChatMessageUser)]
+    choices = sample.choices or []
+    options = "\n".join(f"{name}) {choice}" for name, choice in zip(option_names(len(choices)), choices, strict=True))
+    return "\n\n".join(text for text in (*said, options) if text)
+
+
+def gold_of(sample: EvalSample) -> str:
+    """The expected answer of a sample; empty without one."""
+    return sample.target if isinstance(sample.target, str) else ", ".join(sample.target)
+
+
+def _plain(value: object) -> Plain:
+    return value if isinstance(value, bool | int | float) else redacted(str(value))
