@@ -12,7 +12,8 @@ from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accurac
 from inspect_ai.solver import TaskState
 
 from metascale import prompts
-from metascale.answers import Kind, extract
+from metascale.answers import Kind
+from metascale.evals.harness.finals import FinalAnswers, final_answers
 from metascale.evals.harness.models import generate_quietly
 from metascale.evals.harness.solvers import RECORD
 from metascale.evals.report.records import BattleVerdict
@@ -26,29 +27,31 @@ _SWAPPED: dict[str, BattleVerdict] = {"A>>B": "B>>A", "A>B": "B>A", "A=B": "A=B"
 
 @scorer(metrics=[accuracy(), stderr()])
 def final_answer(kind: Kind = "auto") -> Scorer:
-    """Correct if the final answer of the reply is the gold one; a reply without a final answer is incorrect."""
+    """Correct if the final answer of the reply is a gold one; a reply without a final answer is incorrect.
+
+    Raises:
+        GoldError: while scoring, a gold answer cannot be read.
+    """
 
     async def score(state: TaskState, target: Target) -> Score:
-        choices = int(state.metadata.get("choices", 10))
-        found = extract(state.output.completion, kind, choices=choices)
-        gold = extract(target.text, kind, choices=choices)
-        right = found is not None and found == gold
-        known = {"foresight": accuracy_of_foresight(state.store.get(RECORD, {}), extract(target.text))}
+        form = final_answers(kind, state.choices, state.metadata)
+        golds = form.golds(target, state.sample_id)
+        known = {"foresight": accuracy_of_foresight(state.store.get(RECORD, {}), form, golds)}
         return Score(
-            value=CORRECT if right else INCORRECT,
-            answer=found,
-            explanation=f"gold: {gold}",
+            value=CORRECT if form.is_right(state.output.completion, golds) else INCORRECT,
+            answer=form.of(state.output.completion),
+            explanation=f"gold: {', '.join(sorted(golds))}",
             metadata=known if known["foresight"] else None,
         )
 
     return score
 
 
-def accuracy_of_foresight(record: Mapping[str, Any], gold: str | None) -> Alignment | None:
-    """How well a run's predictions match the gold answer; None without predictions or answers."""
+def accuracy_of_foresight(record: Mapping[str, Any], form: FinalAnswers, golds: frozenset[str]) -> Alignment | None:
+    """How well a run's predictions match the gold answers; None without predictions or answers."""
     report: ForesightReport | None = record.get("foresight")
     answers = [
-        ("; ".join(c["notions"]), c["output_tokens"], c["extracted"] is not None and c["extracted"] == gold)
+        ("; ".join(c["notions"]), c["output_tokens"], form.is_right(c["text"], golds))
         for c in record.get("candidates", [])
         if c["status"] != "failed"
     ]

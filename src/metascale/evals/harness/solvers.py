@@ -8,9 +8,9 @@ from typing import Any, cast
 from inspect_ai.model import ChatMessageAssistant, Model, ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from metascale.answers import extract
 from metascale.errors import MetaScaleError, SettingError
 from metascale.evals.harness.choices import LETTERS, mark_choices, show_choices
+from metascale.evals.harness.finals import FinalAnswers, final_answers, wanted_kind
 from metascale.evals.harness.fleet import FleetError, FleetReply
 from metascale.evals.harness.journal import current_journal
 from metascale.evals.harness.messages import as_sent, to_langchain
@@ -87,15 +87,20 @@ def _solver(name: str) -> Callable[..., Solver]:
             asked = model_named(model)
             own = chosen.model_copy(update={"seed": derive_seed(seed, str(state.sample_id), state.epoch)})
             is_lettered = 0 < len(state.choices) <= LETTERS and not multiple_correct
-            if is_lettered and "answer_kind" not in chosen.model_fields_set:
-                own = own.model_copy(update={"answer_kind": "choice"})
+            kind = wanted_kind()
+            by_default = "choice" if is_lettered else chosen.answer_kind
+            form = final_answers(kind or by_default, state.choices, state.metadata)
+            if kind is not None:
+                form.golds(state.target, state.sample_id)  # before anything is paid for
+            if "answer_kind" not in chosen.model_fields_set:
+                own = own.model_copy(update={"answer_kind": form.kind})
             show_choices(state, several=multiple_correct)
             if isinstance(asked.api, LangGraphServers):
                 if judge_model is not None:
                     raise SettingError("servers have a judge of their own, so they take no judge_model")
-                failure = await _solve_on_servers(state, asked, name, own)
+                failure = await _solve_on_servers(state, asked, name, own, form)
             else:
-                failure = await _solve_here(state, asked, name, own, judge_model)
+                failure = await _solve_here(state, asked, name, own, form, judge_model)
             mark_choices(state, several=multiple_correct)
             if failure is not None:
                 raise failure
@@ -106,7 +111,9 @@ def _solver(name: str) -> Callable[..., Solver]:
     return answer
 
 
-async def _solve_on_servers(state: TaskState, asked: Model, name: str, own: MetaScaleSettings) -> Exception | None:
+async def _solve_on_servers(
+    state: TaskState, asked: Model, name: str, own: MetaScaleSettings, form: FinalAnswers
+) -> Exception | None:
     """Record a run on a fleet; returns why it failed, or None."""
     try:
         reply = await cast("LangGraphServers", asked.api).fleet.ask(name, as_sent(state.messages), context_of(own))
@@ -116,12 +123,12 @@ async def _solve_on_servers(state: TaskState, asked: Model, name: str, own: Meta
             watch.refuse(str(error))
         raise
     problem = reply.problem or why_failed(reply.state)
-    _record(state, reply.state, problem, own, model=str(asked), reply=reply)
+    _record(state, reply.state, problem, own, form, model=str(asked), reply=reply)
     return RunFailedError(problem) if problem is not None else None
 
 
 async def _solve_here(
-    state: TaskState, asked: Model, name: str, own: MetaScaleSettings, judge_model: str | None
+    state: TaskState, asked: Model, name: str, own: MetaScaleSettings, form: FinalAnswers, judge_model: str | None
 ) -> Exception | None:
     """Record a run in this process; returns why it failed or ended early, or None."""
     chat, method = _chat(asked), METHODS[name]
@@ -142,7 +149,8 @@ async def _solve_here(
     finally:
         hide_keys()
     problem = problem or why_failed(run)
-    _record(state, run, problem, Scorer(parts["reward"]).settings_for(own) if parts else own, model=str(asked))
+    judged = Scorer(parts["reward"]).settings_for(own) if parts else own
+    _record(state, run, problem, judged, form, model=str(asked))
     if chat.exceeded is not None:
         return chat.exceeded
     return RunFailedError(problem) if problem is not None else None
@@ -171,6 +179,7 @@ def _record(
     run: State,
     problem: str | None,
     settings: MetaScaleSettings,
+    form: FinalAnswers,
     *,
     model: str,
     reply: FleetReply | None = None,
@@ -202,7 +211,7 @@ def _record(
             "pool": run["pool"],
             "candidates": [
                 {key: value for key, value in c.items() if key != "critique"}
-                | {"extracted": extract(c["text"]), "notions": used(notions, c["text"])}
+                | {"extracted": form.of(c["text"]), "notions": used(notions, c["text"])}
                 for c in sorted(run["candidates"], key=lambda c: c["id"])
             ],
         },

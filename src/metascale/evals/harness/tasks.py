@@ -5,8 +5,10 @@ The paper's main table uses 64 random questions of each: `subset=64`.
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from inspect_ai.dataset import MemoryDataset, Sample, hf_dataset
 from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser
 
 from metascale import data, prompts
+from metascale.answers import Kind
+from metascale.evals.harness.finals import final_answers
 from metascale.evals.harness.scorers import arena as arena_scorer
 from metascale.evals.harness.scorers import final_answer, record_key, recorded_answer
 
@@ -28,20 +32,19 @@ def gsm8k(path: str | None = None, hub: bool = False, subset: int | None = None,
         hub: read `openai/gsm8k` from the Hugging Face hub instead.
         subset: number of questions to draw at random (64 in the paper); None for all.
         seed: seed of the draw.
+
+    Raises:
+        GoldError: a gold answer is no number that can be read.
     """
     if hub:
-        return Task(
-            dataset=_drawn(
-                list(hf_dataset("openai/gsm8k", "test", name="main", sample_fields=_gsm8k_of_hub)), subset, seed
-            ),
-            scorer=final_answer("number"),
-        )
-    rows = data.read_rows(Path(path), ("question_id", "question", "gold")) if path else data.gsm8k()
-    samples = [
-        Sample(id=row["question_id"], input=_asked(row["question"], "task_number"), target=str(row["gold"]))
-        for row in rows
-    ]
-    return Task(dataset=_drawn(samples, subset, seed), scorer=final_answer("number"))
+        samples = _identified(hf_dataset("openai/gsm8k", "test", name="main", sample_fields=_gsm8k_of_hub), "gsm8k-hub")
+    else:
+        rows = data.read_rows(Path(path), ("question_id", "question", "gold")) if path else data.gsm8k()
+        samples = [
+            Sample(id=row["question_id"], input=_asked(row["question"], "task_number"), target=str(row["gold"]))
+            for row in rows
+        ]
+    return Task(dataset=_drawn(_readable(samples, "number"), subset, seed), scorer=final_answer("number"))
 
 
 @task
@@ -53,16 +56,16 @@ def mmlu_pro(path: str | None = None, hub: bool = False, subset: int | None = No
         hub: read `TIGER-Lab/MMLU-Pro` from the Hugging Face hub instead.
         subset: number of questions to draw at random (64 in the paper); None for all.
         seed: seed of the draw.
+
+    Raises:
+        GoldError: a gold answer is none of the options.
     """
     if hub:
-        return Task(
-            dataset=_drawn(
-                list(hf_dataset("TIGER-Lab/MMLU-Pro", "test", sample_fields=_mmlu_pro_sample)), subset, seed
-            ),
-            scorer=final_answer("choice"),
-        )
-    rows = data.read_rows(Path(path), ("question_id", "question", "options", "answer")) if path else data.mmlu_pro()
-    return Task(dataset=_drawn([_mmlu_pro_sample(row) for row in rows], subset, seed), scorer=final_answer("choice"))
+        samples = _identified(hf_dataset("TIGER-Lab/MMLU-Pro", "test", sample_fields=_mmlu_pro_sample), "mmlu-pro-hub")
+    else:
+        needed = ("question_id", "question", "options", "answer")
+        samples = [_mmlu_pro_sample(row) for row in (data.read_rows(Path(path), needed) if path else data.mmlu_pro())]
+    return Task(dataset=_drawn(_readable(samples, "choice"), subset, seed), scorer=final_answer("choice"))
 
 
 @task
@@ -87,7 +90,8 @@ def arena_hard(
         judge_model: an Inspect model; by default the one in the role `grader`, or the evaluated one.
     """
     if hub:
-        samples = list(hf_dataset("lmarena-ai/arena-hard-auto-v0.1", "train", sample_fields=_arena_sample))
+        read = hf_dataset("lmarena-ai/arena-hard-auto-v0.1", "train", sample_fields=_arena_sample)
+        samples = _identified(read, "arena-hard-hub")
     else:
         rows = data.read_rows(Path(path), ("question_id", "prompt")) if path else data.arena_hard()
         samples = [_arena_sample(row) for row in rows]
@@ -126,6 +130,34 @@ def _drawn(samples: Sequence[Sample], subset: int | None, seed: int) -> MemoryDa
     return MemoryDataset([samples[index] for index in sorted(chosen)])
 
 
+def _readable(samples: list[Sample], kind: Kind) -> list[Sample]:
+    """The samples, if all their gold answers can be read.
+
+    Raises:
+        GoldError: one cannot.
+    """
+    for sample in samples:
+        final_answers(kind, sample.choices, sample.metadata or {}).golds(sample.target, sample.id)
+    return samples
+
+
+def _identified(samples: Iterable[Sample], prefix: str) -> list[Sample]:
+    """The samples of the hub with ids that no order, subset or new row of the data changes.
+
+    A question without an id in the data gets the hash of its text, because Inspect would number the drawn ones.
+    Ids that repeat are numbered.
+    """
+    seen: Counter[str] = Counter()
+    named = []
+    for sample in samples:
+        text = sample.input if isinstance(sample.input, str) else sample.input[-1].text
+        hashed = hashlib.sha256(text.encode()).hexdigest()[:16]
+        name = f"{prefix}/{hashed if sample.id is None else sample.id}"
+        seen[name] += 1
+        named.append(sample.model_copy(update={"id": f"{name}-{seen[name]}" if seen[name] > 1 else name}))
+    return named
+
+
 def _gsm8k_of_hub(row: dict[str, Any]) -> Sample:
     return Sample(input=_asked(row["question"], "task_number"), target=row["answer"].rpartition("####")[2].strip())
 
@@ -133,7 +165,7 @@ def _gsm8k_of_hub(row: dict[str, Any]) -> Sample:
 def _mmlu_pro_sample(row: dict[str, Any]) -> Sample:
     asked = _asked(data.choice_prompt(row["question"], row["options"]), "task_choice")
     return Sample(
-        id=row["question_id"],
+        id=row.get("question_id"),
         input=asked,
         target=row["answer"],
         metadata={"category": row.get("category"), "choices": len(row["options"])},
@@ -142,4 +174,4 @@ def _mmlu_pro_sample(row: dict[str, Any]) -> Sample:
 
 def _arena_sample(row: dict[str, Any]) -> Sample:
     text = row["prompt"] if "prompt" in row else row["turns"][0]["content"]
-    return Sample(id=row["question_id"], input=text, metadata={"cluster": row.get("cluster")})
+    return Sample(id=row.get("question_id"), input=text, metadata={"cluster": row.get("cluster")})
