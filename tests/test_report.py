@@ -12,10 +12,12 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 import metascale.evals.report.page
 from metascale.budget.progress import expected_by_round
 from metascale.evals.report import figures, tables
+from metascale.evals.report.labels import labelled
 from metascale.evals.report.page import Picture, slug, write_report
 from metascale.evals.report.records import AnswerGiven, Battle, BattleVerdict, SampleRecord
 from metascale.evals.statistics import wilson
@@ -199,10 +201,11 @@ def test_a_row_by_hand() -> None:
         answer("q2", 0.0, usage=bill(1, 4, 1.5)),
         answer("q3", None),
         answer("q4", 1.0, usage=bill(1, 3, 1.0)),
+        answer("q5", None, ended=False),
     ]
     (row,) = tables.summary(answers)
-    assert (row.questions, row.answers, row.failed, row.score, row.proportion) == (4, 4, 1, 0.5, True)
-    assert row.interval == wilson(2, 4)
+    assert (row.questions, row.answered, row.failed, row.unanswered) == (5, 3, 1, 1)
+    assert (row.score, row.interval, row.proportion) == (pytest.approx(2 / 3), wilson(2, 3), True)
     assert (row.samples, row.calls, row.seconds, row.dollars) == (1, 3, 1.5, 1.0)
     assert (row.wasted, row.consistency) == (None, None)
 
@@ -212,16 +215,17 @@ def test_dollars_are_unknown_as_soon_as_one_price_is() -> None:
     assert row.dollars is None
 
 
-def test_a_method_whose_every_run_failed_is_shown_with_zero_and_no_costs() -> None:
-    (row,) = tables.summary([answer("q1", None), answer("q2", None)])
-    assert (row.score, row.failed, row.calls, row.dollars, row.wasted) == (0.0, 2, None, None, None)
-    assert row.interval == wilson(0, 2)
+def test_a_method_whose_every_run_failed_has_no_score_and_no_costs(tmp_path: Path) -> None:
+    failed = [answer("q1", None), answer("q2", None)]
+    (row,) = tables.summary(failed)
+    assert (row.score, row.interval, row.failed, row.calls, row.dollars, row.wasted) == (None, None, 2, *[None] * 3)
+    assert write_report([*failed, answer(method="metascale")], tmp_path).exists()
 
 
 def test_the_score_is_the_mean_over_questions_of_the_mean_over_epochs() -> None:
     answers = [answer("q1", 1.0), answer("q2", 1.0, epoch=1), answer("q2", None, epoch=2), answer("q2", 0.0, epoch=3)]
     (row,) = tables.summary(answers)
-    assert row.score == pytest.approx((1 + 1 / 3) / 2)
+    assert row.score == pytest.approx((1 + 1 / 2) / 2)
     assert not row.proportion
 
 
@@ -280,20 +284,68 @@ def test_calls_fifteen_per_cent_apart_are_just_equal() -> None:
     assert [matched(calls) for calls in (84, 85, 115, 116)] == [False, True, True, False]
 
 
-def test_the_verdict_is_a_tie_while_the_interval_holds_zero() -> None:
-    def verdict(ours: Sequence[float | None], others: Sequence[float | None]) -> tables.MethodComparison:
-        answers = runs("metascale", 4, 8, ours) + runs("best_of_n", 4, 99, others)
-        (found,) = tables.comparisons(answers)
-        return found
+def compared(ours: Sequence[float | None], others: Sequence[float | None], **options: float) -> tables.MethodComparison:
+    answers = runs("metascale", 4, 8, ours) + runs("best_of_n", 4, 99, others)
+    (found,) = tables.comparisons(answers, **options)
+    return found
 
-    right, wrong = [1.0] * 20, [0.0] * 20
-    assert verdict(right, [*wrong[:15], *right[:5]]).verdict == "better"
-    assert verdict([*wrong[:15], *right[:5]], right).verdict == "worse"
-    close = verdict([*right[:11], *wrong[:9]], [*wrong[:9], *right[:11]])
-    assert (close.verdict, close.difference, close.p) == ("tie", 0.0, 1.0)
-    failing = verdict(right, [*[None] * 15, *right[:5]])
-    assert failing.difference == pytest.approx(0.75)
-    assert failing.p == pytest.approx(2 * 0.5**15)
+
+RIGHT, WRONG = [1.0] * 20, [0.0] * 20
+
+
+def test_the_verdict_on_right_and_wrong_is_that_of_the_exact_test() -> None:
+    for only_ours, only_theirs in [(4, 0), (5, 0), (6, 0), (15, 0), (11, 9), (9, 1), (8, 1), (7, 1), (12, 4), (13, 4)]:
+        tied = RIGHT[: 20 - only_ours]
+        first = [*tied, *RIGHT[:only_ours], *WRONG[:only_theirs]]
+        second = [*tied, *WRONG[:only_ours], *RIGHT[:only_theirs]]
+        for ours, others, word in ((first, second, "better"), (second, first, "worse")):
+            found = compared(ours, others)
+            p = binomtest(only_ours, only_ours + only_theirs).pvalue
+            assert found.p == pytest.approx(p)
+            assert found.verdict == (word if p < 0.05 else "tie")
+            assert found.differing == only_ours + only_theirs
+
+
+@pytest.mark.parametrize(("questions", "differing", "verdict"), [(20, 6, "better"), (20, 5, "tie"), (19, 19, "tie")])
+def test_shares_need_enough_questions_for_a_verdict(questions: int, differing: int, verdict: str) -> None:
+    found = compared([0.75] * questions, [0.25] * differing + [0.75] * (questions - differing))
+    assert (found.p, found.differing, found.verdict) == (None, differing, verdict)
+    assert found.interval.low > 0
+
+
+def test_only_questions_that_both_answered_are_compared_and_too_many_missing_give_no_verdict() -> None:
+    some = [*RIGHT, None, *WRONG[:19]]
+    beaten = [*WRONG, 1.0, *WRONG[:19]]
+    found = compared(some, beaten)
+    assert (found.questions, found.score, found.rival_score, found.verdict) == (39, 20 / 39, 0.0, "better")
+    assert (found.failed, found.unanswered) == (1, 0)
+    more = compared([None, None, *some], [1.0, 1.0, *beaten])
+    assert (more.questions, more.failed, more.verdict) == (39, 3, "too many missing")
+    assert compared([None, None, *some], [1.0, 1.0, *beaten], most_missing=0.1).verdict == "better"
+    answers = runs("metascale", 4, 8, some) + runs("best_of_n", 4, 99, beaten)
+    left = [replace(answer(f"left {n}", None, ended=False), method="best_of_n", budget=4) for n in range(3)]
+    (interrupted,) = tables.comparisons(answers + left)
+    assert (interrupted.questions, interrupted.unanswered, interrupted.verdict) == (39, 3, "too many missing")
+
+
+def with_changes(answers: Sequence[AnswerGiven], changes: dict[str, str]) -> list[AnswerGiven]:
+    return [replace(run, method=labelled(run.method, changes), changes=changes) for run in answers]
+
+
+def test_methods_are_compared_with_those_of_the_most_similar_settings() -> None:
+    def pairs(*cells: tuple[str, dict[str, str]]) -> list[tuple[str, str]]:
+        answers = [run for name, changes in cells for run in with_changes(runs(name, 4, 9, RIGHT), changes)]
+        return [(one.method, one.rival) for one in tables.comparisons(answers) if one.basis == "samples"]
+
+    cold, off = {"temperature": "0.2"}, {"evolution": "off"}
+    plain, colder, ablated = "metascale", "metascale (temperature=0.2)", "metascale (evolution=off)"
+    assert pairs(("metascale", cold), ("best_of_n", cold)) == [(colder, "best_of_n (temperature=0.2)")]
+    assert pairs(("metascale", off), ("best_of_n", {})) == [(ablated, "best_of_n")]
+    assert pairs(("metascale", {}), ("metascale", cold), ("best_of_n", {}), ("best_of_n", cold)) == [
+        (plain, "best_of_n"),
+        (plain, colder),
+        (colder, "best_of_n (temperature=0.2)"),
+    ]
 
 
 def test_pairs_are_the_common_questions_and_mcnemar_needs_one_epoch() -> None:

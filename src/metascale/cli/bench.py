@@ -131,15 +131,32 @@ def bench(
 def report(
     logs: Annotated[list[Path], typer.Argument(help="Inspect logs of metascale's methods, or folders of them.")],
     out: Annotated[Path, typer.Option(help="The folder that the report is written to.")] = Path("report"),
+    most_missing: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Largest share of a method's runs that failed or have not ended with which it is still compared.",
+        ),
+    ] = 0.05,
 ) -> None:
-    """Make an HTML page with figures from the logs of benchmarks."""
+    """Make an HTML page with figures from the logs of benchmarks.
+
+    Every answered question counts once, whatever logs lie beside each other. Questions that failed or are unanswered
+    are counted apart and are not wrong answers.
+    """
     try:
         from metascale.evals.report.logs import read_logs  # noqa: PLC0415  the extra `evals`
         from metascale.evals.report.page import write_report  # noqa: PLC0415
 
-        page = write_report(read_logs(logs), out)
+        answers = read_logs(logs)
+        page = write_report(answers, out, most_missing=most_missing)
     except (MetaScaleError, OSError, ImportError) as error:
         fail(with_extra(error), WRONG_USAGE)
+    left_out = sum(answer.left_out for answer in answers)
+    if left_out:
+        said = f"note: {left_out} answers are left out, because later ones under the same settings and seed replace them"
+        Console(stderr=True).print(said, style="yellow", soft_wrap=True)
     typer.echo(str(page))
 
 

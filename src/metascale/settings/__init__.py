@@ -17,6 +17,9 @@ ENVIRONMENT_VARIABLE = "METASCALE_SETTINGS"
 BUILDERS_SETTINGS = ("panel", "reward_model", "verifier", "methods_dir", "max_in_flight")
 """Settings that load code, read files, name servers or concern all runs. Only the builder of a graph can set them, not
 the context of a run, which anybody may send."""
+KEEPS_ANSWERS = frozenset(TrafficSettings.model_fields) - {"seed"}
+"""Settings that change what a run costs or how long it takes, but not its answers: those of the traffic, except the
+seed. Every other setting changes answers."""
 ASKING_PEOPLE = ("review_pool", "ask_for_budget")
 """Settings that pause a run for a person."""
 
@@ -88,6 +91,7 @@ __all__ = [
     "ASKING_PEOPLE",
     "BUILDERS_SETTINGS",
     "ENVIRONMENT_VARIABLE",
+    "KEEPS_ANSWERS",
     "LimitSettings",
     "MetaScaleSettings",
     "PanelMember",

@@ -31,6 +31,7 @@ from metascale.evals.report.tables import (
     Setting,
     arm_rewards,
     grouped,
+    is_ours,
     method_order,
     setting_of,
 )
@@ -72,6 +73,7 @@ def quality(rows: Sequence[Row]) -> Figure | None:
     Args:
         rows: of one task and model.
     """
+    rows = [row for row in rows if row.score is not None]
     if not rows:
         return None
     figure, axes = _figure("Quality against budget", rows)
@@ -99,7 +101,7 @@ def cost(rows: Sequence[Row]) -> Figure | None:
     Args:
         rows: of one task and model; rows without usage are left out.
     """
-    billed = [(row, row.calls) for row in rows if row.calls]
+    billed = [(row, row.calls) for row in rows if row.calls and row.score is not None]
     if not billed:
         return None
     figure, axes = _figure("Cost beside quality", rows)
@@ -108,10 +110,10 @@ def cost(rows: Sequence[Row]) -> Figure | None:
     for method, pairs in by_method.items():
         line = sorted(pairs, key=lambda pair: pair[1])
         handles[method] = _points(axes, [calls for _, calls in line], [row for row, _ in line], looks[method])
-        for row, calls in line if method == OURS else ():
+        for row, calls in line if is_ours(method) else ():
             axes.annotate(
                 f"{row.budget}",
-                (calls, row.score),
+                (calls, row.score or 0.0),
                 xytext=(6, -11),
                 textcoords="offset points",
                 fontsize=8,
@@ -369,8 +371,9 @@ def _points(axes: Axes, at: Sequence[float], rows: Sequence[Row], look: LineStyl
     Returns:
         The line, for the legend.
     """
-    scores = [row.score for row in rows]
-    errors = _errors(scores, [row.interval for row in rows])
+    known = [(row.score, row.interval) for row in rows if row.score is not None and row.interval is not None]
+    scores = [score for score, _ in known]
+    errors = _errors(scores, [interval for _, interval in known])
     drawn = axes.errorbar(at, scores, yerr=errors, color=look.colour, marker=look.marker, elinewidth=1.1, capsize=3)
     return drawn.lines[0]
 
@@ -384,7 +387,8 @@ def _errors(values: Sequence[float], intervals: Sequence[Interval]) -> list[list
 
 
 def _score_axis(axes: Axes, rows: Sequence[Row]) -> None:
-    low, high = min(row.interval.low for row in rows), max(row.interval.high for row in rows)
+    intervals = [row.interval for row in rows if row.interval is not None]
+    low, high = min(one.low for one in intervals), max(one.high for one in intervals)
     axes.set_ylim(max(-0.03, low - 0.05), min(1.03, high + 0.05))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     what = "Share of battles won" if rows[0].setting.task == ARENA else "Score"

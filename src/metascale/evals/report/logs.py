@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
-from inspect_ai.scorer import CORRECT, Score
+from inspect_ai.scorer import Score, value_to_float
 
-from metascale.answers import extract
 from metascale.errors import MetaScaleError
+from metascale.evals.harness.finals import SCORER, FinalAnswers, GoldError, final_answers
 from metascale.evals.harness.solvers import RECORD, SOLVERS
+from metascale.evals.report.conditions import conditions_of, is_simulation, model_of, task_of
+from metascale.evals.report.labels import budget_of, changes_of, full_budget_of, labelled, seed_of
+from metascale.evals.report.once import Entry, once
 from metascale.evals.report.records import AnswerGiven, Battle, ForesightRecord, SampleRecord, Source
 from metascale.evals.report.source import gold_of, question_of, source_of
-from metascale.models.simulated import OVERCONFIDENCE
-from metascale.settings import MetaScaleSettings
+
+_CANCELLED = ("CancelledError(", "Cancelled(")
+"""How the errors of samples begin that Inspect logs when an evaluation is interrupted."""
 
 
 class LogError(MetaScaleError):
     """A log cannot be read, or holds no answers of metascale's methods."""
 
 
-DEFAULT_POLICY = MetaScaleSettings().policy
-"""The default policy, which labels leave out."""
-
-
 def read_logs(paths: Iterable[Path]) -> list[AnswerGiven]:
-    """The answers of all logs, files or folders of them.
+    """The runs of all logs, files or folders of them, each once.
+
+    Planned runs that no log holds an end of are among them.
 
     Raises:
-        LogError: a path does not exist or is not a log, or no answer in the logs is from a method of metascale.
+        LogError: a path does not exist or is not a log, or no log is of a method of metascale.
     """
-    answers = [answer for log in logs_in(paths) for answer in answers_of(log)]
+    answers = once(entry for log in logs_in(paths) for entry in entries_of(log))
     if not answers:
         raise LogError("no log holds answers of a method of metascale")
     return answers
@@ -52,35 +55,56 @@ def logs_in(paths: Iterable[Path]) -> Iterator[EvalLog]:
         yield log
 
 
-def answers_of(log: EvalLog) -> list[AnswerGiven]:
-    """The answers in one log; none if they are from another solver."""
+def entries_of(log: EvalLog) -> list[Entry]:
+    """What one log says of the runs that were planned in it; nothing if they are from another solver.
+
+    Raises:
+        LogError: a score is not a number.
+    """
     method = method_of(log)
     if method is None:
         return []
     name, arguments = method
-    simulated = is_simulated(log)
+    changes = changes_of(name, arguments)
+    setup: dict[str, Any] = {
+        "task": task_of(log),
+        "method": labelled(name, changes),
+        "changes": changes,
+        "budget": budget_of(name, arguments),
+        "seed": seed_of(arguments),
+        "model": model_of(log, arguments),
+        "conditions": conditions_of(log, arguments),
+        "simulated": is_simulation(log, arguments),
+        "full_budget": full_budget_of(name, arguments),
+    }
     source = source_of(log)
-    return [_answer(log, sample, name, arguments, source, simulated=simulated) for sample in log.samples or []]
+    eval_id, finished, begun = log.eval.eval_id, log.status == "success", log.eval.created
+    found = [
+        Entry(_answer(log, sample, setup, source), eval_id, finished, sample.completed_at or begun, sample.uuid)
+        for sample in log.samples or []
+    ]
+    ended = {(entry.answer.question_id, entry.answer.epoch) for entry in found}
+    missing = [_unanswered(*run, setup, source) for run in _planned(log) if run not in ended]
+    return found + [Entry(answer, eval_id, finished, begun) for answer in missing]
 
 
 def is_simulated(log: EvalLog) -> bool:
-    """Whether the offline model answered."""
-    answers = (sample.store.get(RECORD, {}) for sample in log.samples or [])
-    return not OVERCONFIDENCE.keys().isdisjoint(log.eval.model.split("/")) or any(
-        answer.get("simulated") for answer in answers
-    )
+    """Whether the offline model took part in a log."""
+    method = method_of(log)
+    return is_simulation(log, method[1] if method else {})
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    files: list[Path] = []
+    files: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            files += [Path(info.name.removeprefix("file://")) for info in list_eval_logs(str(path))]
+            found = [Path(info.name.removeprefix("file://")) for info in list_eval_logs(str(path))]
         elif path.exists():
-            files.append(path)
+            found = [path]
         else:
             raise LogError(f"there is no log {str(path)!r}")
-    return files
+        files |= dict.fromkeys(one.resolve() for one in found)
+    return list(files)
 
 
 def method_of(log: EvalLog) -> tuple[str, dict[str, Any]] | None:
@@ -92,23 +116,64 @@ def method_of(log: EvalLog) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
-def _label(method: str, arguments: Mapping[str, Any]) -> str:
-    """A method's name with its changed settings, so that an ablation is never mistaken for the method."""
-    changes = {**(arguments.get("settings") or {})}
-    if arguments.get("policy", DEFAULT_POLICY) != DEFAULT_POLICY:
-        changes["policy"] = arguments["policy"]
-    if not changes:
-        return method
-    return f"{method} ({', '.join(f'{name}={value}' for name, value in sorted(changes.items()))})"
+def _planned(log: EvalLog) -> list[tuple[str, int]]:
+    """The question and the epoch of every run that the log's evaluation was to make."""
+    epochs = range(1, (log.eval.config.epochs or 1) + 1)
+    return [(str(question), epoch) for question in log.eval.dataset.sample_ids or [] for epoch in epochs]
 
 
-def _full_budget(method: str, arguments: Mapping[str, Any]) -> str | None:
-    """The label of the same method without foresight; None if it has no foresight."""
-    changes = {**(arguments.get("settings") or {})}
-    if not changes.pop("foresee", False):
-        return None
-    changes.pop("predictions", None)
-    return _label(method, {**arguments, "settings": changes})
+def _unanswered(question: str, epoch: int, setup: Mapping[str, Any], source: Source) -> AnswerGiven:
+    nothing: dict[str, Any] = {"score": None, "usage": None, "reward": None, "winner": None}
+    return AnswerGiven(**setup, **nothing, question_id=question, epoch=epoch, source=source, ended=False)
+
+
+def _answer(log: EvalLog, sample: EvalSample, setup: Mapping[str, Any], source: Source) -> AnswerGiven:
+    record = sample.store.get(RECORD, {})
+    score = next(iter((sample.scores or {}).values()), None)
+    problem = _problem(sample, record)
+    value = None if score is None or problem else _value(log, score)
+    battles = [
+        Battle(battle["verdict"], battle["swapped"], tuple(battle["style"]))
+        for battle in ((score.metadata or {}).get("battles", []) if score else [])
+    ]
+    return AnswerGiven(
+        **setup,
+        question_id=str(sample.id),
+        epoch=sample.epoch,
+        score=value,
+        usage=record.get("usage"),
+        reward=record.get("reward"),
+        winner=record.get("winner"),
+        pool=record.get("pool", []),
+        samples=_samples(record.get("candidates", []), log, sample),
+        battles=battles,
+        foreseen=_foreseen(record, score),
+        question=question_of(sample),
+        gold="" if battles else gold_of(sample),
+        text=sample.output.completion,
+        problem=problem or record.get("problem"),
+        source=source,
+        ended=bool(problem) or score is not None,
+    )
+
+
+def _problem(sample: EvalSample, record: Mapping[str, Any]) -> str | None:
+    """Why a run that has ended gave no answer; None if it gave one or was interrupted."""
+    if sample.error is not None:
+        return None if sample.error.message.startswith(_CANCELLED) else sample.error.message
+    if record.get("winner") is None and record.get("problem"):
+        return str(record["problem"])
+    if not record and sample.limit is not None:
+        return f"the {sample.limit.type} limit of the evaluation came before an answer"
+    return None
+
+
+def _value(log: EvalLog, score: Score) -> float | None:
+    """A score as a number; None where the scorer gave none."""
+    if not isinstance(score.value, str | int | float):
+        raise LogError(f"the scorer of the log of {log.eval.task} gave no number, but {type(score.value).__name__}")
+    value = value_to_float()(score.value)
+    return None if math.isnan(value) else value
 
 
 def _foreseen(record: Mapping[str, Any], score: Score | None) -> ForesightRecord | None:
@@ -119,48 +184,9 @@ def _foreseen(record: Mapping[str, Any], score: Score | None) -> ForesightRecord
     return ForesightRecord(report["foresight"]["pass_rate"], report["foresight"]["outlook"], known)
 
 
-def _answer(
-    log: EvalLog, sample: EvalSample, method: str, arguments: dict[str, Any], source: Source, *, simulated: bool
-) -> AnswerGiven:
-    record = sample.store.get(RECORD, {})
-    score = next(iter((sample.scores or {}).values()), None)
-    failed = bool(sample.error) or bool(record.get("problem")) or score is None
-    battles = [
-        Battle(battle["verdict"], battle["swapped"], tuple(battle["style"]))
-        for battle in ((score.metadata or {}).get("battles", []) if score else [])
-    ]
-    gold = sample.target if isinstance(sample.target, str) and not battles else ""
-    return AnswerGiven(
-        task=log.eval.task.rpartition("/")[2],
-        method=_label(method, arguments),
-        budget=int(arguments.get("budget", 16)),
-        model=log.eval.model,
-        simulated=simulated,
-        question_id=str(sample.id),
-        epoch=sample.epoch,
-        score=None if failed or score is None else _value(score.value),
-        usage=record.get("usage"),
-        reward=record.get("reward"),
-        winner=record.get("winner"),
-        pool=record.get("pool", []),
-        samples=_samples(record.get("candidates", []), gold),
-        battles=battles,
-        foreseen=_foreseen(record, score),
-        full_budget=_full_budget(method, arguments),
-        question=question_of(sample),
-        gold="" if battles else gold_of(sample),
-        text=sample.output.completion,
-        problem=sample.error.message if sample.error else record.get("problem"),
-        source=source,
-    )
-
-
-def _value(value: Any) -> float:
-    return float(value == CORRECT) if isinstance(value, str) else float(value)
-
-
-def _samples(candidates: Sequence[dict[str, Any]], gold: str) -> list[SampleRecord]:
-    known = extract(gold) if gold else None
+def _samples(candidates: Sequence[dict[str, Any]], log: EvalLog, sample: EvalSample) -> list[SampleRecord]:
+    form = _form(log, sample)
+    golds = _golds(form, sample)
     return [
         SampleRecord(
             id=c["id"],
@@ -168,10 +194,26 @@ def _samples(candidates: Sequence[dict[str, Any]], gold: str) -> list[SampleReco
             meta_thought=c["meta_thought"],
             status=c["status"],
             reward=c["reward"],
-            right=None if known is None or c["extracted"] is None else c["extracted"] == known,
-            extracted=c["extracted"],
+            right=form.is_right(c["text"], golds) if form and golds and c["text"] else None,
+            extracted=form.of(c["text"]) if form else c["extracted"],
             input_tokens=c["input_tokens"],
             output_tokens=c["output_tokens"],
         )
         for c in candidates
     ]
+
+
+def _form(log: EvalLog, sample: EvalSample) -> FinalAnswers | None:
+    """How the log's scorer reads final answers; None if it is a scorer of another kind."""
+    scorer = next(iter(log.eval.scorers or []), None)
+    if scorer is None or scorer.name.rpartition("/")[2] != SCORER:
+        return None
+    return final_answers((scorer.options or {}).get("kind", "auto"), sample.choices, sample.metadata)
+
+
+def _golds(form: FinalAnswers | None, sample: EvalSample) -> frozenset[str]:
+    """The right answers; none where they are not known or cannot be read."""
+    try:
+        return form.golds(sample.target, sample.id) if form else frozenset()
+    except GoldError:
+        return frozenset()

@@ -78,7 +78,7 @@ class ModelPart:
     tasks: list[TaskPart]
 
 
-def write_report(answers: Sequence[AnswerGiven], out: Path) -> Path:
+def write_report(answers: Sequence[AnswerGiven], out: Path, *, most_missing: float = tables.MOST_MISSING) -> Path:
     """Write `out/report.html`, and every figure of it as PNG and SVG to `out/figures`.
 
     The same answers give the same files. Existing files of these names are replaced; others are kept.
@@ -86,6 +86,7 @@ def write_report(answers: Sequence[AnswerGiven], out: Path) -> Path:
     Args:
         answers: of any tasks, models, methods and budgets, at least one.
         out: a directory; created if missing.
+        most_missing: the largest share, in [0, 1], of a method's runs without a scored answer for a verdict on it.
 
     Returns:
         The path of the page.
@@ -99,7 +100,7 @@ def write_report(answers: Sequence[AnswerGiven], out: Path) -> Path:
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     page = out / "report.html"
-    page.write_text(_page(answers, _model_parts(answers, folder)), encoding="utf-8")
+    page.write_text(_page(answers, _model_parts(answers, folder, most_missing)), encoding="utf-8")
     return page
 
 
@@ -125,7 +126,7 @@ def _page(answers: Sequence[AnswerGiven], parts: Sequence[ModelPart]) -> str:
     source = files(__package__).joinpath("report.html").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         models=parts,
-        answers=len(answers),
+        answers=sum(answer.outcome == "answered" for answer in answers),
         questions=len({(answer.task, answer.question_id) for answer in answers}),
         any_simulated=any(answer.simulated for answer in answers),
         features=tables.STYLE_FEATURES,
@@ -134,8 +135,8 @@ def _page(answers: Sequence[AnswerGiven], parts: Sequence[ModelPart]) -> str:
     )
 
 
-def _model_parts(answers: Sequence[AnswerGiven], folder: Path) -> list[ModelPart]:
-    comparisons, arms = tables.comparisons(answers), tables.pulls(answers)
+def _model_parts(answers: Sequence[AnswerGiven], folder: Path, most_missing: float) -> list[ModelPart]:
+    comparisons, arms = tables.comparisons(answers, most_missing=most_missing), tables.pulls(answers)
     regret, progress = tables.regret(answers), tables.progress(answers)
     foretold, savings = tables.foretold(answers), tables.savings(answers)
     calibrations = {one.setting: one for one in tables.calibration(answers)}

@@ -11,6 +11,7 @@ from metascale.records import Alignment, Bill, MetaThought, Outlook
 Plain = bool | int | float | str
 
 BattleVerdict = Literal["A>>B", "A>B", "A=B", "B>A", "B>>A"]
+Outcome = Literal["answered", "failed", "unanswered"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class SampleRecord:
         meta_thought: the id of the meta-thought that it was sampled under.
         status: as in `metascale.records.Candidate`.
         reward: in [0, 1], or None where it was not scored.
-        right: whether its final answer is the gold one; None without a gold answer or a final answer.
+        right: whether the task's scorer would call it right; None where that cannot be told from the log.
         extracted: its final answer in canonical form, or None.
         input_tokens: prompt tokens of the sample itself.
         output_tokens: completion tokens of the sample itself.
@@ -98,18 +99,20 @@ class Source:
 
 @dataclass(frozen=True)
 class AnswerGiven:
-    """One question, answered once by one method.
+    """One question that one method was to answer once.
 
     Attributes:
         task: such as `gsm8k`.
-        method: such as `best_of_n`.
-        budget: the sampling budget that was set.
-        model: the model's name.
-        simulated: whether the offline model answered; everything made from the record must then say *simulation*.
+        method: such as `best_of_n`, with its `changes` in brackets.
+        budget: the sampling budget that was set; 1 for methods that draw one sample.
+        model: the name of the model that answered.
+        simulated: whether the offline model answered or judged; everything made from the record must then say
+            *simulation*.
         question_id: the question, the same for all methods.
         epoch: the repetition of the question, from 1.
-        score: 1 right, 0 wrong; for Arena-Hard the share of battles won, in [0, 1]; None where the run failed.
-        usage: what it cost, or None where the run failed.
+        score: 1 right, 0 wrong; for Arena-Hard the share of battles won, in [0, 1]; None where the run failed or has
+            not ended.
+        usage: what it cost, or None where that is not known.
         reward: the reward of the chosen answer, or None.
         winner: the id of the chosen sample, or None.
         pool: the meta-thoughts of the run, with their parents.
@@ -123,6 +126,12 @@ class AnswerGiven:
         text: the answer's text; empty where the run failed.
         problem: why the run failed, or None.
         source: how the answer was made; None if that is not known.
+        ended: whether the run has ended; False where the question was planned and no log holds an answer or a failure.
+        left_out: how many other answers to the same question, under the same settings, are not in the report.
+        seed: of the evaluation, or None.
+        changes: the method's settings that are not the default and change its answers, as text.
+        conditions: what else changes answers and holds for every method of a run, such as the temperature of the
+            evaluation, as text.
     """
 
     task: str
@@ -146,3 +155,15 @@ class AnswerGiven:
     text: str = ""
     problem: str | None = None
     source: Source | None = None
+    ended: bool = True
+    left_out: int = 0
+    seed: int | None = None
+    changes: Mapping[str, str] = field(default_factory=dict)
+    conditions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether the run gave an answer that was scored, failed, or has not ended."""
+        if not self.ended:
+            return "unanswered"
+        return "failed" if self.score is None else "answered"

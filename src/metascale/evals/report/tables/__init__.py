@@ -1,13 +1,14 @@
 """The numbers of a report: pure functions from answers to rows.
 
 Every row belongs to one task and one model, and is either real or simulated. Rows never average over these, so
-simulated numbers cannot mix with real ones. A failed run counts as wrong in mean scores and has no usage.
+simulated numbers cannot mix with real ones. Scores are over answered questions: runs that failed or have not ended are
+counted beside them.
 """
 
 from metascale.evals.report.tables.arena_hard import ARENA, BASELINE, STYLE_FEATURES, Arena, Player, arena
 from metascale.evals.report.tables.arms import ArmKind, arm_rewards, exemplary_run, pulls
-from metascale.evals.report.tables.cells import OURS, SEED, Setting, grouped, method_order, setting_of
-from metascale.evals.report.tables.comparisons import NEAR, MethodComparison, comparisons
+from metascale.evals.report.tables.cells import OURS, SEED, Setting, base_of, grouped, is_ours, method_order, setting_of
+from metascale.evals.report.tables.comparisons import MOST_MISSING, NEAR, MethodComparison, Verdict, comparisons
 from metascale.evals.report.tables.curves import CURVE_RESAMPLES, Curve, cumulative_regret, progress, regret
 from metascale.evals.report.tables.foresight import Foretold, Savings, foretold, savings
 from metascale.evals.report.tables.reliability import Calibration, calibration
@@ -17,6 +18,7 @@ __all__ = [
     "ARENA",
     "BASELINE",
     "CURVE_RESAMPLES",
+    "MOST_MISSING",
     "NEAR",
     "OURS",
     "SEED",
@@ -32,14 +34,17 @@ __all__ = [
     "Row",
     "Savings",
     "Setting",
+    "Verdict",
     "arena",
     "arm_rewards",
+    "base_of",
     "calibration",
     "comparisons",
     "cumulative_regret",
     "exemplary_run",
     "foretold",
     "grouped",
+    "is_ours",
     "method_order",
     "paper_table",
     "progress",

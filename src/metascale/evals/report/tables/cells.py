@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from metascale.evals.report.labels import labelled
 from metascale.evals.report.records import AnswerGiven, SampleRecord
 
 OURS = "metascale"
@@ -29,8 +30,8 @@ class Setting(NamedTuple):
     """Answers of different settings are never mixed. Sorts real models before simulated ones.
 
     Attributes:
-        simulated: whether the offline model answered.
-        model: the model's name.
+        simulated: whether the offline model answered or judged.
+        model: the model's name, with the conditions in brackets that hold for all methods.
         task: such as `gsm8k`.
     """
 
@@ -40,13 +41,23 @@ class Setting(NamedTuple):
 
 
 def setting_of(answer: AnswerGiven) -> Setting:
-    """The task and the model of an answer."""
-    return Setting(answer.simulated, answer.model, answer.task)
+    """The task and the model of an answer, with its conditions."""
+    return Setting(answer.simulated, labelled(answer.model, answer.conditions), answer.task)
+
+
+def base_of(method: str) -> str:
+    """A method's name without its settings."""
+    return method.partition(" (")[0]
+
+
+def is_ours(method: str) -> bool:
+    """Whether a method is METASCALE, with any settings."""
+    return base_of(method) == OURS
 
 
 def method_order(method: str) -> tuple[bool, str]:
     """Sorts methods by name, METASCALE last."""
-    return method == OURS, method
+    return is_ours(method), method
 
 
 def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
@@ -75,15 +86,17 @@ def choosing(answers: Sequence[AnswerGiven]) -> list[tuple[tuple[Setting, str, i
 
 
 def question_means(answers: Iterable[AnswerGiven]) -> dict[str, float]:
-    """The mean score of each question over its epochs."""
-    by_question = grouped(answers, lambda answer: answer.question_id)
-    return {question: float(np.mean([run.score or 0.0 for run in runs])) for question, runs in by_question.items()}
+    """The mean score of each answered question over its answered epochs."""
+    scores = [(answer.question_id, answer.score) for answer in answers if answer.score is not None]
+    by_question = grouped(scores, lambda item: item[0])
+    return {question: float(np.mean([score for _, score in runs])) for question, runs in by_question.items()}
 
 
 def is_proportion(answers: Sequence[AnswerGiven]) -> bool:
-    """Whether every score is 0 or 1 and every question was asked once."""
-    once = len({answer.question_id for answer in answers}) == len(answers)
-    return once and all(answer.score in {None, 0.0, 1.0} for answer in answers)
+    """Whether every score is 0 or 1 and every question was answered at most once."""
+    answered = [answer for answer in answers if answer.score is not None]
+    once = len({answer.question_id for answer in answered}) == len(answered)
+    return once and all(answer.score in {0.0, 1.0} for answer in answered)
 
 
 def mean_or_none(values: Sequence[float]) -> float | None:

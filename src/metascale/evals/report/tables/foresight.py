@@ -107,7 +107,8 @@ def foretold(answers: Sequence[AnswerGiven]) -> list[Foretold]:
 
 def savings(answers: Sequence[AnswerGiven]) -> list[Savings]:
     """What foresight saved and lost, for each method and budget that the logs also hold without foresight."""
-    cells = {(setting, method, budget): cell for (setting, method, budget), cell in cells_of(answers)}
+    answered = [answer for answer in answers if answer.outcome == "answered"]
+    cells = {(setting, method, budget): cell for (setting, method, budget), cell in cells_of(answered)}
     found = []
     for (setting, method, budget), cell in cells.items():
         full = cell[0].full_budget

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metascale.evals.report.records import AnswerGiven
-from metascale.evals.report.tables.cells import Setting, by_setting
+from metascale.evals.report.tables.cells import Setting, base_of, by_setting
 from metascale.stats.reliability import CalibrationBin, auc, expected_calibration
 
 VOTED = "self_consistency"
@@ -42,7 +42,7 @@ def calibration(answers: Sequence[AnswerGiven]) -> list[Calibration]:
         known = [
             (sample.reward, sample.right)
             for answer in group
-            if not answer.method.startswith(VOTED)
+            if base_of(answer.method) != VOTED
             for sample in answer.samples
             if sample.reward is not None and sample.right is not None
         ]

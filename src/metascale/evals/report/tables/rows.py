@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from metascale.evals.report.records import AnswerGiven
 from metascale.evals.report.tables.cells import (
@@ -30,12 +29,15 @@ class Row:
         setting: the task and the model.
         method: such as `best_of_n`.
         budget: the sampling budget that was set.
-        questions: how many different questions were asked.
-        answers: how many runs there were: questions times epochs.
-        score: mean over questions of the mean over epochs, in [0, 1].
+        changes: the settings in the method's label.
+        questions: how many different questions there are, answered or not.
+        answered: runs with a scored answer. Every planned run, one for each question and epoch, is counted here, in
+            `failed` or in `unanswered`.
+        failed: runs that ended without an answer, because a request or the method failed.
+        unanswered: runs that have not ended.
+        score: mean over the answered questions of the mean over their answered epochs, in [0, 1]; None without any.
         interval: its 95 % interval: Wilson's where `proportion`, otherwise a bootstrap over questions.
-        proportion: whether every score is 0 or 1 and every question was asked once.
-        failed: runs without a score; they count as 0.
+        proportion: whether every score is 0 or 1 and every question was answered at most once.
         samples: answers generated.
         calls: model requests of every kind, judgements included.
         input_tokens: prompt tokens.
@@ -51,12 +53,14 @@ class Row:
     setting: Setting
     method: str
     budget: int
+    changes: Mapping[str, str]
     questions: int
-    answers: int
-    score: float
-    interval: Interval
-    proportion: bool
+    answered: int
     failed: int
+    unanswered: int
+    score: float | None
+    interval: Interval | None
+    proportion: bool
     samples: float | None
     calls: float | None
     input_tokens: float | None
@@ -105,17 +109,20 @@ def _row(setting: Setting, method: str, budget: int, answers: Sequence[AnswerGiv
     means = question_means(answers)
     scores = list(means.values())
     proportion = is_proportion(answers)
+    outcomes = Counter(answer.outcome for answer in answers)
     bills = [answer.usage for answer in answers if answer.usage is not None]
     return Row(
         setting=setting,
         method=method,
         budget=budget,
-        questions=len(means),
-        answers=len(answers),
-        score=float(np.mean(scores)),
-        interval=wilson(round(sum(scores)), len(scores)) if proportion else mean_interval(scores, seed=SEED),
+        changes=answers[0].changes,
+        questions=len({answer.question_id for answer in answers}),
+        answered=outcomes["answered"],
+        failed=outcomes["failed"],
+        unanswered=outcomes["unanswered"],
+        score=mean_or_none(scores),
+        interval=_interval(scores, proportion=proportion) if scores else None,
         proportion=proportion,
-        failed=sum(answer.score is None for answer in answers),
         samples=mean_or_none([bill["samples"] for bill in bills]),
         calls=mean_or_none([bill["calls"] for bill in bills]),
         input_tokens=mean_or_none([bill["input_tokens"] for bill in bills]),
@@ -125,6 +132,10 @@ def _row(setting: Setting, method: str, budget: int, answers: Sequence[AnswerGiv
         wasted=_wasted(answers),
         consistency=_consistency(answers),
     )
+
+
+def _interval(scores: Sequence[float], *, proportion: bool) -> Interval:
+    return wilson(round(sum(scores)), len(scores)) if proportion else mean_interval(scores, seed=SEED)
 
 
 def _dollars(bills: Sequence[Bill]) -> float | None:
@@ -139,7 +150,8 @@ def _wasted(answers: Iterable[AnswerGiven]) -> float | None:
 
 
 def _consistency(answers: Iterable[AnswerGiven]) -> float | None:
-    by_question = grouped(answers, lambda answer: answer.question_id)
+    answered = [answer for answer in answers if answer.outcome == "answered"]
+    by_question = grouped(answered, lambda answer: answer.question_id)
     repeated = [[_won(run) for run in runs] for runs in by_question.values() if len(runs) > 1]
     if not any(answer is not None for given in repeated for answer in given):
         return None
