@@ -155,7 +155,7 @@ def report(
         fail(with_extra(error), WRONG_USAGE)
     left_out = sum(answer.left_out for answer in answers)
     if left_out:
-        said = f"note: {left_out} answers are left out, because later ones under the same settings and seed replace them"
+        said = f"note: {left_out} answers are left out: later ones under the same settings and seed replace them"
         Console(stderr=True).print(said, style="yellow", soft_wrap=True)
     typer.echo(str(page))
 
