@@ -20,6 +20,8 @@ LONGEST_VALUE = 60
 _SAMPLING = frozenset({"temperature", "max_tokens", "batch_size"})
 """Settings of the search that concern methods without a search, too."""
 _RATING = frozenset({"rated_methods", "methods_dir"})
+_VOTING = frozenset({"answer_kind", "synthesize"})
+"""Settings of scores that concern self-consistency, too: the budget keeps a sample back for a synthesis."""
 _CUTTING = frozenset({"max_question_chars", "max_seconds"})
 """Limits that concern methods with one sample, too."""
 _UNSET_DIFFERS = frozenset({"answer_kind", "target_reward"})
@@ -43,9 +45,9 @@ def concerns(setting: str, method: str) -> bool:
     if known is not None and method != "metascale":
         unconcerned |= SearchSettings.model_fields.keys() - _SAMPLING - (_RATING if method == "mrp" else frozenset())
         if not known.judged:
-            unconcerned |= (ScoringSettings.model_fields.keys() - {"answer_kind"}) | {"judge_model"}
+            unconcerned |= (ScoringSettings.model_fields.keys() - _VOTING) | {"judge_model"}
         if known.one_pass:
-            unconcerned |= {"answer_kind", "batch_size"} | (LimitSettings.model_fields.keys() - _CUTTING)
+            unconcerned |= _VOTING | {"batch_size"} | (LimitSettings.model_fields.keys() - _CUTTING)
     return setting not in unconcerned
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from metascale.evals.report.records import AnswerGiven
 
@@ -45,12 +47,17 @@ def once(entries: Iterable[Entry]) -> list[AnswerGiven]:
     several seeds, the seed is a condition of all methods, so that answers of different seeds are not mixed.
 
     Returns:
-        The runs in order of first appearance.
+        The runs in an order that depends on nothing but the runs.
     """
     by_run: dict[Hashable, list[Entry]] = defaultdict(list)
     for entry in _questions_apart(list(entries)):
         by_run[_identity(entry.answer)].append(entry)
-    return _seeds_apart([_best(same) for same in by_run.values()])
+    return sorted(_seeds_apart([_best(same) for same in by_run.values()]), key=_order)
+
+
+def _order(answer: AnswerGiven) -> tuple[Any, ...]:
+    numbered = [(int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", answer.question_id)]
+    return (repr(_cell(answer)), -1 if answer.seed is None else answer.seed, numbered, answer.epoch)
 
 
 def _best(same: Sequence[Entry]) -> AnswerGiven:
