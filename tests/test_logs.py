@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import random
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai.log import EvalError, EvalLog, EvalSample, read_eval_log, write_eval_log
+from inspect_ai.log import EvalError, EvalLog, EvalSample, write_eval_log
 from inspect_ai.model import GenerateConfig, ModelConfig
 
 from metascale import MetaScaleSettings
@@ -22,29 +20,7 @@ from metascale.evals.report.logs import read_logs
 from metascale.graphs import METHODS
 from metascale.settings import KEEPS_ANSWERS
 from tests.command_line import metascale
-
-SETTINGS: dict[str, Any] = {"confirm": 0, "pool_size": 4, "evolution": "off"}
-
-
-def evaluated(folder: Path, *evaluations: str) -> list[EvalLog]:
-    """Run evaluations of Inspect in one process of their own, such as `gsm8k(), "direct", limit=1`."""
-    script = "\n".join([SCRIPT, *(f"run({one})" for one in evaluations)])
-    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return [read_eval_log(str(path)) for path in sorted((folder / "logs").glob("*.eval"))]
-
-
-SCRIPT = f"""
-from inspect_ai import Task, eval, task_with
-from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.scorer import match
-from metascale.evals.harness.scorers import final_answer
-from metascale.evals.harness.solvers import SOLVERS
-from metascale.evals.harness.tasks import gsm8k, mmlu_pro
-def run(task, method, model="metascale/simulated", solver={{}}, **options):
-    ready = task_with(task, solver=SOLVERS[method](**{{"budget": 4, "seed": 1, "settings": {SETTINGS!r}}} | solver))
-    eval(ready, model=model, log_dir="logs", display="none", **options)
-"""
+from tests.inspect_runs import SETTINGS, evaluated
 
 
 @pytest.fixture(scope="module")

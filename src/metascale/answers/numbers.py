@@ -73,6 +73,7 @@ _AFTER = re.compile(
 )
 _TERM = re.compile(r"\d[a-zA-Z](?<![mgshL])(?!\w)|[-+*/^]\s?[xyznkabtpqrwuv]\b|\b[xyznkabtpqrwuv]\s?[-+*/^]")
 _ROUNDED = re.compile(r"\d\s?[+×*÷]\s?[^≈]*≈|\d\s-\s[^≈]*≈")
+_ONE_UNIT = re.compile(r"[\s-]?[^\W\d_]*(?:(?:\s(?:a|an|per|each|every)\s|\s?/\s?)[^\W\d_]+|\s(?:each|apiece))?")
 _WORD = re.compile(r"(\s?-?)([^\W\d_]+)")
 
 
@@ -85,7 +86,8 @@ def read_number(statement: str, *, alone: bool = False) -> str | None:
 
     Args:
         statement: what a reply marks as its answer.
-        alone: the statement must be a number with at most one word of unit, and nothing else.
+        alone: the statement must be a number with at most one unit, such as `dollars` or `dollars a day`, and nothing
+            else.
     """
     math = is_formula(statement)
     text = in_plain_notation(statement).strip(' *_"“”')
@@ -115,7 +117,7 @@ def is_formula(statement: str) -> bool:
 
 def _alone(text: str) -> str | None:
     match = _NUMBER.match(text)
-    if match is None or not re.fullmatch(r"[\s-]?[^\W\d_]*", text[match.end() :]):
+    if match is None or not _ONE_UNIT.fullmatch(text, match.end()):
         return None
     return _value(match, text, math=False)
 
