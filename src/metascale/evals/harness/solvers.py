@@ -31,8 +31,7 @@ from metascale.result import bill, conclude
 from metascale.rewards import create_reward
 from metascale.rewards.scorer import Scorer
 from metascale.runtime.seeds import derive_seed
-from metascale.settings import MetaScaleSettings
-from metascale.settings.traffic import TrafficSettings
+from metascale.settings import KEEPS_ANSWERS, MetaScaleSettings
 from metascale.state import State
 
 RECORD = "metascale"
@@ -167,7 +166,7 @@ def context_of(settings: MetaScaleSettings) -> dict[str, Any]:
 
 def _deciding(settings: MetaScaleSettings) -> dict[str, Any]:
     """The settings that decide an answer: all but how requests are sent and what they cost."""
-    return settings.model_dump(mode="json", exclude=set(TrafficSettings.model_fields) - {"seed"})
+    return settings.model_dump(mode="json", exclude=set(KEEPS_ANSWERS))
 
 
 def _chat(model: Model) -> InspectChatModel:
