@@ -258,6 +258,7 @@ def _read(message: dict[str, Any]) -> BaseMessage:
         return ToolMessage(content, tool_call_id=message["tool_call_id"])
     kinds: dict[str, Callable[[Any], BaseMessage]] = {
         "system": SystemMessage,
+        "developer": SystemMessage,
         "user": HumanMessage,
         "assistant": AIMessage,
     }
