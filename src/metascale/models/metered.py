@@ -27,6 +27,7 @@ from metascale.runtime.bridge import generate, in_threads, invoke, is_awaited
 from metascale.runtime.deadline import seconds_left
 from metascale.runtime.loops import for_running_loop, is_of_another_loop
 from metascale.runtime.seeds import derive_seed
+from metascale.settings.prices import price_of
 from metascale.settings.traffic import TrafficSettings
 from metascale.usage import Usage, add_usage, is_believable, no_usage
 
@@ -177,6 +178,11 @@ class MeteredModel:
         return str(
             getattr(self.model, "model_name", None) or getattr(self.model, "model", None) or self.model._llm_type
         )
+
+    @property
+    def _provider(self) -> str:
+        """The provider's name in LangChain, such as `openai`."""
+        return str(self.model._get_ls_params().get("ls_provider") or "")
 
     async def chat(
         self,
@@ -362,13 +368,12 @@ class MeteredModel:
         tokens = (reported["input_tokens"], reported["output_tokens"]) if reported else ()
         if not tokens or not all(map(is_believable, tokens)):
             return no_usage() | {"cost_usd": None}
-        price = settings.prices.get(self.name)
-        cost = (tokens[0] * price.input + tokens[1] * price.output) / 1e6 if price else None
+        price = price_of(settings.prices, self.name, self._provider) if settings.prices else None
         return no_usage() | {
             "input_tokens": tokens[0],
             "cached_input_tokens": _cached(reported),
             "output_tokens": tokens[1],
-            "cost_usd": cost,
+            "cost_usd": price.of(*tokens) if price else None,
         }
 
 

@@ -16,7 +16,7 @@ from metascale.redaction import redacted
 from metascale.rewards.chat_template import ChatTemplate, Conversation, conversation
 from metascale.rewards.judge import together
 from metascale.runtime.deadline import seconds_left
-from metascale.settings import MetaScaleSettings, RewardModelSettings
+from metascale.settings import MetaScaleSettings, RewardModelSettings, price_of
 from metascale.usage import Usage, is_believable, no_usage
 
 PATHS: Final = {"vllm_classify": "/classify", "vllm_pooling": "/pooling", "tei": "/predict"}
@@ -149,13 +149,13 @@ class ClassifierServer:
     def _charge(self, reply: Any, settings: MetaScaleSettings, bill: Usage) -> None:
         usage = reply.get("usage") if isinstance(reply, dict) else None
         tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-        price = settings.prices.get(self.options.model)
+        price = price_of(settings.prices, self.options.model)
         if not is_believable(tokens):
             bill["cost_usd"] = None
             return
         bill["input_tokens"] += tokens
         spent = bill["cost_usd"]
-        bill["cost_usd"] = spent + tokens * price.input / 1e6 if price and spent is not None else None
+        bill["cost_usd"] = spent + price.of(tokens, 0) if price and spent is not None else None
 
     def _results(self, reply: Any, count: int) -> list[Any]:
         """The results of a reply: one for each text, in their order."""

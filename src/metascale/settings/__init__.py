@@ -9,9 +9,10 @@ from pydantic import model_validator
 
 from metascale.errors import UnknownNameError
 from metascale.settings.limits import LimitSettings
+from metascale.settings.prices import Price, price_of
 from metascale.settings.scoring import PanelMember, RewardModelSettings, RewardName, ScoringSettings
 from metascale.settings.search import PolicyName, SearchSettings
-from metascale.settings.traffic import Price, TrafficSettings
+from metascale.settings.traffic import TrafficSettings
 
 ENVIRONMENT_VARIABLE = "METASCALE_SETTINGS"
 BUILDERS_SETTINGS = ("panel", "reward_model", "verifier", "methods_dir", "max_in_flight")
@@ -102,4 +103,5 @@ __all__ = [
     "ScoringSettings",
     "SearchSettings",
     "TrafficSettings",
+    "price_of",
 ]

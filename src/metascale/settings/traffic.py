@@ -7,13 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from metascale.settings.fields import Frozen, on
-
-
-class Price(Frozen):
-    """What a model costs, in US dollars per million tokens."""
-
-    input: float = Field(ge=0, allow_inf_nan=False, description="US dollars per million prompt tokens.")
-    output: float = Field(ge=0, allow_inf_nan=False, description="US dollars per million completion tokens.")
+from metascale.settings.prices import Price
 
 
 class TrafficSettings(Frozen):
@@ -60,6 +54,7 @@ class TrafficSettings(Frozen):
     )
     prices: dict[str, Price] = Field(
         default_factory=dict,
-        description="Prices by model name, for `cost_usd`, which is null where a model has no price.",
+        description="Prices by model name, with or without its provider (`gpt-4o-mini`, `openai:gpt-4o-mini`), for "
+        "`cost_usd`, which is null where a model has no price.",
         json_schema_extra=on("finalize"),
     )
