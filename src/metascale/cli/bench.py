@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
 
 from metascale.cli.options import (
     FAILED,
@@ -88,7 +87,8 @@ def bench(
 
     try:
         _check_who_answers(model, remote, at_once, local=(base_url, judge_model))
-        from metascale.evals.harness import bench as benchmark  # noqa: PLC0415  the extra `evals`
+        from metascale.cli.bench_plan import say_what_it_costs  # noqa: PLC0415  the extra `evals`
+        from metascale.evals.harness import bench as benchmark  # noqa: PLC0415
         from metascale.evals.harness.models import SERVERS  # noqa: PLC0415
 
         model = SERVERS if model is None else model
@@ -108,7 +108,7 @@ def bench(
             judge_model=judge_model,
             base_url=base_url,
         )
-        _say_what_it_costs(laid, MetaScaleSettings.model_validate(further).prices.get(model.partition(":")[2]), console)
+        say_what_it_costs(laid, MetaScaleSettings.model_validate(further).prices, console)
         for line in benchmark.check_servers(laid, remote) if remote else ():
             tell(line)
         ask_to_start(yes=yes)
@@ -170,18 +170,3 @@ def _check_who_answers(
         raise UsageError("servers decide their model: --remote takes no --model, --judge-model and --base-url")
     if at_once and not remote:
         raise UsageError("--at-once goes with --remote")
-
-
-def _say_what_it_costs(laid: Any, price: Any, console: Console) -> None:
-    """Print the plan of a benchmark: evaluations, model requests, and dollars where the price is known."""
-    table = Table("task", "method", "budget", "questions", "model requests", box=None)
-    for cell in laid.cells:
-        table.add_row(cell.task, cell.method, str(cell.budget), f"{cell.questions:,}", f"{cell.calls:,}")
-    console.print(table)
-    cost = laid.cost(price)
-    dollars = "their cost is unknown (set prices with --set prices=…)" if cost is None else f"about ${cost:,.2f}"
-    if laid.model == "metascale/simulated":
-        dollars = "free: this is a SIMULATION, not a result about language models"
-    if laid.model == "langgraph/servers":
-        dollars = "the cost depends on the servers' model, which is unknown here"
-    console.print(f"at most {laid.calls:,} model requests on {laid.model}; {dollars}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Methods x tasks x budgets, run by Inspect: planned, priced, and resumed after an interruption."""
+"""Methods x tasks x budgets, run by Inspect: planned, and resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -14,22 +14,29 @@ from typing import Any
 from inspect_ai import Task, eval_set, task_with
 from inspect_ai.model import GenerateConfig, Model, get_model
 
-from metascale.budget.limits import PULLS_AN_ARM
 from metascale.errors import ModelSetupError, SettingError, UnknownNameError
+from metascale.evals.harness.costs import (
+    ANSWER_TOKENS,
+    LONG_ANSWER_TOKENS,
+    Part,
+    merged,
+    part_of_baseline,
+    part_of_battles,
+    parts_of_one,
+    question_tokens,
+)
 from metascale.evals.harness.fleet import Fleet
 from metascale.evals.harness.journal import journal_in
 from metascale.evals.harness.models import ADDRESS_VARIABLE, KEY_VARIABLE, OWN_SERVER, RECORDED, SERVERS
 from metascale.evals.harness.outcome import BENCHMARK, Evaluation, Outcome, outcome_of
 from metascale.evals.harness.runs import name_of
 from metascale.evals.harness.solvers import SOLVERS, context_of
-from metascale.evals.harness.tasks import arena_hard, gsm8k, mmlu_pro, recorded
+from metascale.evals.harness.tasks import arena_hard, baseline_answers, gsm8k, mmlu_pro, recorded
 from metascale.evals.harness.watch import EndAtRefusal, watching
 from metascale.graphs import METHODS
 from metascale.models.resolve import NO_KEY
-from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
-from metascale.rewards import create_reward
-from metascale.rewards.scorer import Scorer
-from metascale.settings import MetaScaleSettings, Price
+from metascale.models.simulated import OVERCONFIDENCE
+from metascale.settings import MetaScaleSettings
 
 TASKS: dict[str, Callable[..., Task]] = {
     "gsm8k": gsm8k,
@@ -37,10 +44,6 @@ TASKS: dict[str, Callable[..., Task]] = {
     "arena_hard": arena_hard,
     "recorded": recorded,
 }
-
-TOKENS_A_CALL = (600, 350)
-"""Prompt and completion tokens of one model request in the cost estimate: a question as long as GSM8K's with its
-meta-thought, and an answer with its reasoning."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,19 @@ class Cell:
         method: the method's name.
         budget: its sampling budget; 1 for methods that draw one sample.
         questions: how many questions it answers, epochs included.
-        calls: most model requests without errors, including the scorer's.
+        parts: most model requests without errors, by role and model.
     """
 
     task: str
     method: str
     budget: int
     questions: int
-    calls: int
+    parts: Sequence[Part]
+
+    @property
+    def calls(self) -> int:
+        """Model requests of every kind."""
+        return sum(part.calls for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class BenchPlan:
         contexts: the settings of every method and budget, in the format of servers.
         judge: the judge's name in Inspect; None for the model itself.
         evaluations: how the logs of each evaluation are known.
+        shared: requests that all evaluations share, such as those for the baseline's answers.
     """
 
     cells: Sequence[Cell]
@@ -83,17 +92,17 @@ class BenchPlan:
     contexts: Sequence[Mapping[str, Any]] = ()
     judge: str | None = None
     evaluations: Sequence[Evaluation] = ()
+    shared: Sequence[Part] = ()
+
+    @property
+    def parts(self) -> list[Part]:
+        """The requests of all evaluations, by role and model."""
+        return merged([*(part for cell in self.cells for part in cell.parts), *self.shared])
 
     @property
     def calls(self) -> int:
         """Model requests of all evaluations."""
-        return sum(cell.calls for cell in self.cells)
-
-    def cost(self, price: Price | None) -> float | None:
-        """Cost of the requests in US dollars at `TOKENS_A_CALL`; None if the price is unknown."""
-        if price is None:
-            return None
-        return self.calls * (TOKENS_A_CALL[0] * price.input + TOKENS_A_CALL[1] * price.output) / 1e6
+        return sum(part.calls for part in self.parts)
 
 
 def plan(
@@ -144,7 +153,9 @@ def plan(
     laid: list[Task] = []
     contexts: list[dict[str, Any]] = []
     evaluations: list[Evaluation] = []
+    shared: list[Part] = []
     for task_name in tasks:
+        is_arena = task_name == "arena_hard"
         for method in methods:
             for budget in [1] if METHODS[method].one_pass else budgets:
                 given: dict[str, Any] = {"budget": budget, "seed": seed, "judge_model": judge}
@@ -152,19 +163,28 @@ def plan(
                 contexts.append(context_of(chosen))
                 solver = SOLVERS[method](**given, settings=dict(settings or {}))
                 task = TASKS[task_name](**task_args)
-                questions = min(len(task.dataset), len(task.dataset) if limit is None else limit)
+                asked = list(task.dataset)[:limit]
                 title = f"{task_name}-{method}-{budget}"
                 known_by = name_of(title, name, model_args, judge, task_args, settings, seed)
                 about = {"cell": title, BENCHMARK: known_by}
-                ids = [sample.id or number for number, sample in enumerate(task.dataset, 1)][:questions]
-                asked = frozenset((one, epoch) for one in ids for epoch in range(1, epochs + 1))
-                evaluations.append(Evaluation(known_by, asked))
+                ids = [sample.id or number for number, sample in enumerate(asked, 1)]
+                runs = frozenset((one, epoch) for one in ids for epoch in range(1, epochs + 1))
+                evaluations.append(Evaluation(known_by, runs))
                 laid.append(
                     task_with(task, solver=solver, epochs=epochs, metadata=about, early_stopping=EndAtRefusal())
                 )
-                calls = questions * epochs * (calls_of_one(method, chosen) + (3 if task_name == "arena_hard" else 0))
-                cells.append(Cell(task_name, method, budget, questions * epochs, calls))
-    return BenchPlan(cells, laid, name, model_args, contexts, judge, evaluations)
+                length = question_tokens(asked)
+                answer = LONG_ANSWER_TOKENS if is_arena else ANSWER_TOKENS
+                parts = parts_of_one(method, chosen, solver=name, judge=judge or name, question=length, answer=answer)
+                if is_arena:
+                    parts.append(part_of_battles(task_args.get("judge_model") or name, question=length))
+                cells.append(Cell(task_name, method, budget, len(runs), [part.times(len(runs)) for part in parts]))
+        if is_arena:
+            answered = baseline_answers(task_args.get("baseline"))
+            unanswered = [sample for sample in asked if str(sample.id) not in answered]
+            baseline = part_of_baseline(task_args.get("baseline_model") or name, question=question_tokens(unanswered))
+            shared.append(baseline.times(len(unanswered)))
+    return BenchPlan(cells, laid, name, model_args, contexts, judge, evaluations, shared)
 
 
 def _check(
@@ -213,44 +233,6 @@ def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str
             f"a model for a benchmark is 'openai:NAME', 'simulated' or Inspect's 'provider/name', not {name!r}"
         )
     return name, {}
-
-
-def calls_of_one(method: str, settings: MetaScaleSettings) -> int:
-    """Most model requests of one question without errors."""
-    chosen = METHODS[method]
-    budget = 1 if chosen.one_pass else settings.budget
-    calls = budget + (_judgements(settings) if chosen.judged else 0)
-    if method == "self_discover_best_of_n":
-        calls += 3
-    if method == "mrp":
-        calls += 1
-    if method == "metascale":
-        calls += int(settings.seed_methods > 0) + (settings.predictions if settings.foresee else 0)
-        calls += int(budget > 2 and settings.pool_size > 2) + _evolutions(settings)
-    return calls
-
-
-def _judgements(settings: MetaScaleSettings) -> int:
-    """Most requests of the reward: first scores of each round, and all allowed second looks."""
-    reward = Scorer(create_reward(settings, SimulatedChatModel()))
-    rounds = range(0, settings.budget, settings.batch_size)
-    first = sum(reward.calls(min(settings.batch_size, settings.budget - done), done) for done in rounds)
-    looks = settings.budget // 2 if settings.confirm is None else settings.confirm
-    return first + looks * (reward.calls_per_look or 0)
-
-
-def _evolutions(settings: MetaScaleSettings) -> int:
-    """How often a run evolves without errors; an upper bound where evolution is gated or the pool fills up."""
-    if settings.evolution == "off" or settings.evolve_every == 0:
-        return 0
-    budget_an_arm = PULLS_AN_ARM if settings.evolution == "gated" else 0
-    arms, pulled, rounds, evolved_at, count = settings.pool_size, 0, 0, 0, 0
-    while pulled < settings.budget:
-        pulled, rounds = pulled + min(settings.batch_size, settings.budget - pulled), rounds + 1
-        is_time = rounds - evolved_at >= settings.evolve_every and arms <= pulled < settings.budget
-        if is_time and settings.budget >= budget_an_arm * min(arms, settings.max_pool):
-            arms, evolved_at, count = arms + settings.children, rounds, count + 1
-    return count
 
 
 def check_servers(laid: BenchPlan, urls: Sequence[str]) -> list[str]:

@@ -91,8 +91,8 @@ class InspectChatModel(BaseChatModel):
 
     @property
     def model_name(self) -> str:
-        """The model's name, the key of prices."""
-        return self.inner.name
+        """The model's name with its provider, by which its price is found."""
+        return str(self.inner)
 
     @property
     def exceeded(self) -> LimitExceededError | None:

@@ -95,13 +95,14 @@ def arena_hard(
     else:
         rows = data.read_rows(Path(path), ("question_id", "prompt")) if path else data.arena_hard()
         samples = [_arena_sample(row) for row in rows]
-    answers = (
-        {row["question_id"]: row["output"] for row in data.read_rows(Path(baseline), ("question_id", "output"))}
-        if baseline
-        else None
-    )
-    scored = arena_scorer(baseline=answers, baseline_model=baseline_model, judge_model=judge_model)
+    scored = arena_scorer(baseline=baseline_answers(baseline), baseline_model=baseline_model, judge_model=judge_model)
     return Task(dataset=_drawn(samples, subset, seed), scorer=scored)
+
+
+def baseline_answers(path: str | None) -> dict[str, str]:
+    """The baseline's answers by question id, from a JSONL file with `question_id` and `output`; none without a file."""
+    rows = data.read_rows(Path(path), ("question_id", "output")) if path else []
+    return {str(row["question_id"]): row["output"] for row in rows}
 
 
 @task
