@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -229,23 +230,48 @@ def test_bootstrap_intervals_of_win_rates_cover_the_truth() -> None:
     assert intervals != bootstrap_win_rates(matches, anchor="base", seed=1, resamples=100)
 
 
-def test_bootstrap_intervals_cover_as_often_as_they_say() -> None:
+def test_a_win_rate_of_single_matches_has_jeffreys_interval() -> None:
+    for won, played in ((30, 30), (0, 12), (18, 40)):
+        matches = [Match("a", "base", float(index < won)) for index in range(played)]
+        low, high = bootstrap_win_rates(matches, anchor="base", seed=0, resamples=600)["a"]
+        expected = stats.beta.ppf([0.025, 0.975], won + 0.5, played - won + 0.5)
+        assert (low, high) == pytest.approx(expected, abs=0.03)
+        assert low <= won / played + 0.001
+        assert won / played - 0.001 <= high
+        assert high - low > 0.05
+
+
+def judged(rng: np.random.Generator, questions: int, verdicts: Sequence[float], agreement: float) -> list[Match]:
+    """Two games about each question, the second often with the first one's verdict, and strong verdicts threefold."""
+    outcomes, weights = (1.0, 1.0, 0.5, 0.0, 0.0), (3.0, 1.0, 1.0, 1.0, 3.0)
+    matches = []
+    for question in range(questions):
+        first, second = rng.choice(5, 2, p=verdicts)
+        both = (first, first if rng.random() < agreement else second)
+        matches += [Match("a", "base", outcomes[one], weights[one], cluster=str(question)) for one in both]
+    return matches
+
+
+@pytest.mark.parametrize("verdicts", [(0.1, 0.3, 0.2, 0.3, 0.1), (0.75, 0.24, 0, 0.01, 0)])
+def test_intervals_of_win_rates_cover_as_often_as_they_say(verdicts: tuple[float, ...]) -> None:
+    weights = np.array(verdicts) * (3, 1, 1, 1, 3)
+    truth = float(weights @ (1, 1, 0.5, 0, 0) / weights.sum())
     rng = np.random.default_rng(6)
-    covered = []
-    for seed in range(100):
-        matches = [Match("a", "base", float(won)) for won in rng.random(80) < 0.65]
-        low, high = bootstrap_win_rates(matches, anchor="base", seed=seed, resamples=60, confidence=0.9)["a"]
-        covered.append(low <= 0.65 <= high)
-    assert 0.8 < np.mean(covered) < 0.97
+    intervals = [
+        bootstrap_win_rates(judged(rng, 30, verdicts, 0.5), anchor="base", seed=seed, resamples=60)["a"]
+        for seed in range(80)
+    ]
+    covered = np.mean([low <= truth <= high for low, high in intervals])
+    assert covered > 0.86
+    assert np.mean([high - low for low, high in intervals]) < 0.45
 
 
-def test_a_player_missing_from_a_resample_is_not_called_average() -> None:
+def test_a_player_of_one_match_is_hardly_known() -> None:
     matches = [Match("rare", "base", 1.0), *[Match("often", "base", 1.0), Match("often", "base", 0.0)] * 20]
-    intervals = bootstrap_win_rates(matches, anchor="base", seed=0, resamples=100)
-    assert intervals["rare"].low > 0.9
-    one_draw = [bootstrap_win_rates(matches, anchor="base", seed=seed, resamples=1)["rare"] for seed in range(30)]
-    assert any(interval == pytest.approx((0, 1), abs=0.05) for interval in one_draw)
-    assert any(interval.low == interval.high for interval in one_draw)
+    intervals = bootstrap_win_rates(matches, anchor="base", seed=0)
+    assert intervals["rare"].high > 0.99
+    assert 0.05 < intervals["rare"].low < 0.4
+    assert intervals["often"].high - intervals["often"].low < 0.35
 
 
 def test_style_control_takes_the_length_out_of_the_strength() -> None:

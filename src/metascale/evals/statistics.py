@@ -228,21 +228,26 @@ def bootstrap_win_rates(
     *,
     anchor: str,
     seed: int,
-    resamples: int = 200,
+    resamples: int = 500,
     confidence: float = 0.95,
     style: bool = False,
 ) -> dict[str, Interval]:
-    """Percentile bootstrap intervals of `win_rate`, for every player but the anchor.
+    """Intervals of `win_rate` for every player but the anchor, by a Bayesian bootstrap over clusters of matches.
 
-    Clusters of matches are resampled and the model is refitted, because two judgements of one question are not
-    independent. Resamples without a match of a player are left out of that player's percentiles, since the ridge would
-    put the player at 0; a player in no resample gets [0, 1].
+    Every draw weights the clusters by independent exponential variates (Rubin 1981) and refits the model. The matches
+    of a cluster keep one weight, because judgements of one question are not independent. Each player has two more
+    clusters of the player's mean weight and style, a win and a loss against the anchor, drawn with shape 1/2: Jeffreys'
+    prior. For single matches of equal weight the interval is Jeffreys' of a proportion (Brown, Cai and
+    DasGupta 2001), so it has a width where every match was won: 30 of 30 give 92 % to 100 %.
+
+    An interval always holds the rate itself. Of simulated arenas with 10 to 100 questions, two games each and true
+    rates from 50 to 99 %, the 95 % interval held the true rate in 92 to 97 %, and a percentile bootstrap in 29 to 95 %.
 
     Args:
         matches: as for `bradley_terry`.
         anchor: as for `bradley_terry`.
-        seed: of the resampling.
-        resamples: at least 1.
+        seed: of the draws.
+        resamples: draws, at least 1.
         confidence: in (0, 1).
         style: as for `bradley_terry`.
 
@@ -251,20 +256,38 @@ def bootstrap_win_rates(
     """
     if resamples < 1:
         raise ValueError("a bootstrap needs at least one resample")
-    arena = _arena(matches, anchor, style=style)
-    rng = np.random.default_rng(seed)
+    rated = bradley_terry(matches, anchor=anchor, style=style)
     names = [match.cluster or f"alone {index}" for index, match in enumerate(matches)]
     clusters, of_match = np.unique(names, return_inverse=True)
-    size = len(clusters)
+    prior = _prior(_arena(matches, anchor, style=True), names)
+    arena = _arena([*matches, *prior], anchor, style=style)
+    rng = np.random.default_rng(seed)
+    start = np.array([*(rated.strengths[player] for player in arena.players), *rated.style])
     rates: dict[str, list[float]] = {player: [] for player in arena.players}
     for _ in range(resamples):
-        drawn = np.bincount(rng.integers(size, size=size), minlength=size)[of_match]
-        ratings = _ratings(arena, _fit(arena, arena.weights * drawn))
-        seen = np.abs(arena.sides[drawn > 0]).sum(axis=0)
-        for player, met in zip(arena.players, seen.tolist(), strict=True):
-            if met:
-                rates[player].append(win_rate(ratings, player))
-    return {player: _percentiles(drawn or [0.0, 1.0], confidence) for player, drawn in rates.items()}
+        drawn = [rng.standard_exponential(len(clusters))[of_match], rng.standard_gamma(0.5, len(prior))]
+        ratings = _ratings(arena, _fit(arena, arena.weights * np.concatenate(drawn), start))
+        for player in arena.players:
+            rates[player].append(win_rate(ratings, player))
+    intervals = {player: _percentiles(drawn, confidence) for player, drawn in rates.items()}
+    return {player: _holding(interval, win_rate(rated, player)) for player, interval in intervals.items()}
+
+
+def _prior(arena: _Arena, names: Sequence[str]) -> list[Match]:
+    """A win and a loss of each player against the anchor, with the mean weight and style of the player's clusters."""
+    found = []
+    for index, player in enumerate(arena.players):
+        sides = arena.sides[:, index]
+        own = sides != 0
+        weight = arena.weights[own].sum() / len({names[row] for row in np.flatnonzero(own)})
+        look = np.average(arena.style[own] * sides[own, None], axis=0, weights=arena.weights[own])
+        found += [Match(player, arena.anchor, won, float(weight), tuple(look.tolist())) for won in (1.0, 0.0)]
+    return found
+
+
+def _holding(interval: Interval, value: float) -> Interval:
+    """An interval that reaches at least to a value."""
+    return Interval(min(interval.low, value), max(interval.high, value))
 
 
 class _Arena(NamedTuple):
@@ -313,17 +336,21 @@ def _arena(matches: Sequence[Match], anchor: str, *, style: bool) -> _Arena:
     return _Arena(anchor, players, sides, looks if style else looks[:, :0], outcomes, weights)
 
 
-def _fit(arena: _Arena, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fit(arena: _Arena, weights: NDArray[np.float64], start: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
     """Strengths of the players, then coefficients of the standardised features, shape (p + f,)."""
     features = arena.style - np.average(arena.style, axis=0, weights=weights)
     spread = np.sqrt(np.average(features**2, axis=0, weights=weights))
     unseen = NO_SPREAD * np.abs(arena.style).max(axis=0)
     standardised = np.divide(arena.style, spread, out=np.zeros_like(arena.style), where=spread > unseen)
-    return _logistic(np.hstack([arena.sides, standardised]), arena.outcomes, weights)
+    design = np.hstack([arena.sides, standardised])
+    return _logistic(design, arena.outcomes, weights, np.zeros(design.shape[1]) if start is None else start)
 
 
 def _logistic(
-    design: NDArray[np.float64], outcomes: NDArray[np.float64], weights: NDArray[np.float64]
+    design: NDArray[np.float64],
+    outcomes: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    start: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Coefficients of a logistic regression without intercept, shape (k,), for a design of shape (n, k).
 
@@ -334,7 +361,7 @@ def _logistic(
         logits = design @ at
         return float(weights @ (np.logaddexp(0, logits) - outcomes * logits) + RIDGE / 2 * at @ at)
 
-    found = np.zeros(design.shape[1])
+    found = start
     reached = loss(found)
     for _ in range(NEWTON_STEPS):
         expected = _sigmoid(design @ found)
