@@ -18,7 +18,7 @@ import pytest
 from metascale import MetaScaleSettings, UnknownNameError
 from metascale.evals.harness.bench import BenchPlan, inspect_model, plan
 from metascale.evals.harness.costs import parts_of_one
-from metascale.evals.harness.scorers import read_verdict
+from metascale.evals.harness.arena import read_verdict
 from metascale.evals.harness.tasks import arena_hard, gsm8k, mmlu_pro, recorded
 from metascale.evals.report.logs import LogError, read_logs
 from metascale.evals.report.records import AnswerGiven

@@ -279,7 +279,7 @@ def _prior(arena: _Arena, names: Sequence[str]) -> list[Match]:
     for index, player in enumerate(arena.players):
         sides = arena.sides[:, index]
         own = sides != 0
-        weight = arena.weights[own].sum() / len({names[row] for row in np.flatnonzero(own)})
+        weight = arena.weights[own].sum() / len({name for name, is_own in zip(names, own, strict=True) if is_own})
         look = np.average(arena.style[own] * sides[own, None], axis=0, weights=arena.weights[own])
         found += [Match(player, arena.anchor, won, float(weight), tuple(look.tolist())) for won in (1.0, 0.0)]
     return found

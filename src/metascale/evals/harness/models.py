@@ -182,24 +182,28 @@ def model_named(name: str | None) -> Model:
 
 def _to_langchain_output(output: ModelOutput) -> list[AIMessage]:
     """The replies to one request, each with the usage of all."""
-    usage = output.usage
-    read = (
-        usage.input_tokens + (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
-        if usage
-        else 0
-    )
-    written = usage.output_tokens if usage else 0
+    tokens = tokens_of(output)
+    read, written = tokens or (0, 0)
     replies = [(choice.message.text, choice.stop_reason) for choice in output.choices]
     return [
         AIMessage(
             text,
             response_metadata={} if reason == "unknown" else {"finish_reason": reason},
             usage_metadata={"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
-            if usage
+            if tokens
             else None,
         )
         for text, reason in replies or [(output.completion, output.stop_reason)]
     ]
+
+
+def tokens_of(output: ModelOutput) -> tuple[int, int] | None:
+    """The prompt and the completion tokens of a reply; None where the server does not count them."""
+    usage = output.usage
+    if usage is None:
+        return None
+    cached = (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
+    return usage.input_tokens + cached, usage.output_tokens
 
 
 class GenerationError(Exception):

@@ -206,6 +206,7 @@ def _record(
             "foresight": result["foresight"] if result else None,
             "notes": [*(result["notes"] if result else run["notes"]), *(reply.notes if reply else ())],
             "problem": problem,
+            "prices": {name: price.model_dump() for name, price in settings.prices.items()},
             **(_of_server(reply) if reply else {}),
             "pool": run["pool"],
             "candidates": [

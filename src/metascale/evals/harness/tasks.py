@@ -18,8 +18,8 @@ from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser
 
 from metascale import data, prompts
 from metascale.answers import Kind
+from metascale.evals.harness.arena import arena as arena_scorer
 from metascale.evals.harness.finals import final_answers
-from metascale.evals.harness.scorers import arena as arena_scorer
 from metascale.evals.harness.scorers import final_answer, record_key, recorded_answer
 
 

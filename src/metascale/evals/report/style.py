@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from metascale.evals.report.records import Battle, BattleVerdict
@@ -71,6 +71,17 @@ def verdict_outcome(verdict: BattleVerdict) -> tuple[float, float]:
     A strong verdict counts `STRONG_WEIGHT` times, as in Arena-Hard.
     """
     return _OUTCOMES[verdict]
+
+
+def share_won(verdicts: Iterable[BattleVerdict | None]) -> float | None:
+    """The weighted share of battles that A won, in [0, 1]; unreadable verdicts, None, do not count.
+
+    Returns:
+        None if no verdict could be read.
+    """
+    outcomes = [verdict_outcome(verdict) for verdict in verdicts if verdict is not None]
+    total = sum(weight for _, weight in outcomes)
+    return sum(outcome * weight for outcome, weight in outcomes) / total if total else None
 
 
 def matches_of(

@@ -29,16 +29,20 @@ class Player:
     Attributes:
         method: such as `best_of_n`.
         budget: the sampling budget that was set.
+        questions: questions with a readable judgement, at least 1.
+        missing: questions whose judgements were all unreadable, which are left out.
         battles: readable judgements, at least 1.
         unread: unreadable judgements.
-        rate: its chance to win against the baseline, in [0, 1].
-        interval: its 95 % interval, a bootstrap over battles.
+        rate: its chance to win against the baseline, in [0, 1]: the share of battles won, strong verdicts threefold.
+        interval: its 95 % interval, a Bayesian bootstrap over questions.
         styled_rate: the same at equal style.
         styled_interval: its 95 % interval.
     """
 
     method: str
     budget: int
+    questions: int
+    missing: int
     battles: int
     unread: int
     rate: float
@@ -67,35 +71,44 @@ def arena(answers: Sequence[AnswerGiven]) -> list[Arena]:
     found = []
     for setting, group in by_setting([answer for answer in answers if answer.task == ARENA]):
         fought = {
-            (method, budget): [battle for answer in cell for battle in answer.battles]
+            (method, budget): [answer for answer in cell if answer.battles]
             for (_, method, budget), cell in cells_of(group)
         }
-        read = {who: [b for b in battles if b.verdict is not None] for who, battles in fought.items()}
-        names = {who: f"{who[0]}@{who[1]}" for who, battles in read.items() if battles}
-        if not names:
+        cells = {who: cell for who, cell in fought.items() if any(map(_is_read, cell))}
+        if not cells:
             continue
         matches = [
             match
-            for (_, method, budget), cell in cells_of(group)
-            if (method, budget) in names
+            for (method, budget), cell in cells.items()
             for answer in cell
-            for match in matches_of(names[method, budget], answer.battles, BASELINE, question=answer.question_id)
+            for match in matches_of(f"{method}@{budget}", answer.battles, BASELINE, question=answer.question_id)
         ]
-        ratings = {style: bradley_terry(matches, anchor=BASELINE, style=style) for style in (False, True)}
-        intervals = {
-            style: bootstrap_win_rates(matches, anchor=BASELINE, seed=SEED, style=style) for style in (False, True)
-        }
-        players = tuple(
-            Player(
-                *who,
-                len(read[who]),
-                len(fought[who]) - len(read[who]),
-                win_rate(ratings[False], name),
-                intervals[False][name],
-                win_rate(ratings[True], name),
-                intervals[True][name],
-            )
-            for who, name in names.items()
+        plain, styled = (bradley_terry(matches, anchor=BASELINE, style=style) for style in (False, True))
+        plain_intervals, styled_intervals = (
+            bootstrap_win_rates(matches, anchor=BASELINE, seed=SEED, style=style) for style in (False, True)
         )
-        found.append(Arena(setting, players, tuple(float(weight) for weight in ratings[True].style)))
+        players = []
+        for (method, budget), cell in cells.items():
+            name = f"{method}@{budget}"
+            read = {answer.question_id for answer in cell if _is_read(answer)}
+            verdicts = [battle.verdict for answer in cell for battle in answer.battles]
+            player = Player(
+                method=method,
+                budget=budget,
+                questions=len(read),
+                missing=len({answer.question_id for answer in cell} - read),
+                battles=len(verdicts) - verdicts.count(None),
+                unread=verdicts.count(None),
+                rate=win_rate(plain, name),
+                interval=plain_intervals[name],
+                styled_rate=win_rate(styled, name),
+                styled_interval=styled_intervals[name],
+            )
+            players.append(player)
+        found.append(Arena(setting, tuple(players), styled.style))
     return found
+
+
+def _is_read(answer: AnswerGiven) -> bool:
+    """Whether a verdict on the answer could be read."""
+    return any(battle.verdict is not None for battle in answer.battles)
