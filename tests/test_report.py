@@ -183,13 +183,15 @@ class Page(HTMLParser):
 
 
 def all_figures(answers: Sequence[AnswerGiven]) -> list[Any]:
-    kinds, calibrations = tables.pulls(answers), tables.calibration(answers)
+    kinds, calibrations, rows = tables.pulls(answers), tables.calibration(answers), tables.summary(answers)
+    looks = figures.looks_of(row.method for row in rows)
     return [
-        figures.quality(tables.summary(answers)),
-        figures.cost(tables.summary(answers)),
+        figures.headline(rows, looks),
+        figures.quality(rows, looks),
+        *[figures.against(cost, rows, looks) for cost in figures.COSTS],
         figures.arms(kinds),
-        figures.regret(tables.regret(answers)),
-        figures.progress(tables.progress(answers)),
+        figures.regret(tables.regret(answers), looks),
+        figures.progress(tables.progress(answers), looks),
         figures.reliability(calibrations[0] if calibrations else None),
         figures.family(tables.exemplary_run(answers)),
     ]
@@ -495,8 +497,9 @@ def test_every_figure_of_a_simulation_says_so_and_no_other_does(*, simulated: bo
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
-    assert all_figures([]) == [None] * 7
-    assert figures.cost(tables.summary([answer(score=None)])) is None
+    assert all_figures([]) == [None] * 11
+    free = tables.summary([answer(score=None)])
+    assert [figures.against(cost, free, figures.looks_of(["direct"])) for cost in figures.COSTS] == [None] * 4
     assert figures.family(answer(pool=POOL[:3])) is None
 
 

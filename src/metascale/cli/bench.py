@@ -139,6 +139,9 @@ def report(
             help="Largest share of a method's runs that failed or have not ended with which it is still compared.",
         ),
     ] = 0.05,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Also write report.json: all numbers, settings and answers of the page.")
+    ] = False,
 ) -> None:
     """Make an HTML page with figures from the logs of benchmarks.
 
@@ -150,7 +153,7 @@ def report(
         from metascale.evals.report.page import write_report  # noqa: PLC0415
 
         answers = read_logs(logs)
-        page = write_report(answers, out, most_missing=most_missing)
+        page = write_report(answers, out, most_missing=most_missing, with_json=as_json)
     except (MetaScaleError, OSError, ImportError) as error:
         fail(with_extra(error), WRONG_USAGE)
     left_out = sum(answer.left_out for answer in answers)

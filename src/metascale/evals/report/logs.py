@@ -77,7 +77,7 @@ def entries_of(log: EvalLog) -> list[Entry]:
         "simulated": is_simulation(log, arguments),
         "full_budget": full_budget_of(name, arguments),
     }
-    source = source_of(log)
+    source = source_of(log, arguments)
     eval_id, finished, begun = log.eval.eval_id, log.status == "success", log.eval.created
     found = [
         Entry(_answer(log, sample, setup, source), eval_id, finished, sample.completed_at or begun, sample.uuid)

@@ -81,6 +81,8 @@ class Source:
         started: when the log's evaluation began, as ISO 8601.
         completed: when it ended, or its last answer was scored; empty where neither is known.
         epochs: how often each question was to be asked.
+        arguments: the method's arguments and settings that were set; `model` is absent for the evaluation's model, and
+            `judge_model` where the model judges itself.
         task_args: the task's arguments that were set, such as `subset` and the seed of its draw.
         model_args: the model's arguments.
         generation: the generation options of the model that were set, such as `temperature`.
@@ -91,6 +93,7 @@ class Source:
     started: str
     completed: str
     epochs: int
+    arguments: Mapping[str, Plain]
     task_args: Mapping[str, Plain]
     model_args: Mapping[str, Plain]
     generation: Mapping[str, Plain]

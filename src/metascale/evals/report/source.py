@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import ChatMessageUser
 
@@ -10,20 +13,18 @@ from metascale.evals.report.records import Plain, Source
 from metascale.redaction import redacted
 
 
-def source_of(log: EvalLog) -> Source:
-    """Where the answers of a log come from. Passwords in addresses are hidden."""
+def source_of(log: EvalLog, arguments: Mapping[str, Any]) -> Source:
+    """How the answers of a log were made, by a method with these arguments. Passwords in addresses are hidden."""
     spec, told = log.eval, [sample.completed_at for sample in log.samples or [] if sample.completed_at]
     return Source(
         packages=dict(sorted(spec.packages.items())),
         started=log.stats.started_at or spec.created,
         completed=log.stats.completed_at or max(told, default=""),
         epochs=spec.config.epochs or 1,
-        task_args={name: _plain(value) for name, value in spec.task_args.items() if value is not None},
-        model_args={name: _plain(value) for name, value in spec.model_args.items()},
-        generation={
-            name: _plain(value)
-            for name, value in spec.model_generate_config.model_dump(mode="json", exclude_none=True).items()
-        },
+        arguments=_plain({**arguments, "settings": None} | (arguments.get("settings") or {})),
+        task_args=_plain(spec.task_args),
+        model_args=_plain(spec.model_args),
+        generation=_plain(spec.model_generate_config.model_dump(mode="json")),
         base_url=redacted(spec.model_base_url) if spec.model_base_url else None,
     )
 
@@ -44,5 +45,9 @@ def gold_of(sample: EvalSample) -> str:
     return sample.target if isinstance(sample.target, str) else ", ".join(sample.target)
 
 
-def _plain(value: object) -> Plain:
-    return value if isinstance(value, bool | int | float) else redacted(str(value))
+def _plain(values: Mapping[str, Any]) -> dict[str, Plain]:
+    return {
+        name: value if isinstance(value, bool | int | float) else redacted(str(value))
+        for name, value in values.items()
+        if value is not None
+    }

@@ -1,0 +1,130 @@
+"""Everything that a report shows, as data: the page and the JSON file are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metascale.evals.report import tables
+from metascale.evals.report.facts import Facts, facts
+from metascale.evals.report.outcomes import Outcomes, outcomes
+from metascale.evals.report.records import AnswerGiven
+from metascale.evals.report.tables import (
+    Arena,
+    ArmKind,
+    Calibration,
+    Curve,
+    Foretold,
+    MethodComparison,
+    PaperTable,
+    Row,
+    Savings,
+    Setting,
+)
+
+
+@dataclass(frozen=True)
+class TaskPart:
+    """One task and model; empty lists and None for missing parts."""
+
+    setting: Setting
+    rows: list[Row]
+    comparisons: list[MethodComparison]
+    arena: Arena | None
+    outcomes: Outcomes
+    facts: Facts
+    arms: list[ArmKind]
+    regret: list[Curve]
+    progress: list[Curve]
+    calibration: Calibration | None
+    savings: list[Savings]
+    foretold: list[Foretold]
+    exemplar: AnswerGiven | None
+    """The run whose family of meta-thoughts is drawn."""
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """One model."""
+
+    overview: PaperTable
+    tasks: list[TaskPart]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole report.
+
+    Attributes:
+        versions: of metascale and the other packages that made the logs; several where logs differ.
+        started: when the first log began, as ISO 8601; empty if that is not known.
+        completed: when the last log ended; empty if that is not known.
+        questions: how many different questions were asked.
+        answers: how many runs there were.
+        failed: how many of them failed.
+        models: real models first.
+    """
+
+    versions: dict[str, list[str]]
+    started: str
+    completed: str
+    questions: int
+    answers: int
+    failed: int
+    models: list[ModelPart]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any answer is the offline model's."""
+        return any(model.overview.simulated for model in self.models)
+
+
+def contents(answers: Sequence[AnswerGiven]) -> Report:
+    """The contents of a report on these answers, at least one."""
+    sources = [answer.source for answer in answers if answer.source]
+    packages = sorted({(name, version) for source in sources for name, version in source.packages.items()})
+    return Report(
+        versions={
+            name: [version for _, version in of_package]
+            for name, of_package in tables.grouped(packages, lambda pair: pair[0]).items()
+        },
+        started=min((source.started for source in sources if source.started), default=""),
+        completed=max((source.completed for source in sources if source.completed), default=""),
+        questions=len({(answer.task, answer.question_id) for answer in answers}),
+        answers=len(answers),
+        failed=sum(answer.score is None for answer in answers),
+        models=_models(answers),
+    )
+
+
+def _models(answers: Sequence[AnswerGiven]) -> list[ModelPart]:
+    by_model = tables.grouped(_tasks(answers), lambda part: part.setting[:2])
+    overviews = {(table.simulated, table.model): table for table in tables.paper_table(answers)}
+    return [ModelPart(overviews[model], parts) for model, parts in by_model.items()]
+
+
+def _tasks(answers: Sequence[AnswerGiven]) -> list[TaskPart]:
+    by_setting = tables.grouped(answers, tables.setting_of)
+    comparisons, arms = tables.comparisons(answers), tables.pulls(answers)
+    regret, progress = tables.regret(answers), tables.progress(answers)
+    foretold, savings = tables.foretold(answers), tables.savings(answers)
+    calibrations = {one.setting: one for one in tables.calibration(answers)}
+    arenas = {one.setting: one for one in tables.arena(answers)}
+    return [
+        TaskPart(
+            setting=setting,
+            rows=rows,
+            comparisons=[one for one in comparisons if one.setting == setting],
+            arena=arenas.get(setting),
+            outcomes=outcomes(setting, [(row.method, row.budget) for row in rows], by_setting[setting]),
+            facts=facts(by_setting[setting]),
+            arms=[one for one in arms if one.setting == setting],
+            regret=[one for one in regret if one.setting == setting],
+            progress=[one for one in progress if one.setting == setting],
+            calibration=calibrations.get(setting),
+            savings=[one for one in savings if one.setting == setting],
+            foretold=[one for one in foretold if one.setting == setting],
+            exemplar=tables.exemplary_run(by_setting[setting]),
+        )
+        for setting, rows in tables.grouped(tables.summary(answers), lambda row: row.setting).items()
+    ]
