@@ -2,7 +2,7 @@
 
 A page requests a part with a comment on a line of its own: `<!-- settings -->`, `<!-- commands -->`, `<!-- methods -->`
 for the catalogue of reasoning methods, `<!-- fields MODULE NAME … -->` for the fields of pydantic models, and
-`<!-- records MODULE NAME … -->` for the keys of typed dictionaries and the values of literals.
+`<!-- records MODULE NAME … -->` for the keys of typed dictionaries and dataclasses and the values of literals.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ LOADED = re.compile(
 )
 RESULT = Path(__file__).parent / "reference" / "result.md"
 RECORDS = re.compile(r"(?<=[a-z] )[A-Z]\w+(?=[ \w]* -->)")
+ATTRIBUTE = re.compile(r"^(\w+): (.+(?:\n[ ].+)*)", re.MULTILINE)
+"""An attribute of a dataclass in its docstring, with its continuation lines."""
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 JSON_NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 
@@ -115,7 +117,7 @@ def _kind(annotation: Any) -> str:
 
 
 def records(module: str, *names: str) -> str:
-    """The keys of typed dictionaries with their descriptions from the source, and the values of literals."""
+    """The keys of typed dictionaries and dataclasses with their descriptions, and the values of literals."""
     source = importlib.import_module(module)
     written = {node.name: node for node in ast.parse(inspect.getsource(source)).body if isinstance(node, ast.ClassDef)}
     places = {name: f"result.md#{name.lower()}" for name in RECORDS.findall(RESULT.read_text(encoding="utf-8"))}
@@ -127,12 +129,16 @@ def records(module: str, *names: str) -> str:
 
 
 def _keys(record: ast.ClassDef, places: Mapping[str, str]) -> str:
-    lines = [ast.get_docstring(record) or "", "", "| key | type | |", "|---|---|---|"]
+    what, _, attributes = (ast.get_docstring(record) or "").partition("Attributes:\n")
+    described = dict(ATTRIBUTE.findall(inspect.cleandoc(attributes)))
+    lines = [what.strip(), "", "| key | type | |", "|---|---|---|"]
     for node, after in zip(record.body, [*record.body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign):
-            said = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
-            kind = _linked(ast.unparse(node.annotation), places)
-            lines.append(f"| `{ast.unparse(node.target)}` | {kind} | {_cell(str(said))} |")
+            kind, key = _linked(ast.unparse(node.annotation), places), ast.unparse(node.target)
+            said = described.get(key, "")
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                said = str(after.value.value)
+            lines.append(f"| `{key}` | {kind} | {_cell(said[:1].upper() + said[1:])} |")
     return "\n".join(lines)
 
 

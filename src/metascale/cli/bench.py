@@ -161,6 +161,8 @@ def report(
         said = f"note: {left_out} answers are left out: later ones under the same settings and seed replace them"
         Console(stderr=True).print(said, style="yellow", soft_wrap=True)
     typer.echo(str(page))
+    if as_json:
+        typer.echo(str(page.with_suffix(".json")))
 
 
 def _check_who_answers(

@@ -73,7 +73,7 @@ def write_report(answers: Sequence[AnswerGiven], out: Path, *, with_json: bool =
     page = out / "report.html"
     _write(page, _page(report, _pictures(report, folder)))
     if with_json:
-        _write(out / "report.json", json.dumps(as_json(report), ensure_ascii=False, allow_nan=False, indent=1))
+        _write(out / "report.json", json.dumps(as_json(report), ensure_ascii=False, allow_nan=False))
     return page
 
 
@@ -136,7 +136,7 @@ def _drawn(part: TaskPart, looks: Mapping[str, Look]) -> Iterator[tuple[str, str
         (
             "scores",
             cost.name,
-            f"Score against {cost.name}, one line per method.",
+            f"Score against {cost.name}, one line per method; points of equal cost stand side by side.",
             figures.against(cost, part.rows, looks),
         )
         for cost in figures.COSTS

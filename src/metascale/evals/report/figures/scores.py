@@ -27,6 +27,9 @@ from metascale.evals.report.figures.drawing import (
 from metascale.evals.report.figures.looks import Look
 from metascale.evals.report.tables import ARENA, OURS, Row, grouped
 
+NEAREST = 0.014
+"""The least distance of two points, as a share of the axis: about a marker's width."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -132,6 +135,8 @@ def quality(rows: Sequence[Row], looks: Mapping[str, Look]) -> Figure | None:
 def against(cost: Cost, rows: Sequence[Row], looks: Mapping[str, Look]) -> Figure | None:
     """Score against one of the costs: one line for each method, with intervals and METASCALE's budgets.
 
+    Points of nearly equal cost are set apart a little, so that none hides another.
+
     Args:
         cost: one of `COSTS`.
         rows: of one task and model; rows without this cost are left out.
@@ -140,16 +145,18 @@ def against(cost: Cost, rows: Sequence[Row], looks: Mapping[str, Look]) -> Figur
     billed = [(row, spent) for row in rows if (spent := cost.of(row))]
     if not billed:
         return None
-    by_method = grouped(billed, lambda pair: pair[0].method)
+    at = _apart([spent for _, spent in billed])
+    placed = [(row, place) for (row, _), place in zip(billed, at, strict=True)]
+    by_method = grouped(placed, lambda pair: pair[0].method)
     figure, axes = titled(f"Score against {cost.name}", rows[0].setting, by_method)
     handles: dict[str, Artist] = {}
     for method, pairs in by_method.items():
         line = sorted(pairs, key=lambda pair: pair[1])
-        handles[method] = _points(axes, [spent for _, spent in line], [row for row, _ in line], looks[method])
-        for row, spent in line if method == OURS else ():
+        handles[method] = _points(axes, [place for _, place in line], [row for row, _ in line], looks[method])
+        for row, place in line if method == OURS else ():
             axes.annotate(
                 f"{row.budget}",
-                (spent, row.score),
+                (place, row.score),
                 xytext=(6, -11),
                 textcoords="offset points",
                 fontsize=8,
@@ -176,6 +183,17 @@ def _step(budgets: Sequence[int], methods: int) -> float:
     octaves = np.log2(budgets)
     gap = float(np.diff(octaves).min(initial=2.0))
     return min(max(0.06, 0.025 * float(octaves[-1] - octaves[0])), 0.5 * gap / methods)
+
+
+def _apart(costs: Sequence[float]) -> list[float]:
+    """The costs, those nearer than `NEAREST` of the axis's length moved from their middle until they are not."""
+    octaves = np.log2(costs)
+    nearest = NEAREST * (float(np.ptp(octaves)) + 1.4)
+    order = np.argsort(octaves, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(octaves[order]) >= nearest) + 1)
+    for group in groups:
+        octaves[group] = octaves[group].mean() + nearest * (np.arange(len(group)) - (len(group) - 1) / 2)
+    return [float(2**place) for place in octaves]
 
 
 def _points(axes: Axes, at: Sequence[float], rows: Sequence[Row], look: Look) -> Artist:

@@ -47,7 +47,7 @@ def arms(kinds: Sequence[ArmKind]) -> Figure | None:
             errors = errors_of([kind.reward], [kind.interval])
             right.errorbar([kind.reward], [place], xerr=errors, fmt="o", color=OTHER_COLOUR, capsize=3)
     right.set_xlim(0, 1)
-    right.set_xlabel("Mean reward per run, with 95 % interval")
+    right.set_xlabel("Mean reward per run (95 % interval)")
     for axes in (left, right):
         tidy(axes, grid="x")
     return figure
