@@ -43,14 +43,15 @@ def sample(number: int, final: str | None, reward: float | None, *, right: bool 
     return SampleRecord(number, 1, "m1", "ok", reward, right, final, input_tokens=5, output_tokens=10)
 
 
-def given(question: str = "q1", score: float | None = 1.0, **changes: Any) -> AnswerGiven:
+def given(question_id: str = "q1", score: float | None = 1.0, **changes: Any) -> AnswerGiven:
     plain = AnswerGiven(
+        seed=7,
         task="gsm8k",
         method="best_of_n",
         budget=4,
         model="openai/x",
         simulated=False,
-        question_id=question,
+        question_id=question_id,
         epoch=1,
         score=score,
         usage={
@@ -70,9 +71,9 @@ def given(question: str = "q1", score: float | None = 1.0, **changes: Any) -> An
             sample(2, "18", 0.9, right=True),
             sample(3, None, None),
         ],
-        question=f"How many dollars has {question}?",
+        question=f"How many dollars has {question_id}?",
         gold="18",
-        text=f"She has 18 dollars, in answer to {question}.",
+        text=f"She has 18 dollars, in answer to {question_id}.",
         source=SOURCE,
     )
     return replace(plain, **changes)
@@ -134,6 +135,12 @@ def page_of(answers: Sequence[AnswerGiven], folder: Path) -> Page:
     return Page(write_report(answers, folder))
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without figures, which take most of the time."""
+    monkeypatch.setattr("metascale.evals.report.page._drawn", lambda *_: [])
+
+
 def grey(colour: str) -> float:
     return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
 
@@ -177,7 +184,7 @@ def test_the_first_figure_names_every_row_with_its_score_and_its_failures() -> N
     said = [text.get_text() for text in axes.texts]
     assert said[0].startswith("50.0")
     assert "1 failed" in said[0]
-    assert "no answer" in said[1]
+    assert said[1] == "1 failed"
 
 
 def test_points_of_equal_cost_do_not_hide_each_other() -> None:
@@ -209,12 +216,14 @@ def test_figures_come_before_tables(tmp_path: Path) -> None:
     assert "table" in page.order
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_every_outcome_opens_its_answer(tmp_path: Path) -> None:
     answers = [
         *[given("q1", method=method, text=f"said by {method}") for method in ("best_of_n", "direct")],
         given("q2", 0.0, text="I think 17."),
         failed("q2", method="direct"),
         given("q10", 0.25),
+        failed("q11", problem=None, ended=False),
     ]
     page = page_of(answers, tmp_path)
     shown = [(kind, sign.strip()) for kind, _, sign in page.cells]
@@ -225,6 +234,8 @@ def test_every_outcome_opens_its_answer(tmp_path: Path) -> None:
         (None, "–"),
         ("right", "✓"),
         ("right", "✓"),
+        ("unanswered", "…"),
+        (None, "–"),
     ]
     targets = [link.removeprefix("#") for _, link, _ in page.cells if link]
     assert all(page.details[target] == 1 for target in targets)  # inside a closed <details>, which the link opens
@@ -236,6 +247,7 @@ def test_every_outcome_opens_its_answer(tmp_path: Path) -> None:
     assert "said by best_of_n" not in opened[4]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_answer_shows_its_sample_the_votes_the_rewards_and_the_costs(tmp_path: Path) -> None:
     page = page_of([given()], tmp_path)
     ((_, link, _),) = page.cells
@@ -249,6 +261,7 @@ def test_an_answer_shows_its_sample_the_votes_the_rewards_and_the_costs(tmp_path
     assert "Expected answer: 18" in question
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_epochs_of_a_question_stand_in_one_cell(tmp_path: Path) -> None:
     page = page_of([given(epoch=2, score=0.0), given(epoch=1)], tmp_path)
     ((_, link, signs),) = page.cells
@@ -257,9 +270,10 @@ def test_epochs_of_a_question_stand_in_one_cell(tmp_path: Path) -> None:
     assert "epoch 2" in page.targets[link.removeprefix("#")]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_says_how_every_row_was_made_and_when(tmp_path: Path) -> None:
-    other = replace(SOURCE, arguments={**SOURCE.arguments, "seed": 8}, model_args={"path": "others.jsonl"})
-    page = write_report([given(), given(method="metascale", source=other)], tmp_path)
+    other = replace(SOURCE, model_args={"path": "others.jsonl"})
+    page = write_report([given(), given(method="metascale", source=other, seed=8)], tmp_path)
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.read_text(encoding="utf-8")))
     for told in (
         "metascale 1.2.3",
@@ -288,6 +302,7 @@ def reject(constant: str) -> None:
     raise AssertionError(constant)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_json_file_holds_what_the_page_shows_and_no_nan(tmp_path: Path) -> None:
     long = "so " * 500 + "18"
     answers = [
@@ -297,7 +312,7 @@ def test_the_json_file_holds_what_the_page_shows_and_no_nan(tmp_path: Path) -> N
     ]
     write_report(answers, tmp_path, with_json=True)
     told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"), parse_constant=reject)
-    assert (told["schema"], told["answers"], told["questions"], told["failed"]) == (1, 3, 3, 1)
+    assert (told["schema"], told["answered"], told["questions"], told["failed"]) == (1, 2, 3, 1)
     assert told["versions"]["metascale"] == ["1.2.3"]
     (task,) = told["tasks"]
     assert (task["task"], task["model"], task["simulated"]) == ("gsm8k", "openai/x", False)
@@ -316,11 +331,13 @@ def test_the_json_file_holds_what_the_page_shows_and_no_nan(tmp_path: Path) -> N
     assert replies["q3"]["problem"] == "server said 401"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_json_file_is_written_on_request_only(tmp_path: Path) -> None:
     write_report([given()], tmp_path)
     assert not (tmp_path / "report.json").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_every_key_of_the_json_file_is_documented(tmp_path: Path) -> None:
     answers = [given(f"q{number}", float(number % 2), method=method) for number in range(4) for method in METHODS]
     write_report(answers, tmp_path, with_json=True)
@@ -349,6 +366,7 @@ def test_texts_are_shortened_evenly_until_they_fit() -> None:
     assert excerpt("short", 5) == "short"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_large_page_stays_bounded_and_says_what_it_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metascale.evals.report.page.ROOM", 20_000)
     answers = [given(f"q{number}", text="a word " * 300) for number in range(40)]
@@ -358,6 +376,7 @@ def test_a_large_page_stays_bounded_and_says_what_it_left_out(tmp_path: Path, mo
     assert "are shortened here" not in write_report(answers[:2], tmp_path).read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_a_model_wrote_is_text_and_nothing_else(tmp_path: Path) -> None:
     hostile = "</div></details><script>alert(1)</script>\ud83d\u202e\x00<img src=x onerror=alert(1)>{{ 7*7 }}"
     answers = [
@@ -370,4 +389,4 @@ def test_what_a_model_wrote_is_text_and_nothing_else(tmp_path: Path) -> None:
     assert "<img src=x" not in text
     assert "{{ 7*7 }}" in text
     assert page.order.count("details") == 2
-    assert page.order.count("img") == len(list((tmp_path / "figures").glob("*.png")))
+    assert "img" not in page.order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,8 +61,10 @@ class Report:
         started: when the first log began, as ISO 8601; empty if that is not known.
         completed: when the last log ended; empty if that is not known.
         questions: how many different questions were asked.
-        answers: how many runs there were.
-        failed: how many of them failed.
+        answered: how many runs gave an answer.
+        failed: how many runs failed.
+        unanswered: how many planned runs have not ended.
+        left_out: how many answers later ones replace.
         models: real models first.
     """
 
@@ -69,8 +72,10 @@ class Report:
     started: str
     completed: str
     questions: int
-    answers: int
+    answered: int
     failed: int
+    unanswered: int
+    left_out: int
     models: list[ModelPart]
 
     @property
@@ -79,10 +84,11 @@ class Report:
         return any(model.overview.simulated for model in self.models)
 
 
-def contents(answers: Sequence[AnswerGiven]) -> Report:
-    """The contents of a report on these answers, at least one."""
+def contents(answers: Sequence[AnswerGiven], *, most_missing: float = tables.MOST_MISSING) -> Report:
+    """The contents of a report on these answers, at least one; see `metascale.evals.report.page.write_report`."""
     sources = [answer.source for answer in answers if answer.source]
     packages = sorted({(name, version) for source in sources for name, version in source.packages.items()})
+    outcomes_of = Counter(answer.outcome for answer in answers)
     return Report(
         versions={
             name: [version for _, version in of_package]
@@ -91,21 +97,23 @@ def contents(answers: Sequence[AnswerGiven]) -> Report:
         started=min((source.started for source in sources if source.started), default=""),
         completed=max((source.completed for source in sources if source.completed), default=""),
         questions=len({(answer.task, answer.question_id) for answer in answers}),
-        answers=len(answers),
-        failed=sum(answer.score is None for answer in answers),
-        models=_models(answers),
+        answered=outcomes_of["answered"],
+        failed=outcomes_of["failed"],
+        unanswered=outcomes_of["unanswered"],
+        left_out=sum(answer.left_out for answer in answers),
+        models=_models(answers, most_missing),
     )
 
 
-def _models(answers: Sequence[AnswerGiven]) -> list[ModelPart]:
-    by_model = tables.grouped(_tasks(answers), lambda part: part.setting[:2])
+def _models(answers: Sequence[AnswerGiven], most_missing: float) -> list[ModelPart]:
+    by_model = tables.grouped(_tasks(answers, most_missing), lambda part: part.setting[:2])
     overviews = {(table.simulated, table.model): table for table in tables.paper_table(answers)}
     return [ModelPart(overviews[model], parts) for model, parts in by_model.items()]
 
 
-def _tasks(answers: Sequence[AnswerGiven]) -> list[TaskPart]:
+def _tasks(answers: Sequence[AnswerGiven], most_missing: float) -> list[TaskPart]:
     by_setting = tables.grouped(answers, tables.setting_of)
-    comparisons, arms = tables.comparisons(answers), tables.pulls(answers)
+    comparisons, arms = tables.comparisons(answers, most_missing=most_missing), tables.pulls(answers)
     regret, progress = tables.regret(answers), tables.progress(answers)
     foretold, savings = tables.foretold(answers), tables.savings(answers)
     calibrations = {one.setting: one for one in tables.calibration(answers)}

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from metascale.evals.report.formats import NOTHING, minute
-from metascale.evals.report.records import AnswerGiven
-from metascale.evals.report.tables.cells import cells_of
+from metascale.evals.report.records import AnswerGiven, Source
+from metascale.evals.report.tables.cells import base_of, cells_of
+from metascale.graphs import METHODS
 
 _ELSEWHERE = {"budget", "seed", "judge_model"}
 """Arguments that have a place of their own."""
@@ -55,8 +56,8 @@ def _of_answer(answer: AnswerGiven) -> dict[str, str]:
     arguments = {name: value for name, value in source.arguments.items() if name not in _ELSEWHERE}
     return {
         **dict(sorted(source.packages.items(), key=lambda item: item[0] != "metascale")),
-        "seed": str(source.arguments.get("seed", "none")),
-        "judge": str(source.arguments.get("judge_model", "the model itself")),
+        "seed": "none" if answer.seed is None else str(answer.seed),
+        "judge": _judge(base_of(answer.method), source),
         **{name: str(value) for name, value in arguments.items()},
         "epochs": str(source.epochs),
         **{f"model: {name}": str(value) for name, value in source.model_args.items()},
@@ -66,3 +67,9 @@ def _of_answer(answer: AnswerGiven) -> dict[str, str]:
         "started": minute(source.started),
         "completed": minute(source.completed),
     }
+
+
+def _judge(method: str, source: Source) -> str:
+    if method in METHODS and not METHODS[method].judged:
+        return "none"
+    return str(source.arguments.get("judge_model", "the model itself"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Literal
 from metascale.evals.report.records import AnswerGiven, SampleRecord
 from metascale.evals.report.tables import Setting, grouped
 
-Outcome = Literal["right", "wrong", "partly", "failed"]
+Result = Literal["right", "wrong", "partly", "failed", "unanswered"]
 """`partly` is a score between 0 and 1, such as a share of battles won."""
 
 
@@ -22,14 +23,14 @@ class Reply:
         method: such as `best_of_n`.
         budget: the sampling budget that was set.
         epoch: the repetition of the question, from 1.
-        outcome: of the answer.
-        score: in [0, 1]; None where the run failed.
+        outcome: of the run.
+        score: in [0, 1]; None where the run failed or has not ended.
         text: the answer's text; empty where the run failed.
         problem: why the run failed, or None.
         winner: the id of the chosen sample, or None.
         reward: the reward of the chosen sample, or None.
         samples: every sample, in order.
-        calls: model requests of every kind; this and the following costs are None where the run failed.
+        calls: model requests of every kind; this and the following costs are None where they are not known.
         input_tokens: prompt tokens.
         output_tokens: completion tokens.
         seconds: wall-clock working time.
@@ -39,7 +40,7 @@ class Reply:
     method: str
     budget: int
     epoch: int
-    outcome: Outcome
+    outcome: Result
     score: float | None
     text: str
     problem: str | None
@@ -117,7 +118,7 @@ class Outcomes:
     Attributes:
         setting: the task and the model.
         columns: every method and budget.
-        questions: those with the lowest mean score first.
+        questions: those with the lowest mean score first, those without an answer last.
     """
 
     setting: Setting
@@ -141,8 +142,9 @@ def outcomes(setting: Setting, columns: Sequence[tuple[str, int]], answers: Sequ
 def _question(answers: Sequence[AnswerGiven], columns: Sequence[tuple[str, int]]) -> Question:
     cells = grouped(sorted(answers, key=lambda answer: answer.epoch), lambda answer: (answer.method, answer.budget))
     replies = tuple(tuple(_reply(answer) for answer in cells.get(column, ())) for column in columns)
-    first = answers[0]
-    return Question(first.question_id, first.question, first.gold, replies)
+    text = next((answer.question for answer in answers if answer.question), "")
+    gold = next((answer.gold for answer in answers if answer.gold), "")
+    return Question(answers[0].question_id, text, gold, replies)
 
 
 def _reply(answer: AnswerGiven) -> Reply:
@@ -151,7 +153,7 @@ def _reply(answer: AnswerGiven) -> Reply:
         method=answer.method,
         budget=answer.budget,
         epoch=answer.epoch,
-        outcome=_outcome(answer),
+        outcome=_result(answer),
         score=answer.score,
         text=answer.text,
         problem=answer.problem,
@@ -166,14 +168,15 @@ def _reply(answer: AnswerGiven) -> Reply:
     )
 
 
-def _outcome(answer: AnswerGiven) -> Outcome:
-    if answer.score is None:
-        return "failed"
+def _result(answer: AnswerGiven) -> Result:
+    if answer.outcome != "answered":
+        return answer.outcome
     return "right" if answer.score == 1 else "wrong" if answer.score == 0 else "partly"
 
 
 def _mean_score(answers: Sequence[AnswerGiven]) -> float:
-    return sum(answer.score or 0.0 for answer in answers) / len(answers)
+    known = [answer.score for answer in answers if answer.score is not None]
+    return sum(known) / len(known) if known else math.inf
 
 
 def _natural(name: str) -> tuple[tuple[int, str], ...]:

@@ -25,6 +25,7 @@ from metascale.evals.report.figures import Look
 from metascale.evals.report.formats import FILTERS
 from metascale.evals.report.records import AnswerGiven
 from metascale.evals.report.tables import Setting
+from metascale.evals.statistics import SIGNIFICANCE
 
 DOTS_PER_INCH = 150
 ROOM = 6_000_000
@@ -48,7 +49,9 @@ class Picture:
     text: str
 
 
-def write_report(answers: Sequence[AnswerGiven], out: Path, *, with_json: bool = False) -> Path:
+def write_report(
+    answers: Sequence[AnswerGiven], out: Path, *, most_missing: float = tables.MOST_MISSING, with_json: bool = False
+) -> Path:
     """Write `out/report.html`, and every figure of it as PNG and SVG to `out/figures`.
 
     The same answers give the same files. Existing files of these names are replaced; others are kept.
@@ -56,6 +59,7 @@ def write_report(answers: Sequence[AnswerGiven], out: Path, *, with_json: bool =
     Args:
         answers: of any tasks, models, methods and budgets, at least one.
         out: a directory; created if missing.
+        most_missing: the largest share, in [0, 1], of a method's runs without a scored answer for a verdict on it.
         with_json: also write the contents of the page to `out/report.json`, with all texts at full length.
 
     Returns:
@@ -69,9 +73,9 @@ def write_report(answers: Sequence[AnswerGiven], out: Path, *, with_json: bool =
         raise ValueError("there are no answers to report")
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    report = contents(answers)
+    report = contents(answers, most_missing=most_missing)
     page = out / "report.html"
-    _write(page, _page(report, _pictures(report, folder)))
+    _write(page, _page(report, _pictures(report, folder), most_missing))
     if with_json:
         _write(out / "report.json", json.dumps(as_json(report), ensure_ascii=False, allow_nan=False))
     return page
@@ -88,11 +92,12 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", errors="replace")
 
 
-def _page(report: Report, pictures: Mapping[Setting, Mapping[str, Sequence[Picture]]]) -> str:
+def _page(report: Report, pictures: Mapping[Setting, Mapping[str, Sequence[Picture]]], most_missing: float) -> str:
     shown = longest_shown(_texts(report), ROOM)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {**FILTERS, "excerpt": partial(excerpt, at_most=shown)}
     source = files(__package__).joinpath("report.html").read_text(encoding="utf-8")
+    environment.tests["ours"] = tables.is_ours
     return environment.from_string(source).render(
         report=report,
         pictures=pictures,
@@ -101,6 +106,8 @@ def _page(report: Report, pictures: Mapping[Setting, Mapping[str, Sequence[Pictu
         features=tables.STYLE_FEATURES,
         ours=tables.OURS,
         near=tables.NEAR,
+        significance=SIGNIFICANCE,
+        most_missing=most_missing,
     )
 
 

@@ -25,7 +25,8 @@ from metascale.evals.report.figures.drawing import (
     titled,
 )
 from metascale.evals.report.figures.looks import Look
-from metascale.evals.report.tables import ARENA, OURS, Row, grouped
+from metascale.evals.report.tables import ARENA, OURS, Row, grouped, is_ours
+from metascale.evals.statistics import Interval
 
 NEAREST = 0.014
 """The least distance of two points, as a share of the axis: about a marker's width."""
@@ -76,18 +77,18 @@ def headline(rows: Sequence[Row], looks: Mapping[str, Look]) -> Figure | None:
     axes = figure.add_subplot()
     for place, row in enumerate(rows):
         look = looks[row.method]
-        axes.errorbar(
-            [row.score],
-            [place],
-            xerr=errors_of([row.score], [row.interval]),
-            color=look.colour,
-            marker=look.marker,
-            markerfacecolor=look.face,
-            elinewidth=1.3,
-            capsize=3,
-        )
-        said = f"{100 * row.score:.1f}  [{100 * row.interval.low:.1f}, {100 * row.interval.high:.1f}]"
-        axes.text(1.01, place, said, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+        for score, interval in _known([row]):
+            axes.errorbar(
+                [score],
+                [place],
+                xerr=errors_of([score], [interval]),
+                color=look.colour,
+                marker=look.marker,
+                markerfacecolor=look.face,
+                elinewidth=1.3,
+                capsize=3,
+            )
+        axes.text(1.01, place, _said(row), transform=axes.get_yaxis_transform(), va="center", fontsize=8)
     first = 0
     for turn, of_method in enumerate(grouped(rows, lambda row: row.method).values()):
         if turn % 2:
@@ -96,7 +97,7 @@ def headline(rows: Sequence[Row], looks: Mapping[str, Look]) -> Figure | None:
     names = [literal(f"{shortened(row.method, NAME)} @ {row.budget}") for row in rows]
     labels = axes.set_yticks(range(len(rows)), names, fontsize=9)
     for row, label in zip(rows, labels, strict=True):
-        label.label1.set_fontweight("bold" if row.method == OURS else "normal")
+        label.label1.set_fontweight("bold" if is_ours(row.method) else "normal")
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_ylabel("Method @ budget")
     _score_axis(axes.xaxis, rows, axes.set_xlim)
@@ -111,6 +112,7 @@ def quality(rows: Sequence[Row], looks: Mapping[str, Look]) -> Figure | None:
         rows: of one task and model.
         looks: the look of each method.
     """
+    rows = [row for row in rows if row.score is not None]
     if not rows:
         return None
     by_method = grouped(rows, lambda row: row.method)
@@ -139,10 +141,10 @@ def against(cost: Cost, rows: Sequence[Row], looks: Mapping[str, Look]) -> Figur
 
     Args:
         cost: one of `COSTS`.
-        rows: of one task and model; rows without this cost are left out.
+        rows: of one task and model; rows without this cost or without an answer are left out.
         looks: the look of each method.
     """
-    billed = [(row, spent) for row in rows if (spent := cost.of(row))]
+    billed = [(row, spent) for row in rows if row.score is not None and (spent := cost.of(row))]
     if not billed:
         return None
     at = _apart([spent for _, spent in billed])
@@ -153,10 +155,10 @@ def against(cost: Cost, rows: Sequence[Row], looks: Mapping[str, Look]) -> Figur
     for method, pairs in by_method.items():
         line = sorted(pairs, key=lambda pair: pair[1])
         handles[method] = _points(axes, [place for _, place in line], [row for row, _ in line], looks[method])
-        for row, place in line if method == OURS else ():
+        for row, place in line if is_ours(method) else ():
             axes.annotate(
                 f"{row.budget}",
-                (place, row.score),
+                (place, row.score or 0.0),
                 xytext=(6, -11),
                 textcoords="offset points",
                 fontsize=8,
@@ -171,11 +173,24 @@ def against(cost: Cost, rows: Sequence[Row], looks: Mapping[str, Look]) -> Figur
     axes.xaxis.set_major_locator(LogLocator(base=cost.base, subs=(1, 2, 5) if few else (1,), numticks=12))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:,g}")
-    ours = f"; numbers: {OURS}'s budgets" if OURS in by_method else ""
+    ours = f"; numbers: {OURS}'s budgets" if any(map(is_ours, by_method)) else ""
     axes.set_xlabel(f"{cost.title} per question, everything included (log scale){ours}")
     _score_axis(axes.yaxis, [row for row, _ in billed], axes.set_ylim)
     add_legend(figure, handles)
     return figure
+
+
+def _known(rows: Sequence[Row]) -> list[tuple[float, Interval]]:
+    """The scores with their intervals, of the rows with an answer."""
+    return [(row.score, row.interval) for row in rows if row.score is not None and row.interval is not None]
+
+
+def _said(row: Row) -> str:
+    """A row's score and interval in %, and what is missing."""
+    parts = [f"{100 * score:.1f}  [{100 * low:.1f}, {100 * high:.1f}]" for score, (low, high) in _known([row])]
+    parts += [f"{row.failed} failed"] if row.failed else []
+    parts += [f"{row.unanswered} unanswered"] if row.unanswered else []
+    return ", ".join(parts)
 
 
 def _step(budgets: Sequence[int], methods: int) -> float:
@@ -202,11 +217,11 @@ def _points(axes: Axes, at: Sequence[float], rows: Sequence[Row], look: Look) ->
     Returns:
         The line, for the legend.
     """
-    scores = [row.score for row in rows]
+    scores, intervals = zip(*_known(rows), strict=True)
     drawn = axes.errorbar(
         at,
         scores,
-        yerr=errors_of(scores, [row.interval for row in rows]),
+        yerr=errors_of(scores, intervals),
         color=look.colour,
         marker=look.marker,
         markerfacecolor=look.face,
@@ -218,7 +233,8 @@ def _points(axes: Axes, at: Sequence[float], rows: Sequence[Row], look: Look) ->
 
 
 def _score_axis(axis: Axis, rows: Sequence[Row], set_limits: Callable[[float, float], object]) -> None:
-    low, high = min(row.interval.low for row in rows), max(row.interval.high for row in rows)
+    intervals = [interval for _, interval in _known(rows)] or [Interval(0.0, 1.0)]
+    low, high = min(one.low for one in intervals), max(one.high for one in intervals)
     set_limits(max(-0.03, low - 0.05), min(1.03, high + 0.05))
     axis.set_major_formatter(PercentFormatter(1))
     axis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
