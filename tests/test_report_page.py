@@ -14,12 +14,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from inspect_ai import Task
+from inspect_ai import eval as inspect_eval
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import choice
 from matplotlib.colors import to_rgb
 
+import metascale
 from docs.hooks import on_page_markdown
+from metascale.evals.harness.solvers import SOLVERS
 from metascale.evals.report import figures, tables
 from metascale.evals.report.contents import contents
 from metascale.evals.report.excerpts import SHORTEST, excerpt, longest_shown
+from metascale.evals.report.logs import read_logs
 from metascale.evals.report.page import write_report
 from metascale.evals.report.records import AnswerGiven, SampleRecord, Source
 from metascale.graphs import METHODS
@@ -259,6 +266,34 @@ def test_an_answer_shows_its_sample_the_votes_the_rewards_and_the_costs(tmp_path
     question = " ".join(page.targets[link.removeprefix("#").rpartition("r")[0]].split())
     assert "How many dollars has q1?" in question
     assert "Expected answer: 18" in question
+
+
+@pytest.mark.filterwarnings("ignore:The 'initial' parameter is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
+def test_logs_hold_the_texts_and_how_the_answers_were_made(tmp_path: Path) -> None:
+    asked = Task(
+        dataset=[Sample(id="q1", input="Which is a colour?", choices=["red", "seven"], target="A")], scorer=choice()
+    )
+    (log,) = inspect_eval(
+        asked,
+        solver=SOLVERS["best_of_n"](budget=2, seed=3, settings={"temperature": 0.5}),
+        model="metascale/simulated",
+        model_base_url="http://somebody:password@localhost:1/v1",
+        log_dir=str(tmp_path),
+        display="none",
+    )
+    (found,) = read_logs([tmp_path])
+    assert log.samples
+    assert found.question == "Which is a colour?\n\nA) red\nB) seven"
+    assert found.gold == "A"
+    assert found.text == log.samples[0].output.completion
+    source = found.source
+    assert source
+    assert source.packages["metascale"] == metascale.__version__
+    assert source.started <= source.completed
+    assert (source.arguments["temperature"], source.arguments["seed"]) == (0.5, 3)
+    assert source.base_url
+    assert "password" not in source.base_url
 
 
 @pytest.mark.usefixtures("undrawn")

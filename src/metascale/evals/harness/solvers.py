@@ -8,6 +8,7 @@ from typing import Any, cast
 from inspect_ai.model import ChatMessageAssistant, Model, ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from metascale import __version__
 from metascale.errors import MetaScaleError, SettingError
 from metascale.evals.harness.choices import LETTERS, mark_choices, show_choices
 from metascale.evals.harness.finals import FinalAnswers, final_answers, wanted_kind
@@ -197,6 +198,7 @@ def _record(
     state.store.set(
         RECORD,
         {
+            "version": __version__,
             "usage": bill(run["usage"]),
             "reward": result["reward"] if result else None,
             "winner": result["candidate"] if result else None,

@@ -9,6 +9,7 @@ from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import ChatMessageUser
 
 from metascale.evals.harness.choices import option_names
+from metascale.evals.harness.solvers import RECORD
 from metascale.evals.report.records import Plain, Source
 from metascale.redaction import redacted
 
@@ -17,7 +18,7 @@ def source_of(log: EvalLog, arguments: Mapping[str, Any]) -> Source:
     """How the answers of a log were made, by a method with these arguments. Passwords in addresses are hidden."""
     spec, told = log.eval, [sample.completed_at for sample in log.samples or [] if sample.completed_at]
     return Source(
-        packages=dict(sorted(spec.packages.items())),
+        packages=_packages(log),
         started=log.stats.started_at or spec.created,
         completed=log.stats.completed_at or max(told, default=""),
         epochs=spec.config.epochs or 1,
@@ -27,6 +28,13 @@ def source_of(log: EvalLog, arguments: Mapping[str, Any]) -> Source:
         generation=_plain(spec.model_generate_config.model_dump(mode="json")),
         base_url=redacted(spec.model_base_url) if spec.model_base_url else None,
     )
+
+
+def _packages(log: EvalLog) -> dict[str, str]:
+    """The versions of packages, metascale's among them also where the task is another package's."""
+    written = {sample.store.get(RECORD, {}).get("version") for sample in log.samples or []} - {None}
+    own = {"metascale": " and ".join(sorted(written))} if written else {}
+    return dict(sorted({**log.eval.packages, **own}.items()))
 
 
 def question_of(sample: EvalSample) -> str:

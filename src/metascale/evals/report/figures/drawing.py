@@ -49,7 +49,7 @@ def entitle(figure: Figure, what: str, setting: Setting) -> None:
     """Say what a figure shows, of which task and model, and that it is a simulation where it is one."""
     room = int(9.8 * figure.get_figwidth())
     lines = [
-        *(["SIMULATION: no language model answered"] if setting.simulated else []),
+        *(["SIMULATION: not a result about language models"] if setting.simulated else []),
         *wrap(what, room),
         *wrap(f"{shortened(setting.task)}, {shortened(setting.model)}", room),
     ]
