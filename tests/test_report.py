@@ -546,7 +546,7 @@ def test_the_page_and_its_files_hold_the_same_figures_and_none_is_blank(report: 
     images = sorted((report.parent / "figures").glob("*.png"))
     drawings = sorted((report.parent / "figures").glob("*.svg"))
     assert [path.stem for path in images] == [path.stem for path in drawings]
-    assert len(images) == Page(report.read_text()).tags.count("img") == 2 * 7
+    assert len(images) == Page(report.read_text()).tags.count("img") == 2 * 11
     for image, drawing in zip(images, drawings, strict=True):
         pixels = matplotlib.image.imread(image)
         assert (pixels != pixels[0, 0]).any(axis=-1).mean() > 0.01
@@ -555,7 +555,8 @@ def test_the_page_and_its_files_hold_the_same_figures_and_none_is_blank(report: 
         assert ("simulation" in image.stem) == ("offline" in image.stem)
 
 
-def test_the_same_answers_make_the_same_files(tmp_path: Path) -> None:
+def test_the_same_answers_make_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "COSTS", figures.COSTS[:1])
     answers = evaluation(questions=2)[:6]
     pages = [write_report(answers, tmp_path / name) for name in ("one", "two")]
     first, second = ({f.name: f.read_bytes() for f in p.parent.rglob("*.*") if f.is_file()} for p in pages)
@@ -613,7 +614,9 @@ BREAKING_OUT = "".join(
 def test_no_element_and_no_attribute_of_the_page_comes_from_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metascale.evals.report.page, "_drawn", lambda part, _: [("x", part.setting.model, None)])
+    monkeypatch.setattr(
+        metascale.evals.report.page, "_drawn", lambda part, _: [("scores", "x", part.setting.model, None)]
+    )
     monkeypatch.setattr(metascale.evals.report.page, "_saved", lambda _, name, text, __: Picture(name, "AAAA", 1, text))
 
     def page(ending: str) -> Skeleton:

@@ -208,6 +208,7 @@ def _saved(figure: Figure, name: str, text: str, folder: Path) -> Picture:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     (folder / f"{name}.png").write_bytes(buffer.getvalue())
+    figure.set_layout_engine("none")  # keeps the layout of the first drawing, which takes as long as drawing
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(folder / f"{name}.svg", format="svg", metadata={"Date": None, "Creator": None})
     width = round(96 * figure.get_figwidth())
