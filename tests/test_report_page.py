@@ -19,9 +19,11 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import Sample
 from inspect_ai.scorer import choice
 from matplotlib.colors import to_rgb
+from typer.testing import CliRunner
 
 import metascale
 from docs.hooks import on_page_markdown
+from metascale.cli.app import app
 from metascale.evals.harness.solvers import SOLVERS
 from metascale.evals.report import figures, tables
 from metascale.evals.report.contents import contents
@@ -268,6 +270,7 @@ def test_an_answer_shows_its_sample_the_votes_the_rewards_and_the_costs(tmp_path
     assert "Expected answer: 18" in question
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.filterwarnings("ignore:The 'initial' parameter is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
 def test_logs_hold_the_texts_and_how_the_answers_were_made(tmp_path: Path) -> None:
@@ -294,6 +297,13 @@ def test_logs_hold_the_texts_and_how_the_answers_were_made(tmp_path: Path) -> No
     assert (source.arguments["temperature"], source.arguments["seed"]) == (0.5, 3)
     assert source.base_url
     assert "password" not in source.base_url
+    made = CliRunner().invoke(app, ["report", str(tmp_path), "--out", str(tmp_path / "out"), "--json"])
+    assert made.exit_code == 0, made.output
+    page, numbers = (Path(line) for line in made.stdout.split())
+    assert page.read_text(encoding="utf-8").count("SIMULATION") > 10
+    (task,) = json.loads(numbers.read_text(encoding="utf-8"))["tasks"]
+    assert task["simulated"]
+    assert task["questions"][0]["replies"][0]["text"] == found.text
 
 
 @pytest.mark.usefixtures("undrawn")

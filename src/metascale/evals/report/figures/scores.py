@@ -55,10 +55,10 @@ def _tokens(row: Row) -> float | None:
 
 
 COSTS = (
-    Cost("calls", "Model requests", lambda row: row.calls, 2),
-    Cost("tokens", "Tokens, in and out", _tokens, 10),
-    Cost("dollars", "US dollars", lambda row: row.dollars, 10),
-    Cost("seconds", "Seconds", lambda row: row.seconds, 10),
+    Cost("calls", "Model requests per question, judgements included", lambda row: row.calls, 2),
+    Cost("tokens", "Prompt and completion tokens per question", _tokens, 10),
+    Cost("dollars", "US dollars per question", lambda row: row.dollars, 10),
+    Cost("seconds", "Seconds per question", lambda row: row.seconds, 10),
 )
 
 
@@ -174,7 +174,7 @@ def against(cost: Cost, rows: Sequence[Row], looks: Mapping[str, Look]) -> Figur
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:,g}")
     ours = f"; numbers: {OURS}'s budgets" if any(map(is_ours, by_method)) else ""
-    axes.set_xlabel(f"{cost.title} per question, everything included (log scale){ours}")
+    axes.set_xlabel(f"{cost.title} (log scale){ours}")
     _score_axis(axes.yaxis, [row for row, _ in billed], axes.set_ylim)
     add_legend(figure, handles)
     return figure
@@ -236,7 +236,7 @@ def _score_axis(axis: Axis, rows: Sequence[Row], set_limits: Callable[[float, fl
     intervals = [interval for _, interval in _known(rows)] or [Interval(0.0, 1.0)]
     low, high = min(one.low for one in intervals), max(one.high for one in intervals)
     set_limits(max(-0.03, low - 0.05), min(1.03, high + 0.05))
-    axis.set_major_formatter(PercentFormatter(1))
+    axis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     what = "Share of battles won" if rows[0].setting.task == ARENA else "Score"
     axis.set_label_text(f"{what}, with 95 % interval")
