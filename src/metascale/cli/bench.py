@@ -118,7 +118,7 @@ def bench(
         fail(with_extra(error), WRONG_USAGE)
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
         fail(error, FAILED)
-    print_scores(laid.cells, outcome.counts, console)
+    print_scores(laid.cells, outcome.counts)
     if not outcome.is_complete:
         fail(MetaScaleError(outcome.said), INTERRUPTED if outcome.interrupted and not outcome.refusal else FAILED)
     console.print(

@@ -14,17 +14,19 @@ if TYPE_CHECKING:  # the extra `evals`
     from metascale.evals.report.tables import Row
 
 UNKNOWN = "–"
+WIDTH = 120
+"""Columns of the table in a file or a pipe."""
 
 
-def print_scores(cells: Sequence[Cell], counts: Sequence[Counts], console: Console) -> None:
-    """Print the score and the cost of every method, with what was answered, failed or is left.
+def print_scores(cells: Sequence[Cell], counts: Sequence[Counts]) -> None:
+    """Print the score and the cost of every method on standard error, with what was answered, failed or is left.
 
     Costs are means over the answered questions.
     """
     from metascale.evals.report.logs import LogError, read_logs  # noqa: PLC0415  the extra `evals`
     from metascale.evals.report.tables import summary  # noqa: PLC0415
 
-    columns = ("task", "method", "budget", "score", "95 % interval", "answered", "failed", "left", "calls", "tokens")
+    columns = ("task", "method", "budget", "score (95 %)", "answered", "failed", "left", "calls", "tokens")
     table = Table(*columns, box=None)
     is_simulation = False
     for cell, count in zip(cells, counts, strict=True):
@@ -35,16 +37,19 @@ def print_scores(cells: Sequence[Cell], counts: Sequence[Counts], console: Conso
         is_simulation = is_simulation or any(answer.simulated for answer in answers)
         row = summary(answers)[0] if answers and count.answered else None
         done = [f"{number:,}" for number in (count.answered, count.failed, count.left)]
-        table.add_row(cell.task, cell.method, str(cell.budget), *_score(row), *done, *_cost(row))
+        table.add_row(cell.task, cell.method, str(cell.budget), _score(row), *done, *_cost(row))
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.width = WIDTH
     if is_simulation:
         console.print("SIMULATION: these scores say nothing about language models", markup=False)
     console.print(table)
 
 
-def _score(row: Row | None) -> tuple[str, str]:
+def _score(row: Row | None) -> str:
     if row is None or row.score is None or row.interval is None:
-        return UNKNOWN, UNKNOWN
-    return f"{row.score:.3f}", f"{row.interval.low:.3f} to {row.interval.high:.3f}"
+        return UNKNOWN
+    return f"{row.score:.3f} [{row.interval.low:.3f}, {row.interval.high:.3f}]"
 
 
 def _cost(row: Row | None) -> tuple[str, str]:

@@ -169,8 +169,10 @@ async def send(model: Model, messages: str | list[ChatMessage], config: Generate
 
 
 def _cause(error: Exception) -> Exception:
-    """What the last attempt of a request raised: Inspect wraps it where an attempt more might have succeeded."""
+    """What a request raised, out of the errors that Inspect wraps it in."""
     last = error.last_attempt.exception() if isinstance(error, RetryError) else error
+    if hasattr(last, "provider_message"):  # Inspect's ModelGenerateError, which it does not export
+        last = last.__cause__ or last
     return last if isinstance(last, Exception) else error
 
 

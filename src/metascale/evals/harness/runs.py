@@ -44,7 +44,7 @@ async def run_on(
     if snapshot.values and not snapshot.next and why_failed(state_of(snapshot)) is None:
         return state_of(snapshot), None
     replies = PaidReplies(journal, name, await journal.replies_of(name))
-    begun = await _last_sound(graph, snapshot)
+    begun = config if _is_underway(snapshot) else await _last_sound(graph, config)
     given = None if begun is not None else {"messages": list(messages)}
     problem = None
     with keeping(replies):
@@ -59,11 +59,9 @@ async def run_on(
     return state, problem
 
 
-async def _last_sound(graph: AnyGraph, latest: StateSnapshot) -> RunnableConfig | None:
-    """Where a run goes on: its last checkpoint without a failure; None where it must begin."""
-    if _is_underway(latest):
-        return {"configurable": {"thread_id": latest.config["configurable"]["thread_id"]}}
-    async for snapshot in graph.aget_state_history(latest.config):
+async def _last_sound(graph: AnyGraph, config: RunnableConfig) -> RunnableConfig | None:
+    """The last checkpoint of a run before it failed; None where it must begin."""
+    async for snapshot in graph.aget_state_history(config):
         if _is_underway(snapshot):
             return snapshot.config
     return None
