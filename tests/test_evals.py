@@ -16,15 +16,16 @@ import httpx
 import pytest
 
 from metascale import MetaScaleSettings, UnknownNameError
+from metascale.errors import SettingError
+from metascale.evals.harness.arena import read_verdict
 from metascale.evals.harness.bench import BenchPlan, inspect_model, plan
 from metascale.evals.harness.costs import parts_of_one
-from metascale.evals.harness.arena import read_verdict
 from metascale.evals.harness.tasks import arena_hard, gsm8k, mmlu_pro, recorded
 from metascale.evals.report.logs import LogError, read_logs
 from metascale.evals.report.records import AnswerGiven
 from metascale.graphs import METHODS
 from metascale.models.simulated import NOTICE
-from tests.command_line import bench, metascale
+from tests.command_line import bench, invoke, metascale
 from tests.conftest import ServerFactory
 from tests.langgraph_server import wait_for_server
 from tests.recordings import Place, few, whole
@@ -215,6 +216,35 @@ def test_wrong_names_are_refused() -> None:
     done = metascale("bench", "--model", "gpt-4o", "--yes")
     assert done.returncode == 2
     assert "a model for a benchmark is" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--limit", "0"], "Invalid value for '--limit'"),
+        (["--limit", "-3"], "Invalid value for '--limit'"),
+        (["--subset", "0"], "Invalid value for '--subset'"),
+        (["--epochs", "0"], "Invalid value for '--epochs'"),
+        (["--budget", "0"], "Invalid value for '--budget'"),
+        (["--seed", "-1"], "Invalid value for '--seed'"),
+        (["--budget", "4", "--budget", "4"], "the budget 4 is given twice"),
+        (["--method", "direct", "--method", "direct"], "the method 'direct' is given twice"),
+        (["--task", "gsm8k", "--task", "gsm8k"], "the task 'gsm8k' is given twice"),
+        (["--set", "budget=8"], "the setting 'budget' of a benchmark is its own option: --budget"),
+        (["--judge-model", "recorded:answers.jsonl"], "'recorded:answers.jsonl' cannot be a judge"),
+    ],
+)
+def test_wrong_numbers_are_told_before_anything_is_confirmed(options: list[str], says: str) -> None:
+    done = invoke("bench", "--model", "simulated", *options)
+    assert done.exit_code == 2
+    assert says in " ".join(done.stderr.split())
+    assert "model requests" not in done.stderr
+
+
+@pytest.mark.parametrize(("limit", "epochs", "budgets"), [(0, 1, [1]), (-1, 1, [1]), (1, 0, [1]), (1, 1, [0])])
+def test_a_plan_refuses_numbers_below_one(limit: int, epochs: int, budgets: list[int]) -> None:
+    with pytest.raises(SettingError, match="is at least 1, not"):
+        laid(limit=limit, epochs=epochs, budgets=budgets)
 
 
 @pytest.mark.parametrize(("model", "says"), [("openai:gpt-4o", "OPENAI_API_KEY"), ("foo/bar", "not recognized")])

@@ -171,7 +171,7 @@ async def send(model: Model, messages: str | list[ChatMessage], config: Generate
 def _cause(error: Exception) -> Exception:
     """What a request raised, out of the errors that Inspect wraps it in."""
     last = error.last_attempt.exception() if isinstance(error, RetryError) else error
-    if hasattr(last, "provider_message"):  # Inspect's ModelGenerateError, which it does not export
+    if last is not None and hasattr(last, "provider_message"):  # ModelGenerateError, which Inspect does not export
         last = last.__cause__ or last
     return last if isinstance(last, Exception) else error
 
