@@ -132,8 +132,8 @@ async def _compose_more(
 ) -> tuple[list[MetaThought], Usage]:
     """Meta-thoughts that the model composes one by one, each from the idea of a built-in one.
 
-    It is shown the earlier ones. Small models repeat those, unless they are given an idea (measured with
-    Qwen2.5-Coder-1.5B-Instruct). It is not asked for more than the budget can pull, nor at all once `may_compose` says no.
+    It is shown the earlier ones. It is not asked for more than the budget can pull, nor at all once `may_compose` says
+    no. Without an idea small models repeat the earlier ones: Qwen2.5-Coder-1.5B-Instruct did in 12 of 18 replies.
 
     Args:
         task: the question.

@@ -130,7 +130,10 @@ def test_admission_drops_duplicates_and_keeps_lineage() -> None:
 
 
 def test_one_strategy_under_several_names_enters_the_first_pool_once() -> None:
-    texts = [("You are Beatrice.", "Start with the smaller ones."), ("You are Marcell.", "Start with the smaller ones.")]
+    texts = [
+        ("You are Beatrice.", "Start with the smaller ones."),
+        ("You are Marcell.", "Start with the smaller ones."),
+    ]
     drafts: Any = [(Draft(mindset=mindset, strategy=strategy), "self_composed") for mindset, strategy in texts]
     assert [new["mindset"] for new in admit([], drafts, at_most=2, threshold=0.8)] == ["You are Beatrice."]
     assert len(admit([], drafts, at_most=2, threshold=0.8, operator="combine")) == 2, "a child may change its mindset"
