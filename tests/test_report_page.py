@@ -30,7 +30,7 @@ from metascale.evals.report.contents import contents
 from metascale.evals.report.excerpts import SHORTEST, excerpt, longest_shown
 from metascale.evals.report.logs import read_logs
 from metascale.evals.report.page import write_report
-from metascale.evals.report.records import AnswerGiven, SampleRecord, Source
+from metascale.evals.report.records import AnswerGiven, Battle, SampleRecord, Source
 from metascale.graphs import METHODS
 
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "reference" / "report.md"
@@ -304,6 +304,16 @@ def test_logs_hold_the_texts_and_how_the_answers_were_made(tmp_path: Path) -> No
     (task,) = json.loads(numbers.read_text(encoding="utf-8"))["tasks"]
     assert task["simulated"]
     assert task["questions"][0]["replies"][0]["text"] == found.text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_answer_of_the_arena_shows_the_judges_verdicts(tmp_path: Path) -> None:
+    fought = [Battle("A>B", False, (0.0,) * 4), Battle(None, True, (0.0,) * 4)]
+    page = page_of([given(task="arena_hard", score=1.0, gold="", battles=fought)], tmp_path)
+    ((_, link, _),) = page.cells
+    assert link
+    said = page.targets[link.removeprefix("#")]
+    assert "Against the baseline (B): A>B (shown first), unreadable (baseline shown first)." in said
 
 
 @pytest.mark.usefixtures("undrawn")

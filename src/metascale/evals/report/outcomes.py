@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from metascale.evals.report.records import AnswerGiven, SampleRecord
+from metascale.evals.report.records import AnswerGiven, Battle, SampleRecord
 from metascale.evals.report.tables import Setting, grouped
 
 Result = Literal["right", "wrong", "partly", "failed", "unanswered"]
@@ -30,6 +30,7 @@ class Reply:
         winner: the id of the chosen sample, or None.
         reward: the reward of the chosen sample, or None.
         samples: every sample, in order.
+        battles: Arena-Hard's judgements.
         calls: model requests of every kind; this and the following costs are None where they are not known.
         input_tokens: prompt tokens.
         output_tokens: completion tokens.
@@ -47,6 +48,7 @@ class Reply:
     winner: int | None
     reward: float | None
     samples: tuple[SampleRecord, ...]
+    battles: tuple[Battle, ...]
     calls: int | None
     input_tokens: int | None
     output_tokens: int | None
@@ -160,6 +162,7 @@ def _reply(answer: AnswerGiven) -> Reply:
         winner=answer.winner,
         reward=answer.reward,
         samples=tuple(answer.samples),
+        battles=tuple(answer.battles),
         calls=bill["calls"] if bill else None,
         input_tokens=bill["input_tokens"] if bill else None,
         output_tokens=bill["output_tokens"] if bill else None,
