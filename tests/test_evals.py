@@ -195,10 +195,8 @@ def test_a_plan_says_what_it_costs() -> None:
 
 
 def test_a_benchmark_does_not_start_unasked(tmp_path: Path) -> None:
-    done = metascale(
-        "bench", "--model", "simulated", "--method", "direct", "--log-dir", str(tmp_path / "logs"), stdin=b""
-    )
-    assert done.returncode == 2
+    done = invoke("bench", "--model", "simulated", "--method", "direct", "--log-dir", str(tmp_path / "logs"))
+    assert done.exit_code == 2
     assert "at most 1,319 model requests on metascale/simulated; free: this is a SIMULATION" in done.stderr
     assert "nothing was started" in done.stderr
     assert not (tmp_path / "logs").exists()
@@ -209,12 +207,12 @@ def test_wrong_names_are_refused() -> None:
         laid(tasks=["gsm8"])
     with pytest.raises(UnknownNameError, match="unknown method 'best_of'; did you mean 'best_of_n'"):
         laid(methods=["best_of"])
-    done = metascale("bench", "--model", "simulated", "--set", "betta=1", "--yes")
-    assert (done.returncode, done.stderr) == (2, "metascale: unknown setting 'betta'; did you mean 'beta'?\n")
-    done = metascale("bench", "--model", "simulated", "--set", "memory=ann", "--yes")
-    assert (done.returncode, "questions of an evaluation are independent" in done.stderr) == (2, True)
-    done = metascale("bench", "--model", "gpt-4o", "--yes")
-    assert done.returncode == 2
+    done = invoke("bench", "--model", "simulated", "--set", "betta=1", "--yes")
+    assert (done.exit_code, done.stderr) == (2, "metascale: unknown setting 'betta'; did you mean 'beta'?\n")
+    done = invoke("bench", "--model", "simulated", "--set", "memory=ann", "--yes")
+    assert (done.exit_code, "questions of an evaluation are independent" in done.stderr) == (2, True)
+    done = invoke("bench", "--model", "gpt-4o", "--yes")
+    assert done.exit_code == 2
     assert "a model for a benchmark is" in done.stderr
 
 
@@ -250,8 +248,8 @@ def test_a_plan_refuses_numbers_below_one(limit: int, epochs: int, budgets: list
 @pytest.mark.parametrize(("model", "says"), [("openai:gpt-4o", "OPENAI_API_KEY"), ("foo/bar", "not recognized")])
 def test_a_model_that_cannot_be_had_gets_one_line(tmp_path: Path, model: str, says: str) -> None:
     options = ["--model", model, "--method", "direct", "--limit", "1", "--yes", "--log-dir", str(tmp_path / "logs")]
-    done = metascale("bench", *options)
-    assert done.returncode == 2
+    done = invoke("bench", *options)
+    assert done.exit_code == 2
     assert done.stderr.splitlines()[-1].startswith(f"metascale: cannot set up the model '{model.replace(':', '/')}'")
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -286,16 +284,16 @@ def test_tasks_read_local_files_and_refuse_broken_ones(tmp_path: Path) -> None:
     path.write_text(json.dumps({"question_id": "q", "question": "1 + 1?", "gold": 2}))
     (sample,) = gsm8k(path=str(path)).dataset
     assert (sample.id, sample.target) == ("q", "2")
-    done = metascale("bench", "--model", "simulated", "--task", "mmlu_pro", "--path", str(path), "--yes")
-    assert (done.returncode, done.stderr) == (2, "metascale: own.jsonl, line 1: the key 'options' is missing\n")
+    done = invoke("bench", "--model", "simulated", "--task", "mmlu_pro", "--path", str(path), "--yes")
+    assert (done.exit_code, done.stderr) == (2, "metascale: own.jsonl, line 1: the key 'options' is missing\n")
 
 
 def test_reports_need_logs(tmp_path: Path) -> None:
     with pytest.raises(LogError, match="there is no log"):
         read_logs([tmp_path / "nothing"])
     (tmp_path / "broken.eval").write_text("not a log")
-    done = metascale("report", str(tmp_path / "broken.eval"), "--out", str(tmp_path / "out"))
-    assert done.returncode == 2
+    done = invoke("report", str(tmp_path / "broken.eval"), "--out", str(tmp_path / "out"))
+    assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
     assert "not a readable Inspect log" in done.stderr
 
