@@ -131,6 +131,7 @@ def test_the_bill_is_the_servers_and_within_the_estimate(tmp_path: Path, start_s
     paid = sum(bill["cost_usd"] or 0.0 for bill in bills)
     assert paid == pytest.approx(bill_by_model(server, prices))
     assert {one.body["model"] for one in server.served} == set(prices)
+    assert server.count("compose") == 3
     given = {"model": "openai:small", "judge_model": "openai:large", "base_url": server.url, "methods": ["metascale"]}
     most = cost(laid(**given, limit=3).parts, prices)
     assert most is not None

@@ -15,7 +15,7 @@ from inspect_ai.solver import TaskState
 
 from metascale import prompts
 from metascale.evals.harness.journal import once
-from metascale.evals.harness.models import generate_quietly, tokens_of
+from metascale.evals.harness.models import generate_quietly, model_named, tokens_of
 from metascale.evals.harness.solvers import RECORD
 from metascale.evals.report.records import BattleVerdict
 from metascale.evals.report.style import share_won, style_difference, style_of
@@ -71,7 +71,7 @@ def arena(
         async with locks[name]:
             if name not in answered:
                 asked = state.input_text
-                model = get_model(baseline_model)
+                model = model_named(baseline_model)
                 answered[name] = await _reply("baseline", model, [ChatMessageUser(content=asked)], asked)
         return answered[name]
 
@@ -79,7 +79,7 @@ def arena(
         ours, question = state.output.completion, state.input_text
         if not ours.strip():
             return Score.unscored(explanation="there is no answer to judge")
-        judge = get_model(judge_model) if judge_model else get_model(role="grader")
+        judge = model_named(judge_model) if judge_model else get_model(role="grader")
         rival = await opponent(state)
         judgements = await asyncio.gather(
             _judgement(judge, question, ours, rival.text), _judgement(judge, question, rival.text, ours)

@@ -53,7 +53,7 @@ def _place() -> list[Any]:
     checkpoint, which gives steps and tasks new names.
     """
     config = get_config()
-    made = config["configurable"][READ]("usage")["calls"]
+    made = config["configurable"][READ]("usage").get("calls", 0)  # the bill is empty before the first node
     return [list(config["metadata"]["langgraph_path"]), made]
 
 
