@@ -68,7 +68,7 @@ def judging(verdicts: Mapping[str, tuple[str, str]]) -> Callable[[str, int, dict
         if kind == "arena_judge":
             ours_first = said.index(OURS) < said.index(THEIRS)
             return Fault(text=next(texts[not ours_first] for about, texts in verdicts.items() if about in said))
-        return Fault(text=THEIRS if body["model"] == "base" else OURS)
+        return Fault(text=THEIRS if body["model"] == "base" else OURS) if kind == "solve" else None
 
     return script
 
