@@ -155,6 +155,23 @@ class Look(TypedDict):
     """The wording of the judge's prompt."""
 
 
+class Certainty(TypedDict):
+    """How sure a model was of its own answer: a summary of the log-probabilities of its tokens.
+
+    All means are in nats a token, at temperature 1, and at most 0: the lower, the less sure. Window and tail are as
+    long as `metascale.models.probabilities` says, or as the answer if that is shorter.
+    """
+
+    tokens: int
+    """Tokens of the answer, at least 1."""
+    mean: float
+    """The mean of all tokens."""
+    lowest: float
+    """The mean of the window of consecutive tokens that has the lowest."""
+    tail: float
+    """The mean of the last tokens."""
+
+
 class Candidate(TypedDict):
     """One sample: an answer under one meta-thought, or the failure to get one."""
 
@@ -187,6 +204,8 @@ class Candidate(TypedDict):
     input_tokens: int
     output_tokens: int
     """Tokens of the request that gave the answer; requests that were discarded are in the bill only."""
+    certainty: NotRequired[Certainty | None]
+    """How sure the model was of it; null if its server told no token probabilities, absent if none were asked for."""
     unlimited: NotRequired[bool]
     """Whether it was drawn again without the length limit that foresight set; absent means no."""
 

@@ -47,6 +47,10 @@ PARAMETERS = (
     "stream_options",
 )
 """Parameters without which a request still asks the same."""
+_PROBABILITIES = ("logprobs", "top_logprobs")
+_FORBIDDEN = 403
+"""The status by which OpenAI refuses token probabilities of reasoning models."""
+_NUMBER = re.compile(r"(?<![\w.-])\d+(?![\w.])")
 _REFUSED = re.compile(
     r"unsupported|not (?:currently )?support|n't support|no support|unrecogni[sz]ed|unknown|unexpected|not permitted"
     r"|not allowed|\bextra[ _](?:inputs|fields|forbidden)|not available|deprecated|only the default|may only be"
@@ -75,6 +79,7 @@ class Dialect:
         """Start with nothing refused."""
         self.left_out: set[str] = set()
         self.limit_name: str | None = None
+        self.most_alternatives: int | None = None
         self.has_system_role = True
         self._lock = threading.Lock()
 
@@ -86,9 +91,18 @@ class Dialect:
         """The model and the keyword arguments of a request, without what the server refuses."""
         if self.limit_name is not None:
             model, options = _limit_renamed(model, options, self.limit_name)
-        for name in sorted(self.left_out):
+        for name in sorted(self._omitted):
             model, options = _without(model, options, name)
+        most = self.most_alternatives
+        if most is not None and (probabilities_asked(model, options) or 0) > most:
+            model, options = _without(model, options, "top_logprobs")
+            options = {**options, "top_logprobs": most}
         return model, options
+
+    @property
+    def _omitted(self) -> set[str]:
+        """The parameters that are left out: those refused, and what makes no sense without them."""
+        return self.left_out.union(["top_logprobs"] if "logprobs" in self.left_out else [])
 
     def notes(self, model: BaseChatModel, options: Mapping[str, Any], messages: Sequence[BaseMessage]) -> Iterator[str]:
         """What is changed in a request, one line each.
@@ -99,8 +113,12 @@ class Dialect:
             messages: the messages before they were phrased.
         """
         for name in sorted(self.left_out):
-            if _is_sent(model, options, name):
+            is_implied = name == "top_logprobs" and "logprobs" in self.left_out
+            if _is_sent(model, options, name) and not is_implied:
                 yield f"the server refuses {name}, so requests are sent without it"
+        most, wanted = self.most_alternatives, probabilities_asked(model, options) or 0
+        if most is not None and wanted > most and "top_logprobs" not in self._omitted:
+            yield f"the server allows {most} alternatives for a token, so requests do not ask for {wanted}"
         if self.limit_name is not None and any(_is_sent(model, options, name) for name in _LIMIT_NAMES):
             yield f"the server takes the token limit as {self.limit_name} only, so it is sent by that name"
         if not self.has_system_role and any(isinstance(message, SystemMessage) for message in messages):
@@ -129,10 +147,14 @@ class Dialect:
                 self.has_system_role = False
                 return True
             is_about_arguments = status is None and isinstance(error, TypeError)
-            if status not in REJECTED_STATUSES and not is_about_arguments:
+            if status not in {*REJECTED_STATUSES, _FORBIDDEN} and not is_about_arguments:
                 return False
+            allowed = _allowed_alternatives(said, probabilities_asked(model, options))
+            if allowed is not None:
+                self.most_alternatives = allowed
+                return True
             name = _refused_parameter(error, said, model, options)
-            if name is None:
+            if name is None or (status == _FORBIDDEN and name not in _PROBABILITIES):
                 return False
             other = _other_limit_name(name)
             if other is not None and self.limit_name is None and "extra_body" in type(model).model_fields:
@@ -156,6 +178,23 @@ def dialect_of(model: BaseChatModel, name: str) -> Dialect:
     kind = type(model)
     with _dialects_lock:
         return _dialects.setdefault((f"{kind.__module__}.{kind.__qualname__}", address_of(model), name), Dialect())
+
+
+def probabilities_asked(model: BaseChatModel, options: Mapping[str, Any]) -> int | None:
+    """The alternatives for each token whose probabilities a request asks for; None if it asks for no probabilities."""
+
+    def value(name: str) -> Any:
+        return options[name] if name in options else getattr(model, name, None)
+
+    return value("top_logprobs") or 0 if value("logprobs") else None
+
+
+def _allowed_alternatives(said: str, asked: int | None) -> int | None:
+    """The most alternatives for a token that an error allows, where a request asked for more; else None."""
+    if not asked or "logprobs" not in said.lower():
+        return None
+    smaller = [number for number in map(int, _NUMBER.findall(said)) if 0 < number < asked]
+    return max(smaller, default=None)
 
 
 def _refused_parameter(error: BaseException, said: str, model: BaseChatModel, options: Mapping[str, Any]) -> str | None:

@@ -16,10 +16,11 @@ from langgraph.constants import TAG_NOSTREAM
 from metascale.errors import MetaScaleError, ModelCallError, ModelSetupError, OutOfTimeError
 from metascale.models.capabilities import Capabilities
 from metascale.models.cleaning import clean_message
-from metascale.models.dialect import LIMIT_FIELDS, dialect_of
+from metascale.models.dialect import LIMIT_FIELDS, dialect_of, probabilities_asked
 from metascale.models.failures import explain, is_fatal, is_rejected, status_of
 from metascale.models.gate import gate_of
 from metascale.models.hedging import first_reply, within
+from metascale.models.probabilities import shortfall
 from metascale.models.retries import NoCompletionError, attempts
 from metascale.models.scope import current_scope
 from metascale.models.tool_arguments import reading_any_arguments
@@ -83,6 +84,13 @@ def has_field(model: BaseChatModel, name: str) -> bool:
     return name in type(model).model_fields
 
 
+def _asking_for(probabilities: int | None) -> dict[str, Any]:
+    """The parameters of a request that asks for token probabilities."""
+    if probabilities is None:
+        return {}
+    return {"logprobs": True} | ({"top_logprobs": probabilities} if probabilities else {})
+
+
 def _limit_field(model: BaseChatModel) -> str | None:
     """The model's field for the longest reply; None where it has none."""
     return next((name for name in LIMIT_FIELDS if has_field(model, name)), None)
@@ -109,6 +117,7 @@ class MeteredModel:
         temperature: float | None = None,
         max_tokens: int | None = None,
         sampler: Sampler | None = None,
+        probabilities: int | None = None,
     ) -> None:
         """Wrap a copy of `model`.
 
@@ -118,6 +127,8 @@ class MeteredModel:
             temperature: sampling temperature, for models that have one; None leaves the model's own.
             max_tokens: longest reply in tokens; None leaves the model's own limit.
             sampler: what requests are sent through; None sends them to the model itself.
+            probabilities: ask for the log-probability of each token, and for those of so many alternatives to it, from
+                0; None asks for none.
 
         Raises:
             ModelSetupError: `max_tokens` is given and the model takes no such limit.
@@ -134,6 +145,10 @@ class MeteredModel:
             if field is None:
                 raise ModelSetupError(f"max_tokens is set, but {type(model).__name__} takes no such limit")
             changes[field] = max_tokens
+        asked = _asking_for(probabilities)
+        changes |= {name: value for name, value in asked.items() if has_field(model, name)}
+        self._options = {name: value for name, value in asked.items() if name not in changes and sampler is None}
+        self._probabilities = probabilities
         self.model = reading_any_arguments(model.model_copy(update=changes))
         self._retries_itself = getattr(model, "max_retries", 0) != 0
         self._sampler = sampler
@@ -143,7 +158,7 @@ class MeteredModel:
 
     def sampling_at(self, temperature: float | None) -> MeteredModel:
         """The same model, set up so that repeated requests can give different answers."""
-        fresh = MeteredModel(self.model, sampling=True, temperature=temperature)
+        fresh = MeteredModel(self.model, sampling=True, temperature=temperature, probabilities=self._probabilities)
         fresh.capabilities = self.capabilities
         return fresh
 
@@ -156,7 +171,9 @@ class MeteredModel:
         own = getattr(self.model, field) if field is not None else None
         if field is None or (own is not None and own <= max_tokens):
             return self
-        capped = MeteredModel(self.model, max_tokens=max_tokens, sampler=self._sampler)
+        capped = MeteredModel(
+            self.model, max_tokens=max_tokens, sampler=self._sampler, probabilities=self._probabilities
+        )
         capped.capabilities = self.capabilities
         return capped
 
@@ -231,7 +248,7 @@ class MeteredModel:
             ModelCallError: as for `chat`.
         """
         usage = no_usage()
-        model = self._seeded(settings, place)
+        model, options = self._seeded(settings, place), {**self._options, **options}
         if settings.call_timeout is not None and self._takes_timeout:
             options = {"timeout": settings.call_timeout, **options}
         if count > 1:
@@ -255,6 +272,10 @@ class MeteredModel:
                 raise ModelCallError(
                     str(failure), usage=usage, rejected=failure.rejected, fatal=failure.fatal
                 ) from error
+            wanted = probabilities_asked(request.model, request.options)
+            if self._probabilities is not None and wanted is not None:
+                for lack in {shortfall(reply, wanted) for reply in replies} - {None}:
+                    scope.tell(str(lack))
             return replies, add_usage(usage, bill)
 
     async def _answered(self, request: _Request, settings: TrafficSettings) -> tuple[list[AIMessage], Usage]:
