@@ -15,16 +15,18 @@ from metascale.models import MeteredModel
 from metascale.models.flaws import Outcome, flaw_of, outcome
 from metascale.nodes.config_keys import READ
 from metascale.nodes.run import Run, Update
-from metascale.records import Candidate, MetaThought
+from metascale.pool.refinement import refined_answer
+from metascale.records import Candidate, MetaThought, Refined
 from metascale.settings import MetaScaleSettings
-from metascale.state import Sampling
+from metascale.state import Sampling, State
 from metascale.usage import Usage, add_usage, working_since
 
 
 async def generate(state: Sampling, run: Run) -> Update:
     """Draw one sample. A failed request becomes a failed candidate with its error, and costs no budget."""
     started = run.start_work(state.get("spent", 0.0))
-    candidate, usage = await draw(state, _asked(state, _conversation(state)), run)
+    messages = _asked(state["meta_thought"], state["refined"], _conversation(state))
+    candidate, usage = await draw(state, messages, run)
     usage = add_usage(usage, working_since(started))
     get_stream_writer()(Sampled(event="sampled", candidate=candidate, usage=usage))
     return {"candidates": [candidate], "usage": usage}
@@ -37,13 +39,26 @@ def _conversation(state: Sampling) -> list[AnyMessage]:
     return cast("list[AnyMessage]", get_config()["configurable"][READ]("messages"))
 
 
-def _asked(state: Sampling, conversation: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """The request: to answer the question under a meta-thought, or to refine an earlier answer."""
-    refined = state["refined"]
+def asked_of(candidate: Candidate, state: State) -> list[AnyMessage]:
+    """The request that a sample answered, message by message as it was sent."""
+    thoughts = {thought["id"]: thought for thought in state["pool"]}
+    refined = None
+    if candidate["refines"] is not None:
+        refined = refined_answer(candidate["refines"], thoughts, {c["id"]: c for c in state["candidates"]})
+    return _asked(thoughts[candidate["meta_thought"]], refined, state["messages"])
+
+
+def _asked(thought: MetaThought, refined: Refined | None, conversation: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """The request: to answer the question under a meta-thought, or to refine an earlier answer.
+
+    The same arguments give the same messages, so that a server finds them in its cache when it is asked about the
+    answer.
+    """
     if refined is None:
-        return under(state["meta_thought"], conversation)
-    tag = prompts.new_tag()
-    remark = prompts.fence("remark", refined["critique"] or "There may be a mistake in it.", tag)
+        return under(thought, conversation)
+    critique = refined["critique"] or "There may be a mistake in it."
+    tag = prompts.tag_for(refined["text"], critique)
+    remark = prompts.fence("remark", critique, tag)
     return [
         *under(refined["meta_thought"], conversation),
         AIMessage(refined["text"]),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from langchain_core.messages import AnyMessage
 from langgraph.config import get_stream_writer
 
 from metascale.answers import extract
@@ -15,12 +16,13 @@ from metascale.budget.progress import regret
 from metascale.budget.stopping import expected_progress
 from metascale.events import Scored, verdicts
 from metascale.nodes.confirm import look_again
+from metascale.nodes.generate import asked_of
 from metascale.nodes.run import Run, Update
 from metascale.pool.admission import arm_statistics
 from metascale.question import task_of
 from metascale.records import Candidate
 from metascale.rewards import Earlier
-from metascale.rewards.base import in_range
+from metascale.rewards.base import Drawn, in_range
 from metascale.state import State, updated
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
@@ -65,8 +67,17 @@ def tell(updates: Sequence[Mapping[str, Any]], usage: Usage, state: State) -> No
     )
 
 
-async def scored(new: Sequence[Candidate], state: State, run: Run) -> tuple[list[dict[str, Any]], Usage]:
-    """The changes by which candidates get their scores, and the bill."""
+async def scored(
+    new: Sequence[Candidate], state: State, run: Run, *, asked: Sequence[AnyMessage] | None = None
+) -> tuple[list[dict[str, Any]], Usage]:
+    """The changes by which candidates get their scores, and the bill.
+
+    Args:
+        new: the candidates.
+        state: the run so far.
+        run: the run.
+        asked: the request that they all answered; None where it follows from their meta-thoughts.
+    """
     answers = [c for c in new if c["text"]]
     updates = [_without_text(c) for c in new if not c["text"]]
     if not answers:
@@ -78,6 +89,7 @@ async def scored(new: Sequence[Candidate], state: State, run: Run) -> tuple[list
         run.settings,
         place=["judge", answers[0]["round"]],
         earlier=[Earlier(c["text"], c["memo"]) for c in earlier],
+        samples=[_drawn(c, asked or asked_of(c, state)) for c in answers] if run.scorer.reads_samples else [],
     )
     usage = no_usage()
     for candidate, verdict in zip(answers, scores, strict=True):
@@ -101,6 +113,10 @@ async def scored(new: Sequence[Candidate], state: State, run: Run) -> tuple[list
     values = zip(earlier, moved, strict=False)
     updates += [{"id": c["id"], "reward": value} for c, value in values if value is not None and value != c["reward"]]
     return updates, usage
+
+
+def _drawn(candidate: Candidate, asked: Sequence[AnyMessage]) -> Drawn:
+    return Drawn(candidate["text"], candidate["meta_thought"], candidate.get("certainty"), asked)
 
 
 def _beside(first: Candidate, state: State) -> list[Candidate]:

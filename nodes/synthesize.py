@@ -59,7 +59,7 @@ async def synthesize(state: State, run: Run) -> Update:
     candidate, usage = await draw(sampling, asked, run)
     get_stream_writer()(Sampled(event="sampled", candidate=candidate, usage=usage))
     answered = [candidate] if candidate["status"] != "failed" else []
-    updates, judged = await scored(answered, state, run)
+    updates, judged = await scored(answered, state, run, asked=asked)
     judged = add_usage(judged, working_since(started))
     tell(updates, judged, updated(after, {"candidates": [candidate]}))
     return {

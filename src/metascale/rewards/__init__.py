@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from metascale.rewards.agreement import AgreementReward
-from metascale.rewards.base import Earlier, Rejudging, RelativeReward, Reward, Score
+from metascale.rewards.base import Drawn, Earlier, Rejudging, RelativeReward, Reward, SampleReward, Score
 from metascale.rewards.create import create_reward
 from metascale.rewards.critique import CritiqueReward
 from metascale.rewards.judge import JudgeReward
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AgreementReward",
     "CritiqueReward",
+    "Drawn",
     "Earlier",
     "JudgeReward",
     "Member",
@@ -32,6 +33,7 @@ __all__ = [
     "RelativeReward",
     "Reward",
     "RewardModelReward",
+    "SampleReward",
     "Score",
     "Unscored",
     "VerifierReward",

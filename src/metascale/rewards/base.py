@@ -7,7 +7,10 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
+from langchain_core.messages import BaseMessage
+
 from metascale.errors import describe
+from metascale.records import Certainty
 from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage, no_usage
 
@@ -44,6 +47,23 @@ class Earlier:
 
     text: str
     memo: Any
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An answer with how it came about: what a `SampleReward` reads.
+
+    Attributes:
+        text: the answer. Untrusted.
+        meta_thought: the id of the meta-thought that it was sampled under.
+        certainty: how sure the model was of it; None where that is not known.
+        conversation: the messages that the sample answered, exactly as they were sent.
+    """
+
+    text: str
+    meta_thought: str
+    certainty: Certainty | None
+    conversation: Sequence[BaseMessage]
 
 
 class Reward(Protocol):
@@ -107,6 +127,37 @@ class RelativeReward(Protocol):
 
         Returns:
             One value for each memo; None for None.
+        """
+        ...
+
+
+@runtime_checkable
+class SampleReward(Protocol):
+    """A reward that reads more of a sample than its text: the conversation, the meta-thought or the certainty.
+
+    It is a `Reward` or a `RelativeReward` as well. `score` is called where nothing but the texts is known.
+    """
+
+    reads_certainty: bool
+    """Whether samples are to be drawn with their token probabilities."""
+
+    async def score_samples(
+        self,
+        question: str,
+        samples: Sequence[Drawn],
+        settings: MetaScaleSettings,
+        *,
+        place: Sequence[int | str],
+        earlier: Sequence[Earlier] = (),
+    ) -> list[Score]:
+        """Score the samples of one round; see `Reward.score`.
+
+        Args:
+            question: the task, as text.
+            samples: at least one, all of the same task.
+            settings: the run's settings.
+            place: the RNG seed path of this round.
+            earlier: the earlier answers, in order; empty unless the reward is a `RelativeReward`.
         """
         ...
 

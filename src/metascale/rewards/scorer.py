@@ -7,7 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from metascale.errors import describe
-from metascale.rewards.base import Earlier, Rejudging, RelativeReward, Reward, Score, guarded, in_range
+from metascale.rewards.base import (
+    Drawn,
+    Earlier,
+    Rejudging,
+    RelativeReward,
+    Reward,
+    SampleReward,
+    Score,
+    guarded,
+    in_range,
+)
 from metascale.settings import MetaScaleSettings
 
 VERIFIED = 1.0
@@ -43,11 +53,22 @@ class Scorer:
         self._name = name
         self._relative = reward if isinstance(reward, RelativeReward) else None
         self._rejudging = reward if isinstance(reward, Rejudging) else None
+        self._of_samples = reward if isinstance(reward, SampleReward) else None
 
     @property
     def is_relative(self) -> bool:
         """Whether new answers may change the values of earlier ones."""
         return self._relative is not None
+
+    @property
+    def reads_samples(self) -> bool:
+        """Whether the reward reads more of a sample than its text."""
+        return self._of_samples is not None
+
+    @property
+    def reads_certainty(self) -> bool:
+        """Whether samples are to be drawn with their token probabilities."""
+        return self._of_samples is not None and self._of_samples.reads_certainty
 
     @property
     def judges_alone(self) -> bool:
@@ -80,8 +101,17 @@ class Scorer:
         *,
         place: Sequence[int | str],
         earlier: Sequence[Earlier] = (),
+        samples: Sequence[Drawn] = (),
     ) -> tuple[list[Score], list[float | None]]:
         """Score new answers; arguments as in `RelativeReward.score`.
+
+        Args:
+            question: the task, as text.
+            answers: at least one.
+            settings: the run's settings.
+            place: the RNG seed path of this round.
+            earlier: the earlier answers, in order.
+            samples: the answers with how they came about, for a reward that reads it; empty where that is not known.
 
         Returns:
             One score per answer, each value in [0, 1] or None with an error; and the new values of the earlier answers,
@@ -89,6 +119,8 @@ class Scorer:
         """
 
         async def asked() -> list[Score]:
+            if self._of_samples is not None and samples:
+                return await self._of_samples.score_samples(question, samples, settings, place=place, earlier=earlier)
             if self._relative is None:
                 return await self.reward.score(question, answers, settings, place=place)
             return await self._relative.score(question, answers, settings, place=place, earlier=earlier)
