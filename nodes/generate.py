@@ -13,6 +13,7 @@ from metascale.errors import ModelCallError
 from metascale.events import Sampled
 from metascale.models import MeteredModel
 from metascale.models.flaws import Outcome, flaw_of, outcome
+from metascale.models.probabilities import certainty_of, tokens_of
 from metascale.nodes.config_keys import READ
 from metascale.nodes.run import Run, Update
 from metascale.pool.refinement import refined_answer
@@ -98,6 +99,8 @@ async def _attempt(
         return _candidate(state, ("failed", "", str(failure)), failure.usage), failure.usage, failure.rejected
     usage: Usage = {**reply.usage, "samples": 1}
     candidate = _candidate(state, outcome(reply.message), usage)
+    if solver.tells_probabilities:
+        candidate["certainty"] = certainty_of([token.logprob for token in tokens_of(reply.message)])
     flaw = flaw_of(reply.message)
     return candidate, usage, flaw is not None and flaw.at_limit
 

@@ -69,7 +69,7 @@ class Components:
     thinker: MeteredModel = field(init=False)
     methods: dict[str, ReasoningMethod] = field(init=False)
     _scorers: dict[str, Scorer] = field(init=False, default_factory=dict)
-    _solvers: dict[tuple[float | None, int | None], MeteredModel] = field(init=False, default_factory=dict)
+    _solvers: dict[tuple[float | None, int | None, bool], MeteredModel] = field(init=False, default_factory=dict)
     _foreseers: dict[float | None, MeteredModel] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -109,7 +109,7 @@ class Components:
 
     def solver(self, settings: MetaScaleSettings) -> MeteredModel:
         """The model, set up to draw samples."""
-        key = (self._temperature(settings), settings.max_tokens)
+        key = (self._temperature(settings), settings.max_tokens, self.reads_certainty(settings))
         if key not in self._solvers:
             self._solvers[key] = MeteredModel(
                 self.model,
@@ -117,8 +117,13 @@ class Components:
                 temperature=key[0],
                 max_tokens=settings.max_tokens,
                 sampler=self.sampler,
+                probabilities=0 if key[2] else None,
             )
         return self._solvers[key]
+
+    def reads_certainty(self, settings: MetaScaleSettings) -> bool:
+        """Whether something reads how sure the model is of its answers, so that samples come with it."""
+        return self.scorer(settings).reads_certainty
 
     def foreseer(self, settings: MetaScaleSettings) -> MeteredModel:
         """The model, set up to predict its own answers: at the temperature of samples, so that predictions vary too."""

@@ -31,6 +31,8 @@ from metascale.models.simulated import kind_of_request
 from tests.waiting import CEILING
 
 Forms = frozenset[str]
+Probabilities = int | Literal["refused", "ignored"]
+"""The most alternatives that are told for a token, if token probabilities are told at all."""
 FOR_EVER = 3600.0
 """Seconds."""
 POLL = 0.002
@@ -94,6 +96,7 @@ class Fault:
     finish_reason: str = "stop"
     refusal: str | None = None
     tool_arguments: str | None = None
+    logprobs: Any = None
 
 
 class _ResetError(Exception):
@@ -123,12 +126,14 @@ class OpenAIServer:
         several: bool = True,
         overconfidence: float = 0.0,
         system_role: bool = True,
+        probabilities: Probabilities = 20,
     ) -> None:
         self.latency = latency
         self.ready = ready
         self.several = several
         self.overconfidence = overconfidence
         self.system_role = system_role
+        self.probabilities = probabilities
         self.forms = forms
         self.script = script
         self.served: list[Served] = []
@@ -203,13 +208,7 @@ class OpenAIServer:
                 raise ConnectionError
             await asyncio.sleep(POLL)
         await asyncio.sleep(self.latency(kind, number) if callable(self.latency) else self.latency)
-        fault = (self.script(kind, number, body) if self.script else None) or Fault()
-        if "response_format" in body and "json_schema" not in self.forms:
-            fault = Fault(400, json.dumps({"error": {"message": "response_format is not supported"}}))
-        if "tools" in body and "tools" not in self.forms:
-            fault = Fault(400, json.dumps({"error": {"message": "tools are not supported"}}))
-        if has_system and not self.system_role:
-            fault = Fault(400, json.dumps({"error": {"message": "System role not supported"}}))
+        fault = self._fault(kind, number, body)
         if fault.status != 200 or fault.body is not None:
             return fault.status, fault.headers, (fault.body or "").encode()
         if fault.breaks == "reset":
@@ -218,21 +217,45 @@ class OpenAIServer:
             await asyncio.sleep(FOR_EVER)  # an event that nobody sets would be collected with its task
         wanted = body.get("n") if self.several else None
         model = SimulatedChatModel(seed=body.get("seed"), n=wanted, overconfidence=self.overconfidence)
-        simulated = [reply.message for reply in model.generate([messages]).generations[0]]  # type: ignore[union-attr]
+        asked = self._asked(body)
+        replies = model.generate([messages], **asked).generations[0]
+        simulated = [reply.message for reply in replies]  # type: ignore[union-attr]
         texts = [_changed(reply.text, fault) for reply in simulated]
         assert isinstance(simulated[0], AIMessage)
         tokens = simulated[0].usage_metadata
         assert tokens is not None
         counts = (tokens["input_tokens"], min(cached, tokens["input_tokens"]), tokens["output_tokens"])
         self.cache.keep(prompt)
+        completion = _completion(body, kind, texts, fault, counts)
+        if asked:
+            for choice, message in zip(completion["choices"], simulated, strict=True):
+                changed = choice["message"]["content"] != message.text
+                choice["logprobs"] = fault.logprobs or (None if changed else message.response_metadata["logprobs"])
         if fault.breaks == "half":
-            whole = json.dumps(_completion(body, kind, texts, fault, counts)).encode()
+            whole = json.dumps(completion).encode()
             return 200, {"content-length": str(len(whole))}, whole[: len(whole) // 2]
         self.served.append(Served(kind, texts[0], body, started, time.time(), *counts))
-        completion = _completion(body, kind, texts, fault, counts)
         if body.get("stream"):
             return 200, {"content-type": "text/event-stream"}, _as_stream(body, completion)
         return 200, {}, json.dumps(completion).encode()
+
+    def _fault(self, kind: str, number: int, body: dict[str, Any]) -> Fault:
+        """What is wrong with the answer to a request: what this server refuses, or what the script says."""
+        refused = {
+            "response_format is not supported": "response_format" in body and "json_schema" not in self.forms,
+            "tools are not supported": "tools" in body and "tools" not in self.forms,
+            "logprobs is not supported": "logprobs" in body and self.probabilities == "refused",
+            "System role not supported": body["messages"][0]["role"] == "system" and not self.system_role,
+        }
+        scripted = self.script(kind, number, body) if self.script else None
+        message = next((message for message, is_refused in refused.items() if is_refused), None)
+        return Fault(400, json.dumps({"error": {"message": message}})) if message else scripted or Fault()
+
+    def _asked(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The token probabilities that a request is told, as the offline model is asked for them."""
+        if not body.get("logprobs") or isinstance(self.probabilities, str):
+            return {}
+        return {"logprobs": True, "top_logprobs": min(body.get("top_logprobs") or 0, self.probabilities)}
 
 
 def _with_system_message(messages: list[BaseMessage]) -> list[BaseMessage]:
@@ -351,11 +374,15 @@ def _as_stream(body: dict[str, Any], completion: dict[str, Any]) -> bytes:
     choice = completion["choices"][0]
     message = choice["message"]
     calls = [{"index": index, **call} for index, call in enumerate(message.get("tool_calls", []))]
-    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": word} for word in re.findall(r"\s*\S+", message["content"] or "")]
-    deltas += [{"tool_calls": calls}] if calls else []
+    tokens = (choice.get("logprobs") or {}).get("content")
+    words = [item["token"] for item in tokens] if tokens else re.findall(r"\s*\S+", message["content"] or "")
+    pieces: list[dict[str, Any]] = [{"delta": {"role": "assistant", "content": ""}}]
+    pieces += [{"delta": {"content": word}} for word in words]
+    for piece, item in zip(pieces[1:], tokens or [], strict=False):
+        piece["logprobs"] = {"content": [item]}
+    pieces += [{"delta": {"tool_calls": calls}}] if calls else []
     about = {**{key: completion[key] for key in ("id", "created", "model")}, "object": "chat.completion.chunk"}
-    events = [{**about, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    events = [{**about, "choices": [{"index": 0, "finish_reason": None, **piece}]} for piece in pieces]
     events.append({**about, "choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]})
     if (body.get("stream_options") or {}).get("include_usage"):
         events.append({**about, "choices": [], "usage": completion["usage"]})

@@ -7,9 +7,16 @@ import math
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage
 
+from metascale.errors import ModelCallError
+from metascale.models import MeteredModel, resolve_model
 from metascale.models.probabilities import LEAST, TAIL, WINDOW, Token, certainty_of, tokens_of
+from metascale.models.scope import RunScope, inside
+from metascale.settings.traffic import TrafficSettings
+from tests.conftest import QUESTION, ServerFactory, chat_model
+from tests.openai_server import Fault, OpenAIServer
+from tests.scripted import ScriptedModel
 
 
 def said(logprobs: Any, key: str = "logprobs") -> AIMessage:
@@ -88,3 +95,138 @@ def test_a_token_that_a_server_calls_very_unlikely_counts_as_the_least_likely_on
 @pytest.mark.parametrize("logprobs", [[], [-1.0, math.nan], [-math.inf], [math.inf]])
 def test_there_is_no_summary_of_nothing(logprobs: list[float]) -> None:
     assert certainty_of(logprobs) is None
+
+
+TRAFFIC = TrafficSettings(max_retries=0)
+PLACE = ["sample", 0]
+
+
+async def drawn(server: OpenAIServer, probabilities: int | None, **options: Any) -> tuple[AIMessage, list[str]]:
+    """A reply of a server, and what the run is told of it."""
+    scope = RunScope()
+    with inside(scope):
+        model = MeteredModel(chat_model(server, max_retries=0, **options), probabilities=probabilities)
+        reply = await model.chat([HumanMessage(QUESTION)], TRAFFIC, place=PLACE)
+    return reply.message, scope.take_notes()
+
+
+async def test_probabilities_are_asked_for_only_where_they_are_wanted(start_server: ServerFactory) -> None:
+    server = start_server()
+    for wanted, sent in [(None, {}), (0, {"logprobs": True}), (7, {"logprobs": True, "top_logprobs": 7})]:
+        message, notes = await drawn(server, wanted)
+        body = server.served[-1].body
+        assert {name: body[name] for name in ("logprobs", "top_logprobs") if name in body} == sent
+        tokens = tokens_of(message)
+        assert "".join(token.text for token in tokens) == (message.text if sent else "")
+        assert {len(token.alternatives) for token in tokens} == ({wanted} if sent else set())
+        assert not notes
+
+
+async def test_pieces_of_a_stream_are_put_together(start_server: ServerFactory) -> None:
+    model = chat_model(start_server(), logprobs=True, top_logprobs=2, seed=1)
+    streamed: Any = None
+    async for piece in model.astream(QUESTION):
+        streamed = piece if streamed is None else streamed + piece
+    assert tokens_of(streamed) == tokens_of(await model.ainvoke(QUESTION))
+    assert "".join(token.text for token in tokens_of(streamed)) == streamed.text
+
+
+REFUSALS = [
+    (400, {"message": "Unsupported parameter: 'logprobs' is not supported with this model.", "param": "logprobs"}),
+    (403, {"message": "You are not allowed to request logprobs from this model.", "type": "invalid_request_error"}),
+    (400, {"message": "Logprobs is not enabled for models/gemini-2.5-pro", "status": "INVALID_ARGUMENT"}),
+    (400, {"message": "deepseek-reasoner does not support the parameters `logprobs` and `top_logprobs`"}),
+    (422, {"message": [{"type": "extra_forbidden", "loc": ["body", "logprobs"], "msg": "Extra inputs"}]}),
+    (501, {"message": "logprobs is not supported with tools + stream"}),
+]
+
+
+@pytest.mark.parametrize(("status", "error"), REFUSALS)
+async def test_a_server_that_refuses_them_answers_without(
+    start_server: ServerFactory, status: int, error: dict[str, Any]
+) -> None:
+    def refuse(kind: str, number: int, body: dict[str, Any]) -> Fault | None:  # noqa: ARG001
+        return Fault(status, json.dumps({"error": error})) if "logprobs" in body else None
+
+    server = start_server(script=refuse)
+    for _ in range(2):
+        message, notes = await drawn(server, 20)
+        assert message.text
+        assert notes == ["the server refuses logprobs, so requests are sent without it"]
+        assert not {"logprobs", "top_logprobs"} & server.served[-1].body.keys()
+    assert server.requests.total() == 3, "it is remembered"
+
+
+async def test_a_forbidden_request_that_is_not_about_probabilities_fails(start_server: ServerFactory) -> None:
+    server = start_server(script=lambda *_: Fault(403, json.dumps({"error": {"message": "seed is not allowed"}})))
+    with pytest.raises(ModelCallError, match="seed is not allowed"):
+        await drawn(server, 0, seed=1)
+    assert server.requests.total() == 1
+
+
+async def test_a_server_that_ignores_them_is_told(start_server: ServerFactory) -> None:
+    message, notes = await drawn(start_server(probabilities="ignored"), 20)
+    assert message.text
+    assert notes == ["the server gives no token probabilities, although requests ask for them"]
+
+
+async def test_a_server_that_cuts_the_alternatives_is_told(start_server: ServerFactory) -> None:
+    message, notes = await drawn(start_server(probabilities=5), 20)
+    assert {len(token.alternatives) for token in tokens_of(message)} == {5}
+    assert notes == ["the server gives 5 alternatives for a token at most, although requests ask for 20"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid value for 'top_logprobs': must be less than or equal to 5.",
+        "Requested sample logprobs of 20, which is greater than max allowed: 5",
+        "top_logprobs must be between 0 and 5, got 20",
+        "top_logprobs of more than 5 is not supported by model-3",
+    ],
+)
+async def test_a_server_that_allows_fewer_alternatives_is_asked_for_these(
+    start_server: ServerFactory, message: str
+) -> None:
+    def refuse(kind: str, number: int, body: dict[str, Any]) -> Fault | None:  # noqa: ARG001
+        too_many = body.get("top_logprobs", 0) > 5
+        return Fault(400, json.dumps({"error": {"message": message}})) if too_many else None
+
+    server = start_server(script=refuse)
+    for _ in range(2):
+        reply, notes = await drawn(server, 20)
+        assert {len(token.alternatives) for token in tokens_of(reply)} == {5}
+        assert notes == ["the server allows 5 alternatives for a token, so requests do not ask for 20"]
+    assert server.requests.total() == 3, "it is remembered"
+
+
+async def test_alternatives_that_are_refused_are_left_out_alone(start_server: ServerFactory) -> None:
+    def refuse(kind: str, number: int, body: dict[str, Any]) -> Fault | None:  # noqa: ARG001
+        error = {"message": "Unknown parameter: 'top_logprobs'.", "param": "top_logprobs", "code": "unknown_parameter"}
+        return Fault(400, json.dumps({"error": error})) if "top_logprobs" in body else None
+
+    message, notes = await drawn(start_server(script=refuse), 20)
+    assert tokens_of(message)
+    assert notes == ["the server refuses top_logprobs, so requests are sent without it"]
+
+
+async def test_wrapped_models_are_asked_too(start_server: ServerFactory) -> None:
+    server = start_server()
+    wrapped = resolve_model(chat_model(server).bind(stop=["END"]).with_fallbacks([chat_model(server)]))
+    reply = await MeteredModel(wrapped, probabilities=2).chat([HumanMessage(QUESTION)], TRAFFIC, place=PLACE)
+    assert {len(token.alternatives) for token in tokens_of(reply.message)} == {2}
+
+
+class Strict(ScriptedModel):
+    """A model whose client takes no unknown arguments, as Anthropic's does not."""
+
+    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, *, temperature: Any = None) -> Any:
+        return super()._generate(messages, stop, run_manager, temperature=temperature)
+
+
+async def test_a_client_that_knows_no_probabilities_is_used_without() -> None:
+    scope, model = RunScope(), MeteredModel(Strict(write=lambda *_: "Because."), probabilities=20)
+    with inside(scope):
+        reply = await model.chat([HumanMessage("Why?")], TRAFFIC, place=PLACE)
+    assert reply.message.text == "Because."
+    assert scope.take_notes() == ["the server refuses logprobs, so requests are sent without it"]

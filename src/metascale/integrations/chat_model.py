@@ -30,6 +30,7 @@ from metascale.graphs import create_metascale
 from metascale.integrations.tool_calls import CallRules
 from metascale.integrations.whole_messages import WholeMessages, billed, check_uninterrupted, in_chunks, unusable
 from metascale.models import MeteredModel, resolve_model
+from metascale.models.dialect import probabilities_asked
 from metascale.models.failures import address_of
 from metascale.models.metered import has_field
 from metascale.rewards import Reward
@@ -229,7 +230,7 @@ class ChatMetaScale(BaseChatModel):
     ) -> AIMessage:
         kept: WholeMessages[AIMessage] = WholeMessages()
         search = self._search(kept, stop, options)
-        return self._chosen(kept, search.invoke({"messages": messages}, _traced_under(run_manager)))
+        return self._chosen(kept, search.invoke({"messages": messages}, _traced_under(run_manager)), options)
 
     async def _areply(
         self,
@@ -240,7 +241,7 @@ class ChatMetaScale(BaseChatModel):
     ) -> AIMessage:
         kept: WholeMessages[AIMessage] = WholeMessages()
         search = self._search(kept, stop, options)
-        return self._chosen(kept, await search.ainvoke({"messages": messages}, _traced_under(run_manager)))
+        return self._chosen(kept, await search.ainvoke({"messages": messages}, _traced_under(run_manager)), options)
 
     def _search(
         self, kept: WholeMessages[AIMessage], stop: list[str] | None, options: dict[str, Any]
@@ -286,9 +287,10 @@ class ChatMetaScale(BaseChatModel):
 
         return RunnableLambda(call, afunc=acall, name="deliberate")
 
-    def _chosen(self, kept: WholeMessages[AIMessage], out: dict[str, Any]) -> AIMessage:
+    def _chosen(self, kept: WholeMessages[AIMessage], out: dict[str, Any], options: dict[str, Any]) -> AIMessage:
         result = out["result"]
-        message = billed(kept.find(result["answer"]) or out["messages"][-1], result)
+        keeps_tokens = probabilities_asked(self._model, options) is not None
+        message = billed(kept.find(result["answer"]) or out["messages"][-1], result, keeps_tokens=keeps_tokens)
         served = message.response_metadata.get("model_name")
         message.response_metadata["model_name"] = f"metascale/{served}" if served else self._name
         return message

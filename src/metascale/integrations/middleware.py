@@ -19,6 +19,8 @@ from metascale.bandits import Arm, Policy, create_policy
 from metascale.errors import MetaScaleError, describe
 from metascale.graphs import Graph, create_metascale
 from metascale.integrations.whole_messages import WholeMessages, billed, check_uninterrupted, unusable
+from metascale.models.dialect import probabilities_asked
+from metascale.models.probabilities import UNASKED
 from metascale.pool.arms import FIXED_ARMS
 from metascale.rewards import Reward
 from metascale.rewards.create import create_reward
@@ -157,10 +159,12 @@ class _Deliberation:
         """Draw a sample through the agent."""
 
         def draw(messages: list[BaseMessage]) -> AIMessage:
-            return self._shown(self._drawn(messages) or self.handler(self._asked(model, messages)))
+            given = self._drawn(messages)
+            return self._shown(given or self.handler(self._asked(model, messages)), unasked=given is not None)
 
         async def adraw(messages: list[BaseMessage]) -> AIMessage:
-            return self._shown(self._drawn(messages) or await self.handler(self._asked(model, messages)))
+            given = self._drawn(messages)
+            return self._shown(given or await self.handler(self._asked(model, messages)), unasked=given is not None)
 
         return RunnableLambda(draw, afunc=adraw, name="sample")
 
@@ -168,7 +172,8 @@ class _Deliberation:
         """The winning response with the usage of the search."""
         result = out["result"]
         winner = self._kept.find(result["answer"]) or ModelResponse([out["messages"][-1]])
-        return _with_answer(winner, billed(_answer(winner), result))
+        keeps_tokens = probabilities_asked(self.request.model, self.request.model_settings) is not None
+        return _with_answer(winner, billed(_answer(winner), result, keeps_tokens=keeps_tokens))
 
     def kept_first(self, error: MetaScaleError) -> ModelResponse[Any]:
         """The first answer with the reason why no search started."""
@@ -189,8 +194,10 @@ class _Deliberation:
         rest: list[Any] = list(messages[1:] if system else messages)
         return self.request.override(model=model, system_message=system, messages=rest)
 
-    def _shown(self, response: ModelResponse[Any]) -> AIMessage:
+    def _shown(self, response: ModelResponse[Any], *, unasked: bool) -> AIMessage:
         message = _answer(response)
+        if unasked:
+            message = message.model_copy(update={"response_metadata": {**message.response_metadata, UNASKED: True}})
         if not _is_answer(response):
             return unusable(message, "it calls tools instead of answering")
         if self.first.structured_response is not None and response.structured_response is None:

@@ -14,6 +14,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from metascale.errors import SettingError
 from metascale.models.cleaning import clean_message
 from metascale.models.flaws import WHY_EMPTY
+from metascale.models.probabilities import without_tokens
 from metascale.question import said
 from metascale.records import Result
 from metascale.settings import ASKING_PEOPLE, MetaScaleSettings
@@ -63,9 +64,15 @@ def unusable(message: AIMessage, why: str) -> AIMessage:
     )
 
 
-def billed(message: AIMessage, result: Result) -> AIMessage:
-    """The chosen message without its thinking, with the usage and, under `"metascale"`, the details of the search."""
-    message = clean_message(message)
+def billed(message: AIMessage, result: Result, *, keeps_tokens: bool) -> AIMessage:
+    """The chosen message without its thinking, with the usage and, under `"metascale"`, the details of the search.
+
+    Args:
+        message: the chosen message.
+        result: what the search returned.
+        keeps_tokens: whether the caller asked for token probabilities; those for the search's own use are dropped.
+    """
+    message = clean_message(message if keeps_tokens else without_tokens(message))
     bill = result["usage"]
     tokens = (bill["input_tokens"], bill["output_tokens"])
     usage = UsageMetadata(input_tokens=tokens[0], output_tokens=tokens[1], total_tokens=sum(tokens))

@@ -50,7 +50,7 @@ PARAMETERS = (
 _PROBABILITIES = ("logprobs", "top_logprobs")
 _FORBIDDEN = 403
 """The status by which OpenAI refuses token probabilities of reasoning models."""
-_NUMBER = re.compile(r"(?<![\w.-])\d+(?![\w.])")
+_NUMBER = re.compile(r"(?<![\w.-])\d+(?!\w|\.\d)")
 _REFUSED = re.compile(
     r"unsupported|not (?:currently )?support|n't support|no support|unrecogni[sz]ed|unknown|unexpected|not permitted"
     r"|not allowed|\bextra[ _](?:inputs|fields|forbidden)|not available|deprecated|only the default|may only be"

@@ -149,7 +149,9 @@ class MeteredModel:
         changes |= {name: value for name, value in asked.items() if has_field(model, name)}
         self._options = {name: value for name, value in asked.items() if name not in changes and sampler is None}
         self._probabilities = probabilities
-        self.model = reading_any_arguments(model.model_copy(update=changes))
+        changed = model.model_copy(update=changes)
+        vars(changed).pop("_serialized", None)  # the key of LangChain's cache, from before the changes
+        self.model = reading_any_arguments(changed)
         self._retries_itself = getattr(model, "max_retries", 0) != 0
         self._sampler = sampler
         self._gate = gate_of(self.model, self.name)
@@ -176,6 +178,11 @@ class MeteredModel:
         )
         capped.capabilities = self.capabilities
         return capped
+
+    @property
+    def tells_probabilities(self) -> bool:
+        """Whether requests ask for token probabilities."""
+        return self._probabilities is not None
 
     @property
     def _takes_timeout(self) -> bool:
@@ -273,7 +280,7 @@ class MeteredModel:
                     str(failure), usage=usage, rejected=failure.rejected, fatal=failure.fatal
                 ) from error
             wanted = probabilities_asked(request.model, request.options)
-            if self._probabilities is not None and wanted is not None:
+            if self.tells_probabilities and wanted is not None:
                 for lack in {shortfall(reply, wanted) for reply in replies} - {None}:
                     scope.tell(str(lack))
             return replies, add_usage(usage, bill)

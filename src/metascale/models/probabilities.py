@@ -26,6 +26,8 @@ LEAST = -20.0
 least likely of 600,000 recorded tokens had -17."""
 ROUNDING = 1e-3
 """How far above 0 rounding may lift a log-probability."""
+UNASKED = "probabilities_unasked"
+"""Key in a message's `response_metadata` under which a sampler says that its request asked for no probabilities."""
 _KEYS = ("logprobs", "logprobs_result")
 """Keys in a message's `response_metadata`: LangChain's client for Vertex AI has the second one."""
 
@@ -55,6 +57,12 @@ def tokens_of(message: AIMessage) -> list[Token]:
         return [_token(item) for item in _items(told)]
     except (TypeError, ValueError, KeyError, AttributeError):
         return []
+
+
+def without_tokens(message: AIMessage) -> AIMessage:
+    """The message without its list of tokens, which is longer than its text."""
+    about = {key: value for key, value in message.response_metadata.items() if key not in _KEYS}
+    return message.model_copy(update={"response_metadata": about})
 
 
 def certainty_of(logprobs: Sequence[float]) -> Certainty | None:
@@ -88,6 +96,8 @@ def shortfall(reply: AIMessage, alternatives: int) -> str | None:
         alternatives: wanted alternatives for each token.
     """
     tokens = tokens_of(reply)
+    if reply.response_metadata.get(UNASKED):
+        return None
     if not tokens:
         return "the server gives no token probabilities, although requests ask for them" if reply.text else None
     given = max(len(token.alternatives) for token in tokens)

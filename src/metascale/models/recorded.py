@@ -6,6 +6,8 @@ import json
 import re
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -30,6 +32,12 @@ _MARK = re.compile(r"Recorded strategy `([^`]+)`")
 _REQUIRED = ("question", "strategy", "output_text")
 
 
+@dataclass(frozen=True)
+class _Answer:
+    text: str
+    logprobs: Sequence[float] | None = None
+
+
 class RecordError(MetaScaleError):
     """The record holds nothing of the requested kind."""
 
@@ -42,7 +50,8 @@ class RecordedChatModel(BaseChatModel):
     """Serves recorded answers, keyed by question and strategy, each once.
 
     The file has one JSON object a line with `question`, `strategy` and `output_text`, and optionally `sample` (the
-    order of several answers); rows without a question, such as a canary, are skipped. As a solver the model answers
+    order of several answers) and `logprobs` (the log-probabilities of the answer's tokens, in nats); rows without a
+    question, such as a canary, are skipped. As a solver the model answers
     under the strategy that the meta-thought names. Asked to compose meta-thoughts, it names the
     recorded strategies other than the fixed arms. It refuses to judge and to evolve, which are not recorded. Token
     counts are unknown.
@@ -53,7 +62,7 @@ class RecordedChatModel(BaseChatModel):
 
     in_process: ClassVar[bool] = True
     path: Path
-    _answers: dict[tuple[str, str], list[str]] = PrivateAttr(default_factory=dict)
+    _answers: dict[tuple[str, str], list[_Answer]] = PrivateAttr(default_factory=dict)
     _strategies: list[str] = PrivateAttr(default_factory=list)
     _served: Counter[tuple[str, str]] = PrivateAttr(default_factory=Counter)
     _dry: Counter[str] = PrivateAttr(default_factory=Counter)
@@ -66,10 +75,15 @@ class RecordedChatModel(BaseChatModel):
             ModelSetupError: it cannot be read, or a line is no such record.
         """
         super().model_post_init(context)
-        samples: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+        samples: dict[tuple[str, str], list[tuple[int, _Answer]]] = defaultdict(list)
         for row in read_rows(self.path, _REQUIRED):
-            samples[squeeze(row["question"]), row["strategy"]].append((row.get("sample", 0), row["output_text"]))
-        self._answers = {key: [text for _, text in sorted(found)] for key, found in samples.items()}
+            logprobs = row.get("logprobs")
+            answer = _Answer(row["output_text"], logprobs if isinstance(logprobs, list) else None)
+            samples[squeeze(row["question"]), row["strategy"]].append((row.get("sample", 0), answer))
+        self._answers = {
+            key: [answer for _, answer in sorted(found, key=lambda one: (one[0], one[1].text))]
+            for key, found in samples.items()
+        }
         self._strategies = list(dict.fromkeys(strategy for _, strategy in self._answers))
 
     @property
@@ -105,19 +119,24 @@ class RecordedChatModel(BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,  # noqa: ARG002
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        *,
+        logprobs: bool = False,
         **kwargs: Any,  # noqa: ARG002
     ) -> ChatResult:
         system = "\n\n".join(message.text for message in messages if message.type == "system")
         kind = kind_of_request(system)
         if kind == "compose":
-            text = self._catalogue()
+            answer = _Answer(self._catalogue())
         elif kind == "solve":
             asked = next((message.text for message in reversed(messages) if message.type == "human"), "")
             question, thought = prompts.apart(asked)
-            text = self._serve(squeeze(question), self._strategy(f"{system}\n\n{thought}"))
+            answer = self._serve(squeeze(question), self._strategy(f"{system}\n\n{thought}"))
         else:
             raise RecordError(f"the record {self.path.name} holds answers only; it cannot serve the prompt {kind!r}")
-        message = AIMessage(text, response_metadata={"finish_reason": "stop"})
+        about: dict[str, Any] = {"finish_reason": "stop"}
+        if logprobs and answer.logprobs is not None:
+            about["logprobs"] = {"content": [{"token": "", "logprob": value} for value in answer.logprobs]}
+        message = AIMessage(answer.text, response_metadata=about)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _fixed(self, arm: str) -> str:
@@ -138,7 +157,7 @@ class RecordedChatModel(BaseChatModel):
             return self._fixed("chain_of_thought")
         raise RecordError(f"the record {self.path.name} has no answers under such a meta-thought")
 
-    def _serve(self, question: str, strategy: str) -> str:
+    def _serve(self, question: str, strategy: str) -> _Answer:
         key = (question, strategy)
         with self._lock:
             answers = self._answers.get(key, [])

@@ -28,6 +28,7 @@ from pydantic import Field
 from metascale import prompts
 from metascale.answers import extract
 from metascale.data import arena_hard, choice_prompt, gsm8k, mmlu_pro, squeeze
+from metascale.models.simulated_probabilities import simulated_logprobs
 from metascale.pool.methods import catalogue
 
 NOTICE = "Simulated answer: no language model was asked."
@@ -182,6 +183,9 @@ class SimulatedChatModel(BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,  # noqa: ARG002
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        *,
+        logprobs: bool = False,
+        top_logprobs: int = 0,
         **kwargs: Any,  # noqa: ARG002
     ) -> ChatResult:
         system = "\n\n".join(message.text for message in messages if message.type == "system")
@@ -193,15 +197,21 @@ class SimulatedChatModel(BaseChatModel):
             system = "\n\n".join([*filter(None, [system]), *thoughts[-1:]])
         asked = turns[-1]
         place = None if self.seed is None else [self.seed, *self._content(system, asked)]
-        replies = []
+        replies: list[str] = []
+        told: list[dict[str, Any]] = []
         for number in range(self.n or 1):
             rng = np.random.default_rng(place if place is None or number == 0 else [*place, number])
             replies.append(self._say(system, turns, messages, rng))
+            is_right = _is_right(replies[-1], turns)
+            tokens = simulated_logprobs(replies[-1], top_logprobs, rng, is_right=is_right)
+            told.append({"finish_reason": "stop"} | ({"logprobs": tokens} if logprobs else {}))
         read = (sum(len(message.text) for message in messages) + 3) // 4
         written = sum((len(text) + 3) // 4 for text in replies)
         usage: Any = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
-        about = {"finish_reason": "stop"}
-        said = [AIMessage(text, usage_metadata=usage, response_metadata=about) for text in replies]
+        said = [
+            AIMessage(text, usage_metadata=usage, response_metadata=about)
+            for text, about in zip(replies, told, strict=True)
+        ]
         return ChatResult(generations=[ChatGeneration(message=message) for message in said])
 
     def _say(self, system: str, turns: list[str], messages: list[BaseMessage], rng: np.random.Generator) -> str:
@@ -251,6 +261,12 @@ def kind_of_request(system: str) -> str:
     """
     name = next((name for name in PROMPT_NAMES if system.startswith(_opening(name))), "solve")
     return "judge" if name in JUDGES else "pairwise" if name in COMPARISONS else name
+
+
+def _is_right(reply: str, asked: Sequence[str]) -> bool | None:
+    """Whether a reply gives the right answer to one of the user's questions; None if none of them has a known one."""
+    gold = next((known for turn in reversed(asked) if (known := _answers().get(squeeze(turn)))), None)
+    return None if gold is None else extract(reply) == gold
 
 
 def _answer(thought: str, asked: Sequence[str], messages: Sequence[BaseMessage], rng: np.random.Generator) -> str:
