@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from metascale.errors import ModelCallError
 from metascale.models import MeteredModel, resolve_model
-from metascale.models.probabilities import LEAST, TAIL, WINDOW, Token, certainty_of, tokens_of
+from metascale.models.probabilities import LEAST, PRIOR_DIGITS, TAIL, WINDOW, Token, certainty_of, tokens_of
 from metascale.models.scope import RunScope, inside
 from metascale.settings.traffic import TrafficSettings
 from tests.conftest import QUESTION, ServerFactory, chat_model
@@ -75,6 +75,7 @@ def test_a_summary_by_hand() -> None:
         "mean": pytest.approx((400 * -0.25 + WINDOW * -2.0) / (400 + WINDOW)),
         "lowest": pytest.approx(-2.0),
         "tail": pytest.approx(-0.25),
+        "numbers": pytest.approx(summary["mean"] if summary else None),
     }
     assert json.loads(json.dumps(summary)) == summary
 
@@ -230,3 +231,23 @@ async def test_a_client_that_knows_no_probabilities_is_used_without() -> None:
         reply = await model.chat([HumanMessage("Why?")], TRAFFIC, place=PLACE)
     assert reply.message.text == "Because."
     assert scope.take_notes() == ["the server refuses logprobs, so requests are sent without it"]
+
+
+def test_numbers_are_summarised_without_the_numerals_that_begin_a_line() -> None:
+    texts = ["1", ".", " Add", " ", "4", " to", " 3", "8", ":\n\n", " ", "2", ".", " It", " is\n", "7", "\n3", " 42"]
+    digits = [text in {"4", " 3", "8", " 42"} for text in texts]
+    summary = certainty_of([-3.0 if is_number else -0.5 for is_number in digits], texts)
+    assert summary is not None
+    assert summary["numbers"] == pytest.approx((4 * -3.0 + PRIOR_DIGITS * summary["mean"]) / (4 + PRIOR_DIGITS))
+
+
+def test_without_numbers_they_are_as_sure_as_the_rest() -> None:
+    for texts in (["a", "b"], []):
+        summary = certainty_of([-1.0, -2.0], texts)
+        assert summary is not None
+        assert summary["numbers"] == pytest.approx(summary["mean"])
+
+
+def test_texts_belong_to_their_probabilities() -> None:
+    with pytest.raises(ValueError, match="argument"):
+        certainty_of([-1.0, -2.0], ["a"])

@@ -170,6 +170,9 @@ class Certainty(TypedDict):
     """The mean of the window of consecutive tokens that has the lowest."""
     tail: float
     """The mean of the last tokens."""
+    numbers: float
+    """The mean of the tokens that hold digits, without the numerals that begin a line, drawn towards `mean`; `mean` if
+    there are none or the tokens' texts are unknown."""
 
 
 class Candidate(TypedDict):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -21,6 +22,9 @@ of thousands of tokens.
 """
 TAIL = 64
 """Tokens at the end of an answer whose mean is `Certainty.tail`. Chosen on the same answers: 48 and 64 do best."""
+PRIOR_DIGITS = 4
+"""Tokens as sure as the whole answer that count beside those with digits in `Certainty.numbers`, so that a single
+numeral says little. Chosen on the same answers: 2 to 8 do equally well."""
 LEAST = -20.0
 """The log-probability that a less likely token counts with. For a token outside of its top 20, OpenAI writes -9999. The
 least likely of 600,000 recorded tokens had -17."""
@@ -28,6 +32,7 @@ ROUNDING = 1e-3
 """How far above 0 rounding may lift a log-probability."""
 UNASKED = "probabilities_unasked"
 """Key in a message's `response_metadata` under which a sampler says that its request asked for no probabilities."""
+_DIGIT = re.compile(r"\d")
 _KEYS = ("logprobs", "logprobs_result")
 """Keys in a message's `response_metadata`: LangChain's client for Vertex AI has the second one."""
 
@@ -65,27 +70,48 @@ def without_tokens(message: AIMessage) -> AIMessage:
     return message.model_copy(update={"response_metadata": about})
 
 
-def certainty_of(logprobs: Sequence[float]) -> Certainty | None:
+def certainty_of(logprobs: Sequence[float], texts: Sequence[str] = ()) -> Certainty | None:
     """The summary of the log-probabilities of an answer's tokens.
 
     Args:
         logprobs: in nats, one for each token, in order.
+        texts: the tokens, as many as log-probabilities; empty if they are unknown.
 
     Returns:
-        None if there are none, or one is not finite.
+        None if there are no log-probabilities, or one is not finite.
+
+    Raises:
+        ValueError: there are not as many texts as log-probabilities.
     """
     if not logprobs or not all(map(math.isfinite, logprobs)):
         return None
     values = [max(LEAST, value) for value in logprobs]
     sums = list(accumulate(values, initial=0.0))
     length = min(WINDOW, len(values))
-    tail = values[-TAIL:]
+    mean, tail = sums[-1] / len(values), values[-TAIL:]
+    of_numbers = [value for value, holds in zip(values, _hold_numbers(texts), strict=True) if holds] if texts else []
     return {
         "tokens": len(values),
-        "mean": sums[-1] / len(values),
+        "mean": mean,
         "lowest": min(end - start for start, end in zip(sums, sums[length:], strict=False)) / length,
         "tail": sum(tail) / len(tail),
+        "numbers": (sum(of_numbers) + PRIOR_DIGITS * mean) / (len(of_numbers) + PRIOR_DIGITS),
     }
+
+
+def _hold_numbers(texts: Sequence[str]) -> Iterator[bool]:
+    """Whether each token holds a digit. Numerals that begin a line only count its steps, so they do not count."""
+    is_blank = True
+    for text in texts:
+        digit = _DIGIT.search(text)
+        yield digit is not None and not _is_blank(text[: digit.start()], is_blank)
+        is_blank = _is_blank(text, is_blank)
+
+
+def _is_blank(text: str, is_blank: bool) -> bool:  # noqa: FBT001
+    """Whether the last line is blank once `text` has been added to one that is blank or not."""
+    _, newline, line = text.rpartition("\n")
+    return not line.strip() and (is_blank or bool(newline))
 
 
 def shortfall(reply: AIMessage, alternatives: int) -> str | None:
