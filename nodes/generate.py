@@ -100,7 +100,8 @@ async def _attempt(
     usage: Usage = {**reply.usage, "samples": 1}
     candidate = _candidate(state, outcome(reply.message), usage)
     if solver.tells_probabilities:
-        candidate["certainty"] = certainty_of([token.logprob for token in tokens_of(reply.message)])
+        tokens = tokens_of(reply.message)
+        candidate["certainty"] = certainty_of([t.logprob for t in tokens], [t.text for t in tokens])
     flaw = flaw_of(reply.message)
     return candidate, usage, flaw is not None and flaw.at_limit
 
