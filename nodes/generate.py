@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.config import get_config, get_stream_writer
 
 from metascale import prompts
+from metascale.budget.ending_early import floor_of
 from metascale.errors import ModelCallError
 from metascale.events import Sampled
 from metascale.models import MeteredModel
@@ -27,7 +28,8 @@ async def generate(state: Sampling, run: Run) -> Update:
     """Draw one sample. A failed request becomes a failed candidate with its error, and costs no budget."""
     started = run.start_work(state.get("spent", 0.0))
     messages = _asked(state["meta_thought"], state["refined"], _conversation(state))
-    candidate, usage = await draw(state, messages, run)
+    floor = floor_of(_read("candidates")) if run.settings.end_early else None
+    candidate, usage = await draw(state, messages, run, floor)
     usage = add_usage(usage, working_since(started))
     get_stream_writer()(Sampled(event="sampled", candidate=candidate, usage=usage))
     return {"candidates": [candidate], "usage": usage}
@@ -37,7 +39,12 @@ def _conversation(state: Sampling) -> list[AnyMessage]:
     """The conversation. It is read from the graph's state, so that no checkpoint holds a copy for each sample."""
     if "messages" in state:
         return state["messages"]
-    return cast("list[AnyMessage]", get_config()["configurable"][READ]("messages"))
+    return cast("list[AnyMessage]", _read("messages"))
+
+
+def _read(channel: str) -> Any:
+    """What a channel of the graph's state holds."""
+    return get_config()["configurable"][READ](channel)
 
 
 def asked_of(candidate: Candidate, state: State) -> list[AnyMessage]:
@@ -67,20 +74,23 @@ def _asked(thought: MetaThought, refined: Refined | None, conversation: Sequence
     ]
 
 
-async def draw(state: Sampling, messages: Sequence[AnyMessage], run: Run) -> tuple[Candidate, Usage]:
+async def draw(
+    state: Sampling, messages: Sequence[AnyMessage], run: Run, floor: float | None = None
+) -> tuple[Candidate, Usage]:
     """Draw one sample in reply to `messages`; returns it with its bill.
 
-    If the foreseen length cuts the answer off, or the server refuses that limit, the sample is drawn again without it.
+    It is ended early once the model is less sure of it than `floor`, as `MeteredModel.chat` has it. If the foreseen
+    length cuts the answer off, or the server refuses that limit, the sample is drawn again without it.
     """
     settings = run.settings
     unlimited = solver = run.solver
     limit = state.get("limit")
     if limit is not None:
         solver = unlimited.capped_at(limit)
-    candidate, usage, is_limited = await _attempt(state, messages, solver, settings)
+    candidate, usage, is_limited = await _attempt(state, messages, solver, settings, floor)
     if solver is unlimited or not is_limited:
         return candidate, usage
-    again, bill, _ = await _attempt(state, messages, unlimited, settings, "unlimited")
+    again, bill, _ = await _attempt(state, messages, unlimited, settings, floor, "unlimited")
     best = candidate if again["status"] == "failed" else again
     return {**best, "unlimited": True}, {**add_usage(usage, bill), "samples": int(best["status"] != "failed")}
 
@@ -90,11 +100,12 @@ async def _attempt(
     messages: Sequence[AnyMessage],
     solver: MeteredModel,
     settings: MetaScaleSettings,
+    floor: float | None,
     *place: str,
 ) -> tuple[Candidate, Usage, bool]:
     """One attempt at the sample: the candidate, its bill, and whether the length limit may be at fault."""
     try:
-        reply = await solver.chat(messages, settings, place=["sample", state["id"], *place])
+        reply = await solver.chat(messages, settings, place=["sample", state["id"], *place], floor=floor)
     except ModelCallError as failure:
         return _candidate(state, ("failed", "", str(failure)), failure.usage), failure.usage, failure.rejected
     usage: Usage = {**reply.usage, "samples": 1}

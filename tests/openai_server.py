@@ -97,6 +97,8 @@ class Fault:
     refusal: str | None = None
     tool_arguments: str | None = None
     logprobs: Any = None
+    pauses_after: int | None = None
+    """Pieces of a stream after which nothing comes until the client has gone."""
 
 
 class _ResetError(Exception):
@@ -166,6 +168,13 @@ class OpenAIServer:
                 headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 status, extra, reply = await self.respond(method, path, body, reader.at_eof)
+                if isinstance(reply, Stream):
+                    writer.write(
+                        b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+                    )
+                    if not await reply.write(writer, reader.at_eof):
+                        break
+                    continue
                 extra = {"content-type": "application/json", "content-length": str(len(reply)), **extra}
                 lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in extra.items())]
                 writer.write("\r\n".join([*lines, "", ""]).encode() + reply)
@@ -183,7 +192,7 @@ class OpenAIServer:
 
     async def respond(
         self, method: str, path: str, raw: bytes, is_gone: Callable[[], bool]
-    ) -> tuple[int, dict[str, str], bytes]:
+    ) -> tuple[int, dict[str, str], bytes | Stream]:
         if method == "GET" and path == "/stats":
             return 200, {}, json.dumps([vars(served) for served in self.served]).encode()
         self.working += 1
@@ -192,7 +201,9 @@ class OpenAIServer:
         finally:
             self.working -= 1
 
-    async def _answer(self, body: dict[str, Any], is_gone: Callable[[], bool]) -> tuple[int, dict[str, str], bytes]:
+    async def _answer(
+        self, body: dict[str, Any], is_gone: Callable[[], bool]
+    ) -> tuple[int, dict[str, str], bytes | Stream]:
         started = time.time()
         messages = [_read(message) for message in body["messages"]]
         has_system = body["messages"][0]["role"] == "system"
@@ -236,7 +247,7 @@ class OpenAIServer:
             return 200, {"content-length": str(len(whole))}, whole[: len(whole) // 2]
         self.served.append(Served(kind, texts[0], body, started, time.time(), *counts))
         if body.get("stream"):
-            return 200, {"content-type": "text/event-stream"}, _as_stream(body, completion)
+            return 200, {}, Stream(_events(body, completion), fault.pauses_after, self.served[-1])
         return 200, {}, json.dumps(completion).encode()
 
     def _fault(self, kind: str, number: int, body: dict[str, Any]) -> Fault:
@@ -369,7 +380,7 @@ def _arguments(schema: dict[str, Any], text: str) -> dict[str, Any]:
     return {name: value(one.get("type")) for name, one in schema.get("properties", {}).items()}
 
 
-def _as_stream(body: dict[str, Any], completion: dict[str, Any]) -> bytes:
+def _events(body: dict[str, Any], completion: dict[str, Any]) -> list[bytes]:
     """A completion as server-sent events, word by word; usage only where it is asked for, as OpenAI has it."""
     choice = completion["choices"][0]
     message = choice["message"]
@@ -386,7 +397,30 @@ def _as_stream(body: dict[str, Any], completion: dict[str, Any]) -> bytes:
     events.append({**about, "choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]})
     if (body.get("stream_options") or {}).get("include_usage"):
         events.append({**about, "choices": [], "usage": completion["usage"]})
-    return "".join(f"data: {line}\n\n" for line in [*map(json.dumps, events), "[DONE]"]).encode()
+    return [f"data: {line}\n\n".encode() for line in [*map(json.dumps, events), "[DONE]"]]
+
+
+@dataclass
+class Stream:
+    """A completion on its way to the client, event by event."""
+
+    events: list[bytes]
+    pauses_after: int | None
+    served: Served
+
+    async def write(self, writer: asyncio.StreamWriter, is_gone: Callable[[], bool]) -> bool:
+        """Write the events; returns whether the client has read them all. What it went without was not written."""
+        for number, event in enumerate(self.events):
+            while is_gone() or number == self.pauses_after:
+                if is_gone():
+                    self.served.output_tokens = number - 1  # the first event holds no token
+                    return False
+                await asyncio.sleep(POLL)
+            writer.write(b"%x\r\n%b\r\n" % (len(event), event))
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
 
 
 @contextlib.contextmanager

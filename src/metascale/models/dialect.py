@@ -50,6 +50,7 @@ PARAMETERS = (
 _PROBABILITIES = ("logprobs", "top_logprobs")
 _FORBIDDEN = 403
 """The status by which OpenAI refuses token probabilities of reasoning models."""
+_NO_STREAM = re.compile(r"\bstream(?:s|ing)?\b(?!_)", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.-])\d+(?!\w|\.\d)")
 _REFUSED = re.compile(
     r"unsupported|not (?:currently )?support|n't support|no support|unrecogni[sz]ed|unknown|unexpected|not permitted"
@@ -81,6 +82,7 @@ class Dialect:
         self.limit_name: str | None = None
         self.most_alternatives: int | None = None
         self.has_system_role = True
+        self.streams = True
         self._lock = threading.Lock()
 
     def phrased(self, messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
@@ -130,6 +132,8 @@ class Dialect:
         model: BaseChatModel,
         options: Mapping[str, Any],
         messages: Sequence[BaseMessage],
+        *,
+        is_streamed: bool = False,
     ) -> bool:
         """Learn from a failed request; returns whether the request can now be sent in another way.
 
@@ -138,6 +142,7 @@ class Dialect:
             model: the model, as it was sent.
             options: the keyword arguments, as they were sent.
             messages: the messages, as they were sent.
+            is_streamed: whether it asked for a stream.
         """
         status = status_of(error)
         said = f"{reason_of(error)}\n{error}"
@@ -145,6 +150,10 @@ class Dialect:
             has_system = any(isinstance(message, SystemMessage) for message in messages)
             if status in _ROLE_STATUSES and has_system and _NO_SYSTEM_ROLE.search(said):
                 self.has_system_role = False
+                return True
+            is_no_stream = status in REJECTED_STATUSES and _NO_STREAM.search(said) and _REFUSED.search(said)
+            if is_streamed and (is_no_stream or "stream" in type(error).__name__.lower()):
+                self.streams = False
                 return True
             is_about_arguments = status is None and isinstance(error, TypeError)
             if status not in {*REJECTED_STATUSES, _FORBIDDEN} and not is_about_arguments:

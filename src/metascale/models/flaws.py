@@ -17,6 +17,9 @@ Outcome = tuple[Status, str, str | None]
 WHY_EMPTY = "why_empty"
 """Key in a message's `response_metadata` under which a sampler says why an empty message is no answer."""
 
+ENDED_EARLY = "ended_early"
+"""The finish reason of a reply that was not read to its end, because the model was too little sure of it."""
+
 _ENDINGS = ("finish_reason", "stop_reason", "stopReason", "finishReason", "done_reason")
 """Keys under which servers report how a reply ended."""
 _WHOLE = frozenset(
@@ -65,6 +68,7 @@ class Flaw:
 
 
 _REFUSAL = Flaw("refused")
+_UNSURE = Flaw("truncated", "was ended early: the model was less sure of it than of most others")
 _CUT = Flaw("truncated", "was cut off at the token limit", at_limit=True)
 
 
@@ -81,6 +85,8 @@ def flaw_of(message: AIMessage) -> Flaw | None:
         return None
     if name in _REFUSED:
         return _REFUSAL
+    if name == ENDED_EARLY:
+        return _UNSURE
     return _CUT if name in _AT_THE_LIMIT else Flaw("truncated", f"ended with {ending[:_LONGEST_REASON]!r}")
 
 
@@ -97,7 +103,10 @@ def refusal_of(message: AIMessage) -> str:
 
 
 def outcome(message: AIMessage) -> Outcome:
-    """What a model's message is as an answer. Thinking is no part of it."""
+    """What a model's message is as an answer.
+
+    Thinking is no part of it, and neither is what was written of an answer before it was ended early.
+    """
     text = message.text.strip()
     flaw = flaw_of(message)
     if flaw and flaw.status == "refused":
@@ -105,7 +114,7 @@ def outcome(message: AIMessage) -> Outcome:
     if not text and is_thinking_only(message):
         return "empty", "", "the reply holds only thinking and no answer" + (f": {flaw.of('it')}" if flaw else "")
     if flaw:
-        return flaw.status, text, flaw.of("the answer")
+        return flaw.status, "" if flaw is _UNSURE else text, flaw.of("the answer")
     if not text:
         return "empty", "", str(message.response_metadata.get(WHY_EMPTY) or "the answer is empty")
     return "ok", text, None

@@ -17,12 +17,13 @@ from metascale.errors import MetaScaleError, ModelCallError, ModelSetupError, Ou
 from metascale.models.capabilities import Capabilities
 from metascale.models.cleaning import clean_message
 from metascale.models.dialect import LIMIT_FIELDS, dialect_of, probabilities_asked
+from metascale.models.ending_early import ESTIMATED, SAID_OF_ESTIMATES, can_stream, counted, read_while_sure
 from metascale.models.failures import explain, is_fatal, is_rejected, status_of
 from metascale.models.gate import gate_of
 from metascale.models.hedging import first_reply, within
 from metascale.models.probabilities import shortfall
 from metascale.models.retries import NoCompletionError, attempts
-from metascale.models.scope import current_scope
+from metascale.models.scope import RunScope, current_scope
 from metascale.models.tool_arguments import reading_any_arguments
 from metascale.runtime.bridge import generate, in_threads, invoke, is_awaited
 from metascale.runtime.deadline import seconds_left
@@ -50,12 +51,16 @@ class Reply:
 
 @dataclass(frozen=True)
 class _Request:
-    """One request as it is sent: the seeded model, its keyword arguments, the messages, and the RNG seed path."""
+    """One request as it is sent: the seeded model, its keyword arguments, the messages, and the RNG seed path.
+
+    With a `floor` its reply is read as a stream, while the model is as sure of it as that.
+    """
 
     model: BaseChatModel
     options: dict[str, Any]
     messages: Sequence[BaseMessage]
     place: Sequence[int | str]
+    floor: float | None = None
 
     @property
     def kind(self) -> str:
@@ -180,6 +185,11 @@ class MeteredModel:
         return capped
 
     @property
+    def _streams(self) -> bool:
+        """Whether replies can be read as they are written."""
+        return self._sampler is None and self._dialect.streams and can_stream(self.model)
+
+    @property
     def tells_probabilities(self) -> bool:
         """Whether requests ask for token probabilities."""
         return self._probabilities is not None
@@ -215,6 +225,7 @@ class MeteredModel:
         *,
         place: Sequence[int | str],
         options: dict[str, Any] | None = None,
+        floor: float | None = None,
     ) -> Reply:
         """Send one request.
 
@@ -224,11 +235,13 @@ class MeteredModel:
             place: the RNG seed path of the request: together with the run's seed it gives the request's own. Its first
                 part is also the kind of the request, by which latencies are compared.
             options: keyword arguments for the model.
+            floor: how sure the model must stay of the reply, as the mean log-probability of a window of tokens;
+                otherwise the reply is ended early. None reads every reply to its end.
 
         Raises:
             ModelCallError: the request failed for good; the error holds the bill.
         """
-        (message,), usage = await self.replies(messages, settings, place, options or {}, 1)
+        (message,), usage = await self.replies(messages, settings, place, options or {}, 1, floor=floor)
         return Reply(message, usage)
 
     async def replies(
@@ -238,6 +251,8 @@ class MeteredModel:
         place: Sequence[int | str],
         options: dict[str, Any],
         count: int,
+        *,
+        floor: float | None = None,
     ) -> tuple[list[AIMessage], Usage]:
         """Send one request for several replies.
 
@@ -247,6 +262,7 @@ class MeteredModel:
             place: as for `chat`.
             options: as for `chat`.
             count: wanted replies; more than 1 only where the model has a field `n`.
+            floor: as for `chat`; only for a single reply.
 
         Returns:
             At least one reply, maybe fewer than `count`, and the bill of all.
@@ -266,24 +282,40 @@ class MeteredModel:
                 raise ModelCallError(scope.refusal, usage=usage, fatal=True)
             for note in self._dialect.notes(model, options, messages):
                 scope.tell(note)
-            request = _Request(*self._dialect.adapted(model, options), self._dialect.phrased(messages), place)
+            if floor is not None and not self._streams:
+                scope.tell("answers cannot be ended early here, because they do not come as streams")
+                floor = None
+            request = _Request(*self._dialect.adapted(model, options), self._dialect.phrased(messages), place, floor)
             try:
                 replies, bill = await self._answered(request, settings)
             except ModelCallError as failure:
                 usage = add_usage(usage, failure.usage)
                 error = failure.__cause__ or failure
-                if self._dialect.learn(error, request.model, request.options, request.messages):
+                is_streamed = floor is not None
+                if self._dialect.learn(
+                    error, request.model, request.options, request.messages, is_streamed=is_streamed
+                ):
                     continue
                 if failure.fatal:
                     scope.refusal = scope.refusal or str(failure)
                 raise ModelCallError(
                     str(failure), usage=usage, rejected=failure.rejected, fatal=failure.fatal
                 ) from error
-            wanted = probabilities_asked(request.model, request.options)
-            if self.tells_probabilities and wanted is not None:
-                for lack in {shortfall(reply, wanted) for reply in replies} - {None}:
-                    scope.tell(str(lack))
+            self._tell(request, replies, bill, scope)
             return replies, add_usage(usage, bill)
+
+    def _tell(self, request: _Request, replies: Sequence[AIMessage], bill: Usage, scope: RunScope) -> None:
+        """Tell the run what replies lack, and remember how long the prompt is."""
+        if not self.tells_probabilities:
+            return
+        wanted = probabilities_asked(request.model, request.options)
+        lacks = [shortfall(reply, wanted) for reply in replies] if wanted is not None else []
+        is_estimated = any(ESTIMATED in reply.response_metadata for reply in replies)
+        for note in [*lacks, SAID_OF_ESTIMATES if is_estimated else None]:
+            if note is not None:
+                scope.tell(note)
+        if bill["input_tokens"] and not is_estimated:
+            scope.prompts.note(request.messages, bill["input_tokens"])
 
     async def _answered(self, request: _Request, settings: TrafficSettings) -> tuple[list[AIMessage], Usage]:
         """The replies to a request and their bill, after retries of transient failures.
@@ -375,6 +407,9 @@ class MeteredModel:
         model = for_running_loop(request.model) if is_awaited() else request.model
         if self._sampler:
             return [await invoke(self._sampler(model), list(request.messages), config, **request.options)]
+        if request.floor is not None:
+            message = await read_while_sure(model, request.messages, config, request.floor, request.options)
+            return [counted(message, request.messages, current_scope().prompts)]
         said = await generate(model, request.messages, config, **request.options)
         if not said:
             raise NoCompletionError("the server's reply holds no completion")
@@ -396,7 +431,8 @@ class MeteredModel:
         tokens = (reported["input_tokens"], reported["output_tokens"]) if reported else ()
         if not tokens or not all(map(is_believable, tokens)):
             return no_usage() | {"cost_usd": None}
-        price = price_of(settings.prices, self.name, self._provider) if settings.prices else None
+        is_estimated = any(ESTIMATED in message.response_metadata for message in replies)
+        price = price_of(settings.prices, self.name, self._provider) if settings.prices and not is_estimated else None
         return no_usage() | {
             "input_tokens": tokens[0],
             "cached_input_tokens": _cached(reported),

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage
 
@@ -37,6 +37,9 @@ _KEYS = ("logprobs", "logprobs_result")
 """Keys in a message's `response_metadata`: LangChain's client for Vertex AI has the second one."""
 
 
+Message = TypeVar("Message", bound=AIMessage)
+
+
 @dataclass(frozen=True)
 class Token:
     """One token of a reply.
@@ -64,9 +67,16 @@ def tokens_of(message: AIMessage) -> list[Token]:
         return []
 
 
-def without_tokens(message: AIMessage) -> AIMessage:
+def without_tokens(message: Message) -> Message:
     """The message without its list of tokens, which is longer than its text."""
     about = {key: value for key, value in message.response_metadata.items() if key not in _KEYS}
+    return message.model_copy(update={"response_metadata": about})
+
+
+def with_tokens(message: Message, tokens: Sequence[Token]) -> Message:
+    """The message with a list of tokens, if there are any; their alternatives are left out."""
+    told = {"content": [{"token": token.text, "logprob": token.logprob} for token in tokens]}
+    about = {**message.response_metadata} | ({"logprobs": told} if tokens else {})
     return message.model_copy(update={"response_metadata": about})
 
 

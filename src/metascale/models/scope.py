@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from metascale.models.latencies import Latencies
+from metascale.models.prompt_lengths import PromptLengths
 from metascale.runtime.interruption import Work
 
 
@@ -17,12 +18,14 @@ class RunScope:
     Attributes:
         refusal: why no request of the run can succeed; empty while that is not known.
         work: its nodes that run synchronously.
+        prompts: the prompts whose tokens are known.
     """
 
     def __init__(self) -> None:
         """Start without knowledge."""
         self.refusal = ""
         self.work = Work()
+        self.prompts = PromptLengths()
         self._latencies: dict[tuple[str, str], Latencies] = {}
         self._notes: list[str] = []
         self._lock = threading.Lock()
