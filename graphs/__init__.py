@@ -9,7 +9,7 @@ from metascale.graphs.assembly import Graph
 from metascale.graphs.baselines import create_best_of_n, create_chain_of_thought, create_cot_best_of_n, create_direct
 from metascale.graphs.meta_reasoning import create_meta_reasoning
 from metascale.graphs.metascale import create_metascale
-from metascale.graphs.self_consistency import create_self_consistency
+from metascale.graphs.self_consistency import create_cisc, create_self_consistency
 from metascale.graphs.self_discover_best_of_n import create_self_discover_best_of_n
 
 
@@ -49,6 +49,11 @@ METHODS = {
         "Several chains of thought, and the most frequent final answer.",
         judged=False,
     ),
+    "cisc": Method(
+        create_cisc,
+        "Self-consistency whose votes are weighed by how sure the model was of each answer.",
+        judged=False,
+    ),
     "self_discover_best_of_n": Method(
         create_self_discover_best_of_n,
         "The best of N answers under a plan that the model composes for the task, by reward.",
@@ -61,6 +66,7 @@ __all__ = [
     "Method",
     "create_best_of_n",
     "create_chain_of_thought",
+    "create_cisc",
     "create_cot_best_of_n",
     "create_direct",
     "create_meta_reasoning",

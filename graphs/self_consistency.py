@@ -1,4 +1,8 @@
-"""Self-consistency (Wang et al. 2023): several chains of thought, and the most frequent final answer."""
+"""Self-consistency (Wang et al. 2023): several chains of thought, and the most frequent final answer.
+
+CISC (confidence-informed self-consistency, Taubenfeld et al. 2025) weighs the votes by confidence: here by how sure the
+model was of its tokens, which costs no request.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,16 @@ def create_self_consistency(model: Runnable[Any, AIMessage] | str | None = None,
     Raises:
         MetaScaleError: the model is unknown, is not named, or cannot be set up.
     """
-    components = components_of(model, parts, judged=False)
+    return _build("self_consistency", model, parts)
+
+
+def create_cisc(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+    """Build the graph of self-consistency with weighed votes. Arguments and errors as for `create_self_consistency`."""
+    return _build("cisc", model, parts, weigh_votes=True)
+
+
+def _build(name: str, model: Runnable[Any, AIMessage] | str | None, parts: Unjudged, **fixed: Any) -> Graph:
+    components = components_of(model, parts, judged=False, **fixed)
     graph = new_graph()
     add_nodes(graph, components, set_arm("chain_of_thought"), select_arm, generate, tally, vote)
     graph.add_edge(START, "set_arm")
@@ -31,7 +44,8 @@ def create_self_consistency(model: Runnable[Any, AIMessage] | str | None = None,
         "tally", bound(after_round, components), {"budget left": "select_arm", "budget spent": "vote"}
     )
     graph.add_conditional_edges("vote", after_choice, AFTER_CHOICE)
-    return compiled(graph, "self_consistency", parts)
+    return compiled(graph, name, parts)
 
 
 graph = for_studio(create_self_consistency)
+cisc = for_studio(create_cisc)

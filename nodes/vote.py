@@ -1,4 +1,4 @@
-"""Self-consistency: the most frequent final answer (Wang et al. 2023)."""
+"""Self-consistency: the final answer with the most votes (Wang et al. 2023)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage
 from langgraph.config import get_stream_writer
 
 from metascale.answers import extract
-from metascale.choice.voting import with_vote_shares
+from metascale.choice.votes import with_vote_shares
 from metascale.events import Chosen
 from metascale.nodes.fresh_run import samples_anew
 from metascale.nodes.run import Run, Update
@@ -20,6 +20,8 @@ from metascale.usage import working_since
 async def vote(state: State, run: Run) -> Update:
     """Choose the earliest sample with the most frequent final answer. Its reward is that answer's share of all answers.
 
+    Where the settings weigh votes, an answer counts for more the surer the model was of it.
+
     If no sample marks a final answer, there is nothing to vote on: the first complete sample wins, and a note says so.
 
     A run that is resumed after all of its samples failed draws new ones.
@@ -30,7 +32,7 @@ async def vote(state: State, run: Run) -> Update:
     anew = samples_anew(state, run)
     if anew is not None:
         return anew
-    voted = with_vote_shares(state["candidates"])
+    voted = with_vote_shares(state["candidates"], weighed=run.settings.weigh_votes)
     is_marked = any(c["extracted"] is not None for c in voted)
     notes = [] if is_marked else ["no sample marks a final answer, so there was nothing to vote on"]
     ended: State = {**state, "candidates": voted, "notes": [*state["notes"], *notes]}

@@ -159,7 +159,7 @@ class Ledger:
         Of the answers that share a final answer, the one with the best scores is judged.
         """
         rule = self.settings.final_choice
-        field = field_of(self.candidates, rule)
+        field = field_of(self.candidates, rule, weighed=self.settings.weigh_votes)
         return [field.groups[index][0] for index in next_looks(field.contenders, self.looks_left, rule)]
 
     @property
@@ -219,7 +219,7 @@ class Ledger:
         if self.costs.look is None or self._gave_up_looking:
             return synthesis
         looks = reserve(
-            field_of(self.candidates, self.limits.final_choice).contenders,
+            field_of(self.candidates, self.limits.final_choice, weighed=self.limits.weigh_votes).contenders,
             self.limits.final_choice,
             calls=self._looks_allowed,
             spent=len(looks_made(self.candidates)),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metascale.choice.second_look import Contender, Judgement, Rule, Standing, confidence, standing
+from metascale.choice.votes import weights_of_votes
 from metascale.records import Candidate, Finalist, Rival
 from metascale.settings import MetaScaleSettings
 
@@ -13,13 +14,14 @@ _FLAWS = {"ok": 0, "truncated": 1, "refused": 2}
 """The statuses of samples that can be an answer, the best status first."""
 
 
-def ranking(candidates: Sequence[Candidate]) -> list[Candidate]:
+def ranking(candidates: Sequence[Candidate], *, weighed: bool = False) -> list[Candidate]:
     """All samples that can be an answer, best first: by reward (paper, section 3: the highest-reward response).
 
     Whole answers come before truncated ones, even if their rewards are lower: a judge can like half an answer. Then
     samples with a reward come before those without. The paper leaves the order among equal rewards open:
 
-    1. the final answer that more meta-thoughts gave, then the one that more samples gave;
+    1. the final answer that more meta-thoughts gave, then the one that more samples gave; or, if votes are `weighed`
+       by certainty, the one with the greater weight;
     2. the meta-thought with the higher mean reward;
     3. the earlier sample.
 
@@ -27,7 +29,7 @@ def ranking(candidates: Sequence[Candidate]) -> list[Candidate]:
     of the meta-thought decides. A refusal is chosen only if there is nothing else, even if its reward is high. A failed
     or empty sample is never chosen.
     """
-    support, record = _support(candidates), _mean_rewards(candidates)
+    support, record = _support(_answers(candidates), weighed=weighed), _mean_rewards(candidates)
     return sorted(
         _answers(candidates),
         key=lambda c: (
@@ -55,14 +57,14 @@ class Field:
     contenders: list[Contender]
 
 
-def field_of(candidates: Sequence[Candidate], rule: Rule) -> Field:
+def field_of(candidates: Sequence[Candidate], rule: Rule, *, weighed: bool = False) -> Field:
     """The contenders for the final answer.
 
     Samples with the same final answer are one contender if at least half of the samples mark theirs and the rule is not
     `"best"`. Otherwise samples with the same text are one. Samples without a score are left out, and truncated ones if
-    there are whole ones.
+    there are whole ones. The votes behind a contender are equal, or `weighed` by the certainty of their answers.
     """
-    ranked = ranking(candidates)
+    ranked = ranking(candidates, weighed=weighed)
     ranked = [c for c in ranked if c["reward"] is not None and c["status"] == ranked[0]["status"]]
     marked = sum(c["extracted"] is not None for c in ranked)
     is_grouped = rule != "best" and 2 * marked >= len(ranked)
@@ -71,10 +73,19 @@ def field_of(candidates: Sequence[Candidate], rule: Rule) -> Field:
         same = candidate["extracted"] if is_grouped else None
         groups.setdefault(("answer", same) if same is not None else ("text", candidate["text"]), []).append(candidate)
     scores = {candidate["id"]: _scores(candidate) for candidate in ranked}
+    votes = weights_of_votes(ranked, weighed=weighed and is_grouped)
+    weights = dict(zip((c["id"] for c in ranked), votes, strict=True))
     by_own_scores = [sorted(group, key=lambda c: -_mean(scores[c["id"]])) for group in groups.values()]
     return Field(
         by_own_scores,
-        [Contender(tuple(s for c in group for s in scores[c["id"]]), len(group)) for group in by_own_scores],
+        [
+            Contender(
+                tuple(score for c in group for score in scores[c["id"]]),
+                support=len(group),
+                weight=sum(weights[c["id"]] for c in group) / len(group),
+            )
+            for group in by_own_scores
+        ],
     )
 
 
@@ -95,8 +106,9 @@ class Choice:
 
 def choose(candidates: Sequence[Candidate], settings: MetaScaleSettings) -> Choice:
     """Choose among all samples by all their scores, or by the single highest score where `confirm` is 0."""
-    ranked = ranking(candidates)
-    field = field_of(candidates, settings.final_choice)
+    weighed = settings.weigh_votes
+    ranked = ranking(candidates, weighed=weighed)
+    field = field_of(candidates, settings.final_choice, weighed=weighed)
     if settings.confirm == 0 or not field.contenders:
         return Choice(ranked, [], None)
     now = standing(field.contenders, settings.final_choice)
@@ -128,15 +140,24 @@ def _answers(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [candidate for candidate in given if candidate["status"] != "refused"] or given
 
 
-def _support(candidates: Sequence[Candidate]) -> dict[int, tuple[int, int]]:
-    """For each answer: how many meta-thoughts and how many samples gave the same final answer."""
-    answers = _answers(candidates)
-    same: dict[str, list[str]] = {}
-    for candidate in answers:
-        if candidate["extracted"] is not None:
-            same.setdefault(candidate["extracted"], []).append(candidate["meta_thought"])
-    support = {answer: (len(set(thoughts)), len(thoughts)) for answer, thoughts in same.items()}
-    return {c["id"]: (1, 1) if c["extracted"] is None else support[c["extracted"]] for c in answers}
+def _support(answers: Sequence[Candidate], *, weighed: bool) -> dict[int, tuple[float, ...]]:
+    """For each answer: how many meta-thoughts and how many samples gave the same final answer, or their votes' weight.
+
+    An answer that marks no final answer has its own vote.
+    """
+    weights = weights_of_votes(answers, weighed=weighed)
+    same: dict[str | int, list[tuple[str, float]]] = {}
+    for candidate, weight in zip(answers, weights, strict=True):
+        same.setdefault(_vote(candidate), []).append((candidate["meta_thought"], weight))
+    support: dict[str | int, tuple[float, ...]] = {
+        vote: (sum(weight for _, weight in given),) if weighed else (len({thought for thought, _ in given}), len(given))
+        for vote, given in same.items()
+    }
+    return {c["id"]: support[_vote(c)] for c in answers}
+
+
+def _vote(candidate: Candidate) -> str | int:
+    return candidate["id"] if candidate["extracted"] is None else candidate["extracted"]
 
 
 def _mean_rewards(candidates: Sequence[Candidate]) -> dict[str, float]:

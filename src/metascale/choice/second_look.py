@@ -80,10 +80,12 @@ class Contender:
     Attributes:
         scores: all their scores, at least one.
         support: the number of answers, at least 1.
+        weight: the mean weight of their votes, above 0.
     """
 
     scores: tuple[Judgement, ...]
     support: int = 1
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,9 @@ def standing(contenders: Sequence[Contender], rule: Rule = "support") -> Standin
 
     Args:
         contenders: at least one.
-        rule: what the support of an answer adds: `"support"` adds its logarithm times `SUPPORT_WEIGHT`, and less where
-            the judge is more exact than `JUDGE` expects; `"sum"` compares the sum of rewards (CRISP, arXiv 2503.05188);
-            `"best"` adds nothing.
+        rule: what the support of an answer, times its weight, adds: `"support"` adds its logarithm times
+            `SUPPORT_WEIGHT`, and less where the judge is more exact than `JUDGE` expects; `"sum"` compares the sum of
+            rewards (CRISP, arXiv 2503.05188); `"best"` adds nothing.
     """
     of = np.array([i for i, contender in enumerate(contenders) for _ in contender.scores])
     scored = [score for contender in contenders for score in contender.scores]
@@ -146,7 +148,7 @@ def standing(contenders: Sequence[Contender], rule: Rule = "support") -> Standin
         severity = pulled(np.bincount(wording, weights * (values - estimates[of])) / asked, asked, 0.0, PRIOR_SEVERITY)
         severity -= severity[0]
     errors = np.sqrt(noise / (scores + noise / spread))
-    support = np.array([contender.support for contender in contenders], dtype=np.float64)
+    support = np.array([contender.support * contender.weight for contender in contenders])
     if rule == "sum":
         return Standing(estimates, estimates * support, errors * support, scores, mean, spread, noise)
     weight = SUPPORT_WEIGHT * min(1.0, math.sqrt(noise) / JUDGE.noise.deviation) if rule == "support" else 0.0

@@ -112,3 +112,9 @@ class ScoringSettings(Frozen):
         "bonus for their number ('support'), the sum of their rewards ('sum'), or each alone ('best', as the paper).",
         json_schema_extra=on("confirm", "synthesize", "finalize"),
     )
+    weigh_votes: bool = Field(
+        default=False,
+        description="Ask for token probabilities, and weigh each answer's support by how sure the model was of it. It "
+        "costs no request. Servers that give no probabilities leave all votes equal.",
+        json_schema_extra=on("generate", "vote", "confirm", "synthesize", "finalize"),
+    )

@@ -9,8 +9,8 @@ from metascale.evals.report.records import AnswerGiven
 from metascale.evals.report.tables.cells import Setting, base_of, by_setting
 from metascale.stats.reliability import CalibrationBin, auc, expected_calibration
 
-VOTED = "self_consistency"
-"""The method whose rewards are shares of votes."""
+VOTED = ("self_consistency", "cisc")
+"""The methods whose rewards are shares of votes."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Calibration:
 def calibration(answers: Sequence[AnswerGiven]) -> list[Calibration]:
     """For each task and model: the judge's rewards against correctness, over all samples that have both.
 
-    Self-consistency is left out, because its rewards are shares of votes.
+    Self-consistency and CISC are left out, because their rewards are shares of votes.
     """
     found = []
     for setting, group in by_setting(answers):
         known = [
             (sample.reward, sample.right)
             for answer in group
-            if base_of(answer.method) != VOTED
+            if base_of(answer.method) not in VOTED
             for sample in answer.samples
             if sample.reward is not None and sample.right is not None
         ]
