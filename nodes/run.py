@@ -123,7 +123,7 @@ class Components:
 
     def reads_certainty(self, settings: MetaScaleSettings) -> bool:
         """Whether something reads how sure the model is of its answers, so that samples come with it."""
-        return settings.end_early or self.scorer(settings).reads_certainty
+        return settings.end_early or settings.weigh_votes or self.scorer(settings).reads_certainty
 
     def foreseer(self, settings: MetaScaleSettings) -> MeteredModel:
         """The model, set up to predict its own answers: at the temperature of samples, so that predictions vary too."""
