@@ -50,7 +50,8 @@ def weights_of(sure: NDArray[np.float64]) -> NDArray[np.float64]:
     centred = sure - sure.mean(axis=-1, keepdims=True)
     spread = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + LEAST_SPREAD**2)
     raw: NDArray[np.float64] = np.exp(SHARPNESS * centred / spread)
-    return raw / raw.mean(axis=-1, keepdims=True)
+    weights: NDArray[np.float64] = raw / raw.mean(axis=-1, keepdims=True)
+    return weights
 
 
 def with_vote_shares(candidates: Sequence[Candidate], *, weighed: bool = False) -> list[Candidate]:

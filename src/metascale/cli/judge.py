@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,6 +56,10 @@ def judge_trial(
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Most rounds of improvement; the first failure ends them.")] = 1,
     meta_judge: Annotated[str | None, typer.Option(help="Model that writes rubrics (default: the judge's).")] = None,
+    recordings: Annotated[
+        Path | None, typer.Option(help="Instead of a trial, measure the signals of recorded samples, as JSONL.")
+    ] = None,
+    verdicts: Annotated[Path | None, typer.Option(help="Verdicts on the recorded samples, as JSONL.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draw and of the judge.")] = None,
     setting: OtherSettings = None,
     as_json: AsJson = False,
@@ -66,9 +71,15 @@ def judge_trial(
     It is written to OUT.md only if it makes the judge better on the other half. New runs use it with --set
     rubric=@OUT.md; a run that has started refuses to continue with another rubric.
 
+    With --recordings no model is asked. How well do token probabilities, P(True) and verdicts in a file of recorded
+    samples (see `bench replay`) tell right answers from wrong ones, each and combined?
+
     The report goes to standard output, everything else to standard error. Exit codes: 0 judged, 1 nothing could be
     judged, 2 wrong usage.
     """
+    if recordings is not None:
+        _measure_signals(recordings, verdicts, seed or 0, as_json=as_json)
+        return
     console = Console(stderr=True)
     trial, improvement = None, None
     try:
@@ -96,6 +107,23 @@ def judge_trial(
         _keep_rubric(improvement, name, improve_rubric, console)
     if (trial and trial.is_dead) or (improvement and improvement.is_dead):
         fail(MetaScaleError("nothing could be judged"), FAILED)
+
+
+def _measure_signals(recordings: Path, verdicts: Path | None, seed: int, *, as_json: bool) -> None:
+    """Measure the signals of recorded samples."""
+    from metascale.evals.judges import signals, tables  # noqa: PLC0415
+    from metascale.evals.recordings import read_recordings  # noqa: PLC0415
+
+    try:
+        samples = read_recordings(recordings, verdicts)
+        found = signals.measure_signals(samples, seed=seed)
+    except MetaScaleError as error:
+        fail(error, WRONG_USAGE)
+    if as_json:
+        rows = [asdict(signal) for signal in found]
+        sys.stdout.write(json.dumps({"file": samples.file, "signals": rows}, ensure_ascii=False) + "\n")
+    else:
+        tables.show_signals(samples, found, Console())
 
 
 def _judge_on_trial(

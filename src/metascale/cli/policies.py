@@ -27,20 +27,35 @@ def replay_policies(
         list[float] | None,
         typer.Option(help="How often a right answer scores above a wrong one; repeat (default: 0.7 0.85 1)."),
     ] = None,
-    budget: Annotated[list[int] | None, typer.Option(help="Samples; repeat for more (default: 2 4 8 16).")] = None,
+    budget: Annotated[
+        list[int] | None, typer.Option(help="Samples; repeat for more (default: 2 4 8 16, and 32 of recorded samples).")
+    ] = None,
     policy: Annotated[list[str] | None, typer.Option(help="Policies; repeat for more (default: all).")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="How often each question is replayed.")] = 4,
+    arm: Annotated[list[str] | None, typer.Option(help="Arms of recorded samples; repeat (default: all).")] = None,
+    verdicts: Annotated[Path | None, typer.Option(help="Verdicts on recorded samples, as JSONL.")] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="How often each question is replayed (default: 4; 200 draws of samples).")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples' order and the judge's noise.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Processes at work.")] = os.cpu_count() or 1,
     as_json: AsJson = False,
 ) -> None:
-    """Compare policies on recorded answers of known correctness. Real answers, SIMULATED judge.
+    """Compare policies on recorded answers of known correctness, or ways of choosing among recorded samples.
+
+    Policies are replayed with real answers and a SIMULATED judge.
 
     A record has `question_id`, `task`, and `gold` and `answers` (for each arm a string with one letter per sample; -
     none extracted, ? missing) or `correct` (a list of 0 and 1 for each arm). The baseline is best-of-N under chain of
     thought.
+
+    Recorded samples have one row each, with `question_id`, `arm`, `gold`, `text` or `answer`, and what tells right
+    answers from wrong ones: `logprobs` with `pieces`, or their summary `certainty`; `yes`; `verdicts`. The baseline is
+    the majority. Everything is real, and what is fitted is measured on other questions.
     """
     console = Console(stderr=True)
+    if _holds_samples(record):
+        _replay_samples(record, verdicts, arm or [], budget or [2, 4, 8, 16, 32], repeats or 200, seed, as_json=as_json)
+        return
     try:
         from metascale.evals.policies import replay as policy_replay  # noqa: PLC0415  only where it is used
         from metascale.evals.policies import tables as policy_tables  # noqa: PLC0415
@@ -52,7 +67,7 @@ def replay_policies(
                 accuracies=judge_accuracy or [0.7, 0.85, 1.0],
                 samples=budget or [2, 4, 8, 16],
                 policies=policy or [],
-                repeats=repeats,
+                repeats=repeats or 4,
                 seed=seed,
                 processes=processes,
             )
@@ -64,6 +79,44 @@ def replay_policies(
         sys.stdout.write(json.dumps({"simulated_judge": True, **asdict(found)}, ensure_ascii=False) + "\n")
     else:
         policy_tables.show_replay(found, Console())
+
+
+def _holds_samples(record: Path) -> bool:
+    from metascale.evals.recordings import is_recordings  # noqa: PLC0415  only where it is used
+
+    try:
+        return is_recordings(record)
+    except MetaScaleError as error:
+        fail(error, WRONG_USAGE)
+
+
+def _replay_samples(
+    record: Path,
+    verdicts: Path | None,
+    arms: list[str],
+    samples: list[int],
+    draws: int,
+    seed: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Compare ways of choosing among recorded samples."""
+    from metascale.evals.policies import choosing  # noqa: PLC0415  only where it is used
+    from metascale.evals.policies import tables as policy_tables  # noqa: PLC0415
+    from metascale.evals.recordings import only_arms, read_recordings  # noqa: PLC0415
+
+    try:
+        recordings = only_arms(read_recordings(record, verdicts), arms)
+        with Console(stderr=True).status("choosing …"):
+            found = choosing.choose_ways(recordings, samples, draws=draws, seed=seed)
+    except MetaScaleError as error:
+        fail(error, WRONG_USAGE)
+    except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
+        fail(error, FAILED)
+    if as_json:
+        sys.stdout.write(json.dumps({"file": record.name, "found": [asdict(one) for one in found]}) + "\n")
+    else:
+        policy_tables.show_choices(recordings, found, Console())
 
 
 def replay_memory(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -120,7 +122,7 @@ def squeeze(text: str) -> str:
 
 
 def read_rows(path: Path, required: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a JSONL file.
+    """The rows of a JSONL file, which may be compressed with gzip.
 
     Args:
         path: the file.
@@ -154,8 +156,9 @@ def read_models(path: Path, shape: type[Row]) -> list[Row]:
 
 def _numbered(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, Any]]]:
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            lines = file.read().split("\n")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ModelSetupError(f"cannot read {str(path)!r}: {error}") from error
     rows = []
     for number, line in enumerate(lines, 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -11,7 +11,9 @@ from rich.text import Text
 from metascale.evals.judges.improve_rubric import Improvement
 from metascale.evals.judges.mistakes import MistakesTrial
 from metascale.evals.judges.rubric_trial import Figures
+from metascale.evals.judges.signals import Discrimination, Signal
 from metascale.evals.judges.trial import ChainsTrial, PairsFound, PairsTrial, RepeatsTrial, Trial
+from metascale.evals.recordings import Recordings
 from metascale.evals.statistics import Interval
 
 SIMULATION = "SIMULATION: the offline model was asked, so this is not a result about language models."
@@ -40,6 +42,24 @@ def show_trial(trial: Trial, judge: str, console: Console) -> None:
         console.print(Text(f"Note: {note}", style="yellow"), soft_wrap=True)
     for problem, times in list(trial.problems.items())[:3]:
         console.print(Text(f"Missing {times:,} times: {problem}", style="red"), soft_wrap=True)
+
+
+def show_signals(recordings: Recordings, found: Sequence[Signal], console: Console) -> None:
+    """Print how well recorded signals tell right answers from wrong ones."""
+    console.print(Text(f"{recordings.file}: {len(recordings.right):,} answers", style="bold"), soft_wrap=True)
+    table = Table("signal", "answers", "all answers", "with a final answer", "of the same arm", box=None)
+    table.title = "Area under the curve within a question (95 % over questions)"
+    for signal in found:
+        areas = (_area(one) for one in (signal.all_answers, signal.votes, signal.same_arm))
+        table.add_row(Text(signal.name), f"{signal.answers:,}", *areas)
+    console.print(table)
+    console.print(Text("Combinations are fitted to other questions than those they are measured on."), soft_wrap=True)
+
+
+def _area(found: Discrimination | None) -> str:
+    if found is None:
+        return "no pairs"
+    return f"{found.auc:.2f} ({found.interval.low:.2f} to {found.interval.high:.2f}), {found.pairs:,} pairs"
 
 
 def show_improvement(improvement: Improvement, judge: str, console: Console) -> None:

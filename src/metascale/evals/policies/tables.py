@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from metascale.evals.policies.choosing import MAJORITY, Chosen
 from metascale.evals.policies.memory_replay import MemoryReplay
 from metascale.evals.policies.replay import ALWAYS_COT, EntrantResult, Replay
+from metascale.evals.recordings import Recordings
 
 REPLAYED = "SIMULATION of the judge: real answers, SIMULATED judge."
 
@@ -30,6 +34,33 @@ def show_replay(found: Replay, console: Console) -> None:
         limit = f"{found.most_under_cot} samples are recorded under {found.chain_of_thought}: for a larger N"
         _say(f"{limit} always CoT is the best of {found.most_under_cot}, while the others draw N.", console)
     _say("= marks a tie: the interval over questions contains 0", console)
+
+
+def show_choices(recordings: Recordings, found: Sequence[Chosen], console: Console) -> None:
+    """Print the results of ways of choosing among recorded samples."""
+    _say(f"{recordings.file}: {len(recordings.questions):,} questions; arms: {', '.join(recordings.arms)}", console)
+    samples = sorted({one.samples for one in found})
+    table = Table("way of choosing", "questions", *(f"N = {number}" for number in samples), box=None)
+    table.title = "% right, and difference to the majority of the same samples (95 %)"
+    for way in dict.fromkeys(one.way for one in found):
+        by_size = {one.samples: one for one in found if one.way == way}
+        questions = sorted({one.questions for one in by_size.values()}, reverse=True)
+        cells = (_chosen(by_size[size]) if size in by_size else "" for size in samples)
+        table.add_row(Text(way), " to ".join(map(str, questions[:1] + questions[-1:][: len(questions) - 1])), *cells)
+    console.print(table)
+    dear = [one for one in found if one.calls > one.samples]
+    if dear:
+        costs = Table("way of choosing", "N", "requests", "tokens written", "% right", box=None)
+        for title in ("majority at equal requests", "at equal tokens"):
+            costs.add_column(title)
+        costs.title = "Ways that ask for something, beside a majority at equal cost"
+        for one in dear:
+            numbers = (one.right, one.at_equal_calls, one.at_equal_tokens)
+            written = "unknown" if one.tokens is None else f"{one.tokens:,.0f}"
+            row = (str(one.samples), str(one.calls), written, *map(_percent, numbers))
+            costs.add_row(Text(one.way), *row)
+        console.print(costs)
+    _say("= marks a tie: the interval over questions contains 0. Combinations are cross-fitted by question.", console)
 
 
 def show_memory_replay(found: MemoryReplay, samples: int, accuracy: float, orders: int, console: Console) -> None:
@@ -62,6 +93,18 @@ def _replayed(one: EntrantResult) -> str:
         return right
     span = f"{100 * one.low:+.1f} to {100 * one.high:+.1f}"
     return f"{right}, {100 * one.difference:+.1f} ({span}){' =' if one.tie else ''}"
+
+
+def _chosen(one: Chosen) -> str:
+    right = _percent(one.right)
+    if one.way == MAJORITY:
+        return right
+    span = f"{100 * one.interval.low:+.1f} to {100 * one.interval.high:+.1f}"
+    return f"{right}, {100 * one.difference:+.1f} ({span}){' =' if one.tie else ''}"
+
+
+def _percent(share: float | None) -> str:
+    return "not recorded" if share is None else f"{100 * share:.1f}"
 
 
 def _say(text: str, console: Console) -> None:

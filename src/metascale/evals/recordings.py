@@ -1,0 +1,227 @@
+"""Recorded samples of a real model with what tells right ones from wrong ones: token probabilities, verdicts.
+
+A file has one JSON object a line:
+
+- `question_id`, `arm`, `gold`, and `text` (the answer; its final answer is extracted) or `answer` (the final answer in
+  canonical form, null if none is marked);
+- `logprobs`, the log-probability of each token in nats, and `pieces`, the tokens; or their summary `certainty`, with
+  the keys of `metascale.records.Certainty`;
+- `yes`, the probability of "Yes" when the model is asked whether its answer is right; `digit`, the expected digit from
+  0 to 9 when asked the same; `verdicts`, a judge's scores from 1 to 10;
+- `tokens`, how many were written for the answer, and `verdict_tokens`, for its verdicts together.
+
+All but the first line are optional.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metascale.answers import Kind, extract, read_number
+from metascale.choice.votes import sureness
+from metascale.data import read_rows
+from metascale.errors import MetaScaleError
+from metascale.models.probabilities import certainty_of
+from metascale.records import Certainty
+
+Numbers = NDArray[np.float64]
+Indices = NDArray[np.int64]
+CERTAINTY = "certainty (numbers and tail)"
+"""The signal that votes are weighed by."""
+OF_CERTAINTY = {"mean": "mean of all tokens", "lowest": "lowest window", "tail": "tail", "numbers": "numbers"}
+P_TRUE, DIGIT, VERDICT = "P(True)", "digit from 0 to 9", "verdict"
+ASKED = (P_TRUE, DIGIT, VERDICT)
+"""Signals that cost a request each; certainty comes with the sample."""
+_NEVER_CERTAIN = 1e-4
+"""Least and greatest probability: the recordings have four decimals."""
+
+
+class RecordingsError(MetaScaleError, ValueError):
+    """A file of recorded samples cannot be read, or there is nothing to measure in it."""
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Recorded samples, n of them.
+
+    Attributes:
+        file: the file's name.
+        questions: ids of the questions.
+        arms: names of the arms.
+        question: each sample's question, an index, shape (n,).
+        arm: its arm, an index, shape (n,).
+        answer: its final answer, a number that equal answers to one question share, shape (n,); -1 if none is marked.
+        right: whether the answer is right, shape (n,).
+        tokens: tokens written for it, shape (n,); NaN where unknown.
+        signals: by name, higher for better answers, shape (n,); NaN where it is not recorded.
+        signal_tokens: tokens written for one value of a signal, on average; 0 where none were.
+    """
+
+    file: str
+    questions: Sequence[str]
+    arms: Sequence[str]
+    question: Indices
+    arm: Indices
+    answer: Indices
+    right: NDArray[np.bool_]
+    tokens: Numbers
+    signals: Mapping[str, Numbers]
+    signal_tokens: Mapping[str, float]
+
+
+def read_recordings(path: Path, verdicts: Path | None = None) -> Recordings:
+    """Read a file of recorded samples.
+
+    Args:
+        path: the file.
+        verdicts: a judge's verdicts in a file of their own: rows with `question_id`, `arm`, `sample`, `score` and
+            `tokens`.
+
+    Raises:
+        ModelSetupError: a file cannot be read, or a row lacks a key.
+        RecordingsError: a row has another form.
+    """
+    rows = read_rows(path, ("question_id", "arm", "gold"))
+    try:
+        return _recordings(path.name, rows, _verdicts(verdicts) if verdicts else {})
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        raise RecordingsError(f"{path.name}: a row cannot be read ({error!r})") from error
+
+
+def only_arms(recordings: Recordings, arms: Sequence[str]) -> Recordings:
+    """The samples of some arms; of all arms if none is named.
+
+    Raises:
+        RecordingsError: one of them is not recorded.
+    """
+    unknown = next((name for name in arms if name not in recordings.arms), None)
+    if unknown is not None:
+        raise RecordingsError(f"no arm {unknown!r} in {recordings.file}; recorded: {', '.join(recordings.arms)}")
+    if not arms:
+        return recordings
+    kept = np.isin(recordings.arm, [recordings.arms.index(name) for name in arms])
+    return replace(
+        recordings,
+        question=recordings.question[kept],
+        arm=recordings.arm[kept],
+        answer=recordings.answer[kept],
+        right=recordings.right[kept],
+        tokens=recordings.tokens[kept],
+        signals={name: values[kept] for name, values in recordings.signals.items()},
+    )
+
+
+def is_recordings(path: Path) -> bool:
+    """Whether a file holds recorded samples rather than only which of them were right.
+
+    Raises:
+        ModelSetupError: it cannot be read.
+    """
+    return "arm" in read_rows(path, ("question_id",))[0]
+
+
+def _recordings(
+    name: str, rows: Sequence[Mapping[str, Any]], verdicts: Mapping[tuple[Any, ...], Sequence[tuple[float, int]]]
+) -> Recordings:
+    kind = _kind([row["gold"] for row in rows])
+    questions = list(dict.fromkeys(row["question_id"] for row in rows))
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    finals = [row["answer"] if "answer" in row else extract(row["text"], kind) for row in rows]
+    codes: dict[tuple[str, str], int] = {}
+    numbers: defaultdict[str, int] = defaultdict(int)
+    for row, final in zip(rows, finals, strict=True):
+        if final is not None and (key := (row["question_id"], final)) not in codes:
+            codes[key] = numbers[row["question_id"]]
+            numbers[row["question_id"]] += 1
+    found = [_found(row, verdicts.get(_place(row), ())) for row in rows]
+    signals = {name: np.array([float(one.get(name, math.nan)) for one in found]) for name in _names(found)}
+    return Recordings(
+        file=name,
+        questions=questions,
+        arms=arms,
+        question=np.array([questions.index(row["question_id"]) for row in rows]),
+        arm=np.array([arms.index(row["arm"]) for row in rows]),
+        answer=np.array(
+            [-1 if final is None else codes[row["question_id"], final] for row, final in zip(rows, finals, strict=True)]
+        ),
+        right=np.array(
+            [
+                final is not None and final == (extract(str(row["gold"]), kind) or str(row["gold"]))
+                for row, final in zip(rows, finals, strict=True)
+            ]
+        ),
+        tokens=np.array([float(row.get("tokens", math.nan)) for row in rows]),
+        signals=signals,
+        signal_tokens={P_TRUE: 1.0, DIGIT: 1.0, VERDICT: _mean([one["tokens"] for one in found if "tokens" in one])},
+    )
+
+
+def _found(row: Mapping[str, Any], others: Sequence[tuple[float, int]]) -> dict[str, float]:
+    """The signals of one sample by name, and under `tokens` what one verdict cost."""
+    found: dict[str, float] = {}
+    certainty = _certainty(row)
+    if certainty is not None:
+        found |= {name: cast("dict[str, float]", certainty)[key] for key, name in OF_CERTAINTY.items()}
+        found[CERTAINTY] = sureness(certainty)
+    if row.get("yes") is not None:
+        found[P_TRUE] = _log_odds(row["yes"])
+    if row.get("digit") is not None:
+        found[DIGIT] = _log_odds(row["digit"] / 9)
+    scores = [*row.get("verdicts", ()), *(score for score, _ in others)]
+    if scores:
+        found[VERDICT] = _log_odds((_mean(scores) - 0.5) / 10)
+        tokens = row.get("verdict_tokens", 0) + sum(tokens for _, tokens in others)
+        found["tokens"] = tokens / len(scores)
+    return found
+
+
+def _certainty(row: Mapping[str, Any]) -> Certainty | None:
+    if row.get("certainty") is not None:
+        return cast("Certainty", row["certainty"])
+    if row.get("logprobs") is None:
+        return None
+    return certainty_of([float(value) for value in row["logprobs"]], row.get("pieces") or ())
+
+
+def _names(found: Sequence[Mapping[str, float]]) -> list[str]:
+    """The recorded signals. Numbers are none where no token is known to hold one."""
+    names = [*OF_CERTAINTY.values(), CERTAINTY, P_TRUE, DIGIT, VERDICT]
+    mean, numbers = OF_CERTAINTY["mean"], OF_CERTAINTY["numbers"]
+    if all(math.isclose(one[mean], one[numbers]) for one in found if mean in one):
+        names.remove(numbers)
+    return [name for name in names if any(name in one for one in found)]
+
+
+def _verdicts(path: Path) -> dict[tuple[Any, ...], list[tuple[float, int]]]:
+    found: defaultdict[tuple[Any, ...], list[tuple[float, int]]] = defaultdict(list)
+    for row in read_rows(path, ("question_id", "arm", "score")):
+        if row["score"] is not None:
+            found[_place(row)].append((float(row["score"]), int(row.get("tokens", 0))))
+    return found
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["question_id"], row["arm"], row.get("sample", 0)
+
+
+def _kind(golds: Sequence[Any]) -> Kind:
+    if all(read_number(str(gold), alone=True) is not None for gold in golds):
+        return "number"
+    return "choice" if all(len(str(gold)) == 1 for gold in golds) else "auto"
+
+
+def _log_odds(probability: float) -> float:
+    clipped = min(1 - _NEVER_CERTAIN, max(_NEVER_CERTAIN, probability))
+    return math.log(clipped / (1 - clipped))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -1,0 +1,262 @@
+"""Recorded samples with token probabilities: what tells right from wrong, and what choosing by it gains."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from metascale.cli.app import app
+from metascale.errors import ModelSetupError
+from metascale.evals.judges.signals import combined, measure_signals
+from metascale.evals.policies.choosing import FITTED, MAJORITY, Chosen, choose_ways, right_of
+from metascale.evals.recordings import (
+    CERTAINTY,
+    DIGIT,
+    P_TRUE,
+    VERDICT,
+    Recordings,
+    RecordingsError,
+    is_recordings,
+    only_arms,
+    read_recordings,
+)
+from metascale.evals.statistics import Interval
+
+REAL = Path(__file__).parent / "data" / "recordings" / "certainty_gsm8k_qwen15.jsonl.gz"
+
+
+def write(path: Path, *rows: dict[str, Any]) -> Path:
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+def row(question: int, arm: str, answer: str | None, sure: float, **other: Any) -> dict[str, Any]:
+    certainty = {"tokens": 9, "mean": sure, "lowest": sure, "tail": sure, "numbers": sure}
+    return {"question_id": f"q{question}", "arm": arm, "gold": "4", "answer": answer, "certainty": certainty, **other}
+
+
+@pytest.fixture(scope="module")
+def real() -> Recordings:
+    """Qwen2.5-Coder-1.5B on 48 questions of GSM8K."""
+    return read_recordings(REAL)
+
+
+def of(found: list[Chosen], way: str, samples: int) -> Chosen:
+    return next(one for one in found if (one.way, one.samples) == (way, samples))
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["samples.jsonl", "samples.jsonl.gz"])
+def test_a_file_of_texts_and_token_lists_is_read(tmp_path: Path, name: str) -> None:
+    sample = {"question_id": "a", "arm": "cot", "gold": "4", "tokens": 3, "logprobs": [-0.5, -1.0, -3.0]}
+    path = write(
+        tmp_path / name,
+        {
+            **sample,
+            "sample": 0,
+            "text": "So 2+2 is 4.\n#### 4",
+            "pieces": ["So", " is", " 4"],
+            "yes": 0.9,
+            "digit": 4.5,
+        },
+        {**sample, "sample": 1, "text": "It is hard.", "verdicts": [2, 4], "verdict_tokens": 60},
+        {**sample, "sample": 2, "text": "#### 4.0", "logprobs": None},
+    )
+    found = read_recordings(path)
+    assert is_recordings(path)
+    assert found.right.tolist() == [True, False, True]
+    assert found.answer.tolist() == [0, -1, 0]
+    assert found.signals["numbers"][:2] == pytest.approx([(-3 + 4 * -1.5) / 5, -1.5])
+    assert np.isnan(found.signals[CERTAINTY]).tolist() == [False, False, True]
+    assert found.signals[P_TRUE][0] == pytest.approx(np.log(9))
+    assert found.signals[DIGIT][0] == pytest.approx(0)
+    assert found.signals[VERDICT][1] == pytest.approx(np.log(0.25 / 0.75))
+    assert found.signal_tokens[VERDICT] == 30
+
+
+def test_without_the_tokens_nothing_is_said_of_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path / "samples.jsonl", {**row(0, "a", "4", -1), "certainty": None, "logprobs": [-1.0, -2.0]})
+    assert "numbers" not in read_recordings(path).signals
+
+
+def test_verdicts_of_a_file_of_their_own_are_added(tmp_path: Path) -> None:
+    samples = write(tmp_path / "samples.jsonl", row(0, "a", "4", -1, sample=0), row(0, "a", "5", -1, sample=1))
+    place = {"question_id": "q0", "arm": "a", "sample": 1, "tokens": 50}
+    verdicts = write(tmp_path / "v.jsonl", {**place, "score": 8}, {**place, "score": 3}, {**place, "score": None})
+    found = read_recordings(samples, verdicts)
+    assert found.signals[VERDICT][1] == pytest.approx(0)
+    assert np.isnan(found.signals[VERDICT][0])
+    assert found.signal_tokens[VERDICT] == 50
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"certainty": 3}, {"yes": "often"}, {"certainty": None, "logprobs": "x"}, {"verdicts": 7}, {"tokens": "many"}],
+)
+def test_a_row_of_another_form_is_refused_in_one_line(tmp_path: Path, broken: dict[str, Any]) -> None:
+    path = write(tmp_path / "samples.jsonl", {**row(0, "a", "4", -1), **broken})
+    with pytest.raises(RecordingsError, match=r"samples.jsonl: a row cannot be read"):
+        read_recordings(path)
+    result = CliRunner().invoke(app, ["bench", "replay", str(path)])
+    assert result.exit_code == 2
+
+
+def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
+    whole = write(tmp_path / "samples.jsonl.gz", row(0, "a", "4", -1)).read_bytes()
+    for damaged in (whole[:-12], b"no archive", whole[:20] + b"\0" * 20):
+        (tmp_path / "samples.jsonl.gz").write_bytes(damaged)
+        with pytest.raises(ModelSetupError, match="cannot read"):
+            read_recordings(tmp_path / "samples.jsonl.gz")
+
+
+def test_arms_are_chosen_by_name(real: Recordings) -> None:
+    cot = only_arms(real, ["chain_of_thought"])
+    assert len(cot.right) == 48 * 16
+    assert only_arms(real, []) is real
+    with pytest.raises(RecordingsError, match=r"no arm 'cto'.*chain_of_thought"):
+        only_arms(real, ["cto"])
+
+
+# --- signals -------------------------------------------------------------------------------------------------------
+
+
+def test_a_signal_is_compared_within_questions_only(tmp_path: Path) -> None:
+    rows = [row(0, "a", "4", -1.0), row(0, "a", "5", -2.0), row(0, "b", None, -0.5), row(1, "a", "4", -9.0)]
+    rows += [row(1, "b", "7", -8.0), row(2, "a", "4", -3.0)]
+    sure = {s.name: s for s in measure_signals(read_recordings(write(tmp_path / "s.jsonl", *rows)))}[CERTAINTY]
+    assert sure.all_answers is not None
+    assert sure.votes is not None
+    assert sure.same_arm is not None
+    assert (sure.all_answers.questions, sure.all_answers.pairs, sure.all_answers.auc) == (2, 3, 0.25)
+    assert (sure.votes.pairs, sure.votes.auc) == (2, 0.5)
+    assert (sure.same_arm.pairs, sure.same_arm.auc) == (1, 1)
+
+
+def test_a_combination_is_fitted_to_other_questions(tmp_path: Path) -> None:
+    """On noise a combination that saw its own questions would do better than a coin, and a cross-fitted one not."""
+    rng = np.random.default_rng(1)
+    rows = [
+        {**row(q, "a", str(rng.choice(["4", "5"])), 0), "certainty": dict(zip(KEYS, rng.normal(size=5), strict=True))}
+        for q in range(40)
+        for _ in range(6)
+    ]
+    found = read_recordings(write(tmp_path / "noise.jsonl", *rows))
+    scores = combined(found, ["mean of all tokens", "lowest window", "tail", "numbers"])
+    areas = {s.name: s.votes for s in measure_signals(found)}
+    together = areas["certainty, all combined"]
+    assert together is not None
+    assert together.auc < 0.55
+    for question in range(40):
+        own = found.question == question
+        assert scores[own].sum() == pytest.approx(0, abs=1e-9)
+
+
+KEYS = ("tokens", "mean", "lowest", "tail", "numbers")
+
+
+def test_on_real_answers_numbers_tell_more_than_all_tokens(real: Recordings) -> None:
+    areas = {signal.name: signal for signal in measure_signals(real)}
+    for name, low, high in [
+        ("mean of all tokens", 0.63, 0.69),
+        ("numbers", 0.73, 0.79),
+        (CERTAINTY, 0.73, 0.79),
+        (P_TRUE, 0.45, 0.55),
+        (VERDICT, 0.55, 0.66),
+        ("certainty, all combined", 0.74, 0.80),
+    ]:
+        found = areas[name].votes
+        assert found is not None
+        assert low < found.auc < high, name
+        assert found.interval.low < found.auc < found.interval.high
+    mean, numbers = areas["mean of all tokens"].same_arm, areas["numbers"].same_arm
+    assert mean is not None
+    assert numbers is not None
+    assert numbers.auc > mean.auc + 0.07
+
+
+# --- choosing ------------------------------------------------------------------------------------------------------
+
+
+def test_answers_that_tie_share_the_win_and_unmarked_ones_have_no_vote(tmp_path: Path) -> None:
+    rows = [row(0, "a", "4", -1), row(0, "a", "5", -1), row(0, "a", None, -1), row(0, "a", None, -1)]
+    found = read_recordings(write(tmp_path / "s.jsonl", *rows))
+    drawn = np.array([[0, 1, 2, 3]])
+    assert right_of(found, drawn, np.ones((1, 4))) == 0.5
+    assert right_of(found, drawn, np.array([[1.0, 0.9, 9.0, 9.0]])) == 1
+    assert right_of(found, np.array([[2, 3]]), np.ones((1, 2))) == 0
+
+
+def test_all_arms_offer_equally_many_samples(tmp_path: Path) -> None:
+    rows = [row(0, "good", "4", -1), *[row(0, "bad", "5", -1)] * 9]
+    found = choose_ways(read_recordings(write(tmp_path / "s.jsonl", *rows)), [2, 4], draws=5)
+    assert of(found, MAJORITY, 2).right == 0.5
+    assert {one.samples for one in found} == {2}
+
+
+def test_costs_are_those_of_the_signal(tmp_path: Path) -> None:
+    answers = ["4", "5", "4", "4", "6", "4"]
+    rows = [
+        row(0, "a", answer, -1 - n / 10, sample=n, tokens=100, yes=0.5 + n / 20, verdicts=[3 + n], verdict_tokens=50)
+        for n, answer in enumerate(answers)
+    ]
+    found = choose_ways(read_recordings(write(tmp_path / "s.jsonl", *rows)), [2, 4], draws=60)
+    majority = {n: of(choose_ways(read_recordings(tmp_path / "s.jsonl"), [n], draws=60), MAJORITY, n) for n in (3, 4)}
+    free, asked, judged = (of(found, f"votes by {name}", 2) for name in (CERTAINTY, P_TRUE, VERDICT))
+    assert (free.calls, asked.calls, judged.calls) == (2, 4, 4)
+    assert (free.tokens, asked.tokens, judged.tokens) == (200, 202, 300)
+    assert asked.at_equal_calls == pytest.approx(majority[4].right)
+    assert judged.at_equal_tokens == pytest.approx(majority[3].right)
+    assert of(found, f"votes by {P_TRUE}", 4).at_equal_calls is None
+
+
+def test_weighed_votes_beat_the_majority_of_real_answers(real: Recordings) -> None:
+    names = (CERTAINTY, "mean of all tokens", "numbers", "tail")
+    certain = replace(real, signals={name: real.signals[name] for name in names})
+    found = choose_ways(certain, [2, 4, 8, 16, 32], draws=40)
+    for way in (f"votes by {CERTAINTY}", FITTED):
+        gains = [of(found, way, n).difference for n in (2, 4, 8, 16, 32)]
+        assert gains[0] > 0.06
+        assert gains[1] > 0.03
+        assert gains[2] > 0.01
+        assert min(gains) > 0
+    alone = [of(found, f"best by {CERTAINTY}", n).difference for n in (8, 16, 32)]
+    assert max(alone) < 0
+
+
+def test_the_commands_print_tables_and_json(tmp_path: Path) -> None:
+    rows = [
+        row(q, arm, answer, -1 - n / 10, sample=n, tokens=100, yes=0.5)
+        for q in range(3)
+        for arm in ("a", "b")
+        for n, answer in enumerate(["4", "5", None])
+    ]
+    path = write(tmp_path / "s.jsonl", *rows)
+    runner = CliRunner(env={"COLUMNS": "200"})
+    replayed = runner.invoke(app, ["bench", "replay", str(path), "--budget", "2", "--arm", "a", "--repeats", "20"])
+    assert replayed.exit_code == 0, replayed.output
+    assert "votes by certainty" in replayed.output
+    assert "SIMULATED" not in replayed.output
+    in_json = runner.invoke(app, ["bench", "replay", str(path), "--budget", "2", "--repeats", "20", "--json"])
+    first = json.loads(in_json.stdout)["found"][0]
+    assert (first["way"], first["samples"], first["questions"]) == (MAJORITY, 2, 3)
+    judged = runner.invoke(app, ["bench", "judge", "--recordings", str(path)])
+    assert judged.exit_code == 0, judged.output
+    assert "P(True)" in judged.output
+    signals = json.loads(runner.invoke(app, ["bench", "judge", "--recordings", str(path), "--json"]).stdout)["signals"]
+    interval = next(signal for signal in signals if signal["name"] == CERTAINTY)["votes"]["interval"]
+    assert Interval(**interval).low <= Interval(**interval).high if isinstance(interval, dict) else len(interval) == 2
+    assert runner.invoke(app, ["bench", "replay", str(path), "--arm", "c"]).exit_code == 2
+    assert runner.invoke(app, ["bench", "judge", "--recordings", str(tmp_path / "none")]).exit_code == 2
