@@ -104,7 +104,7 @@ class Components:
         """The scorer on the given reward, or on the one that the settings name."""
         name = "given" if self.reward is not None else settings.reward
         if name not in self._scorers:
-            self._scorers[name] = Scorer(self.reward or create_reward(settings, self.thinker))
+            self._scorers[name] = Scorer(self.reward or create_reward(settings, self.thinker, is_sampler=True))
         return self._scorers[name]
 
     def solver(self, settings: MetaScaleSettings) -> MeteredModel:

@@ -209,7 +209,7 @@ class OpenAIServer:
         has_system = body["messages"][0]["role"] == "system"
         if not self.system_role and not has_system:
             messages = _with_system_message(messages)
-        kind = kind_of_request(messages[0].text if messages[0].type == "system" else "")
+        kind = kind_of_request(messages[0].text if messages[0].type == "system" else "", messages[-1].text)
         prompt = "\n".join(f"{message.type}: {message.text}" for message in messages)
         cached = self.cache.cached_tokens(prompt)
         number = self.requests[kind]

@@ -42,7 +42,7 @@ class ScriptedModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,  # noqa: ARG002
     ) -> ChatResult:
-        kind = kind_of_request(messages[0].text if messages[0].type == "system" else "")
+        kind = kind_of_request(messages[0].text if messages[0].type == "system" else "", messages[-1].text)
         with self._lock:
             number = len(self.requests(kind))
             self._requests.append((kind, messages))
@@ -77,7 +77,7 @@ class TimedModel(ScriptedModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,
     ) -> ChatResult:
-        kind = kind_of_request(messages[0].text if messages[0].type == "system" else "")
+        kind = kind_of_request(messages[0].text if messages[0].type == "system" else "", messages[-1].text)
         number = len(self.requests(kind))
         self._asked.append((kind, self.seed))
         result: ChatResult | Exception

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from metascale.evals.judges.improve_rubric import Improvement
     from metascale.evals.judges.trial import Trial
 
-MODEL_FREE = ("agreement", "reward_model", "verifier")
+MODEL_FREE = ("agreement", "certainty", "reward_model", "verifier")
 """Rewards in which no chat model judges."""
 
 

@@ -246,7 +246,7 @@ async def _solve(
         judge_url = base_url if judge_name and judge_name.startswith("openai:") else None
         judge = resolve_model(judge_name, base_url=judge_url) if judge_name else model
         sys.path.insert(0, str(Path.cwd()))  # a user's verifier is imported from here
-        parts["reward"] = create_reward(settings, judge)
+        parts["reward"] = create_reward(settings, judge, is_sampler=judge is model)
     async with AsyncExitStack() as stack:
         checkpointer: BaseCheckpointSaver[str] = InMemorySaver(serde=SERIALIZER)
         if db is not None:

@@ -88,7 +88,7 @@ class ChatMetaScale(BaseChatModel):
         super().model_post_init(context)
         check_uninterrupted(self.settings)
         self._model = resolve_model(self.model)
-        self._reward = self.reward or create_reward(self.settings, self._model)
+        self._reward = self.reward or create_reward(self.settings, self._model, is_sampler=True)
         given = (self.reward, self.policy, self.retriever, self.store, self.embeddings)
         self._objects = uuid.uuid4().hex if any(part is not None for part in given) else ""
 

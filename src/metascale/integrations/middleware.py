@@ -125,7 +125,7 @@ class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
     def _reward_by(self, model: BaseChatModel) -> Reward:
         """The reward of the settings, made once per model, as it may load a model itself."""
         if self._judging is None or self._judging[0] is not model:
-            self._judging = (model, create_reward(self.settings, model))
+            self._judging = (model, create_reward(self.settings, model, is_sampler=True))
         return self._judging[1]
 
 

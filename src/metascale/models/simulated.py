@@ -85,7 +85,7 @@ PROMPT_NAMES = (
     *("compose", "compose_more", "abstract", "synthesize"),
     *("evolve", "evolve_diagnose", "evolve_contrast", "evolve_compose"),
     *(*JUDGES, "judge_list", "check_critique", *COMPARISONS, "arena_judge"),
-    *("find_mistake", "grade_reason", "improve_rubric"),
+    *("find_mistake", "grade_reason", "improve_rubric", "p_true_judge"),
     *SELF_DISCOVER,
     *("rate_methods", "foresee"),
 )
@@ -190,7 +190,7 @@ class SimulatedChatModel(BaseChatModel):
     ) -> ChatResult:
         system = "\n\n".join(message.text for message in messages if message.type == "system")
         turns = [str(message.text) for message in messages if message.type == "human"] or [""]
-        if kind_of_request(system) == "solve":
+        if kind_of_request(system, turns[-1]) in {"solve", "p_true"}:
             parts = [prompts.apart(turn) for turn in turns]
             turns = [said for said, _ in parts]
             thoughts = [_THOUGHT.format(thought) for _, thought in parts if thought]
@@ -225,6 +225,8 @@ class SimulatedChatModel(BaseChatModel):
             "check_critique": lambda: _check(material, rng),
             "pairwise": lambda: _prefer(material, rng),
             "improve_rubric": lambda: _reword(material),
+            "p_true": lambda: _yes_or_no(_chance_of_yes(turns, messages), rng),
+            "p_true_judge": lambda: _yes_or_no(_chance_of_yes(turns, messages), rng),
             "find_mistake": lambda: _find_mistake(material, rng),
             "grade_reason": lambda: json.dumps({"analysis": "Simulated grade.", "right": bool(rng.random() < 0.5)}),
             "arena_judge": lambda: _compare(material, rng),
@@ -241,7 +243,7 @@ class SimulatedChatModel(BaseChatModel):
             "rate_methods": lambda: _rate(material, rng),
             "foresee": lambda: _foresee(material, rng, self.overconfidence),
             "self_discover_compose": lambda: json.dumps({"plan": "\n".join(_some_moves(rng))}),
-        }[kind_of_request(system)]()
+        }[kind_of_request(system, asked)]()
 
     @staticmethod
     def _content(system: str, asked: str) -> list[int]:
@@ -254,11 +256,17 @@ def _opening(name: str) -> str:
     return prompts.load(name).partition(".")[0]
 
 
-def kind_of_request(system: str) -> str:
-    """The name of the prompt that a request was made from: one of `PROMPT_NAMES`, or `"solve"`.
+def kind_of_request(system: str, asked: str = "") -> str:
+    """The name of the prompt that a request was made from: one of `PROMPT_NAMES`, `"p_true"` or `"solve"`.
 
     All wordings of the judge's prompt count as `"judge"`, all wordings of the comparison as `"pairwise"`.
+
+    Args:
+        system: the system message.
+        asked: the last message of the user, which is the prompt itself where a conversation goes on with it.
     """
+    if asked == prompts.load("p_true"):
+        return "p_true"
     name = next((name for name in PROMPT_NAMES if system.startswith(_opening(name))), "solve")
     return "judge" if name in JUDGES else "pairwise" if name in COMPARISONS else name
 
@@ -317,6 +325,11 @@ def _asked(task: str) -> str:
 
 def _impression(material: dict[str, str], answer: str, rng: np.random.Generator) -> float:
     """A judge's noisy impression of an answer, on a scale from 1 to 10 but not clipped to it."""
+    return _lasting_impression(material, answer) + float(rng.normal(0.0, 0.73))
+
+
+def _lasting_impression(material: dict[str, str], answer: str) -> float:
+    """The mean of a judge's impressions of an answer."""
     question = _asked(material.get("question", ""))
     gold, given = _answers().get(question), extract(answer)
     quality = _quality(answer)
@@ -324,13 +337,28 @@ def _impression(material: dict[str, str], answer: str, rng: np.random.Generator)
     middle = 2.0 if gold is None else 7.4 if given == gold else 5.0
     if quality is not None:
         middle = 2.0 + 7.0 * quality
-    return float(middle + lasting + rng.normal(0.0, 0.73))
+    return float(middle + lasting)
 
 
 def _judge(material: dict[str, str], rng: np.random.Generator) -> dict[str, Any]:
     score = int(np.clip(round(_impression(material, material.get("answer", ""), rng)), 1, 10))
     critique = f"Simulated judgement. {_CRITIQUES[int(rng.integers(len(_CRITIQUES)))]}"
     return {"critique": critique, "score": score}
+
+
+def _chance_of_yes(turns: Sequence[str], messages: Sequence[BaseMessage]) -> float:
+    """The chance of Yes, when asked whether an answer is correct: a fenced one, or the last in the conversation."""
+    material = dict(prompts.fenced(turns[-1]))
+    if not material:
+        answer = next(message.text for message in reversed(messages) if message.type == "ai")
+        refined = prompts.load("refine").partition("\n")[0]
+        question = next(turn for turn in reversed(turns[:-1]) if not turn.startswith(refined))
+        material = {"question": question, "answer": answer}
+    return 1 / (1 + math.exp(6.2 - _lasting_impression(material, material["answer"])))
+
+
+def _yes_or_no(chance_of_yes: float, rng: np.random.Generator) -> str:
+    return "Yes" if rng.random() < chance_of_yes else "No"
 
 
 def _prefer(material: dict[str, str], rng: np.random.Generator) -> str:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from metascale.rewards.agreement import AgreementReward
 from metascale.rewards.base import Drawn, Earlier, Rejudging, RelativeReward, Reward, SampleReward, Score
+from metascale.rewards.certainty import CertaintyReward
 from metascale.rewards.create import create_reward
 from metascale.rewards.critique import CritiqueReward
 from metascale.rewards.judge import JudgeReward
+from metascale.rewards.p_true import PTrueReward
 from metascale.rewards.pairwise import PairwiseReward
 from metascale.rewards.panel import Member, PanelReward
 from metascale.rewards.unscored import Unscored
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AgreementReward",
+    "CertaintyReward",
     "CritiqueReward",
     "Drawn",
     "Earlier",
     "JudgeReward",
     "Member",
+    "PTrueReward",
     "PairwiseReward",
     "PanelReward",
     "Rejudging",

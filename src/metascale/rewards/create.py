@@ -12,8 +12,10 @@ from metascale.models import MeteredModel
 from metascale.models.resolve import resolve_model
 from metascale.rewards.agreement import AgreementReward
 from metascale.rewards.base import Reward
+from metascale.rewards.certainty import CertaintyReward
 from metascale.rewards.critique import CritiqueReward
 from metascale.rewards.judge import JudgeReward
+from metascale.rewards.p_true import PTrueReward
 from metascale.rewards.pairwise import PairwiseReward
 from metascale.rewards.panel import Member, PanelReward
 from metascale.rewards.verifier import VerifierReward
@@ -22,12 +24,15 @@ from metascale.settings import MetaScaleSettings, PanelMember, RewardModelSettin
 T = TypeVar("T")
 
 
-def create_reward(settings: MetaScaleSettings, model: BaseChatModel | MeteredModel) -> Reward:
+def create_reward(
+    settings: MetaScaleSettings, model: BaseChatModel | MeteredModel, *, is_sampler: bool = False
+) -> Reward:
     """The reward that the settings name.
 
     Args:
         settings: `reward` names it; `panel`, `reward_model` and `verifier` configure it.
         model: the judge, for rewards that need a chat model.
+        is_sampler: whether the answers are this model's own.
 
     Raises:
         MetaScaleError: a part of the reward is missing or cannot be set up.
@@ -39,6 +44,8 @@ def create_reward(settings: MetaScaleSettings, model: BaseChatModel | MeteredMod
         "pairwise": lambda: PairwiseReward(judge),
         "panel": lambda: _panel(settings.panel, judge),
         "agreement": AgreementReward,
+        "p_true": lambda: PTrueReward(judge, is_sampler=is_sampler),
+        "certainty": CertaintyReward,
         "reward_model": lambda: _reward_model(_needed(settings.reward_model, "reward_model")),
         "verifier": lambda: VerifierReward.named(_needed(settings.verifier, "verifier")),
     }

@@ -41,6 +41,19 @@ def exact_settings(settings: MetaScaleSettings) -> MetaScaleSettings:
     return settings.model_copy(update=changes)
 
 
+def settings_of_votes(settings: MetaScaleSettings) -> MetaScaleSettings:
+    """The settings as they apply with a reward whose attribute `weighs_votes` is true.
+
+    Such a reward chooses worse than a majority if answers are compared by its values alone, but a vote weighted by the
+    values is as good as a majority or better. So the sum of the values decides, unless `final_choice` is set. Measured
+    for certainty on the answers that `rewards.certainty.DEVIATION` names, 16 of them to a question: by its values with
+    a bonus for support 0.61 are right, by majority 0.64, by the sum 0.65.
+    """
+    if "final_choice" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"final_choice": "sum"})
+
+
 class Scorer:
     """A reward behind one interface, whether it is relative or not and whether it can look again or not.
 
@@ -86,8 +99,10 @@ class Scorer:
         return is_exact(self.reward)
 
     def settings_for(self, settings: MetaScaleSettings) -> MetaScaleSettings:
-        """The settings as they apply with this reward; see `exact_settings`."""
-        return exact_settings(settings) if self.is_exact else settings
+        """The settings as they apply with this reward; see `exact_settings` and `settings_of_votes`."""
+        if self.is_exact:
+            return exact_settings(settings)
+        return settings_of_votes(settings) if getattr(self.reward, "weighs_votes", False) is True else settings
 
     def calls(self, new: int, earlier: int = 0) -> int:
         """Model requests to score `new` answers after `earlier` ones; see `Reward.calls`."""

@@ -10,7 +10,9 @@ from metascale.answers import Kind
 from metascale.settings.fields import Frozen, Url, known, on
 from metascale.stats.reliability import Reliability
 
-RewardName = Literal["judge", "panel", "critique", "pairwise", "reward_model", "agreement", "verifier"]
+RewardName = Literal[
+    "judge", "panel", "critique", "pairwise", "reward_model", "agreement", "p_true", "certainty", "verifier"
+]
 
 
 class PanelMember(Frozen):
@@ -51,7 +53,9 @@ class ScoringSettings(Frozen):
     reward: Annotated[RewardName, known("reward", RewardName)] = Field(
         default="judge",
         description="What scores answers: a chat model as 'judge', a 'panel' of them, a judge whose 'critique' is "
-        "checked, a 'pairwise' tournament, a 'reward_model', 'agreement' of final answers, or your own 'verifier'.",
+        "checked, a 'pairwise' tournament, a 'reward_model', 'agreement' of final answers, the model's own "
+        "probability that the answer is correct ('p_true'), the probabilities of its tokens ('certainty'), or your own "
+        "'verifier'.",
         json_schema_extra=on("score"),
     )
     judge_at_once: int = Field(

@@ -134,7 +134,8 @@ async def _solve_here(
     chat, method = _chat(asked), METHODS[name]
     parts: dict[str, Any] = {}
     if method.judged:
-        parts["reward"] = create_reward(own, _chat(model_named(judge_model)) if judge_model else chat)
+        judge = _chat(model_named(judge_model)) if judge_model else chat
+        parts["reward"] = create_reward(own, judge, is_sampler=judge is chat)
     journal = None if is_recorded(asked) else current_journal()
     graph = method.create(chat, settings=own, checkpointer=journal.saver if journal else None, **parts)
     messages = [to_langchain(message) for message in state.messages]

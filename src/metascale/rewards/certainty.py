@@ -1,0 +1,129 @@
+"""How sure the model was of its own answer as a reward: it costs no request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metascale.rewards.base import Drawn, Earlier, Score
+from metascale.settings import MetaScaleSettings
+from metascale.stats.normal import normal_tail
+from metascale.stats.shrinkage import Scale, pulled
+
+Numbers = NDArray[np.float64]
+
+DEVIATION = Scale(0.09, 2)
+"""Deviation of the mean log-probability around the level of an arm, in nats a token. It was 0.087 in 2,112 answers of
+Qwen2.5-Coder-1.5B to 48 questions of GSM8K. Its small weight lets a few answers of another model outweigh it."""
+NORMAL_DEVIATION = 1.4826
+"""The standard deviation of a normal distribution in units of its median absolute deviation."""
+PULLS_OF_MANNER = 2.0
+"""Pulls of an arm after which half of its manner is allowed for. Ours: on the same answers, less allowance let the
+search return to the surest arms, and more made it forget which answers were sure."""
+MOST_FORGIVEN = 1.0
+"""How far below the others an arm's level may lie by manner, in deviations. The levels of seven arms lay within 0.9 of
+each other. The eighth, right in 12 % of its answers, lay 3.5 below their median."""
+DECIMALS = 9
+"""Decimals of a value, well above rounding errors, so that equal certainties give equal values."""
+UNKNOWN = "the server told no token probabilities of this answer"
+
+
+class CertaintyReward:
+    """Values an answer by the mean log-probability of its tokens, beside the other answers to the question.
+
+    Of the summaries in `Certainty`, the mean tells right answers from wrong ones best. On the answers that `DEVIATION`
+    names, its area under the curve within a question is 0.700 (standard error 0.021, over questions), that of the
+    lowest window 0.682 and that of the tail 0.690. When one half of the questions chose the summary, 295 of 400 halves
+    chose the mean, and what they chose had 0.692 on the other half.
+
+    Arms differ in manner: a meta-thought may make a model write less predictably without making it err. So an arm's
+    level is drawn towards the median of all levels, more so the more pulls it has (`PULLS_OF_MANNER`). A level far
+    below the others is no manner but a bad arm, so no more than `MOST_FORGIVEN` deviations are allowed for. The values
+    of such an arm are near 0 from its first pull, and a policy drops it.
+
+    A value is the share of a normal distribution below the answer. Its centre is the median, and its deviation the
+    median absolute deviation of all answers so far. So values compare the answers to one question and say nothing
+    about whether any of them is right.
+
+    Alone, certainty chooses worse than a vote, so by default its values are weights of votes; see
+    `rewards.scorer.settings_of_votes`.
+
+    The memo of an answer is `{"arm": ID, "mean": NATS}`.
+    """
+
+    reads_certainty = True
+    weighs_votes = True
+
+    def calls(self, new: int, earlier: int = 0) -> int:  # noqa: ARG002
+        """No model is asked."""
+        return 0
+
+    async def score(
+        self,
+        question: str,  # noqa: ARG002
+        answers: Sequence[str],
+        settings: MetaScaleSettings,  # noqa: ARG002
+        *,
+        place: Sequence[int | str],  # noqa: ARG002
+        earlier: Sequence[Earlier] = (),  # noqa: ARG002
+    ) -> list[Score]:
+        """No value for any answer: the texts alone do not tell."""
+        return [Score(None, error=UNKNOWN) for _ in answers]
+
+    async def score_samples(
+        self,
+        question: str,  # noqa: ARG002
+        samples: Sequence[Drawn],
+        settings: MetaScaleSettings,  # noqa: ARG002
+        *,
+        place: Sequence[int | str],  # noqa: ARG002
+        earlier: Sequence[Earlier] = (),
+    ) -> list[Score]:
+        """Compare the samples; see `SampleReward.score_samples`."""
+        memos = [
+            None if sample.certainty is None else {"arm": sample.meta_thought, "mean": sample.certainty["mean"]}
+            for sample in samples
+        ]
+        values = self.values([*(answer.memo for answer in earlier), *memos])[len(earlier) :]
+        return [
+            Score(value, memo=memo, error=UNKNOWN if memo is None else None)
+            for value, memo in zip(values, memos, strict=True)
+        ]
+
+    def values(self, memos: Sequence[Any]) -> list[float | None]:
+        """Each answer's value among all; see `RelativeReward.values`."""
+        known = [memo for memo in memos if memo is not None]
+        if not known:
+            return [None] * len(memos)
+        found = iter(_values(np.array([memo["mean"] for memo in known]), [memo["arm"] for memo in known]))
+        return [None if memo is None else next(found) for memo in memos]
+
+
+def _values(sureness: Numbers, arms: Sequence[str]) -> list[float]:
+    """The values of answers.
+
+    Args:
+        sureness: their mean log-probabilities, shape (n,), n at least 1.
+        arms: the meta-thought of each.
+    """
+    names, of = np.unique(np.array(arms), return_inverse=True)
+    pulls = np.bincount(of, minlength=len(names)).astype(np.float64)
+    levels = np.bincount(of, sureness, len(names)) / pulls
+    manner = pulled(levels - np.median(levels), pulls, 0.0, PULLS_OF_MANNER)
+    _, deviation = _spread(sureness)
+    fair = sureness - np.maximum(manner, -MOST_FORGIVEN * deviation)[of]
+    centre, deviation = _spread(fair)
+    return [round(normal_tail(-z), DECIMALS) for z in ((fair - centre) / deviation).tolist()]
+
+
+def _spread(values: Numbers) -> tuple[float, float]:
+    """The median of values, and their standard deviation by the median absolute deviation, with `DEVIATION` as prior.
+
+    Both withstand an arm that lies far off.
+    """
+    centre = float(np.median(values))
+    deviation = NORMAL_DEVIATION * float(np.median(np.abs(values - centre)))
+    return centre, float(DEVIATION.estimate(len(values) * deviation**2, float(len(values))) ** 0.5)
