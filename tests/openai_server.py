@@ -236,7 +236,7 @@ class OpenAIServer:
         tokens = simulated[0].usage_metadata
         assert tokens is not None
         counts = (tokens["input_tokens"], min(cached, tokens["input_tokens"]), tokens["output_tokens"])
-        self.cache.keep(prompt)
+        self.cache.keep(f"{prompt}\nai: {texts[0]}")
         completion = _completion(body, kind, texts, fault, counts)
         if asked:
             for choice, message in zip(completion["choices"], simulated, strict=True):

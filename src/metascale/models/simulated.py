@@ -28,7 +28,7 @@ from pydantic import Field
 from metascale import prompts
 from metascale.answers import extract
 from metascale.data import arena_hard, choice_prompt, gsm8k, mmlu_pro, squeeze
-from metascale.models.simulated_probabilities import simulated_logprobs
+from metascale.models.simulated_probabilities import simulated_logprobs, yes_no_logprobs
 from metascale.pool.methods import catalogue
 
 NOTICE = "Simulated answer: no language model was asked."
@@ -81,6 +81,8 @@ JUDGES = ("judge", "judge_examiner", "judge_sceptic")
 """The wordings of the request for a score."""
 COMPARISONS = ("pairwise", "pairwise_sceptic")
 """The wordings of the request for the better of two answers."""
+P_TRUE = ("p_true", "p_true_judge")
+"""The questions whether an answer is correct: at the end of its own conversation, and in a fresh one."""
 PROMPT_NAMES = (
     *("compose", "compose_more", "abstract", "synthesize"),
     *("evolve", "evolve_diagnose", "evolve_contrast", "evolve_compose"),
@@ -190,7 +192,8 @@ class SimulatedChatModel(BaseChatModel):
     ) -> ChatResult:
         system = "\n\n".join(message.text for message in messages if message.type == "system")
         turns = [str(message.text) for message in messages if message.type == "human"] or [""]
-        if kind_of_request(system, turns[-1]) in {"solve", "p_true"}:
+        kind = kind_of_request(system, turns[-1])
+        if kind in {"solve", "p_true"}:
             parts = [prompts.apart(turn) for turn in turns]
             turns = [said for said, _ in parts]
             thoughts = [_THOUGHT.format(thought) for _, thought in parts if thought]
@@ -202,9 +205,13 @@ class SimulatedChatModel(BaseChatModel):
         for number in range(self.n or 1):
             rng = np.random.default_rng(place if place is None or number == 0 else [*place, number])
             replies.append(self._say(system, turns, messages, rng))
-            is_right = _is_right(replies[-1], turns)
-            tokens = simulated_logprobs(replies[-1], top_logprobs, rng, is_right=is_right)
-            told.append({"finish_reason": "stop"} | ({"logprobs": tokens} if logprobs else {}))
+            told.append({"finish_reason": "stop"})
+            if logprobs and kind in P_TRUE:
+                chances = yes_no_logprobs(replies[-1], _chance_of_yes(turns, messages), top_logprobs)
+                told[-1]["logprobs"] = chances
+            elif logprobs:
+                is_right = _is_right(replies[-1], turns)
+                told[-1]["logprobs"] = simulated_logprobs(replies[-1], top_logprobs, rng, is_right=is_right)
         read = (sum(len(message.text) for message in messages) + 3) // 4
         written = sum((len(text) + 3) // 4 for text in replies)
         usage: Any = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
@@ -225,8 +232,7 @@ class SimulatedChatModel(BaseChatModel):
             "check_critique": lambda: _check(material, rng),
             "pairwise": lambda: _prefer(material, rng),
             "improve_rubric": lambda: _reword(material),
-            "p_true": lambda: _yes_or_no(_chance_of_yes(turns, messages), rng),
-            "p_true_judge": lambda: _yes_or_no(_chance_of_yes(turns, messages), rng),
+            **dict.fromkeys(P_TRUE, lambda: "Yes" if rng.random() < _chance_of_yes(turns, messages) else "No"),
             "find_mistake": lambda: _find_mistake(material, rng),
             "grade_reason": lambda: json.dumps({"analysis": "Simulated grade.", "right": bool(rng.random() < 0.5)}),
             "arena_judge": lambda: _compare(material, rng),
@@ -355,10 +361,6 @@ def _chance_of_yes(turns: Sequence[str], messages: Sequence[BaseMessage]) -> flo
         question = next(turn for turn in reversed(turns[:-1]) if not turn.startswith(refined))
         material = {"question": question, "answer": answer}
     return 1 / (1 + math.exp(6.2 - _lasting_impression(material, material["answer"])))
-
-
-def _yes_or_no(chance_of_yes: float, rng: np.random.Generator) -> str:
-    return "Yes" if rng.random() < chance_of_yes else "No"
 
 
 def _prefer(material: dict[str, str], rng: np.random.Generator) -> str:

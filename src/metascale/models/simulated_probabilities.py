@@ -12,6 +12,8 @@ LEVEL, SPREAD, LOSS = -1.9, 0.45, 0.37
 """Of the logarithm of an answer's mean surprise: its mean, its standard deviation within a question, and how much a
 wrong answer adds. As in 2,112 answers of Qwen2.5-Coder-1.5B to 48 questions of GSM8K, rounded."""
 HIGHEST_SCORE = 10
+LEAST_LIKELY = -20.0
+"""Log-probability of any other token in the place of Yes or No."""
 _TOKEN = re.compile(r"\d+|\s*[^\W\d]+|\s*[^\w\s]|\s+")
 
 
@@ -34,6 +36,20 @@ def simulated_logprobs(
         told = [_item(token, value), *others] if alternatives else []
         items.append({**_item(token, value), "top_logprobs": told})
     return {"content": items, "refusal": None}
+
+
+def yes_no_logprobs(drawn: str, chance_of_yes: float, alternatives: int) -> dict[str, Any]:
+    """What OpenAI's chat completions tell of a reply that is Yes or No, under `logprobs`.
+
+    Args:
+        drawn: the reply.
+        chance_of_yes: in (0, 1).
+        alternatives: alternatives to tell, from 0.
+    """
+    told = {"Yes": _item("Yes", math.log(chance_of_yes)), "No": _item("No", math.log1p(-chance_of_yes))}
+    likely = sorted(told.values(), key=lambda item: -item["logprob"])
+    others = [_item(f"~{number}", LEAST_LIKELY) for number in range(alternatives - len(likely))]
+    return {"content": [{**told[drawn], "top_logprobs": [*likely, *others][:alternatives]}], "refusal": None}
 
 
 def _others(token: str, value: float, count: int) -> list[dict[str, Any]]:

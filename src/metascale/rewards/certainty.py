@@ -28,7 +28,7 @@ MOST_FORGIVEN = 1.0
 each other. The eighth, right in 12 % of its answers, lay 3.5 below their median."""
 DECIMALS = 9
 """Decimals of a value, well above rounding errors, so that equal certainties give equal values."""
-UNKNOWN = "the server told no token probabilities of this answer"
+UNKNOWN = "no token probabilities are known"
 
 
 class CertaintyReward:
