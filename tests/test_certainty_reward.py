@@ -64,7 +64,7 @@ def test_a_bad_arm_is_dropped_after_its_first_pull() -> None:
 def test_manner_counts_for_less_the_better_it_is_known() -> None:
     gaps = []
     for count in (1, 4, 16):
-        means = {arm: 0.0 for arm in LEVELS}
+        means = dict.fromkeys(LEVELS, 0.0)
         for seed in range(40):
             for arm, own in by_arm(pulls(np.random.default_rng(seed), count)).items():
                 means[arm] += sum(own) / count / 40

@@ -169,6 +169,12 @@ class MeteredModel:
         fresh.capabilities = self.capabilities
         return fresh
 
+    def telling(self, alternatives: int) -> MeteredModel:
+        """The same model, asked for token probabilities with so many alternatives to each token."""
+        telling = MeteredModel(self.model, probabilities=alternatives)
+        telling.capabilities = self.capabilities
+        return telling
+
     def capped_at(self, max_tokens: int) -> MeteredModel:
         """The same model with replies of at most `max_tokens` tokens.
 

@@ -227,12 +227,13 @@ class SimulatedChatModel(BaseChatModel):
         material = dict(prompts.fenced(asked))
         return {
             "solve": lambda: _answer(prompts.without_task(system), turns, messages, rng),
-            "judge": lambda: json.dumps(_judge(material, rng)),
+            "judge": lambda: json.dumps(_judge(material, rng, is_bare=prompts.load("bare_verdict") in system)),
             "judge_list": lambda: _judge_list(material, rng),
             "check_critique": lambda: _check(material, rng),
             "pairwise": lambda: _prefer(material, rng),
             "improve_rubric": lambda: _reword(material),
-            **dict.fromkeys(P_TRUE, lambda: "Yes" if rng.random() < _chance_of_yes(turns, messages) else "No"),
+            "p_true": lambda: _yes_or_no(turns, messages, rng),
+            "p_true_judge": lambda: _yes_or_no(turns, messages, rng),
             "find_mistake": lambda: _find_mistake(material, rng),
             "grade_reason": lambda: json.dumps({"analysis": "Simulated grade.", "right": bool(rng.random() < 0.5)}),
             "arena_judge": lambda: _compare(material, rng),
@@ -346,8 +347,10 @@ def _lasting_impression(material: dict[str, str], answer: str) -> float:
     return float(middle + lasting)
 
 
-def _judge(material: dict[str, str], rng: np.random.Generator) -> dict[str, Any]:
+def _judge(material: dict[str, str], rng: np.random.Generator, *, is_bare: bool = False) -> dict[str, Any]:
     score = int(np.clip(round(_impression(material, material.get("answer", ""), rng)), 1, 10))
+    if is_bare:
+        return {"score": score}
     critique = f"Simulated judgement. {_CRITIQUES[int(rng.integers(len(_CRITIQUES)))]}"
     return {"critique": critique, "score": score}
 
@@ -361,6 +364,10 @@ def _chance_of_yes(turns: Sequence[str], messages: Sequence[BaseMessage]) -> flo
         question = next(turn for turn in reversed(turns[:-1]) if not turn.startswith(refined))
         material = {"question": question, "answer": answer}
     return 1 / (1 + math.exp(6.2 - _lasting_impression(material, material["answer"])))
+
+
+def _yes_or_no(turns: Sequence[str], messages: Sequence[BaseMessage], rng: np.random.Generator) -> str:
+    return "Yes" if rng.random() < _chance_of_yes(turns, messages) else "No"
 
 
 def _prefer(material: dict[str, str], rng: np.random.Generator) -> str:

@@ -58,11 +58,13 @@ class Reading(Generic[Schema]):
         value: the object, or None if neither the reply nor its repair could be read.
         problem: why there is no object.
         usage: the bill, the repair included.
+        reply: the message that holds the object.
     """
 
     value: Schema | None
     problem: str | None
     usage: Usage
+    reply: AIMessage | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _may_be_about_attached(error: ModelCallError) -> bool:
 async def _ask(query: _Query[Schema], place: Sequence[int | str]) -> Reading[Schema]:
     form, (reply,), usage = await query.send(query.messages, place, 1)
     reading = await query.read(reply, form, place)
-    return Reading(reading.value, reading.problem, add_usage(usage, reading.usage))
+    return replace(reading, usage=add_usage(usage, reading.usage))
 
 
 async def ask_several(
@@ -261,7 +263,7 @@ class _Query(Generic[Schema]):
         for number in range(len(server.forms()) + 1):
             value, problem = self._object_in(reply, form)
             if value is not None:
-                return Reading(value, None, usage)
+                return Reading(value, None, usage, reply)
             forms = [other for other in server.forms() if self.options_for(other) is not None]
             untried = [other for other in forms if other not in server.points]
             if number > 0 and (server.works(form) or not untried):
@@ -317,7 +319,7 @@ class _Query(Generic[Schema]):
         server = self.model.capabilities
         try:
             value = _read(message, self.schema, self.untrusted)
-            if value.model_dump() == json.loads(example(self.schema)):
+            if _repeats(value, example(self.schema)):
                 raise UnreadableReplyError("it only repeats the example")
         except UnreadableReplyError as error:
             flaw = flaw_of(message)
@@ -374,6 +376,13 @@ def _passed_on_unread(model: BaseChatModel, options: dict[str, Any]) -> dict[str
         return options
     own = getattr(model, "extra_body", None) or {}
     return {"extra_body": {**own, "response_format": options["response_format"]}}
+
+
+def _repeats(value: BaseModel, shown: str) -> bool:
+    """Whether an object is the example; one number may be the same by chance."""
+    held = json.loads(shown)
+    is_one_number = len(held) == 1 and all(isinstance(part, int | float) for part in held.values())
+    return bool(value.model_dump() == held) and not is_one_number
 
 
 def _text_of(message: AIMessage) -> str:

@@ -54,6 +54,8 @@ class CritiqueReward(JudgeReward):
     critique; the score stays in any case. Second looks are not checked, because their critiques are not used.
     """
 
+    checks_critiques = True
+
     def __init__(self, model: BaseChatModel | MeteredModel | str, *, rubric: str | None = None) -> None:
         """Judge and check with `model`; see `JudgeReward`."""
         super().__init__(model, rubric=rubric)

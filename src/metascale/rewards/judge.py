@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -19,12 +20,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from metascale import prompts
 from metascale.errors import ModelCallError
-from metascale.models import MeteredModel, ask, resolve_model
+from metascale.models import MeteredModel, Reading, ask, resolve_model
 from metascale.models.json_reply import Schema
+from metascale.models.probabilities import tokens_of
 from metascale.models.quotation import unquoted
 from metascale.models.sized import sized
 from metascale.question import is_long, shown
 from metascale.rewards.base import Score
+from metascale.rewards.expected_score import expected_score
 from metascale.rewards.rubric import Rubric
 from metascale.runtime.seeds import place_generator
 from metascale.settings import MetaScaleSettings
@@ -44,6 +47,8 @@ only value that reasoning models accept."""
 JUDGE_TOKENS = 4_096
 """The most tokens of a verdict, for models that have such a limit. Ours: ten times a long critique, so that only a
 reply without end reaches it."""
+ALTERNATIVES = 20
+"""Alternatives to a score's token that are asked for: the most that OpenAI and vLLM give, enough for all ten scores."""
 TOKENS_AN_ANSWER = 512
 """Tokens on top of that for each further answer in a request. Not tuned."""
 CRITIQUE_CHARS = 1_500
@@ -69,6 +74,29 @@ def _as_enum(schema: dict[str, Any]) -> None:
     schema |= {"type": "integer", "enum": list(range(1, 11))}
 
 
+Mark = Annotated[float, BeforeValidator(_as_score)]
+
+
+def _out_of_ten() -> Any:
+    """The field of a score."""
+    return Field(
+        ge=1,
+        le=10,
+        allow_inf_nan=False,
+        description="A whole number from 1 (wrong) to 10 (right, checked).",
+        examples=[3, 9],
+        json_schema_extra=_as_enum,
+    )
+
+
+class BareVerdict(BaseModel):
+    """A judge's reply without a critique."""
+
+    model_config = ConfigDict(title="Verdict", json_schema_extra={"additionalProperties": False})
+
+    score: Mark = _out_of_ten()
+
+
 class JudgeVerdict(BaseModel):
     """A judge's reply."""
 
@@ -81,19 +109,7 @@ class JudgeVerdict(BaseModel):
         examples=["The set-up is right, but step 3 adds the tax twice, so the total is too high.", "All steps hold."],
         json_schema_extra={"maxLength": CRITIQUE_CHARS},
     )
-    score: Annotated[float, BeforeValidator(_as_score)] = Field(
-        ge=1,
-        le=10,
-        allow_inf_nan=False,
-        description="A whole number from 1 (wrong) to 10 (right, checked).",
-        examples=[3, 9],
-        json_schema_extra=_as_enum,
-    )
-
-    @property
-    def value(self) -> float:
-        """The score in [0, 1]."""
-        return (self.score - 1) / 9
+    score: Mark = _out_of_ten()
 
 
 class NumberedVerdict(JudgeVerdict):
@@ -124,6 +140,8 @@ class JudgeReward:
     """
 
     calls_per_look = 1
+    checks_critiques = False
+    """Whether the reward itself reads the critiques."""
 
     def __init__(
         self, model: BaseChatModel | MeteredModel | str, *, rubric: str | None = None, at_once: int | None = None
@@ -142,7 +160,7 @@ class JudgeReward:
         self.model = model if isinstance(model, MeteredModel) else MeteredModel(resolve_model(model))
         self.rubric = rubric
         self.at_once = at_once
-        self._fresh: MeteredModel | None = None
+        self._models: dict[tuple[bool, bool], MeteredModel] = {}
 
     def calls(self, new: int, earlier: int = 0) -> int:  # noqa: ARG002
         """As in `Reward`: one request for each answer, or fewer if `at_once` is set."""
@@ -160,7 +178,7 @@ class JudgeReward:
         at_once = self.at_once or settings.judge_at_once
         if at_once == 1 or len(answers) == 1:
             return await together(
-                self._judge(self.model, question, answer, settings, [*place, index], look=0)
+                self._judge(self._asked(settings), question, answer, settings, [*place, index], look=0)
                 for index, answer in enumerate(answers)
             )
         order = [int(index) for index in place_generator(settings.seed, *place).permutation(len(answers))]
@@ -186,9 +204,7 @@ class JudgeReward:
         looks: Sequence[int],
     ) -> list[Score]:
         """Re-judge: in the next wording and order, at a temperature that lets judgements differ."""
-        if self._fresh is None:
-            self._fresh = self.model.sampling_at(LOOK_TEMPERATURE)
-        fresh = self._fresh
+        fresh = self._asked(settings, is_fresh=True)
         work = [
             partial(self._judge, fresh, question, answer, settings, [*place, index], look=look)
             for index, (answer, look) in enumerate(zip(answers, looks, strict=True))
@@ -210,13 +226,31 @@ class JudgeReward:
         tag = prompts.tag_for(question, answer)
         parts = [prompts.fence("question", question, tag), prompts.fence("answer", answer, tag)]
         material = "\n\n".join(parts if way < len(WORDINGS) else reversed(parts))
+        is_bare = settings.expected_score and not self._is_read(settings)
         system = prompts.render(wording, rubric=self._rubric(settings), tag=tag)
+        if is_bare:
+            system = f"{system}\n\n{prompts.load('bare_verdict')}"
         messages = [SystemMessage(system), shown(material, question)]
-        verdict, problem, usage = await ask_twice(model, messages, JudgeVerdict, settings, place, untrusted=material)
         name = f"{wording} {'question' if way < len(WORDINGS) else 'answer'} first"
+        reading: Reading[BareVerdict] | Reading[JudgeVerdict]
+        if is_bare:
+            # A number alone is no quotation: every score could be planted in the material.
+            reading = await read_twice(model, messages, BareVerdict, settings, place, untrusted="")
+        else:
+            reading = await read_twice(model, messages, JudgeVerdict, settings, place, untrusted=material)
+        verdict = reading.value
         if verdict is None:
-            return Score(None, error=problem, wording=name, usage=usage)
-        return Score(verdict.value, critique=verdict.critique, wording=name, usage=usage)
+            return Score(None, error=reading.problem, wording=name, usage=reading.usage)
+        score = verdict.score
+        if settings.expected_score and reading.reply is not None:
+            score = expected_score(tokens_of(reading.reply), score) or score
+        critique = verdict.critique if isinstance(verdict, JudgeVerdict) else None
+        return Score(_in_unit(score), critique=critique, wording=name, usage=reading.usage)
+
+    def _is_read(self, settings: MetaScaleSettings) -> bool:
+        """Whether anything reads critiques."""
+        evolves = settings.evolution != "off" and settings.evolve_every > 0
+        return self.checks_critiques or evolves or settings.refine or settings.synthesize
 
     async def _judge_several(
         self, question: str, answers: Sequence[str], settings: MetaScaleSettings, place: Sequence[int | str]
@@ -243,15 +277,28 @@ class JudgeReward:
             found = verdicts.get(number, [])
             bill = usage if number == 1 else no_usage()
             if len(found) == 1:
-                value, critique = found[0].value, found[0].critique
+                value, critique = _in_unit(found[0].score), found[0].critique
                 scores.append(Score(value, critique=critique, wording="judge_list", usage=bill))
             else:
                 why = problem or f"the judge gave {len(found)} verdicts on this answer"
                 scores.append(Score(None, error=why, wording="judge_list", usage=bill))
         return scores
 
+    def _asked(self, settings: MetaScaleSettings, *, is_fresh: bool = False) -> MeteredModel:
+        """The model, set up for what the settings read of its replies; `is_fresh` lets judgements differ."""
+        key = (settings.expected_score, is_fresh)
+        if key not in self._models:
+            model = self.model.telling(ALTERNATIVES) if settings.expected_score else self.model
+            self._models[key] = model.sampling_at(LOOK_TEMPERATURE) if is_fresh else model
+        return self._models[key]
+
     def _rubric(self, settings: MetaScaleSettings) -> str:
         return Rubric.parse(self.rubric or settings.rubric or prompts.load("rubric")).text
+
+
+def _in_unit(score: float) -> float:
+    """A score from 1 to 10 in [0, 1]."""
+    return (score - 1) / 9
 
 
 async def ask_twice(
@@ -264,11 +311,26 @@ async def ask_twice(
     untrusted: str,
     limit: int = JUDGE_TOKENS,
 ) -> tuple[Schema | None, str | None, Usage]:
-    """Ask a judge, and once more if the request fails; see `metascale.models.ask`.
+    """As `read_twice`.
 
     Returns:
         The reply or None, the problem or None, and the bill.
     """
+    reading = await read_twice(model, messages, schema, settings, place, untrusted=untrusted, limit=limit)
+    return reading.value, reading.problem, reading.usage
+
+
+async def read_twice(
+    model: MeteredModel,
+    messages: Sequence[BaseMessage],
+    schema: type[Schema],
+    settings: MetaScaleSettings,
+    place: Sequence[int | str],
+    *,
+    untrusted: str,
+    limit: int = JUDGE_TOKENS,
+) -> Reading[Schema]:
+    """Ask a judge, and once more if the request fails; see `metascale.models.ask`."""
     usage = no_usage()
     problem: str | None = None
     for attempt in range(2):
@@ -281,9 +343,9 @@ async def ask_twice(
             continue
         usage = add_usage(usage, reading.usage)
         if reading.value is None:
-            return None, f"the verdict could not be read: {reading.problem}", usage
-        return reading.value, None, usage
-    return None, problem, usage
+            return Reading(None, f"the verdict could not be read: {reading.problem}", usage)
+        return replace(reading, usage=usage)
+    return Reading(None, problem, usage)
 
 
 async def led(work: Sequence[Callable[[], Coroutine[Any, Any, T]]], prefixes: Sequence[Hashable]) -> list[T]:

@@ -94,7 +94,7 @@ class PTrueReward:
             MetaScaleError: the name is unknown or the model cannot be set up.
         """
         judge = model if isinstance(model, MeteredModel) else MeteredModel(resolve_model(model))
-        telling = MeteredModel(judge.model, probabilities=ALTERNATIVES)
+        telling = judge.telling(ALTERNATIVES)
         self.is_sampler = is_sampler
         self._telling = {_Way.FIRST_TOKEN: telling.capped_at(1), _Way.SHORT_REPLY: telling.capped_at(SHORT)}
         self._replying = judge.sampling_at(LOOK_TEMPERATURE).capped_at(SHORT)

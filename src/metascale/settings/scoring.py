@@ -65,6 +65,13 @@ class ScoringSettings(Frozen):
         description="Answers that a judge is shown in one request, in random order.",
         json_schema_extra=on("score"),
     )
+    expected_score: bool = Field(
+        default=False,
+        description="Value an answer by the score that a judge is expected to give, over the probabilities of the "
+        "score's token, where its server tells them. Where nothing reads critiques, because evolution, refinement and "
+        "synthesis are off, the judge then writes none.",
+        json_schema_extra=on("score"),
+    )
     rubric: str | None = Field(
         default=None,
         min_length=1,
