@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from metascale import MetaScaleSettings, create_metascale, prompts
 from metascale.data import gsm8k
-from metascale.models import SimulatedChatModel
+from metascale.models import RecordedChatModel, SimulatedChatModel
 from metascale.models.probabilities import Token
 from metascale.models.yes_no import first_word, probability_in, probability_of_yes
 from metascale.rewards import Drawn, JudgeReward, PTrueReward
@@ -253,3 +255,20 @@ def test_a_run_on_the_offline_model_asks_in_the_samples_own_conversation() -> No
     result = create_metascale("simulated", settings=settings).invoke(ask())["result"]
     assert result["reward"] is not None
     assert result["notes"] == []
+
+
+async def test_a_recorded_probability_is_served_with_its_answer(tmp_path: Path) -> None:
+    rows = [
+        {"question": "How many?", "strategy": "cot", "sample": number, "output_text": text, **told}
+        for number, (text, told) in enumerate(
+            {"It is 7.": {"yes": 0.8}, "It is 8.": {"yes": 1}, "It is 9.": {}}.items()
+        )
+    ]
+    path = tmp_path / "record.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    reward = PTrueReward(RecordedChatModel(path=path), is_sampler=True)
+    samples = [drawn(row["output_text"], HumanMessage("How  many?")) for row in rows]
+    seven, eight, nine = await reward.score_samples("How many?", samples, SETTINGS, place=["judge", 1])
+    assert (seven.value, eight.value) == (pytest.approx(0.8), pytest.approx(0.9999))
+    assert nine.value is None
+    assert "does not hold the probability" in str(nine.error)

@@ -21,6 +21,7 @@ from metascale import prompts
 from metascale.data import read_rows, squeeze
 from metascale.errors import MetaScaleError
 from metascale.models.simulated import kind_of_request
+from metascale.models.simulated_probabilities import yes_no_logprobs
 
 FIXED_ARMS = {
     "no_strategy": ("no_strategy", "direct", "standard"),
@@ -28,6 +29,8 @@ FIXED_ARMS = {
 }
 """Names that recordings use for the two fixed arms."""
 
+NEVER_CERTAIN = 1e-4
+"""The least and, from 1, the greatest probability: recordings round them."""
 _MARK = re.compile(r"Recorded strategy `([^`]+)`")
 _REQUIRED = ("question", "strategy", "output_text")
 
@@ -36,6 +39,7 @@ _REQUIRED = ("question", "strategy", "output_text")
 class _Answer:
     text: str
     logprobs: Sequence[float] | None = None
+    yes: float | None = None
 
 
 class RecordError(MetaScaleError):
@@ -50,11 +54,11 @@ class RecordedChatModel(BaseChatModel):
     """Serves recorded answers, keyed by question and strategy, each once.
 
     The file has one JSON object a line with `question`, `strategy` and `output_text`, and optionally `sample` (the
-    order of several answers) and `logprobs` (the log-probabilities of the answer's tokens, in nats); rows without a
-    question, such as a canary, are skipped. As a solver the model answers
-    under the strategy that the meta-thought names. Asked to compose meta-thoughts, it names the
-    recorded strategies other than the fixed arms. It refuses to judge and to evolve, which are not recorded. Token
-    counts are unknown.
+    order of several answers), `logprobs` (the log-probabilities of the answer's tokens, in nats) and `yes` (the
+    probability of "Yes" when the model was asked whether the answer is correct); rows without a question, such as a
+    canary, are skipped. As a solver the model answers under the strategy that the meta-thought names. Asked to compose
+    meta-thoughts, it names the recorded strategies other than the fixed arms. It refuses to judge and to evolve, which
+    are not recorded. Token counts are unknown.
 
     Attributes:
         path: the file.
@@ -78,7 +82,11 @@ class RecordedChatModel(BaseChatModel):
         samples: dict[tuple[str, str], list[tuple[int, _Answer]]] = defaultdict(list)
         for row in read_rows(self.path, _REQUIRED):
             logprobs = row.get("logprobs")
-            answer = _Answer(row["output_text"], logprobs if isinstance(logprobs, list) else None)
+            answer = _Answer(
+                row["output_text"],
+                logprobs if isinstance(logprobs, list) else None,
+                yes if isinstance(yes := row.get("yes"), int | float) and 0 <= yes <= 1 else None,
+            )
             samples[squeeze(row["question"]), row["strategy"]].append((row.get("sample", 0), answer))
         self._answers = {
             key: [answer for _, answer in sorted(found, key=lambda one: (one[0], one[1].text))]
@@ -121,19 +129,25 @@ class RecordedChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
         *,
         logprobs: bool = False,
+        top_logprobs: int = 0,
         **kwargs: Any,  # noqa: ARG002
     ) -> ChatResult:
         system = "\n\n".join(message.text for message in messages if message.type == "system")
-        kind = kind_of_request(system)
+        turns = [message.text for message in messages if message.type == "human"]
+        kind = kind_of_request(system, turns[-1] if turns else "")
+        about: dict[str, Any] = {"finish_reason": "stop"}
         if kind == "compose":
             answer = _Answer(self._catalogue())
         elif kind == "solve":
-            asked = next((message.text for message in reversed(messages) if message.type == "human"), "")
-            question, thought = prompts.apart(asked)
+            question, thought = prompts.apart(turns[-1] if turns else "")
             answer = self._serve(squeeze(question), self._strategy(f"{system}\n\n{thought}"))
+        elif kind == "p_true":
+            said = next(message.text for message in reversed(messages) if message.type == "ai")
+            yes = self._yes(squeeze(prompts.apart(turns[-2])[0]), said)
+            answer = _Answer("Yes" if yes >= 0.5 else "No")
+            about["logprobs"] = yes_no_logprobs(answer.text, yes, top_logprobs)
         else:
             raise RecordError(f"the record {self.path.name} holds answers only; it cannot serve the prompt {kind!r}")
-        about: dict[str, Any] = {"finish_reason": "stop"}
         if logprobs and answer.logprobs is not None:
             about["logprobs"] = {"content": [{"token": "", "logprob": value} for value in answer.logprobs]}
         message = AIMessage(answer.text, response_metadata=about)
@@ -170,6 +184,14 @@ class RecordedChatModel(BaseChatModel):
                 f"the record has run dry: all {len(answers)} answers of strategy {strategy!r} are served"
             )
         raise RecordDryError(f"the record holds no answer of strategy {strategy!r} to this question")
+
+    def _yes(self, question: str, text: str) -> float:
+        """The recorded probability that an answer was called correct."""
+        known = (answer for (asked, _), answers in self._answers.items() if asked == question for answer in answers)
+        yes = next((a.yes for a in known if a.yes is not None and a.text.strip() == text.strip()), None)
+        if yes is None:
+            raise RecordError(f"the record {self.path.name} does not hold the probability that this answer is correct")
+        return min(max(yes, NEVER_CERTAIN), 1 - NEVER_CERTAIN)
 
     def _catalogue(self) -> str:
         fixed = {name for names in FIXED_ARMS.values() for name in names}

@@ -46,8 +46,8 @@ def settings_of_votes(settings: MetaScaleSettings) -> MetaScaleSettings:
 
     Such a reward chooses worse than a majority if answers are compared by its values alone, but a vote weighted by the
     values is as good as a majority or better. So the sum of the values decides, unless `final_choice` is set. Measured
-    for certainty on the answers that `rewards.certainty.DEVIATION` names, 16 of them to a question: by its values with
-    a bonus for support 0.61 are right, by majority 0.64, by the sum 0.65.
+    for certainty on the answers that `rewards.certainty.DEVIATION` names, with 4, 8 and 16 of them to a question: the
+    highest value is right in 0.57, 0.56 and 0.55, the majority in 0.53, 0.62 and 0.64, the sum in 0.58, 0.62 and 0.65.
     """
     if "final_choice" in settings.model_fields_set:
         return settings
