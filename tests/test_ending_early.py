@@ -154,4 +154,4 @@ def test_the_floor_by_hand() -> None:
     few = [candidate(-0.1 * n) for n in range(FIRST - 1)]
     assert floor_of(few) is None
     assert floor_of([*few, candidate(None), {}]) is None
-    assert floor_of([*few, candidate(-9.0)]) == pytest.approx(-0.1 * (FIRST - 1) / 2)
+    assert floor_of([*few, candidate(-9.0)]) == pytest.approx(-0.1 * (FIRST - 2) + 0.1 * 0.75)

@@ -11,7 +11,17 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from metascale.errors import ModelCallError
 from metascale.models import MeteredModel, resolve_model
-from metascale.models.probabilities import LEAST, PRIOR_DIGITS, TAIL, WINDOW, Token, certainty_of, tokens_of
+from metascale.models.probabilities import (
+    LEAST,
+    PRIOR_DIGITS,
+    TAIL,
+    WINDOW,
+    Token,
+    certainty_of,
+    tokens_of,
+    with_tokens,
+    without_tokens,
+)
 from metascale.models.scope import RunScope, inside
 from metascale.settings.traffic import TrafficSettings
 from tests.conftest import QUESTION, ServerFactory, chat_model
@@ -43,6 +53,33 @@ READ = [Token("4", -0.5, {"4": -0.5}), Token(" 2", -1.5, {})]
 )
 def test_every_form_is_read(message: AIMessage) -> None:
     assert tokens_of(message) == READ
+
+
+class Item:
+    """An item of Ollama's client: no dictionary, but read like one."""
+
+    def __init__(self, **values: Any) -> None:
+        self._values = values
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._values.get(name, default)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+
+def test_objects_of_a_client_are_read() -> None:
+    items = [
+        Item(token="4", logprob=-0.5, top_logprobs=[Item(token="4", logprob=-0.5)]),
+        Item(token=" 2", logprob=-1.5, top_logprobs=None),
+    ]
+    assert tokens_of(said(items)) == READ
+
+
+def test_what_is_read_can_be_written_again() -> None:
+    bare = without_tokens(said(OPENAI))
+    assert tokens_of(bare) == []
+    assert tokens_of(with_tokens(bare, READ)) == READ
 
 
 def test_probabilities_after_sampling_are_read() -> None:

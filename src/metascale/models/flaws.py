@@ -68,7 +68,7 @@ class Flaw:
 
 
 _REFUSAL = Flaw("refused")
-_UNSURE = Flaw("truncated", "was ended early: the model was less sure of it than of most others")
+_UNSURE = Flaw("truncated", "was ended early: the model was less sure of it than of the others")
 _CUT = Flaw("truncated", "was cut off at the token limit", at_limit=True)
 
 

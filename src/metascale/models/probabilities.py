@@ -74,10 +74,18 @@ def without_tokens(message: Message) -> Message:
 
 
 def with_tokens(message: Message, tokens: Sequence[Token]) -> Message:
-    """The message with a list of tokens, if there are any; their alternatives are left out."""
-    told = {"content": [{"token": token.text, "logprob": token.logprob} for token in tokens]}
+    """The message with a list of tokens, if there are any."""
+    told = {"content": [{**_told(t.text, t.logprob), "top_logprobs": _told_all(t.alternatives)} for t in tokens]}
     about = {**message.response_metadata} | ({"logprobs": told} if tokens else {})
     return message.model_copy(update={"response_metadata": about})
+
+
+def _told(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob}
+
+
+def _told_all(alternatives: Mapping[str, float]) -> list[dict[str, Any]]:
+    return [_told(text, logprob) for text, logprob in alternatives.items()]
 
 
 def certainty_of(logprobs: Sequence[float], texts: Sequence[str] = ()) -> Certainty | None:

@@ -63,8 +63,8 @@ class SearchSettings(Frozen):
     end_early: bool = Field(
         default=False,
         description="End an answer once the model is less sure of its last 64 tokens than of the least sure stretch of "
-        "half of the answers so far (DeepConf). It counts as a sample, with the score 0. Needs a server that streams "
-        "and tells token probabilities. The first eight answers are never ended.",
+        "three quarters of the answers so far (DeepConf). It counts as a sample, with the score 0. Needs a server that "
+        "streams and tells token probabilities. The first eight answers are never ended.",
         json_schema_extra=on("generate"),
     )
     refine: bool = Field(
