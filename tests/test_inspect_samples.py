@@ -16,11 +16,16 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageUser, ContentAudio, ContentImage, ContentText, get_model
 from inspect_ai.scorer import choice
 from inspect_ai.solver import multiple_choice
+from langchain_core.messages import HumanMessage
 
 from metascale.errors import SettingError
 from metascale.evals.harness.choices import chosen
 from metascale.evals.harness.messages import as_sent, to_inspect, to_langchain
+from metascale.evals.harness.models import InspectChatModel
 from metascale.evals.harness.solvers import SOLVERS
+from metascale.models import MeteredModel
+from metascale.models.probabilities import tokens_of
+from metascale.settings.traffic import TrafficSettings
 from tests.conftest import ServerFactory
 from tests.openai_server import Fault, OpenAIServer
 
@@ -98,6 +103,21 @@ def test_the_model_sees_the_images_of_a_sample(start_server: ServerFactory, tmp_
     content = sampled["messages"][-1]["content"]
     assert [part["image_url"]["url"] for part in content if part["type"] == "image_url"] == [IMAGE.image]
     assert any("B) Oslo" in part.get("text", "") for part in content)
+
+
+async def test_token_probabilities_pass_through_inspect(start_server: ServerFactory) -> None:
+    server = start_server()
+    reached = get_model("openai/loopback", base_url=server.url, api_key="none", responses_api=False, memoize=False)
+    for model in (reached, get_model("metascale/simulated", memoize=False)):
+        metered = MeteredModel(InspectChatModel(inner=model), probabilities=3)
+        reply = await metered.chat([HumanMessage("Why?")], TrafficSettings(max_retries=0), place=["sample", 0])
+        tokens = tokens_of(reply.message)
+        assert "".join(token.text for token in tokens) == reply.message.text
+        assert {len(token.alternatives) for token in tokens} == {3}
+        plain = await MeteredModel(InspectChatModel(inner=model)).chat(
+            [HumanMessage("Why?")], TrafficSettings(max_retries=0), place=["sample", 1]
+        )
+        assert tokens_of(plain.message) == []
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
     GenerateConfig,
+    Logprobs,
     Model,
     ModelAPI,
     ModelOutput,
@@ -71,6 +72,8 @@ class InspectChatModel(BaseChatModel):
         seed: likewise.
         max_retries: 0 in `metascale bench`, where metascale's setting `max_retries` holds; None where Inspect retries.
         n: replies to one request; None is one.
+        logprobs: as in `GenerateConfig`.
+        top_logprobs: likewise.
         hides_limits: True: the evaluation's own `max_tokens` is hidden here and could be raised by mistake.
     """
 
@@ -82,6 +85,8 @@ class InspectChatModel(BaseChatModel):
     seed: int | None = None
     max_retries: int | None = None
     n: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
     hides_limits: ClassVar[bool] = True
     _exceeded: list[LimitExceededError] = PrivateAttr(default_factory=list)
 
@@ -121,6 +126,8 @@ class InspectChatModel(BaseChatModel):
             seed=self.seed,
             stop_seqs=stop,
             num_choices=self.n,
+            logprobs=self.logprobs,
+            top_logprobs=self.top_logprobs,
         )
         asked = [to_inspect(message) for message in messages]
 
@@ -186,16 +193,17 @@ def _to_langchain_output(output: ModelOutput) -> list[AIMessage]:
     """The replies to one request, each with the usage of all."""
     tokens = tokens_of(output)
     read, written = tokens or (0, 0)
-    replies = [(choice.message.text, choice.stop_reason) for choice in output.choices]
+    replies = [(choice.message.text, choice.stop_reason, choice.logprobs) for choice in output.choices]
     return [
         AIMessage(
             text,
-            response_metadata={} if reason == "unknown" else {"finish_reason": reason},
+            response_metadata=({} if reason == "unknown" else {"finish_reason": reason})
+            | ({"logprobs": logprobs.model_dump()} if logprobs else {}),
             usage_metadata={"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
             if tokens
             else None,
         )
-        for text, reason in replies or [(output.completion, output.stop_reason)]
+        for text, reason, logprobs in replies or [(output.completion, output.stop_reason, None)]
     ]
 
 
@@ -286,12 +294,15 @@ class MetaScaleModels(ModelAPI):
             chat = begun.setdefault(id(self), chat.begin_again())
         if isinstance(chat, SimulatedChatModel):
             chat = chat.model_copy(update={"seed": config.seed, "n": config.num_choices})
-        replies = await generate(chat, [to_langchain(message) for message in input], {})
+        probabilities = {"logprobs": True, "top_logprobs": config.top_logprobs or 0} if config.logprobs else {}
+        replies = await generate(chat, [to_langchain(message) for message in input], {}, **probabilities)
         reply = replies[0]
         output = ModelOutput(
             model=f"metascale/{self.model_name}",
             choices=[
-                ChatCompletionChoice(message=ChatMessageAssistant(content=one.text, source="generate"))
+                ChatCompletionChoice(
+                    message=ChatMessageAssistant(content=one.text, source="generate"), logprobs=_logprobs_of(one)
+                )
                 for one in replies
             ],
         )
@@ -302,6 +313,12 @@ class MetaScaleModels(ModelAPI):
                 total_tokens=reply.usage_metadata["total_tokens"],
             )
         return output
+
+
+def _logprobs_of(reply: BaseMessage) -> Logprobs | None:
+    """What a reply of metascale's own models tells of its tokens, as Inspect has it."""
+    told = reply.response_metadata.get("logprobs")
+    return Logprobs.model_validate(told) if told else None
 
 
 def is_recorded(model: Model) -> bool:
