@@ -143,6 +143,15 @@ def test_recorded_probabilities_are_served_with_their_answers(tmp_path: Path) ->
     assert tokens_of(model.begin_again().invoke("How many?")) == []
 
 
+@pytest.mark.parametrize(("pieces", "told"), [(["It is", " 7"], ["It is", " 7"]), (["It"], ["", ""]), (7, ["", ""])])
+def test_recorded_tokens_are_served_with_their_probabilities(tmp_path: Path, pieces: Any, told: list[str]) -> None:
+    path = tmp_path / "record.jsonl"
+    row = {"question": "How many?", "strategy": "standard", "output_text": "It is 7", "logprobs": [-0.5, -1.5]}
+    path.write_text(json.dumps({**row, "pieces": pieces}))
+    reply = RecordedChatModel(path=path).invoke("How many?", logprobs=True)
+    assert [token.text for token in tokens_of(reply)] == told
+
+
 async def test_a_cache_keeps_replies_with_and_without_probabilities_apart(start_server: ServerFactory) -> None:
     server = start_server()
     own = chat_model(server, cache=InMemoryCache(), temperature=0.0)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.pieces import judged, summarised, with_pieces
 from metascale.cli.app import app
 from metascale.errors import ModelSetupError
 from metascale.evals.judges.signals import combined, measure_signals
@@ -130,6 +131,24 @@ def test_arms_are_chosen_by_name(real: Recordings) -> None:
         only_arms(real, ["cto"])
 
 
+def test_tokens_are_added_where_a_text_is_split_as_it_was_written(tmp_path: Path) -> None:
+    place = {"question_id": "a", "arm": "cot", "gold": "4"}
+    rows = [{**place, "sample": n, "text": "So 4", "logprobs": [-1.0] * n} for n in (1, 2)]
+    whole, split = (with_pieces(row, lambda text: text.split()) for row in rows)
+    assert "pieces" not in whole
+    assert split["pieces"] == ["So", "4"]
+    verdict = {**place, "sample": 2, "score": 7, "tokens": 30}
+    written = write(tmp_path / "v.jsonl", verdict, {**verdict, "score": None}, {**verdict, "score": 9})
+    short = [summarised(row) for row in judged([whole, split], written)]
+    assert [row.get("verdicts") for row in short] == [None, [7, 9]]
+    assert "text" not in short[1]
+    raw, summary = (write(tmp_path / name, *rows) for name, rows in [("raw", [whole, split]), ("short", short)])
+    for read in (read_recordings(raw, written), read_recordings(summary)):
+        assert read.right.tolist() == [True, True]
+        assert read.signals["mean of all tokens"].tolist() == [-1, -1]
+        assert read.signal_tokens[VERDICT] == 30
+
+
 # --- signals -------------------------------------------------------------------------------------------------------
 
 
@@ -225,7 +244,7 @@ def test_costs_are_those_of_the_signal(tmp_path: Path) -> None:
 def test_weighed_votes_beat_the_majority_of_real_answers(real: Recordings) -> None:
     names = (CERTAINTY, "mean of all tokens", "numbers", "tail")
     certain = replace(real, signals={name: real.signals[name] for name in names})
-    found = choose_ways(certain, [2, 4, 8, 16, 32], draws=40)
+    found = choose_ways(certain, [2, 4, 8, 16, 32], draws=100)
     for way in (f"votes by {CERTAINTY}", FITTED):
         gains = [of(found, way, n).difference for n in (2, 4, 8, 16, 32)]
         assert gains[0] > 0.06

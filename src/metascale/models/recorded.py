@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -38,8 +38,17 @@ _REQUIRED = ("question", "strategy", "output_text")
 @dataclass(frozen=True)
 class _Answer:
     text: str
-    logprobs: Sequence[float] | None = None
+    tokens: Sequence[tuple[str, float]] | None = None
     yes: float | None = None
+
+
+def _tokens(row: Mapping[str, Any]) -> list[tuple[str, float]] | None:
+    """The tokens of a row's answer with their log-probabilities; the tokens are empty where they are not recorded."""
+    logprobs, pieces = row.get("logprobs"), row.get("pieces")
+    if not isinstance(logprobs, list):
+        return None
+    texts = pieces if isinstance(pieces, list) and len(pieces) == len(logprobs) else [""] * len(logprobs)
+    return list(zip(texts, logprobs, strict=True))
 
 
 class RecordError(MetaScaleError):
@@ -54,11 +63,11 @@ class RecordedChatModel(BaseChatModel):
     """Serves recorded answers, keyed by question and strategy, each once.
 
     The file has one JSON object a line with `question`, `strategy` and `output_text`, and optionally `sample` (the
-    order of several answers), `logprobs` (the log-probabilities of the answer's tokens, in nats) and `yes` (the
-    probability of "Yes" when the model was asked whether the answer is correct); rows without a question, such as a
-    canary, are skipped. As a solver the model answers under the strategy that the meta-thought names. Asked to compose
-    meta-thoughts, it names the recorded strategies other than the fixed arms. It refuses to judge and to evolve, which
-    are not recorded. Token counts are unknown.
+    order of several answers), `logprobs` (the log-probabilities of the answer's tokens, in nats), `pieces` (these
+    tokens) and `yes` (the probability of "Yes" when the model was asked whether the answer is correct); rows without a
+    question, such as a canary, are skipped. As a solver the model answers under the strategy that the meta-thought
+    names. Asked to compose meta-thoughts, it names the recorded strategies other than the fixed arms. It refuses to
+    judge and to evolve, which are not recorded. Token counts are unknown.
 
     Attributes:
         path: the file.
@@ -81,10 +90,9 @@ class RecordedChatModel(BaseChatModel):
         super().model_post_init(context)
         samples: dict[tuple[str, str], list[tuple[int, _Answer]]] = defaultdict(list)
         for row in read_rows(self.path, _REQUIRED):
-            logprobs = row.get("logprobs")
             answer = _Answer(
                 row["output_text"],
-                logprobs if isinstance(logprobs, list) else None,
+                _tokens(row),
                 yes if isinstance(yes := row.get("yes"), int | float) and 0 <= yes <= 1 else None,
             )
             samples[squeeze(row["question"]), row["strategy"]].append((row.get("sample", 0), answer))
@@ -148,8 +156,8 @@ class RecordedChatModel(BaseChatModel):
             about["logprobs"] = yes_no_logprobs(answer.text, yes, top_logprobs)
         else:
             raise RecordError(f"the record {self.path.name} holds answers only; it cannot serve the prompt {kind!r}")
-        if logprobs and answer.logprobs is not None:
-            about["logprobs"] = {"content": [{"token": "", "logprob": value} for value in answer.logprobs]}
+        if logprobs and answer.tokens is not None:
+            about["logprobs"] = {"content": [{"token": text, "logprob": value} for text, value in answer.tokens]}
         message = AIMessage(answer.text, response_metadata=about)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
