@@ -91,6 +91,11 @@ def test_a_file_of_texts_and_token_lists_is_read(tmp_path: Path, name: str) -> N
 def test_without_the_tokens_nothing_is_said_of_numbers(tmp_path: Path) -> None:
     path = write(tmp_path / "samples.jsonl", {**row(0, "a", "4", -1), "certainty": None, "logprobs": [-1.0, -2.0]})
     assert "numbers" not in read_recordings(path).signals
+    for command in (["judge", "--recordings"], ["replay"]):
+        said = CliRunner().invoke(app, ["bench", *command, str(path)])
+        assert said.exit_code == 0, said.output
+        assert "without the tokens" in said.output
+    assert read_recordings(REAL).notes == []
 
 
 def test_verdicts_of_a_file_of_their_own_are_added(tmp_path: Path) -> None:

@@ -76,6 +76,15 @@ class Recordings:
     signals: Mapping[str, Numbers]
     signal_tokens: Mapping[str, float]
 
+    @property
+    def notes(self) -> list[str]:
+        """What is missing that would tell more, in words."""
+        if CERTAINTY in self.signals and OF_CERTAINTY["numbers"] not in self.signals:
+            return [
+                "log-probabilities are recorded without the tokens (`pieces`), so the certainty of numbers is unknown"
+            ]
+        return []
+
 
 def read_recordings(path: Path, verdicts: Path | None = None) -> Recordings:
     """Read a file of recorded samples.

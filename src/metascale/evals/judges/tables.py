@@ -54,6 +54,8 @@ def show_signals(recordings: Recordings, found: Sequence[Signal], console: Conso
         table.add_row(Text(signal.name), f"{signal.answers:,}", *areas)
     console.print(table)
     console.print(Text("Combinations are fitted to other questions than those they are measured on."), soft_wrap=True)
+    for note in recordings.notes:
+        console.print(Text(f"Note: {note}", style="yellow"), soft_wrap=True)
 
 
 def _area(found: Discrimination | None) -> str:

@@ -61,6 +61,8 @@ def show_choices(recordings: Recordings, found: Sequence[Chosen], console: Conso
             costs.add_row(Text(one.way), *row)
         console.print(costs)
     _say("= marks a tie: the interval over questions contains 0. Combinations are cross-fitted by question.", console)
+    for note in recordings.notes:
+        _say(f"Note: {note}", console)
 
 
 def show_memory_replay(found: MemoryReplay, samples: int, accuracy: float, orders: int, console: Console) -> None:
