@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessageChunk, HumanMessage
+from langchain_core.outputs import ChatGenerationChunk
 from langgraph.checkpoint.memory import InMemorySaver
 
 from metascale import MetaScaleSettings, create_metascale
 from metascale.budget.ending_early import FIRST, floor_of
 from metascale.graphs import create_self_consistency
+from metascale.models import MeteredModel
+from metascale.models.flaws import outcome
 from metascale.models.probabilities import WINDOW
 from metascale.settings import Price
+from metascale.settings.traffic import TrafficSettings
 from tests.certain import Sure
 from tests.conftest import THREAD, ServerFactory, ask, chat_model
 from tests.openai_server import Fault, OpenAIServer
+from tests.scripted import ScriptedModel
 
 LENGTH = 3 * WINDOW
 """Tokens of a whole answer."""
@@ -107,6 +114,20 @@ def test_the_length_of_an_unknown_prompt_is_an_estimate_and_its_cost_unknown(sta
     assert result["usage"]["input_tokens"] == pytest.approx(asked, rel=0.05)
     assert result["usage"]["cost_usd"] is None
     assert len([note for note in result["notes"] if "estimated" in note]) == 1
+
+
+class AtOnce(ScriptedModel):
+    """A model whose stream is a single piece."""
+
+    def _stream(self, *given: Any, **options: Any) -> Iterator[ChatGenerationChunk]:  # noqa: ARG002
+        about = {"finish_reason": "stop", "logprobs": UNSURE}
+        yield ChatGenerationChunk(message=AIMessageChunk("It is 4.", response_metadata=about))
+
+
+async def test_an_answer_that_is_whole_already_is_kept() -> None:
+    model = MeteredModel(AtOnce(write=lambda *_: ""), probabilities=0)
+    reply = await model.chat([HumanMessage("Why?")], TrafficSettings(max_retries=0), place=["sample", 0], floor=-0.5)
+    assert outcome(reply.message) == ("ok", "It is 4.", None)
 
 
 def refusing_streams(status: int, said: str) -> Any:

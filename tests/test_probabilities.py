@@ -176,6 +176,8 @@ REFUSALS = [
     (400, {"message": "deepseek-reasoner does not support the parameters `logprobs` and `top_logprobs`"}),
     (422, {"message": [{"type": "extra_forbidden", "loc": ["body", "logprobs"], "msg": "Extra inputs"}]}),
     (501, {"message": "logprobs is not supported with tools + stream"}),
+    (400, {"message": "Logprobs are not supported by Llama 3 models"}),
+    (500, {"message": "logprobs are not implemented"}),
 ]
 
 
@@ -236,6 +238,20 @@ async def test_a_server_that_allows_fewer_alternatives_is_asked_for_these(
         assert {len(token.alternatives) for token in tokens_of(reply)} == {5}
         assert notes == ["the server allows 5 alternatives for a token, so requests do not ask for 20"]
     assert server.requests.total() == 3, "it is remembered"
+
+
+@pytest.mark.parametrize(
+    "message", ["Requested sample logprobs of 20, which is greater than max allowed: 0", "top_logprobs is too large"]
+)
+async def test_a_server_that_allows_no_alternatives_tells_the_tokens_alone(
+    start_server: ServerFactory, message: str
+) -> None:
+    def refuse(kind: str, number: int, body: dict[str, Any]) -> Fault | None:  # noqa: ARG001
+        return Fault(400, json.dumps({"error": {"message": message}})) if body.get("top_logprobs") else None
+
+    reply, notes = await drawn(start_server(script=refuse), 20)
+    assert {len(token.alternatives) for token in tokens_of(reply)} == {0}
+    assert notes == ["the server allows 0 alternatives for a token, so requests do not ask for 20"]
 
 
 async def test_alternatives_that_are_refused_are_left_out_alone(start_server: ServerFactory) -> None:

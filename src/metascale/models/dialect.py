@@ -48,8 +48,13 @@ PARAMETERS = (
 )
 """Parameters without which a request still asks the same."""
 _PROBABILITIES = ("logprobs", "top_logprobs")
-_FORBIDDEN = 403
-"""The status by which OpenAI refuses token probabilities of reasoning models."""
+_PROBABILITIES_STATUSES = frozenset({403, 500})
+"""Further statuses by which servers refuse token probabilities; 403 is OpenAI's for reasoning models."""
+_OUT_OF_RANGE = re.compile(
+    r"less than|greater than|more than|at most|up to|between|maximum|\bmax\b|exceed|too (?:large|many|high)|range|limit"
+    r"|[<>≤≥]",
+    re.IGNORECASE,
+)
 _NO_STREAM = re.compile(r"\bstream(?:s|ing)?\b(?!_)", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.-])\d+(?!\w|\.\d)")
 _REFUSED = re.compile(
@@ -156,14 +161,15 @@ class Dialect:
                 self.streams = False
                 return True
             is_about_arguments = status is None and isinstance(error, TypeError)
-            if status not in {*REJECTED_STATUSES, _FORBIDDEN} and not is_about_arguments:
+            is_unusual = status in _PROBABILITIES_STATUSES
+            if status not in REJECTED_STATUSES and not is_about_arguments and not is_unusual:
                 return False
             allowed = _allowed_alternatives(said, probabilities_asked(model, options))
             if allowed is not None:
                 self.most_alternatives = allowed
                 return True
             name = _refused_parameter(error, said, model, options)
-            if name is None or (status == _FORBIDDEN and name not in _PROBABILITIES):
+            if name is None or (is_unusual and name not in _PROBABILITIES):
                 return False
             other = _other_limit_name(name)
             if other is not None and self.limit_name is None and "extra_body" in type(model).model_fields:
@@ -200,10 +206,9 @@ def probabilities_asked(model: BaseChatModel, options: Mapping[str, Any]) -> int
 
 def _allowed_alternatives(said: str, asked: int | None) -> int | None:
     """The most alternatives for a token that an error allows, where a request asked for more; else None."""
-    if not asked or "logprobs" not in said.lower():
+    if not asked or "logprobs" not in said.lower() or not _OUT_OF_RANGE.search(said):
         return None
-    smaller = [number for number in map(int, _NUMBER.findall(said)) if 0 < number < asked]
-    return max(smaller, default=None)
+    return max((number for number in map(int, _NUMBER.findall(said)) if number < asked), default=0)
 
 
 def _refused_parameter(error: BaseException, said: str, model: BaseChatModel, options: Mapping[str, Any]) -> str | None:

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, mess
 from langchain_core.messages.ai import UsageMetadata, add_ai_message_chunks
 from langchain_core.runnables import RunnableConfig
 
-from metascale.models.flaws import ENDED_EARLY
+from metascale.models.flaws import ENDED_EARLY, ending_of
 from metascale.models.probabilities import WINDOW, Token, tokens_of, with_tokens, without_tokens
 from metascale.models.prompt_lengths import PromptLengths
 from metascale.runtime.bridge import either
@@ -116,6 +116,8 @@ class _Reading:
             self._window.append(token.logprob)
             is_full = len(self._window) == WINDOW
             self._is_ended |= is_full and sum(self._window) / WINDOW < self._floor
+        if ending_of(piece.response_metadata):  # it is whole, and paid for
+            self._is_ended = False
         return self._is_ended
 
     @property

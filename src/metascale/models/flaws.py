@@ -79,7 +79,7 @@ def flaw_of(message: AIMessage) -> Flaw | None:
     """
     if refusal_of(message):
         return _REFUSAL
-    ending = _ending(message.response_metadata)
+    ending = ending_of(message.response_metadata)
     name = ending.rpartition(".")[2].lower().replace("-", "_").replace(" ", "_")
     if name in _WHOLE or name in _SAYS_NOTHING:
         return None
@@ -120,7 +120,7 @@ def outcome(message: AIMessage) -> Outcome:
     return "ok", text, None
 
 
-def _ending(about: Mapping[str, Any]) -> str:
+def ending_of(about: Mapping[str, Any]) -> str:
     """How a reply ended, in the server's word; empty where it does not say.
 
     The Responses API reports a `status`, and under `incomplete_details` the reason why a reply is not complete.
