@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from metascale import MetaScaleSettings, create_metascale, prompts
 from metascale.data import gsm8k
+from metascale.integrations import MetaScaleMiddleware
 from metascale.models import RecordedChatModel, SimulatedChatModel
 from metascale.models.probabilities import Token
 from metascale.models.yes_no import first_word, probability_in, probability_of_yes
@@ -272,3 +274,14 @@ async def test_a_recorded_probability_is_served_with_its_answer(tmp_path: Path) 
     assert (seven.value, eight.value) == (pytest.approx(0.8), pytest.approx(0.9999))
     assert nine.value is None
     assert "does not hold the probability" in str(nine.error)
+
+
+def test_an_agents_answer_is_asked_about_in_the_agents_conversation(start_server: ServerFactory) -> None:
+    server = start_server()
+    settings = MetaScaleSettings(reward="p_true", budget=4, evolution="off", seed=1)
+    middleware = [MetaScaleMiddleware(settings=settings)]
+    agent = create_agent(chat_model(server), tools=[], system_prompt="Be brief.", middleware=middleware)
+    agent.invoke({"messages": [("user", QUESTION)]})
+    read = [served for served in server.served if served.kind == "p_true"]
+    assert [served.body["messages"][0]["content"] for served in read] == ["Be brief."] * 4
+    assert max(served.input_tokens - served.cached_tokens for served in read) <= len(ASKED) / 4 + 2 * 16
