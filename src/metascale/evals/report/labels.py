@@ -95,7 +95,7 @@ def seed_of(arguments: Mapping[str, Any]) -> int | None:
 def full_budget_of(method: str, arguments: Mapping[str, Any]) -> str | None:
     """The label of the same method without foresight; None if it has no foresight."""
     changes = changes_of(method, arguments)
-    if changes.get("foresee") != "true":
+    if changes.get("foresee") != "True":
         return None
     return labelled(method, {name: text for name, text in changes.items() if name not in {"foresee", "predictions"}})
 
@@ -111,7 +111,8 @@ def as_texts(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    text = redacted(value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str))
+    is_nested = isinstance(value, dict | list | tuple)
+    text = redacted(json.dumps(value, sort_keys=True, default=str) if is_nested else str(value))
     if len(text) <= LONGEST_VALUE:
         return text
     return f"{text[:LONGEST_VALUE]}… #{hashlib.sha256(text.encode()).hexdigest()[:8]}"
