@@ -20,8 +20,9 @@ from metascale.errors import SettingError
 from metascale.evals.harness.arena import read_verdict
 from metascale.evals.harness.bench import BenchPlan, inspect_model, plan
 from metascale.evals.harness.costs import parts_of_one
+from metascale.evals.harness.solvers import RECORD
 from metascale.evals.harness.tasks import arena_hard, gsm8k, mmlu_pro, recorded
-from metascale.evals.report.logs import LogError, read_logs
+from metascale.evals.report.logs import LogError, logs_in, read_logs
 from metascale.evals.report.records import AnswerGiven
 from metascale.graphs import METHODS
 from metascale.models.simulated import NOTICE
@@ -118,6 +119,8 @@ def test_every_method_runs_on_every_task(tmp_path: Path) -> None:
     answers = read_logs([tmp_path / "logs"])
     assert Counter((answer.task, answer.method) for answer in answers) == {(t, m): 2 for t in TASKS for m in METHODS}
     assert all(answer.score is not None and answer.usage is not None for answer in answers)
+    notes = [sample.store[RECORD]["notes"] for log in logs_in([tmp_path / "logs"]) for sample in log.samples or []]
+    assert notes == [[]] * len(answers)
 
 
 def test_an_ablation_is_not_taken_for_the_method(tmp_path: Path) -> None:
