@@ -485,7 +485,7 @@ def test_evaluations_carry_foresight_to_the_report(tmp_path: Path) -> None:
     assert told.error > 0.1
     page = write_report(answers, tmp_path / "report").read_text(encoding="utf-8")
     assert "Calls not" in page
-    assert "foresee=true" in page
+    assert "foresee=True" in page
     assert list((tmp_path / "report" / "figures").glob("*simulation-foresight-*.svg"))
 
 

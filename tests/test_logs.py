@@ -271,7 +271,7 @@ CHANGING = {
     *("predictions", "memory", "memory_seeds", "reward", "judge_at_once", "rubric", "panel", "reward_model"),
     *("verifier", "answer_kind", "confirm", "synthesize", "final_choice", "budget", "max_calls", "max_tokens_total"),
     *("max_seconds", "target_reward", "stop_on_agreement", "min_progress", "max_failures", "max_question_chars"),
-    "ask_for_budget",
+    *("ask_for_budget", "weigh_votes", "end_early", "expected_score"),
 }
 
 
@@ -313,6 +313,9 @@ UNCONCERNED: dict[str, Any] = {
     "target_reward": 0.1,
     "stop_on_agreement": 0.6,
     "min_progress": 0.9,
+    "weigh_votes": True,
+    "end_early": True,
+    "expected_score": True,
     "max_failures": 1,
     "max_retries": 0,
     "call_timeout": 60,

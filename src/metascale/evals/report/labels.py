@@ -17,10 +17,10 @@ from metascale.settings import KEEPS_ANSWERS, LimitSettings, MetaScaleSettings, 
 LONGEST_VALUE = 60
 """Characters of a value in a label. A longer one is cut and marked by its hash."""
 
-_SAMPLING = frozenset({"temperature", "max_tokens", "batch_size"})
+_SAMPLING = frozenset({"temperature", "max_tokens", "batch_size", "end_early"})
 """Settings of the search that concern methods without a search, too."""
 _RATING = frozenset({"rated_methods", "methods_dir"})
-_VOTING = frozenset({"answer_kind", "synthesize"})
+_VOTING = frozenset({"answer_kind", "weigh_votes", "synthesize"})
 """Settings of scores that concern self-consistency, too: the budget keeps a sample back for a synthesis."""
 _CUTTING = frozenset({"max_question_chars", "max_seconds"})
 """Limits that concern methods with one sample, too."""
@@ -47,7 +47,7 @@ def concerns(setting: str, method: str) -> bool:
         if not known.judged:
             unconcerned |= (ScoringSettings.model_fields.keys() - _VOTING) | {"judge_model"}
         if known.one_pass:
-            unconcerned |= _VOTING | {"batch_size"} | (LimitSettings.model_fields.keys() - _CUTTING)
+            unconcerned |= _VOTING | {"batch_size", "end_early"} | (LimitSettings.model_fields.keys() - _CUTTING)
     return setting not in unconcerned
 
 
