@@ -120,6 +120,18 @@ async def test_token_probabilities_pass_through_inspect(start_server: ServerFact
         assert tokens_of(plain.message) == []
 
 
+async def test_inspects_models_ask_for_as_many_alternatives_as_the_server_allows(start_server: ServerFactory) -> None:
+    def refuse(kind: str, number: int, body: dict[str, Any]) -> Fault | None:  # noqa: ARG001
+        error = {"message": "top_logprobs must be at most 5"}
+        return Fault(400, json.dumps({"error": error})) if body.get("top_logprobs", 0) > 5 else None
+
+    url = start_server(script=refuse).url
+    reached = get_model("openai/loopback", base_url=url, api_key="none", responses_api=False, memoize=False)
+    model = MeteredModel(InspectChatModel(inner=reached), probabilities=20)
+    reply = await model.chat([HumanMessage("Why?")], TrafficSettings(max_retries=0), place=["sample", 0])
+    assert {len(token.alternatives) for token in tokens_of(reply.message)} == {5}
+
+
 @pytest.mark.parametrize(
     ("answer", "count", "several", "found"),
     [

@@ -102,8 +102,10 @@ class Dialect:
             model, options = _without(model, options, name)
         most = self.most_alternatives
         if most is not None and (probabilities_asked(model, options) or 0) > most:
-            model, options = _without(model, options, "top_logprobs")
-            options = {**options, "top_logprobs": most}
+            if "top_logprobs" in options:
+                options = {**options, "top_logprobs": most}
+            else:
+                model = model.model_copy(update={"top_logprobs": most})
         return model, options
 
     @property
