@@ -206,7 +206,7 @@ class OpenAIServer:
     ) -> tuple[int, dict[str, str], bytes | Stream]:
         started = time.time()
         messages = [_read(message) for message in body["messages"]]
-        has_system = body["messages"][0]["role"] == "system"
+        has_system = body["messages"][0]["role"] in {"system", "developer"}
         if not self.system_role and not has_system:
             messages = _with_system_message(messages)
         kind = kind_of_request(messages[0].text if messages[0].type == "system" else "", messages[-1].text)
