@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import re
 from collections.abc import Sequence
@@ -60,6 +61,7 @@ def evaluated(
         display="none",
         log_dir=str(folder),
     )
+    gc.collect()  # Inspect's unclosed streams are reported in this test, and not in one of another file
     assert log.status == "success", log.error
     assert log.samples is not None
     ended = sorted(log.samples, key=lambda sample: sample.id)
