@@ -104,6 +104,31 @@ async def test_an_option_that_is_refused_is_left_out(start_server: ServerFactory
     assert "parallel_tool_calls" not in server.served[0].body
 
 
+@pytest.mark.parametrize("refused", ["top_p", "user", "stop", "temperature", "seed"])
+@pytest.mark.parametrize("wrapped", ["bind", "bind_and_fallbacks", "held"])
+async def test_a_bound_parameter_that_is_refused_is_left_out(
+    start_server: ServerFactory, wrapped: str, refused: str
+) -> None:
+    server = start_server(script=refusing(refused))
+    given: dict[str, Any] = {"top_p": 0.9, "user": "ann", "stop": ["ZZ"], "temperature": 0.5, "seed": 3}
+    model: Any = chat_model(server, max_retries=0)
+    if wrapped == "held":
+        held = {name: value for name, value in given.items() if name != "user"}
+        model = chat_model(server, max_retries=0, **held, model_kwargs={"user": "ann"}).with_config(tags=["a"])
+    else:
+        model = model.bind(**given)
+    if wrapped == "bind_and_fallbacks":
+        model = model.with_fallbacks([model])
+    settings = MetaScaleSettings(budget=2, max_retries=0)
+    result = (await create_metascale(model, settings=settings).ainvoke(ask()))["result"]
+    assert result["usage"]["samples"] == 2
+    assert [note for note in result["notes"] if "refuses" in note] == [
+        f"the server refuses {refused}, so requests are sent without it"
+    ]
+    samples = [served.body for served in server.served if served.kind == "solve"]
+    assert all(given.keys() - body.keys() == {refused} for body in samples)
+
+
 @pytest.mark.parametrize(
     ("kind", "refused", "sent"),
     [

@@ -13,15 +13,9 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from metascale.errors import chain_of
 from metascale.models.failures import REJECTED_STATUSES, address_of, reason_of, status_of
+from metascale.models.parameters import LIMIT_FIELDS, LIMIT_NAMES, holds, without
+from metascale.models.wrapped import WrappedChatModel
 
-LIMIT_FIELDS = ("max_tokens", "max_output_tokens", "num_predict")
-"""Fields in which chat models hold the longest reply."""
-_LIMIT_NAMES = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-_FIELDS: Mapping[str, Sequence[str]] = {
-    **dict.fromkeys(_LIMIT_NAMES, LIMIT_FIELDS),
-    "stop": ("stop", "stop_sequences"),
-}
-"""The model's fields for a parameter, where they have other names."""
 PARAMETERS = (
     "temperature",
     "top_p",
@@ -29,7 +23,7 @@ PARAMETERS = (
     "min_p",
     "seed",
     "n",
-    *_LIMIT_NAMES,
+    *LIMIT_NAMES,
     "stop",
     "presence_penalty",
     "frequency_penalty",
@@ -128,7 +122,7 @@ class Dialect:
         most, wanted = self.most_alternatives, probabilities_asked(model, options) or 0
         if most is not None and wanted > most and "top_logprobs" not in self._omitted:
             yield f"the server allows {most} alternatives for a token, so requests do not ask for {wanted}"
-        if self.limit_name is not None and any(_is_sent(model, options, name) for name in _LIMIT_NAMES):
+        if self.limit_name is not None and any(_is_sent(model, options, name) for name in LIMIT_NAMES):
             yield f"the server takes the token limit as {self.limit_name} only, so it is sent by that name"
         if not self.has_system_role and any(isinstance(message, SystemMessage) for message in messages):
             yield "the server takes no system message, so the instructions are in the user's turn"
@@ -177,7 +171,7 @@ class Dialect:
             if other is not None and self.limit_name is None and "extra_body" in type(model).model_fields:
                 self.limit_name = other
             else:
-                self.left_out.update(_LIMIT_NAMES if other is not None else (name,))
+                self.left_out.update(LIMIT_NAMES if other is not None else (name,))
             return True
 
 
@@ -237,30 +231,17 @@ def _mention(name: str, said: str) -> int | None:
 
 def _is_sent(model: BaseChatModel, options: Mapping[str, Any], name: str) -> bool:
     """Whether a request holds a parameter."""
-    bodies = [options, *(options.get(part) or {} for part in ("extra_body",))]
-    bodies += [getattr(model, part, None) or {} for part in ("model_kwargs", "extra_body")]
-    if any(isinstance(body, Mapping) and name in body for body in bodies):
+    if name in options or name in (options.get("extra_body") or {}):
         return True
-    return any(getattr(model, field, None) is not None for field in _fields_of(model, name))
-
-
-def _fields_of(model: BaseChatModel, name: str) -> list[str]:
-    return [field for field in _FIELDS.get(name, (name,)) if field in type(model).model_fields]
+    return model.sends(name) if isinstance(model, WrappedChatModel) else holds(model, name)
 
 
 def _without(model: BaseChatModel, options: dict[str, Any], name: str) -> tuple[BaseChatModel, dict[str, Any]]:
     """The model and the keyword arguments without a parameter, wherever they hold it."""
-    changes: dict[str, Any] = {
-        field: None for field in _fields_of(model, name) if getattr(model, field) is not None and field != "metadata"
-    }
-    for part in ("model_kwargs", "extra_body"):
-        held = getattr(model, part, None)
-        if isinstance(held, Mapping) and name in held:
-            changes[part] = {key: value for key, value in held.items() if key != name}
     kept = {key: value for key, value in options.items() if key != name}
     if name in (kept.get("extra_body") or {}):
         kept["extra_body"] = {key: value for key, value in kept["extra_body"].items() if key != name}
-    return (model.model_copy(update=changes) if changes else model), kept
+    return (model.leaving_out(name) if isinstance(model, WrappedChatModel) else without(model, name)), kept
 
 
 def _other_limit_name(name: str) -> str | None:
@@ -271,10 +252,10 @@ def _other_limit_name(name: str) -> str | None:
 def _limit_renamed(model: BaseChatModel, options: dict[str, Any], name: str) -> tuple[BaseChatModel, dict[str, Any]]:
     """The model and the keyword arguments with the token limit in the request's body, under `name`."""
     own = next((value for field in LIMIT_FIELDS if (value := getattr(model, field, None)) is not None), None)
-    limit = next((options[known] for known in _LIMIT_NAMES if options.get(known) is not None), own)
+    limit = next((options[known] for known in LIMIT_NAMES if options.get(known) is not None), own)
     if limit is None:
         return model, options
-    for known in _LIMIT_NAMES:
+    for known in LIMIT_NAMES:
         model, options = _without(model, options, known)
     body = options.get("extra_body") or getattr(model, "extra_body", None) or {}
     return model, {**options, "extra_body": {**body, name: limit}}

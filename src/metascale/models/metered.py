@@ -16,11 +16,12 @@ from langgraph.constants import TAG_NOSTREAM
 from metascale.errors import MetaScaleError, ModelCallError, ModelSetupError, OutOfTimeError
 from metascale.models.capabilities import Capabilities
 from metascale.models.cleaning import clean_message
-from metascale.models.dialect import LIMIT_FIELDS, dialect_of, probabilities_asked
+from metascale.models.dialect import dialect_of, probabilities_asked
 from metascale.models.ending_early import ESTIMATED, SAID_OF_ESTIMATES, can_stream, counted, read_while_sure
 from metascale.models.failures import explain, is_fatal, is_rejected, status_of
 from metascale.models.gate import gate_of
 from metascale.models.hedging import first_reply, within
+from metascale.models.parameters import LIMIT_FIELDS
 from metascale.models.probabilities import shortfall
 from metascale.models.retries import NoCompletionError, attempts
 from metascale.models.scope import RunScope, current_scope

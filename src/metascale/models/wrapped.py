@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from pydantic import ConfigDict, PrivateAttr, SecretStr, SkipValidation
 
 from metascale.errors import ModelSetupError
 from metascale.models.failures import address_of
+from metascale.models.parameters import holds, without
 
 _FIELDS = ("temperature", "seed", "max_tokens", "max_output_tokens", "num_predict")
 """Fields of models that are set for each request, so that bound values must not override them."""
@@ -47,6 +49,7 @@ class WrappedChatModel(BaseChatModel):
         temperature: of the request; None leaves each model's own.
         max_tokens: likewise.
         seed: likewise.
+        left_out: parameters that a request goes without, whoever binds them or holds them.
         api_key: the first model's, so that errors are redacted.
     """
 
@@ -56,6 +59,7 @@ class WrappedChatModel(BaseChatModel):
     temperature: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
+    left_out: frozenset[str] = frozenset()
     api_key: SecretStr | None = None
     _own: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -112,6 +116,18 @@ class WrappedChatModel(BaseChatModel):
     def hides_limits(self) -> bool:
         """Whether none of the models takes a limit of tokens. One that takes none among others is asked without."""
         return not any(name in type(model).model_fields for model in _leaves(self.inner) for name in _FIELDS[2:])
+
+    def sends(self, name: str) -> bool:
+        """Whether a parameter is bound, or held by one of the models."""
+        if name in self.left_out:
+            return False
+        return any(name in bound for bound in self._shape) or any(holds(model, name) for model in _leaves(self.inner))
+
+    def leaving_out(self, name: str) -> WrappedChatModel:
+        """The same models, which go without a parameter."""
+        return self.model_copy(
+            update={"left_out": self.left_out | {name}, **({name: None} if name in self._own else {})}
+        )
 
     def _resolve_model_profile(self) -> Any:
         return self._first.profile
@@ -179,9 +195,9 @@ class WrappedChatModel(BaseChatModel):
             changes |= {"disable_streaming": self.disable_streaming}
             changes |= {"cache": False} if self.cache is False else {}
             changes |= {"streaming": False} if self.disable_streaming is True and "streaming" in fields else {}
-            return model.model_copy(update=changes)
+            return functools.reduce(without, self.left_out, model.model_copy(update=changes))
 
-        return _rebuilt(self.inner, set_up)
+        return _rebuilt(self.inner, set_up, self.left_out)
 
 
 @contextlib.contextmanager
@@ -208,16 +224,17 @@ def _leaves(model: Runnable[Any, Any]) -> Iterator[BaseChatModel]:
     return (part for part in _parts(model) if isinstance(part, BaseChatModel))
 
 
-def _rebuilt(model: Runnable[Any, Any], change: Any) -> Runnable[Any, Any]:
-    """The same wrappers around changed chat models."""
+def _rebuilt(model: Runnable[Any, Any], change: Any, unbound: frozenset[str] = frozenset()) -> Runnable[Any, Any]:
+    """The same wrappers around changed chat models; what is `unbound` they no longer bind."""
     if isinstance(model, BaseChatModel):
         changed: Runnable[Any, Any] = change(model)
         return changed
     if isinstance(model, RunnableWithFallbacks):
-        first, *others = (_rebuilt(choice, change) for choice in model.runnables)
+        first, *others = (_rebuilt(choice, change, unbound) for choice in model.runnables)
         return model.model_copy(update={"runnable": first, "fallbacks": others})
     if isinstance(model, RunnableBindingBase):
-        return model.model_copy(update={"bound": _rebuilt(model.bound, change)})
+        kept = {name: value for name, value in model.kwargs.items() if name not in unbound}
+        return model.model_copy(update={"bound": _rebuilt(model.bound, change, unbound), "kwargs": kept})
     raise ModelSetupError(f"a model is a chat model or its name, and a {type(model).__name__} is neither")
 
 
