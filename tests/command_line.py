@@ -28,12 +28,6 @@ def metascale(*arguments: str, stdin: bytes | None = None, **environment: str) -
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def bench(*options: str) -> list[str]:
-    """The command of a benchmark on the offline model."""
-    arguments = ["bench", *SIMULATED, "--seed", "1", "--yes", *options]
-    return [sys.executable, "-m", "metascale.cli", *arguments]
-
-
 def start_solving(server: OpenAIServer, *options: str) -> subprocess.Popen[str]:
     """Start `metascale solve` on a model of the loopback server."""
     command = [sys.executable, "-W", "error", "-m", "metascale.cli", "solve", QUESTION]

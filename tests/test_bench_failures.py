@@ -48,17 +48,17 @@ def test_a_wrong_key_ends_every_evaluation_at_once_with_the_servers_reason(
     start_server: ServerFactory, tmp_path: Path
 ) -> None:
     server = start_server(script=lambda *_: WRONG_KEY, latency=0.05)
-    ended = bench(server, tmp_path, "direct", "chain_of_thought", "best_of_n", limit=40)
-    assert server.requests.total() <= 80  # two evaluations run at a time: the third asks nothing
+    ended = bench(server, tmp_path, "direct", "chain_of_thought", "best_of_n", limit=12)
+    assert server.requests.total() <= 24  # two evaluations run at a time: the third asks nothing
     assert ended.code == 1
     assert "Incorrect API key" in ended.last
-    assert ended.last.endswith("120 of 120 questions are not answered; repeat the command to go on")
+    assert ended.last.endswith("36 of 36 questions are not answered; repeat the command to go on")
     assert {log.status for log in logs_in([tmp_path / "logs"])} == {"error"}
     assert all("Incorrect API key" in error for error in errors_in(tmp_path))
 
     server.script = None
-    ended = bench(server, tmp_path, "direct", "chain_of_thought", "best_of_n", limit=40)
-    assert (ended.code, counts_in(ended.said)) == (0, [[40, 0, 0]] * 3)
+    ended = bench(server, tmp_path, "direct", "chain_of_thought", "best_of_n", limit=12)
+    assert (ended.code, counts_in(ended.said)) == (0, [[12, 0, 0]] * 3)
 
 
 def test_questions_that_fail_are_counted_apart_and_asked_again(start_server: ServerFactory, tmp_path: Path) -> None:
@@ -117,7 +117,8 @@ def test_a_dead_server_is_told_at_once_and_ends_the_benchmark(start_server: Serv
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         server.url = f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
-    ended = bench(server, tmp_path, "direct", "chain_of_thought", limit=40)
+    more = ("--set", "max_retries=20")  # so that no question is given up before the benchmark is
+    ended = bench(server, tmp_path, "direct", "chain_of_thought", limit=12, more=more)
     assert ended.code == 1
     (told,) = [line for line in ended.said.splitlines() if line.startswith("note: ")]
     assert told.startswith("note: a request failed and is retried: APIConnectionError")

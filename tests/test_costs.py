@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,8 @@ from metascale.evals.harness.costs import ANSWER_TOKENS, INSTRUCTIONS, cost, unp
 from metascale.evals.report.logs import read_logs
 from metascale.graphs import METHODS
 from metascale.settings import Price, price_of
-from tests.command_line import bench, invoke
+from tests.bench_process import bench
+from tests.command_line import invoke
 from tests.conftest import ServerFactory, ask, chat_model
 from tests.openai_server import OpenAIServer
 
@@ -124,9 +123,8 @@ def test_the_bill_is_the_servers_and_within_the_estimate(tmp_path: Path, start_s
     stated = json.dumps({"openai:small": CHEAP.model_dump(), "openai/large": DEAR.model_dump()})
     options = ["--model", "openai:small", "--judge-model", "openai:large", "--base-url", server.url]
     options += ["--method", "metascale", "--budget", "4", "--limit", "3", "--set", f"prices={stated}"]
-    at = {**os.environ, "LOCAL_BASE_URL": server.url, "LOCAL_API_KEY": "none"}
-    done = subprocess.run(bench(*options), cwd=tmp_path, capture_output=True, text=True, check=False, env=at)
-    assert done.returncode == 0, done.stderr
+    done = bench(tmp_path, *options)
+    assert done.code == 0, done.said
     bills = [answer.usage for answer in read_logs([tmp_path / "logs"]) if answer.usage]
     paid = sum(bill["cost_usd"] or 0.0 for bill in bills)
     assert paid == pytest.approx(bill_by_model(server, prices))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -26,10 +25,11 @@ from metascale.evals.report.logs import LogError, logs_in, read_logs
 from metascale.evals.report.records import AnswerGiven
 from metascale.graphs import METHODS
 from metascale.models.simulated import NOTICE
-from tests.command_line import bench, invoke, metascale
+from tests.bench_process import BenchProcess, bench
+from tests.command_line import SIMULATED, invoke, metascale
 from tests.conftest import ServerFactory
 from tests.langgraph_server import wait_for_server
-from tests.recordings import Place, few, whole
+from tests.recordings import few
 from tests.waiting import CEILING, wait_until
 
 BIN = Path(sys.executable).parent
@@ -93,18 +93,17 @@ def key(answer: AnswerGiven) -> tuple[str, int, str, int]:
 
 
 def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    options = ["--method", "direct", "--method", "best_of_n", "--method", "metascale", "--budget", "4", "--limit", "24"]
-    command = bench(*options)
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    options = ["--method", "direct", "--method", "best_of_n", "--method", "metascale", "--budget", "4", "--limit", "12"]
+    process = BenchProcess(tmp_path, *SIMULATED, *options)
     wait_until(lambda: any((tmp_path / "logs").glob("*.eval")), process)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "SIMULATION" in done.stderr
+    process.end()
+    done = bench(tmp_path, *SIMULATED, *options)
+    assert done.code == 0, done.said
+    assert "SIMULATION" in done.said
     answers = read_logs([tmp_path / "logs"])
     assert Counter(map(key, answers)).most_common(1)[0][1] == 1
-    assert Counter(answer.method for answer in answers) == {"direct": 24, "best_of_n": 24, "metascale": 24}
+    assert Counter(answer.method for answer in answers) == {"direct": 12, "best_of_n": 12, "metascale": 12}
 
     page = metascale("report", str(tmp_path / "logs"), "--out", str(tmp_path / "report"))
     assert page.returncode == 0, page.stderr
@@ -113,9 +112,8 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 def test_every_method_runs_on_every_task(tmp_path: Path) -> None:
     options = [option for task in TASKS for option in ("--task", task)]
-    command = bench(*options, "--budget", "3", "--limit", "2")
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = bench(tmp_path, *SIMULATED, *options, "--budget", "3", "--limit", "2")
+    assert done.code == 0, done.said
     answers = read_logs([tmp_path / "logs"])
     assert Counter((answer.task, answer.method) for answer in answers) == {(t, m): 2 for t in TASKS for m in METHODS}
     assert all(answer.score is not None and answer.usage is not None for answer in answers)
@@ -126,8 +124,8 @@ def test_every_method_runs_on_every_task(tmp_path: Path) -> None:
 def test_an_ablation_is_not_taken_for_the_method(tmp_path: Path) -> None:
     options = ["--method", "metascale", "--budget", "3", "--limit", "2"]
     for more in ([], ["--set", "evolve_every=0"]):
-        done = subprocess.run(bench(*options, *more), cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        done = bench(tmp_path, *SIMULATED, *options, *more)
+        assert done.code == 0, done.said
     methods = Counter(answer.method for answer in read_logs([tmp_path / "logs"]))
     assert methods == {"metascale": 2, "metascale (evolve_every=0)": 2}
 
@@ -261,9 +259,8 @@ def test_a_model_that_cannot_be_had_gets_one_line(tmp_path: Path, model: str, sa
 def test_a_benchmark_over_a_local_server(tmp_path: Path, start_server: ServerFactory) -> None:
     server = start_server()
     options = ["--model", "openai:local", "--base-url", server.url, "--method", "best_of_n", "--budget", "3"]
-    command = [*bench(*options), "--limit", "2", "--set", "confirm=0"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = bench(tmp_path, *options, "--limit", "2", "--set", "confirm=0")
+    assert done.code == 0, done.said
     answers = read_logs([tmp_path / "logs"])
     assert sum(answer.usage["calls"] for answer in answers if answer.usage) == server.requests.total() == 12
     assert not any(answer.simulated for answer in answers)
@@ -316,29 +313,14 @@ def test_verdicts(text: str, verdict: str | None) -> None:
     assert read_verdict(text) == verdict
 
 
-@pytest.mark.parametrize(("place", "questions", "direct", "chain_of_thought"), [(few, 15, 9, 12), (whole, 123, 61, 64)])
-def test_recorded_answers_can_be_evaluated(
-    tmp_path: Path, place: Place, questions: int, direct: int, chain_of_thought: int
-) -> None:
-    record = place("replay_metaprompting_gpt4.jsonl")
-    assert len(recorded(str(record)).dataset) == questions
-    command = [
-        sys.executable,
-        "-m",
-        "metascale.cli",
-        "bench",
-        "--model",
-        f"recorded:{record}",
-        "--task",
-        "recorded",
-    ]
-    command += ["--path", str(record), "--yes", "--budget", "1"]
-    command += [
-        option for method in ("direct", "chain_of_thought", "self_consistency") for option in ("--method", method)
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ))
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_recorded_answers_can_be_evaluated(tmp_path: Path) -> None:
+    record = few("replay_metaprompting_gpt4.jsonl")
+    assert len(recorded(str(record)).dataset) == 15
+    methods = ("direct", "chain_of_thought", "self_consistency")
+    options = ["--model", f"recorded:{record}", "--task", "recorded", "--path", str(record), "--budget", "1"]
+    done = bench(tmp_path, *options, *(option for method in methods for option in ("--method", method)))
+    assert done.code == 0, done.said
     answers = read_logs([tmp_path / "logs"])
     right = Counter(answer.method for answer in answers if answer.score)
-    assert right == {"direct": direct, "chain_of_thought": chain_of_thought, "self_consistency": chain_of_thought}
+    assert right == {"direct": 9, "chain_of_thought": 12, "self_consistency": 12}
     assert not any(answer.simulated for answer in answers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ from metascale.training import meta_reward
 from metascale.training.rollouts import Answer, Rollout, gathered
 from metascale.training.rows import export as rows_of
 from metascale.training.selection import Selection, is_foreseen
-from tests.command_line import bench, invoke
+from tests.bench_process import bench
+from tests.command_line import SIMULATED, invoke
 from tests.conftest import ask
 from tests.exports import export, solve
 
@@ -53,10 +53,8 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")
     methods = ("--method", "metascale", "--method", "direct", "--set", "foresee=true")
-    done = subprocess.run(
-        [*bench(*methods), "--budget", "4", "--limit", "8"], cwd=folder, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    done = bench(folder, *SIMULATED, *methods, "--budget", "4", "--limit", "8")
+    assert done.code == 0, done.said
     return folder / "logs"
 
 
@@ -344,7 +342,7 @@ def test_a_question_that_is_more_than_text_is_left_out(tmp_path: Path) -> None:
 def search_log(logs: Path) -> EvalLog:
     """The log of the method that draws several answers."""
     read = [read_eval_log(str(path)) for path in logs.glob("*.eval")]
-    return next(log for log in read if log.plan.steps[-1].solver == "metascale/metascale")
+    return next(log for log in read if log.plan.steps[-1].solver.rpartition("/")[2] == "metascale")
 
 
 def test_other_scorers_know_the_winner_alone(logs: Path, tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +32,7 @@ from metascale.foresight.prediction import WELL, Predicted, foresight_of, predic
 from metascale.models import SimulatedChatModel, resolve_model
 from metascale.models.simulated import plain_chance
 from metascale.records import Foresight, Prediction
+from tests.bench_process import bench as run_bench
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask, chat_model
 from tests.openai_server import Fault
 from tests.scripted import ScriptedModel, sensible, verdict
@@ -457,9 +456,8 @@ def test_evaluations_carry_foresight_to_the_report(tmp_path: Path) -> None:
     assert planned[1] - planned[0] == 8 * 4
     options = ["--model", "simulated-overconfident", "--method", "metascale", "--budget", "8", "--limit", "8"]
     for further in ([], ["--set", "foresee=true"]):
-        command = [sys.executable, "-m", "metascale.cli", "bench", *options, "--seed", "1", "--yes", *further]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = run_bench(tmp_path, *options, *further)
+        assert done.code == 0, done.said
     answers = read_logs([tmp_path / "logs"])
     assert all(answer.simulated for answer in answers)
     foreseen = [answer for answer in answers if answer.full_budget == "metascale"]

@@ -15,9 +15,10 @@ import pytest
 from metascale.evals.harness.fleet import Fleet, FleetError
 from metascale.evals.report.logs import logs_in, read_logs
 from metascale.server.options import TOKEN_VARIABLE
+from tests.bench_process import BenchProcess, bench
 from tests.classifier_endpoint import ClassifierEndpoint, Reply
 from tests.classifier_endpoint import serving as classifying
-from tests.command_line import bench, metascale
+from tests.command_line import metascale
 from tests.conftest import QUESTION
 from tests.langgraph_server import serving_langgraph
 from tests.openai_server import OpenAIServer, serving
@@ -126,17 +127,16 @@ def test_a_fleet_that_cannot_be_asked_gets_one_line(options: list[str], says: st
 @pytest.mark.usefixtures("token")
 def test_every_question_is_in_the_report_once_though_a_server_dies(servers: Servers, tmp_path: Path) -> None:
     options = ["--method", "best_of_n", "--budget", "2", "--limit", "12", "--at-once", "3", *servers.options]
-    command = [part for part in bench(*options) if part not in {"--model", "simulated"}]
     before = servers.model.requests.total()
     servers.model.ready = lambda *_: servers.model.requests.total() < before + 26  # held until a server is killed
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = BenchProcess(tmp_path, *options, **{TOKEN_VARIABLE: TOKEN})
     wait_until(lambda: servers.model.requests.total() >= before + 26, process)
     servers.processes[0].kill()
     servers.processes[0].wait(CEILING)
     servers.model.ready = None
-    out, _ = process.communicate(timeout=CEILING)
-    assert process.returncode == 0, out
-    assert "the servers' model" in out
+    done = process.end()
+    assert done.code == 0, done.said
+    assert "the servers' model" in done.said
 
     answers = read_logs([tmp_path / "logs"])
     assert Counter(answer.question_id for answer in answers) == {f"gsm8k-test/{number}": 1 for number in range(12)}
@@ -154,9 +154,9 @@ def test_every_question_is_in_the_report_once_though_a_server_dies(servers: Serv
     assert billed <= servers.model.requests.total() - before
 
     servers.processes[1].kill()
-    process = subprocess.run([*command, "--seed", "2"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert process.returncode == 2
-    assert "no server answers" in process.stderr.splitlines()[-1]
+    done = bench(tmp_path, *options, "--seed", "2", **{TOKEN_VARIABLE: TOKEN})
+    assert done.code == 2
+    assert "no server answers" in done.last
 
     page = metascale("report", str(tmp_path / "logs"), "--out", str(tmp_path / "report"))
     assert page.returncode == 0, page.stderr

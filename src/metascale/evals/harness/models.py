@@ -152,9 +152,13 @@ async def send(model: Model, messages: str | list[ChatMessage], config: Generate
 
     Under `metascale bench` this is one attempt, whose outcome the benchmark's watch learns. Retries of Inspect and of
     the model's client would multiply with those of metascale, and would hide an outage for minutes.
+
+    Raises:
+        RunFailedError: the watch has seen that no request can succeed.
     """
     watch = current_watch()
     if watch is not None:
+        watch.check()
         config = config.model_copy(update={"max_retries": 0})
         client: Any = getattr(model.api, "client", None)
         if hasattr(client, "max_retries"):
