@@ -30,6 +30,11 @@ THREAD: Any = {"configurable": {"thread_id": "t"}}
 ServerFactory = Callable[..., OpenAIServer]
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than processors, because many tests wait for servers and processes of their own."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def no_request_is_slow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine makes no stragglers, save in tests of stragglers."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import acp.schema  # noqa: F401  Inspect imports it deep in an evaluation, where Python 3.11's compiler may fail
 import pytest
 from inspect_ai import Task
 from inspect_ai import eval as evaluate
