@@ -91,7 +91,7 @@ def counted(message: AIMessage, prompt: Sequence[BaseMessage], prompts: PromptLe
 
 
 class _Reading:
-    """A reply as far as it is read."""
+    """The part of a reply that was read."""
 
     def __init__(self, floor: float) -> None:
         self._floor = floor

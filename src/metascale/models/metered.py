@@ -133,7 +133,7 @@ class MeteredModel:
             temperature: sampling temperature, for models that have one; None leaves the model's own.
             max_tokens: longest reply in tokens; None leaves the model's own limit.
             sampler: what requests are sent through; None sends them to the model itself.
-            probabilities: ask for the log-probability of each token, and for those of so many alternatives to it, from
+            probabilities: ask for the log-probability of each token, and those of this many alternatives to it, from
                 0; None asks for none.
 
         Raises:
@@ -171,7 +171,7 @@ class MeteredModel:
         return fresh
 
     def telling(self, alternatives: int) -> MeteredModel:
-        """The same model, asked for token probabilities with so many alternatives to each token."""
+        """The same model, asked for token probabilities with this many alternatives to each token."""
         telling = MeteredModel(self.model, probabilities=alternatives)
         telling.capabilities = self.capabilities
         return telling

@@ -179,7 +179,7 @@ def _token(item: Mapping[str, Any]) -> Token:
 
 
 def _logprob(item: Mapping[str, Any]) -> float:
-    """The log-probability in one item; llama.cpp gives the probability itself where it is told after sampling.
+    """The log-probability in one item; llama.cpp gives the probability itself if asked for values after sampling.
 
     Raises:
         TypeError, ValueError: there is none.

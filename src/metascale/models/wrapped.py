@@ -49,7 +49,7 @@ class WrappedChatModel(BaseChatModel):
         temperature: of the request; None leaves each model's own.
         max_tokens: likewise.
         seed: likewise.
-        left_out: parameters that a request goes without, whoever binds them or holds them.
+        left_out: parameters that requests leave out, whether they are bound or held by one of the models.
         api_key: the first model's, so that errors are redacted.
     """
 

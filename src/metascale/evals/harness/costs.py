@@ -61,7 +61,7 @@ class Part:
     tokens: Tokens
 
     def times(self, questions: int) -> Part:
-        """The same for so many questions."""
+        """The same for this many questions."""
         return Part(self.role, self.models, self.calls * questions, Tokens(*(n * questions for n in self.tokens)))
 
     def cost(self, prices: Mapping[str, Price]) -> float | None:

@@ -15,7 +15,7 @@ from metascale.models.simulated import OVERCONFIDENCE
 _OWN = "metascale/"
 """The prefix of metascale's own tasks."""
 _QUESTIONS = frozenset({"path", "hub", "subset", "seed"})
-"""Arguments of metascale's tasks that only choose the questions, which are told apart by their ids."""
+"""Arguments of metascale's tasks that only choose the questions, which have ids of their own."""
 _TRAFFIC = frozenset(
     {
         "max_retries",

@@ -106,7 +106,7 @@ def labelled(name: str, changes: Mapping[str, str]) -> str:
 
 
 def as_texts(values: Mapping[str, Any]) -> dict[str, str]:
-    """Values as they stand in a label, by name, without secrets."""
+    """Values as a label shows them, by name, without secrets."""
     return {name: _text(value) for name, value in sorted(values.items())}
 
 
