@@ -133,8 +133,8 @@ class MeteredModel:
             temperature: sampling temperature, for models that have one; None leaves the model's own.
             max_tokens: longest reply in tokens; None leaves the model's own limit.
             sampler: what requests are sent through; None sends them to the model itself.
-            probabilities: ask for the log-probability of each token, and those of this many alternatives to it, from
-                0; None asks for none.
+            probabilities: ask for the log-probability of each token, and those of this many alternatives to it,
+                at least 0; None asks for none.
 
         Raises:
             ModelSetupError: `max_tokens` is given and the model takes no such limit.
