@@ -50,7 +50,7 @@ def test_what_was_paid_before_kills_at_random_moments_is_not_paid_again(
     server = start_server(latency=lambda *_: generator.uniform(0.0, 0.05))
     in_flight, kills = 0, 0
     options = options_of(server, *METHODS)
-    for paid in sorted(generator.sample(range(5, 60), 3)):
+    for paid in sorted(generator.sample(range(5, 60), 10)):
         process = BenchProcess(tmp_path, *options)
         wait_until(lambda paid=paid, process=process: len(server.served) >= paid or process.poll() is not None)  # type: ignore[misc]
         if process.poll() is None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +94,30 @@ def key(answer: AnswerGiven) -> tuple[str, int, str, int]:
     return (answer.method, answer.budget, answer.question_id, answer.epoch)
 
 
+def checkpoints(folder: Path) -> int:
+    """The checkpoints in a benchmark's journal."""
+    try:
+        with closing(sqlite3.connect(f"file:{folder}/logs/runs.sqlite?mode=ro", uri=True)) as journal:
+            return int(journal.execute("select count(*) from checkpoints").fetchone()[0])
+    except sqlite3.OperationalError:  # there is no journal yet
+        return 0
+
+
+def has_checkpoints(folder: Path, count: int, process: BenchProcess) -> bool:
+    return checkpoints(folder) >= count or process.poll() is not None
+
+
 def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> None:
     options = ["--method", "direct", "--method", "best_of_n", "--method", "metascale", "--budget", "4", "--limit", "12"]
-    process = BenchProcess(tmp_path, *SIMULATED, *options)
-    wait_until(lambda: any((tmp_path / "logs").glob("*.eval")), process)
-    process.send_signal(signal.SIGKILL)
-    process.end()
+    kept = 0
+    for more in (1, 4, 7, 11, 16, 2, 5, 8, 13, 3):  # checkpoints until the kill
+        process = BenchProcess(tmp_path, *SIMULATED, *options)
+        wait_until(
+            lambda process=process, wanted=kept + more: checkpoints(tmp_path) >= wanted or process.poll() is not None
+        )  # type: ignore[misc]
+        process.send_signal(signal.SIGKILL)
+        assert process.end().code == -signal.SIGKILL
+        kept = checkpoints(tmp_path)
     done = bench(tmp_path, *SIMULATED, *options)
     assert done.code == 0, done.said
     assert "SIMULATION" in done.said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections import Counter
@@ -41,11 +42,13 @@ async def run_on(
     """
     config: RunnableConfig = {"configurable": {"thread_id": name}}
     snapshot = await graph.aget_state(config)
-    if snapshot.values and not snapshot.next and why_failed(state_of(snapshot)) is None:
+    if not snapshot.next and state_of(snapshot)["result"] is not None and why_failed(state_of(snapshot)) is None:
         return state_of(snapshot), None
     replies = PaidReplies(journal, name, await journal.replies_of(name))
     begun = config if _is_underway(snapshot) else await _last_sound(graph, config)
     given = None if begun is not None else {"messages": list(messages)}
+    if begun is None:  # what a kill left of its beginning must not add to it
+        await asyncio.to_thread(journal.saver.delete_thread, name)
     problem = None
     with keeping(replies):
         try:
