@@ -112,9 +112,7 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> None:
     kept = 0
     for more in (1, 4, 7, 11, 16, 2, 5, 8, 13, 3):  # checkpoints until the kill
         process = BenchProcess(tmp_path, *SIMULATED, *options)
-        wait_until(
-            lambda process=process, wanted=kept + more: checkpoints(tmp_path) >= wanted or process.poll() is not None
-        )  # type: ignore[misc]
+        wait_until(partial(has_checkpoints, tmp_path, kept + more, process))
         process.send_signal(signal.SIGKILL)
         assert process.end().code == -signal.SIGKILL
         kept = checkpoints(tmp_path)
