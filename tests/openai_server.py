@@ -32,7 +32,7 @@ from tests.waiting import CEILING
 
 Forms = frozenset[str]
 Probabilities = int | Literal["refused", "ignored"]
-"""The most alternatives that are told for a token, if token probabilities are told at all."""
+"""The most alternatives that are reported for a token, if token probabilities are reported at all."""
 FOR_EVER = 3600.0
 """Seconds."""
 POLL = 0.002
@@ -263,7 +263,7 @@ class OpenAIServer:
         return Fault(400, json.dumps({"error": {"message": message}})) if message else scripted or Fault()
 
     def _asked(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The token probabilities that a request is told, as the offline model is asked for them."""
+        """The token probabilities in the reply to a request, as the offline model gives them."""
         if not body.get("logprobs") or isinstance(self.probabilities, str):
             return {}
         return {"logprobs": True, "top_logprobs": min(body.get("top_logprobs") or 0, self.probabilities)}

@@ -1,4 +1,4 @@
-"""A benchmark on a model's server that fails: failures are told, counted apart, and asked again by the same command."""
+"""A benchmark on a failing server: failures are reported, counted apart, and asked again by the same command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A benchmark that is interrupted or killed: what is left is told, and nothing that was paid for is asked again."""
+"""A benchmark that is interrupted or killed: it says what is left, and asks nothing again that was paid for."""
 
 from __future__ import annotations
 

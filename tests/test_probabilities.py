@@ -1,4 +1,4 @@
-"""Token probabilities: read in every form, summarised, and asked for only as far as a server gives them."""
+"""Token probabilities: read in every form, summarised, and asked for only if the server gives them."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ PLACE = ["sample", 0]
 
 
 async def drawn(server: OpenAIServer, probabilities: int | None, **options: Any) -> tuple[AIMessage, list[str]]:
-    """A reply of a server, and what the run is told of it."""
+    """A server's reply, and what the run learns from it."""
     scope = RunScope()
     with inside(scope):
         model = MeteredModel(chat_model(server, max_retries=0, **options), probabilities=probabilities)

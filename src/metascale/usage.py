@@ -18,7 +18,7 @@ class Usage(TypedDict):
     input_tokens: int
     """Prompt tokens, as the servers reported them."""
     cached_input_tokens: int
-    """Prompt tokens that a server had in its cache, as far as servers tell; part of `input_tokens`."""
+    """Prompt tokens that a server had in its cache, if the server reports them; part of `input_tokens`."""
     output_tokens: int
     """Completion tokens, as the servers reported them."""
     seconds: float

@@ -26,12 +26,12 @@ def first_word(text: str) -> Literal["yes", "no"] | None:
 def probability_of_yes(token: Token) -> float | None:
     """The probability of Yes, given that the token is Yes or No.
 
-    All spellings count, and the probabilities are normalised over both words, because some servers tell them before
-    temperature and grammar. Where only one of the words is told, the other one counts with the most that it can have:
-    no more than the least likely token that is told, and no more than what all these leave.
+    All spellings count, and the probabilities are normalised over both words, because some servers report them
+    before temperature and grammar. If only one of the words is among the alternatives, the other one gets the most that
+    it can have: at most the probability of the least likely alternative, and at most what all of them leave over.
 
     Args:
-        token: with its alternatives, if the server tells some.
+        token: with its alternatives, if the server reports them.
 
     Returns:
         In [0, 1]; None if the words have less than `LEAST` together.

@@ -19,15 +19,15 @@ def expected_score(tokens: Sequence[Token], drawn: float) -> float | None:
     """The expected score of a verdict, normalised over the scores that exist.
 
     The score is the number in the last field `score` of the reply that holds the drawn one. A tokenizer may write 10 as
-    two tokens. Then the probability of a 1 is shared between 1 and 10 by what may follow it, where it was drawn. Where
-    it was not, all of it goes to the one that is nearer to the other scores.
+    two tokens. If a 1 was drawn, its probability is then split between 1 and 10 by what may follow it. If not, all of
+    it goes to whichever of the two is closer to the other scores.
 
     Args:
         tokens: of the reply, with the alternatives to each.
         drawn: the score that was read from the reply.
 
     Returns:
-        In [1, 10]; None where the score's token is not found.
+        In [1, 10]; None if the score's token is not found.
     """
     text = "".join(token.text for token in tokens)
     starts = [match.end() for match in _FIELD.finditer(text) if _number_at(text, match.end()) == drawn]
@@ -55,7 +55,7 @@ def _number_at(text: str, start: int) -> int | None:
 
 
 def _chances(token: Token, before: str) -> dict[int, float]:
-    """The probability of each number that may stand in a token's place, after the text `before` in the same token."""
+    """The probability of each number that could have been drawn for a token, after the text `before` in that token."""
     chances: defaultdict[int, float] = defaultdict(float)
     for text, logprob in {**token.alternatives, token.text: token.logprob}.items():
         number = _number_at(text.removeprefix(before).lstrip(), 0)

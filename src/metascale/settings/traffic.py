@@ -40,8 +40,8 @@ class TrafficSettings(Frozen):
     stragglers: Literal["hedge", "wait"] = Field(
         default="wait",
         description="What to do with a request that takes far longer than others of its kind in the same run: wait for "
-        "it ('wait'), or send it once more and use the first reply ('hedge'), which is told in the notes and in the "
-        "bill. At most one request in ten is sent twice.",
+        "it ('wait'), or send it once more and use the first reply ('hedge'), which the notes "
+        "and the bill show. At most one request in ten is sent twice.",
         json_schema_extra=on("generate", "score"),
     )
     seed: int | None = Field(

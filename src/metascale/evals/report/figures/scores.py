@@ -201,7 +201,7 @@ def _step(budgets: Sequence[int], methods: int) -> float:
 
 
 def _apart(costs: Sequence[float]) -> list[float]:
-    """The costs, those nearer than `NEAREST` of the axis's length moved from their middle until they are not."""
+    """The costs, with those closer together than `NEAREST` of the axis's length spread out around their middle."""
     octaves = np.log2(costs)
     nearest = NEAREST * (float(np.ptp(octaves)) + 1.4)
     order = np.argsort(octaves, kind="stable")
