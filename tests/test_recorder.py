@@ -1,0 +1,116 @@
+"""The recorder of a real model: what it keeps, and that it goes on after a kill without repeating anything."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.recordings.pack import with_p_true, write
+from benchmarks.recordings.questions import is_recorded
+from benchmarks.recordings.record import Recording, main
+from benchmarks.recordings.reduction import reduced
+from metascale.data import read_rows
+from metascale.evals.recordings import CERTAINTY, P_TRUE, VERDICT, read_recordings
+from metascale.models.probabilities import certainty_of
+from tests.openai_server import Fault, OpenAIServer, serving
+
+ALL = ("--stage", "samples", "p_true", "verdicts", "bare_verdicts", "--repeats", "2")
+BUILT_IN_RECORD = Path(__file__).parent / "data/recordings/certainty_gsm8k_qwen15.jsonl.gz"
+
+
+def record(folder: Path, server: OpenAIServer, *options: str) -> int:
+    few = ["--count", "1", "--samples", "2", "--arms", "chain_of_thought", "no_strategy", "--at-once", "3"]
+    return main([str(folder), "--base-url", server.url, *few, *options])
+
+
+def asked(server: OpenAIServer) -> Counter[str]:
+    """How often each request was answered; its seed tells it from others with the same messages."""
+    return Counter(f"{served.kind} {served.body['seed']}" for served in server.served)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_recording_goes_on_where_it_was_stopped_and_repeats_nothing(tmp_path: Path) -> None:
+    def dies(kind: str, number: int, body: dict[str, Any]) -> Fault | None:  # noqa: ARG001
+        return Fault(401, '{"error": {"message": "no more"}}') if kind == "judge" and number == 4 else None
+
+    with serving(OpenAIServer(script=dies)) as server:
+        assert record(tmp_path, server, *ALL) == 1
+        before = sum(len(lines(path)) for path in tmp_path.glob("*.jsonl"))
+        assert 4 < before < 24
+        with (tmp_path / "verdicts.jsonl").open("ab") as file:
+            file.write(b'{"question_id":"gsm8k-test/3","arm":"no_strat')
+        server.served.clear()
+        assert record(tmp_path, server, *ALL) == 0
+        assert len(server.served) == 24 - before
+        assert record(tmp_path, server, *ALL) == 0
+        assert len(server.served) == 24 - before
+        assert set(asked(server).values()) == {1}
+    assert {path.stem: len(lines(path)) for path in tmp_path.glob("*.jsonl")} == {
+        "samples": 4,
+        "p_true": 4,
+        "verdicts": 8,
+        "bare_verdicts": 8,
+    }
+
+
+def test_requests_that_failed_are_repeated_by_the_same_command(tmp_path: Path) -> None:
+    def fails(kind: str, number: int, body: dict[str, Any]) -> Fault | None:  # noqa: ARG001
+        return Fault(400, '{"error": {"message": "too long"}}') if kind == "solve" and number == 1 else None
+
+    with serving(OpenAIServer(script=fails)) as server:
+        assert record(tmp_path, server) == 1
+        assert len(lines(tmp_path / "samples.jsonl")) == 3
+        assert record(tmp_path, server) == 0
+        assert server.count("solve") == 4
+
+
+def test_packed_rows_are_read_by_the_replays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(OpenAIServer()) as server:
+        assert record(tmp_path, server, *ALL) == 0
+    about = json.loads((tmp_path / "about.json").read_text())
+    assert {"solve", "judge", "meta_thoughts/no_strategy"} <= about["prompts"].keys()
+    recording = Recording(tmp_path)
+    write(tmp_path / "samples.jsonl.gz", with_p_true(recording.samples, recording.p_true))
+    write(tmp_path / "verdicts.jsonl.gz", recording.verdicts)
+    found = read_recordings(tmp_path / "samples.jsonl.gz", tmp_path / "verdicts.jsonl.gz")
+    assert {CERTAINTY, "numbers", P_TRUE, VERDICT} <= found.signals.keys()
+    assert [found.arms[arm] for arm in found.arm] == ["chain_of_thought"] * 2 + ["no_strategy"] * 2
+    about["prompts"]["judge"] = "another"
+    (tmp_path / "about.json").write_text(json.dumps(about))
+    assert record(tmp_path, server, *ALL) == 1
+    assert "prompt judge" in capsys.readouterr().err
+
+
+def test_the_model_composes_the_arms_of_each_question(tmp_path: Path) -> None:
+    with serving(OpenAIServer()) as server:
+        for _ in range(2):
+            assert record(tmp_path, server, "--stage", "compose", "samples", "--samples", "1") == 0
+        assert server.count("solve") == 6
+    (row,) = lines(tmp_path / "meta_thoughts.jsonl")
+    texts = {thought["id"]: thought["strategy"] for thought in row["meta_thoughts"]}
+    prompts = {served.body["messages"][-1]["content"] for served in server.served if served.kind == "solve"}
+    assert len(texts) == len(prompts) == 6
+    assert all(any(text in prompt for prompt in prompts) for text in texts.values())
+    assert {sample["arm"] for sample in lines(tmp_path / "samples.jsonl")} == texts.keys()
+
+
+def test_the_questions_of_the_first_recording_obey_the_rule() -> None:
+    recorded = {row["question_id"] for row in read_rows(BUILT_IN_RECORD, ("question_id",))}
+    assert len(recorded) == 48
+    assert all(map(is_recorded, recorded))
+    assert not is_recorded("gsm8k-test/0")
+
+
+@given(st.lists(st.text(st.sampled_from(" \t\n\r12x.é٣"), min_size=1, max_size=5), min_size=1, max_size=12))
+def test_reduced_tokens_are_as_certain_as_whole_ones(pieces: list[str]) -> None:
+    logprobs = [-0.1 * 2**n for n in range(len(pieces))]
+    assert certainty_of(logprobs, [reduced(piece) for piece in pieces]) == certainty_of(logprobs, pieces)
