@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from metascale.graphs.aggregation import create_mixture_of_agents, create_rsa
 from metascale.graphs.assembly import Graph
 from metascale.graphs.baselines import create_best_of_n, create_chain_of_thought, create_cot_best_of_n, create_direct
 from metascale.graphs.meta_reasoning import create_meta_reasoning
@@ -54,6 +55,16 @@ METHODS = {
         "Self-consistency whose votes are weighed by how sure the model was of each answer.",
         judged=False,
     ),
+    "rsa": Method(
+        create_rsa,
+        "Recursive self-aggregation: answers written from earlier answers, step by step, and a vote among the last.",
+        judged=False,
+    ),
+    "mixture_of_agents": Method(
+        create_mixture_of_agents,
+        "Answers under several meta-thoughts, in layers that read each other, and one answer written from the last.",
+        judged=False,
+    ),
     "self_discover_best_of_n": Method(
         create_self_discover_best_of_n,
         "The best of N answers under a plan that the model composes for the task, by reward.",
@@ -71,6 +82,8 @@ __all__ = [
     "create_direct",
     "create_meta_reasoning",
     "create_metascale",
+    "create_mixture_of_agents",
+    "create_rsa",
     "create_self_consistency",
     "create_self_discover_best_of_n",
 ]

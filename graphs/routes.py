@@ -95,6 +95,7 @@ def to_samples(state: State) -> Sequence[Send] | Literal["finalize"]:
                 round=state["round"],
                 meta_thought=thoughts[pull["meta_thought"]],
                 refined=refined_answer(pull["refines"], thoughts, answers) if pull["refines"] is not None else None,
+                reads=pull.get("reads", []),
                 limit=limit,
                 spent=state["usage"]["seconds"],
             ),

@@ -7,6 +7,7 @@ from metascale.nodes.foresee import foresee
 from metascale.nodes.generate import generate
 from metascale.nodes.grant_budget import grant_budget
 from metascale.nodes.initialize_pool import initialize_pool
+from metascale.nodes.populations import plan_step, vote_in_last
 from metascale.nodes.rate_methods import apply_method, rate_methods
 from metascale.nodes.review_pool import review_pool
 from metascale.nodes.run import Components, Node, Run, runnable
@@ -31,6 +32,7 @@ __all__ = [
     "generate",
     "grant_budget",
     "initialize_pool",
+    "plan_step",
     "rate_methods",
     "review_pool",
     "runnable",
@@ -41,4 +43,5 @@ __all__ = [
     "synthesize",
     "tally",
     "vote",
+    "vote_in_last",
 ]

@@ -27,7 +27,9 @@ from metascale.usage import Usage, add_usage, working_since
 async def generate(state: Sampling, run: Run) -> Update:
     """Draw one sample. A failed request becomes a failed candidate with its error, and costs no budget."""
     started = run.start_work(state.get("spent", 0.0))
-    messages = _asked(state["meta_thought"], state["refined"], _conversation(state))
+    reads = state.get("reads")
+    attempts = _texts(reads, _read("candidates")) if reads else []
+    messages = _asked(state["meta_thought"], state["refined"], _conversation(state), attempts)
     floor = floor_of(_read("candidates")) if run.settings.end_early else None
     candidate, usage = await draw(state, messages, run, floor)
     usage = add_usage(usage, working_since(started))
@@ -53,17 +55,26 @@ def asked_of(candidate: Candidate, state: State) -> list[AnyMessage]:
     refined = None
     if candidate["refines"] is not None:
         refined = refined_answer(candidate["refines"], thoughts, {c["id"]: c for c in state["candidates"]})
-    return _asked(thoughts[candidate["meta_thought"]], refined, state["messages"])
+    attempts = _texts(candidate.get("reads", ()), state["candidates"])
+    return _asked(thoughts[candidate["meta_thought"]], refined, state["messages"], attempts)
 
 
-def _asked(thought: MetaThought, refined: Refined | None, conversation: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """The request: to answer the question under a meta-thought, or to refine an earlier answer.
+def _texts(ids: Sequence[int], candidates: Sequence[Candidate]) -> list[str]:
+    """The answers with some ids, in the order of the ids."""
+    texts = {candidate["id"]: candidate["text"] for candidate in candidates}
+    return [texts[number] for number in ids]
+
+
+def _asked(
+    thought: MetaThought, refined: Refined | None, conversation: Sequence[AnyMessage], attempts: Sequence[str]
+) -> list[AnyMessage]:
+    """The request: to answer the question under a meta-thought, after earlier attempts if any, or to refine an answer.
 
     The same arguments give the same messages, so that a server finds them in its cache when it is asked about the
     answer.
     """
     if refined is None:
-        return under(thought, conversation)
+        return under(thought, _after(attempts, conversation))
     critique = refined["critique"] or "There may be a mistake in it."
     tag = prompts.tag_for(refined["text"], critique)
     remark = prompts.fence("remark", critique, tag)
@@ -124,7 +135,20 @@ def under(thought: MetaThought, messages: Sequence[AnyMessage]) -> list[AnyMessa
     """
     if not thought["mindset"] and not thought["strategy"]:
         return list(messages)
-    text = prompts.render("solve", mindset=thought["mindset"], strategy=thought["strategy"])
+    return _with(prompts.render("solve", mindset=thought["mindset"], strategy=thought["strategy"]), messages)
+
+
+def _after(attempts: Sequence[str], messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
+    """The conversation with earlier attempts at the end of the user's last turn."""
+    if not attempts:
+        return messages
+    tag = prompts.tag_for(*attempts)
+    fenced = [prompts.fence(f"attempt_{number}", text, tag) for number, text in enumerate(attempts, 1)]
+    return _with(prompts.render("aggregate", attempts="\n\n".join(fenced), tag=tag), messages)
+
+
+def _with(text: str, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """The conversation with a further paragraph of the user."""
     at = next((at for at in reversed(range(len(messages))) if messages[at].type == "human"), None)
     if at is None:
         return [*messages, HumanMessage(text)]
@@ -140,7 +164,7 @@ def _continued(turn: AnyMessage, text: str) -> AnyMessage:
 
 def _candidate(state: Sampling, came_back: Outcome, usage: Usage) -> Candidate:
     status, text, error = came_back
-    return {
+    candidate: Candidate = {
         "id": state["id"],
         "round": state["round"],
         "meta_thought": state["meta_thought"]["id"],
@@ -157,3 +181,6 @@ def _candidate(state: Sampling, came_back: Outcome, usage: Usage) -> Candidate:
         "input_tokens": usage["input_tokens"],
         "output_tokens": usage["output_tokens"],
     }
+    if reads := state.get("reads"):
+        candidate["reads"] = reads
+    return candidate

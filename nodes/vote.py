@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage
 from langgraph.config import get_stream_writer
@@ -12,6 +13,7 @@ from metascale.choice.votes import with_vote_shares
 from metascale.events import Chosen
 from metascale.nodes.fresh_run import samples_anew
 from metascale.nodes.run import Run, Update
+from metascale.records import Candidate
 from metascale.result import conclude
 from metascale.state import State
 from metascale.usage import working_since
@@ -29,10 +31,15 @@ async def vote(state: State, run: Run) -> Update:
     Raises:
         NoAnswerError: no sample succeeded.
     """
+    return elected(state["candidates"], state, run)
+
+
+def elected(candidates: Sequence[Candidate], state: State, run: Run) -> Update:
+    """As `vote`, among some samples."""
     anew = samples_anew(state, run)
     if anew is not None:
         return anew
-    voted = with_vote_shares(state["candidates"], weighed=run.settings.weigh_votes)
+    voted = with_vote_shares(candidates, weighed=run.settings.weigh_votes)
     is_marked = any(c["extracted"] is not None for c in voted)
     notes = [] if is_marked else ["no sample marks a final answer, so there was nothing to vote on"]
     ended: State = {**state, "candidates": voted, "notes": [*state["notes"], *notes]}

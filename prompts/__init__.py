@@ -56,6 +56,13 @@ def apart(turn: str) -> tuple[str, str]:
     return (said.removeprefix("\n\n"), thought.removesuffix(closing).strip()) if found else (turn, "")
 
 
+def attempts_in(turn: str) -> tuple[str, list[str]]:
+    """What the user said, and the attempts that were shown after it; none if there are none."""
+    opening = load("aggregate").partition("$")[0]
+    said, found, shown = f"\n\n{turn}".partition(f"\n\n{opening}")
+    return (said.removeprefix("\n\n"), [text for _, text in fenced(shown)]) if found else (turn, [])
+
+
 def new_tag() -> str:
     """A random 64-bit tag, in hexadecimal, for the fences of one request. Fenced text cannot guess it."""
     return secrets.token_hex(8)

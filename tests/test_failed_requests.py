@@ -218,7 +218,7 @@ async def test_a_failure_that_all_requests_share_ends_the_run_at_the_first(
     assert server.requests.total() == sent
 
 
-@pytest.mark.parametrize("method", ["best_of_n", "direct", "self_consistency", "mrp", "self_discover_best_of_n"])
+@pytest.mark.parametrize("method", ["best_of_n", "direct", "self_consistency", "rsa", "mrp", "self_discover_best_of_n"])
 async def test_every_method_ends_so(start_server: ServerFactory, method: str) -> None:
     server = start_server(script=lambda *_: FATAL["wrong key"])
     graph = METHODS[method].create(chat_model(server, max_retries=0), settings=SETTINGS)

@@ -186,6 +186,8 @@ class Candidate(TypedDict):
     """The id of the meta-thought that it was sampled under."""
     refines: int | None
     """The id of the sample that it refines; null for a new answer."""
+    reads: NotRequired[list[int]]
+    """The ids of the samples that its request showed, by methods that write answers from answers; absent without."""
     status: Status
     """`ok`; `truncated`, `refused` or `empty` for a reply with a flaw; `failed` if the request failed."""
     text: str
@@ -219,6 +221,8 @@ class Pull(TypedDict):
     id: int
     meta_thought: str
     refines: int | None
+    reads: NotRequired[list[int]]
+    """As in `Candidate`."""
 
 
 class Finalist(TypedDict):

@@ -141,6 +141,8 @@ class Sampling(TypedDict):
     refined: Refined | None
     limit: NotRequired[int | None]
     """The length limit that foresight sets, in tokens; null or absent for none."""
+    reads: NotRequired[list[int]]
+    """The ids of the samples that the request shows; absent for none."""
     spent: NotRequired[float]
     """Seconds that the run had worked when it planned the sample; absent means 0."""
 

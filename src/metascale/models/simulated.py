@@ -73,7 +73,8 @@ NOTIONS = {
 OVERCONFIDENCE = {"simulated": 0.0, "simulated-overconfident": 0.9}
 """The names of the offline model, each with its `overconfidence`."""
 KEPT = 0.9
-"""Share of right answers that refining keeps; a wrong one is solved again."""
+"""Share of right answers that refining keeps, and of the most frequent answers that aggregating keeps; the others are
+solved again."""
 KINDS = 5
 """Hidden kinds of task."""
 SELF_DISCOVER = ("self_discover_select", "self_discover_adapt", "self_discover_compose")
@@ -193,9 +194,11 @@ class SimulatedChatModel(BaseChatModel):
         system = "\n\n".join(message.text for message in messages if message.type == "system")
         turns = [str(message.text) for message in messages if message.type == "human"] or [""]
         kind = kind_of_request(system, turns[-1])
+        attempts: list[str] = []
         if kind in {"solve", "p_true"}:
             parts = [prompts.apart(turn) for turn in turns]
-            turns = [said for said, _ in parts]
+            said_and_shown = [prompts.attempts_in(said) for said, _ in parts]
+            turns, attempts = [said for said, _ in said_and_shown], said_and_shown[-1][1]
             thoughts = [_THOUGHT.format(thought) for _, thought in parts if thought]
             system = "\n\n".join([*filter(None, [system]), *thoughts[-1:]])
         asked = turns[-1]
@@ -204,7 +207,7 @@ class SimulatedChatModel(BaseChatModel):
         told: list[dict[str, Any]] = []
         for number in range(self.n or 1):
             rng = np.random.default_rng(place if place is None or number == 0 else [*place, number])
-            replies.append(self._say(system, turns, messages, rng))
+            replies.append(self._say(system, turns, messages, rng, attempts))
             told.append({"finish_reason": "stop"})
             if logprobs and kind in P_TRUE:
                 chances = yes_no_logprobs(replies[-1], _chance_of_yes(turns, messages), top_logprobs)
@@ -221,12 +224,19 @@ class SimulatedChatModel(BaseChatModel):
         ]
         return ChatResult(generations=[ChatGeneration(message=message) for message in said])
 
-    def _say(self, system: str, turns: list[str], messages: list[BaseMessage], rng: np.random.Generator) -> str:
+    def _say(
+        self,
+        system: str,
+        turns: list[str],
+        messages: list[BaseMessage],
+        rng: np.random.Generator,
+        attempts: list[str],
+    ) -> str:
         """One reply."""
         asked = turns[-1]
         material = dict(prompts.fenced(asked))
         return {
-            "solve": lambda: _answer(prompts.without_task(system), turns, messages, rng),
+            "solve": lambda: _answer(prompts.without_task(system), turns, messages, rng, attempts),
             "judge": lambda: json.dumps(_judge(material, rng, is_bare=prompts.load("bare_verdict") in system)),
             "judge_list": lambda: _judge_list(material, rng),
             "check_critique": lambda: _check(material, rng),
@@ -284,8 +294,16 @@ def _is_right(reply: str, asked: Sequence[str]) -> bool | None:
     return None if gold is None else extract(reply) == gold
 
 
-def _answer(thought: str, asked: Sequence[str], messages: Sequence[BaseMessage], rng: np.random.Generator) -> str:
-    """A new answer to the question, or a refined version of the previous answer."""
+def _answer(
+    thought: str,
+    asked: Sequence[str],
+    messages: Sequence[BaseMessage],
+    rng: np.random.Generator,
+    attempts: Sequence[str],
+) -> str:
+    """A new answer to the question, a refined version of the previous answer, or the most frequent of some attempts."""
+    if attempts and rng.random() < KEPT:
+        return _synthesize({f"answer_{number}": text for number, text in enumerate(attempts)})
     if len(asked) < 2 or not asked[-1].startswith(prompts.load("refine").partition("\n")[0]):
         return _solve(thought, asked[-1], rng)
     before = next(message.text for message in reversed(messages) if message.type == "ai")

@@ -11,14 +11,21 @@ from metascale.pool.refinement import REFINEMENT
 from metascale.records import MetaThought, Origin, Rating
 
 FIXED_ARMS = ("chain_of_thought", "no_strategy")
+BUILT_IN_ARMS = (*FIXED_ARMS, *(name for name in prompts.BUILT_IN_META_THOUGHTS if name not in FIXED_ARMS))
+"""Names of the meta-thoughts that ship with the package."""
 SYNTHESIS = "synthesis"
 """Id of the meta-thought under which the synthesis is written."""
 
 
 def fixed_arm(name: str) -> MetaThought:
     """One of `FIXED_ARMS`: plain chain of thought, or no strategy at all."""
+    return built_in_arm(name)
+
+
+def built_in_arm(name: str) -> MetaThought:
+    """One of `BUILT_IN_ARMS`, under its own name."""
     mindset, strategy = prompts.BUILT_IN_META_THOUGHTS[name]
-    return _arm(name, strategy, "fixed", mindset=mindset)
+    return _arm(name, strategy, "fixed" if name in FIXED_ARMS else "builtin", mindset=mindset)
 
 
 def method_arm(method: ReasoningMethod) -> MetaThought:

@@ -9,7 +9,7 @@ from metascale.evals.report.records import AnswerGiven
 from metascale.evals.report.tables.cells import Setting, base_of, by_setting
 from metascale.stats.reliability import CalibrationBin, auc, expected_calibration
 
-VOTED = ("self_consistency", "cisc")
+VOTED = ("self_consistency", "cisc", "rsa", "mixture_of_agents")
 """The methods whose rewards are shares of votes."""
 
 
@@ -35,7 +35,7 @@ class Calibration:
 def calibration(answers: Sequence[AnswerGiven]) -> list[Calibration]:
     """For each task and model: the judge's rewards against correctness, over all samples that have both.
 
-    Self-consistency and CISC are left out, because their rewards are shares of votes.
+    The methods in `VOTED` are left out, because their rewards are shares of votes.
     """
     found = []
     for setting, group in by_setting(answers):
