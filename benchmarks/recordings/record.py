@@ -21,18 +21,16 @@ from typing import Any
 from benchmarks.recordings.about import OtherRecordingError, note, sha256_of
 from benchmarks.recordings.questions import RULE, chosen
 from benchmarks.recordings.rows import Rows
-from benchmarks.recordings.stages import Recorder, built_in, composed
-from metascale import prompts
+from benchmarks.recordings.stages import Recorder, composed
 from metascale.data import Question
 from metascale.errors import MetaScaleError, ModelCallError
 from metascale.models import resolve_model
 from metascale.models.scope import RunScope, inside
-from metascale.pool.arms import FIXED_ARMS
+from metascale.pool.arms import BUILT_IN_ARMS, built_in_arm
 from metascale.records import MetaThought
 from metascale.settings import MetaScaleSettings
 
 STAGES = ("compose", "samples", "p_true", "verdicts", "bare_verdicts")
-ARMS = [*FIXED_ARMS, *sorted(prompts.BUILT_IN_META_THOUGHTS.keys() - set(FIXED_ARMS))]
 TEMPERATURE = 0.7
 MAX_TOKENS = 512
 SEED = 0
@@ -125,7 +123,7 @@ class Work:
 
     def _samples(self) -> Iterator[Coroutine[Any, Any, None]]:
         for question in self.questions:
-            thoughts = [built_in(name) for name in self.arms]
+            thoughts = [built_in_arm(name) for name in self.arms]
             if "compose" in self.stages:
                 row = self.into.meta_thoughts.get(question["question_id"])
                 thoughts = composed(row) if row is not None else []
@@ -161,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--questions-licence", default="MIT")
     parser.add_argument("--count", type=int, default=60, help="how many questions")
     parser.add_argument("--stage", nargs="+", choices=STAGES, default=["samples"], dest="stages")
-    parser.add_argument("--arms", nargs="+", choices=sorted(prompts.BUILT_IN_META_THOUGHTS), default=ARMS)
+    parser.add_argument("--arms", nargs="+", choices=BUILT_IN_ARMS, default=BUILT_IN_ARMS)
     parser.add_argument("--samples", type=int, default=4, help="samples of each arm")
     parser.add_argument("--repeats", type=int, default=1, help="verdicts on each sample, the second looks included")
     parser.add_argument("--at-once", type=int, default=32, help="requests in flight")
@@ -178,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "seed": SEED,
     }
     how = {name: getattr(given, name) for name in ("count", "samples", "repeats", "at_once")}
-    arms = [] if "compose" in given.stages else given.arms
+    arms = [] if "compose" in given.stages else list(given.arms)
     settings = MetaScaleSettings(
         temperature=TEMPERATURE,
         max_tokens=MAX_TOKENS,

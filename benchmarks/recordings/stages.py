@@ -11,7 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from benchmarks.recordings.reduction import reduced
 from benchmarks.recordings.rows import Row
-from metascale import create_metascale, prompts
+from metascale import create_metascale
 from metascale.data import Question
 from metascale.errors import ModelCallError, ModelSetupError
 from metascale.models.probabilities import tokens_of
@@ -26,16 +26,17 @@ COMPOSED = 6
 """Meta-thoughts that the model composes for a question, beside the two fixed arms."""
 
 
-def built_in(name: str) -> MetaThought:
-    """A meta-thought that ships with the package, under its own name."""
-    mindset, strategy = prompts.BUILT_IN_META_THOUGHTS[name]
-    return _thought(name, mindset, strategy)
-
-
 def composed(row: Row) -> list[MetaThought]:
     """The meta-thoughts in a row of `Recorder.compose` that the model composed."""
     return [
-        _thought(one["id"], one["mindset"], one["strategy"])
+        MetaThought(
+            id=one["id"],
+            mindset=one["mindset"],
+            strategy=one["strategy"],
+            origin=one["origin"],
+            parents=[],
+            generation=0,
+        )
         for one in row["meta_thoughts"]
         if one["origin"] == "self_composed"
     ]
@@ -161,17 +162,6 @@ class Recorder:
         else:
             (score,) = await self._judge.look_again(*asked, place=place, looks=[look])
         return score
-
-
-def _thought(name: str, mindset: str, strategy: str) -> MetaThought:
-    return {
-        "id": name,
-        "mindset": mindset,
-        "strategy": strategy,
-        "origin": "builtin",
-        "parents": [],
-        "generation": 0,
-    }
 
 
 def _asked(question: Question, thought: MetaThought) -> list[AnyMessage]:
