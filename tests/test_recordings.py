@@ -13,10 +13,23 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.pieces import judged, summarised, with_pieces
+from metascale.bandits import RoundRobin
 from metascale.cli.app import app
 from metascale.errors import ModelSetupError
 from metascale.evals.judges.signals import combined, measure_signals
+from metascale.evals.policies.arms import COMPOSED, measure_arms
 from metascale.evals.policies.choosing import FITTED, MAJORITY, Chosen, choose_ways, right_of
+from metascale.evals.policies.searching import (
+    BEST_OF_N,
+    CISC,
+    MIXED,
+    SELF_CONSISTENCY,
+    VOTES,
+    Method,
+    recorded_rewards,
+    replay_search,
+    search,
+)
 from metascale.evals.recordings import (
     CERTAINTY,
     DIGIT,
@@ -84,7 +97,7 @@ def test_a_file_of_texts_and_token_lists_is_read(tmp_path: Path, name: str) -> N
     assert np.isnan(found.signals[CERTAINTY]).tolist() == [False, False, True]
     assert found.signals[P_TRUE][0] == pytest.approx(np.log(9))
     assert found.signals[DIGIT][0] == pytest.approx(0)
-    assert found.signals[VERDICT][1] == pytest.approx(np.log(0.25 / 0.75))
+    assert found.signals[VERDICT][1] == pytest.approx(np.log(0.15 / 0.85)), "the first verdict"
     assert found.signal_tokens[VERDICT] == 30
 
 
@@ -103,7 +116,7 @@ def test_verdicts_of_a_file_of_their_own_are_added(tmp_path: Path) -> None:
     place = {"question_id": "q0", "arm": "a", "sample": 1, "tokens": 50}
     verdicts = write(tmp_path / "v.jsonl", {**place, "score": 8}, {**place, "score": 3}, {**place, "score": None})
     found = read_recordings(samples, verdicts)
-    assert found.signals[VERDICT][1] == pytest.approx(0)
+    assert found.signals[VERDICT][1] == pytest.approx(np.log(3)), "the first verdict"
     assert np.isnan(found.signals[VERDICT][0])
     assert found.signal_tokens[VERDICT] == 50
 
@@ -260,6 +273,65 @@ def test_weighed_votes_beat_the_majority_of_real_answers(real: Recordings) -> No
     assert max(alone) < 0
 
 
+# --- searching -----------------------------------------------------------------------------------------------------
+
+
+def searched(found: list[Method], name: str, calls: int, reward: str = VOTES) -> Method:
+    return next(one for one in found if (one.name, one.reward, one.calls) == (name, reward, calls))
+
+
+def test_arms_are_compared_with_chain_of_thought_on_shared_questions(tmp_path: Path) -> None:
+    rows = [
+        *[row(question, "chain_of_thought", answer, -1) for question in range(4) for answer in ("4", "5")],
+        *[row(question, name, "4", -1) for question in range(2) for name in ("m1", "m2")],
+        row(0, "bad", "5", -1),
+        row(0, "bad", None, -1),
+    ]
+    found = {one.arm: one for one in measure_arms(read_recordings(write(tmp_path / "s", *rows)), "chain_of_thought")}
+    assert list(found) == [COMPOSED, "chain_of_thought", "bad"]
+    assert (found[COMPOSED].questions, found[COMPOSED].samples) == (2, 4)
+    assert [one.right for one in found.values()] == [1, 0.5, 0]
+    assert [one.difference for one in found.values()] == [0.5, None, -0.5]
+    assert not found[COMPOSED].tie
+    assert measure_arms(read_recordings(tmp_path / "s"), None)[0].difference is None
+
+
+def test_searches_cost_what_their_reward_costs_and_use_it(tmp_path: Path) -> None:
+    rows = [
+        *[row(q, "chain_of_thought", "5", -1, verdicts=[3], yes=0.5) for q in range(4) for _ in range(8)],
+        *[row(q, "good", "4", -1, verdicts=[9], yes=0.5) for q in range(4) for _ in range(4)],
+        *[row(q, "poor", "6", -1, verdicts=[2], yes=0.5) for q in range(4) for _ in range(4)],
+    ]
+    found = read_recordings(write(tmp_path / "s", *rows))
+    methods = replay_search(found, "chain_of_thought", calls=[4, 8], policies=["upper_tail"], draws=20, repeats=2)
+    assert searched(methods, SELF_CONSISTENCY, 8).right == 0
+    assert searched(methods, BEST_OF_N, 8).samples == 4
+    judged_search = searched(methods, "upper_tail", 8, "judge")
+    assert (judged_search.samples, judged_search.right, judged_search.difference) == (4, 1, 1)
+    assert not judged_search.tie
+    assert searched(methods, "upper_tail", 8, "p_true").samples == 4
+    assert searched(methods, "upper_tail", 8, "agreement").samples == 8
+    assert searched(methods, "upper_tail", 8, "agreement").right == 0
+
+
+def test_a_search_draws_each_sample_once_and_goes_on_when_arms_are_exhausted(real: Recordings) -> None:
+    own = np.flatnonzero(real.question == 0)
+    arms = [own[real.arm[own] == arm] for arm in range(len(real.arms))]
+    for reward in recorded_rewards(real).values():
+        known = [arm[reward.known[arm]] for arm in arms]
+        total = sum(map(len, known))
+        drawn = search(RoundRobin(), known, [None] * len(known), reward, total, rng=np.random.default_rng(0))
+        assert sorted(drawn) == sorted(np.concatenate(known).tolist())
+
+
+def test_on_real_answers_mixing_arms_costs_and_certainty_helps_while_samples_are_few(real: Recordings) -> None:
+    found = replay_search(real, "chain_of_thought", calls=[2], policies=["single"], draws=100, repeats=1)
+    assert searched(found, MIXED, 2).difference < -0.03
+    assert not searched(found, MIXED, 2).tie
+    assert searched(found, CISC, 2).difference > 0.03
+    assert {one.questions for one in found if one.reward == VOTES} == {48, 15}
+
+
 def test_the_commands_print_tables_and_json(tmp_path: Path) -> None:
     rows = [
         row(q, arm, answer, -1 - n / 10, sample=n, tokens=100, yes=0.5)
@@ -276,6 +348,14 @@ def test_the_commands_print_tables_and_json(tmp_path: Path) -> None:
     in_json = runner.invoke(app, ["bench", "replay", str(path), "--budget", "2", "--repeats", "20", "--json"])
     first = json.loads(in_json.stdout)["found"][0]
     assert (first["way"], first["samples"], first["questions"]) == (MAJORITY, 2, 3)
+    options = ["--cot", "a", "--policy", "ucb", "--processes", "1", "--repeats", "20", "--budget", "2"]
+    searches = runner.invoke(app, ["bench", "replay", str(path), *options])
+    assert searches.exit_code == 0, searches.output
+    assert "does the way of thinking matter?" in searches.output
+    assert "reward agreement" in searches.output
+    told = json.loads(runner.invoke(app, ["bench", "replay", str(path), *options, "--json"]).stdout)
+    assert [one["arm"] for one in told["arms"]] == ["a", "b"]
+    assert {one["reward"] for one in told["searches"]} == {VOTES, "agreement", "certainty", "p_true"}
     judged = runner.invoke(app, ["bench", "judge", "--recordings", str(path)])
     assert judged.exit_code == 0, judged.output
     assert "P(True)" in judged.output

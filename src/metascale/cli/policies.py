@@ -40,7 +40,7 @@ def replay_policies(
     processes: Annotated[int, typer.Option(min=1, help="Processes at work.")] = os.cpu_count() or 1,
     as_json: AsJson = False,
 ) -> None:
-    """Compare policies on recorded answers of known correctness, or ways of choosing among recorded samples.
+    """Compare policies on recorded answers of known correctness, or all that can be replayed on recorded samples.
 
     Policies are replayed with real answers and a SIMULATED judge.
 
@@ -49,12 +49,24 @@ def replay_policies(
     thought.
 
     Recorded samples have one row each, with `question_id`, `arm`, `gold`, `text` or `answer`, and what tells right
-    answers from wrong ones: `logprobs` with `pieces`, or their summary `certainty`; `yes`; `verdicts`. The baseline is
-    the majority. Everything is real, and what is fitted is measured on other questions.
+    answers from wrong ones: `logprobs` with `pieces`, or their summary `certainty`; `yes`; `verdicts`. Arms, signals,
+    ways of choosing and searches are compared. The baseline of a search is self-consistency under chain of thought at
+    as many model requests. Everything is real, and what is fitted is measured on other questions.
     """
     console = Console(stderr=True)
     if _holds_samples(record):
-        _replay_samples(record, verdicts, arm or [], budget or [2, 4, 8, 16, 32], repeats or 200, seed, as_json=as_json)
+        _replay_samples(
+            record,
+            verdicts,
+            cot,
+            arms=arm or [],
+            policies=policy or [],
+            samples=budget or [2, 4, 8, 16, 32],
+            draws=repeats or 200,
+            seed=seed,
+            processes=processes,
+            as_json=as_json,
+        )
         return
     try:
         from metascale.evals.policies import replay as policy_replay  # noqa: PLC0415  only where it is used
@@ -93,30 +105,62 @@ def _holds_samples(record: Path) -> bool:
 def _replay_samples(
     record: Path,
     verdicts: Path | None,
+    cot: str | None,
+    *,
     arms: list[str],
+    policies: list[str],
     samples: list[int],
     draws: int,
     seed: int,
-    *,
+    processes: int,
     as_json: bool,
 ) -> None:
-    """Compare ways of choosing among recorded samples."""
-    from metascale.evals.policies import choosing  # noqa: PLC0415  only where it is used
+    """Compare arms, signals, ways of choosing and searches on recorded samples."""
+    from metascale.evals.judges import signals as judge_signals  # noqa: PLC0415  only where it is used
+    from metascale.evals.judges import tables as judge_tables  # noqa: PLC0415
+    from metascale.evals.policies import choosing, searching  # noqa: PLC0415
     from metascale.evals.policies import tables as policy_tables  # noqa: PLC0415
+    from metascale.evals.policies.arms import measure_arms  # noqa: PLC0415
+    from metascale.evals.policies.replay import find_chain_of_thought  # noqa: PLC0415
     from metascale.evals.recordings import only_arms, read_recordings  # noqa: PLC0415
+    from metascale.models.recorded import FIXED_ARMS  # noqa: PLC0415
 
     try:
         recordings = only_arms(read_recordings(record, verdicts), arms)
-        with Console(stderr=True).status("choosing …"):
+        sampled = {recordings.arms[arm] for arm in recordings.arm}
+        has_cot = cot is not None or not sampled.isdisjoint(FIXED_ARMS["chain_of_thought"])
+        base = find_chain_of_thought([arm for arm in recordings.arms if arm in sampled], cot) if has_cot else None
+        with Console(stderr=True).status("replaying …"):
+            accuracies = measure_arms(recordings, base)
+            areas = judge_signals.measure_signals(recordings, seed=seed) if recordings.signals else []
             found = choosing.choose_ways(recordings, samples, draws=draws, seed=seed)
+            searched = (
+                searching.replay_search(
+                    recordings, base, calls=samples, policies=policies, draws=draws, seed=seed, processes=processes
+                )
+                if base is not None
+                else []
+            )
     except MetaScaleError as error:
         fail(error, WRONG_USAGE)
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
         fail(error, FAILED)
     if as_json:
-        sys.stdout.write(json.dumps({"file": record.name, "found": [asdict(one) for one in found]}) + "\n")
-    else:
-        policy_tables.show_choices(recordings, found, Console())
+        told = {
+            "arms": [asdict(one) for one in accuracies],
+            "signals": [asdict(one) for one in areas],
+            "found": [asdict(one) for one in found],
+            "searches": [asdict(one) for one in searched],
+        }
+        sys.stdout.write(json.dumps({"file": record.name, **told}, ensure_ascii=False) + "\n")
+        return
+    console = Console()
+    policy_tables.show_arms(accuracies, console)
+    if searched:
+        policy_tables.show_searches(searched, console)
+    if areas:
+        judge_tables.show_signals(recordings, areas, console)
+    policy_tables.show_choices(recordings, found, console)
 
 
 def replay_memory(

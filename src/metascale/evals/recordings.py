@@ -7,7 +7,7 @@ A file has one JSON object a line:
 - `logprobs`, the log-probability of each token in nats, and `pieces`, the tokens; or their summary `certainty`, with
   the keys of `metascale.records.Certainty`;
 - `yes`, the probability of "Yes" when the model is asked whether its answer is right; `digit`, the expected digit from
-  0 to 9 when asked the same; `verdicts`, a judge's scores from 1 to 10;
+  0 to 9 when asked the same; `verdicts`, a judge's scores from 1 to 10, the first of which is the signal;
 - `tokens`, how many were written for the answer, and `verdict_tokens`, for its verdicts together.
 
 All but the first line are optional.
@@ -186,10 +186,15 @@ def _found(row: Mapping[str, Any], others: Sequence[tuple[float, int]]) -> dict[
         found[DIGIT] = _log_odds(row["digit"] / 9)
     scores = [*row.get("verdicts", ()), *(score for score, _ in others)]
     if scores:
-        found[VERDICT] = _log_odds((_mean(scores) - 0.5) / 10)
+        found[VERDICT] = _log_odds((scores[0] - 0.5) / 10)
         tokens = row.get("verdict_tokens", 0) + sum(tokens for _, tokens in others)
         found["tokens"] = tokens / len(scores)
     return found
+
+
+def verdict_reward(signal: float) -> float:
+    """The reward in [0, 1] that a judge gives with the verdict behind a value of the signal `VERDICT`."""
+    return (10 / (1 + math.exp(-signal)) + 0.5 - 1) / 9
 
 
 def _certainty(row: Mapping[str, Any]) -> Certainty | None:

@@ -7,6 +7,7 @@ samples that have it, and compared with the majority of the very same draws.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -88,10 +89,10 @@ def choose_ways(
     """
     if not samples or min(samples) < 1 or draws < 1:
         raise RecordingsError("samples and draws are at least 1")
-    plan = _Plan(sorted(set(samples)), draws, seed)
+    plan = Draws(sorted(set(samples)), draws, seed)
     signals = {**recordings.signals, **combinations(recordings, seed=seed)}
     everything = np.ones(len(recordings.question), dtype=np.bool_)
-    found = list(_measured(recordings, plan, everything, {MAJORITY: _equal}))
+    found = list(_measured(recordings, plan, everything, {MAJORITY: equally}))
     if CERTAINTY in signals:
         base = signals.get(OF_CERTAINTY["numbers"], signals[OF_CERTAINTY["mean"]])
         tail = signals[OF_CERTAINTY["tail"]]
@@ -103,13 +104,15 @@ def choose_ways(
 
         found += _measured(recordings, plan, ~np.isnan(base), {FITTED: fitted})
     for name, values in signals.items():
-        ways = {f"votes by {name}": partial(_weighed, values), f"best by {name}": partial(_first, values)}
+        ways = {f"votes by {name}": partial(weighed_by, values), f"best by {name}": partial(surest_by, values)}
         found += _measured(recordings, plan, ~np.isnan(values), ways, name)
     return found
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Draws:
+    """Random draws: numbers of samples, draws of each question and number, and their seed."""
+
     sizes: Sequence[int]
     draws: int
     seed: int
@@ -136,9 +139,7 @@ def right_of(recordings: Recordings, drawn: Indices, weights: Numbers) -> float:
     return float(((tied & is_right).sum(axis=1) / np.maximum(tied.sum(axis=1), 1)).mean())
 
 
-def _draws_of(
-    recordings: Recordings, question: int, among: NDArray[np.bool_], size: int, plan: _Plan
-) -> Indices | None:
+def draws_of(recordings: Recordings, question: int, among: NDArray[np.bool_], size: int, plan: Draws) -> Indices | None:
     """Random draws of samples, shape (draws, N); one draw where it takes all of them, None where there are fewer."""
     own = np.flatnonzero(among & (recordings.question == question))
     if len(own) < size:
@@ -149,30 +150,40 @@ def _draws_of(
     return own[order[:, :size]]
 
 
-def _equal(drawn: Indices) -> Numbers:
+def right_by_question(
+    recordings: Recordings, among: NDArray[np.bool_], size: int, weigh: Weigh, plan: Draws
+) -> Numbers:
+    """The share of right choices among some of the samples for each question, shape (questions,); NaN if too few."""
+    drawn = [draws_of(recordings, question, among, size, plan) for question in range(len(recordings.questions))]
+    return np.array([math.nan if one is None else right_of(recordings, one, weigh(one)) for one in drawn])
+
+
+def equally(drawn: Indices) -> Numbers:
+    """Every vote counts 1."""
     return np.ones(drawn.shape)
 
 
-def _weighed(values: Numbers, drawn: Indices) -> Numbers:
+def weighed_by(values: Numbers, drawn: Indices) -> Numbers:
+    """Votes weighted as `weights_of` does it."""
     return weights_of(values[drawn])
 
 
-def _first(values: Numbers, drawn: Indices) -> Numbers:
+def surest_by(values: Numbers, drawn: Indices) -> Numbers:
     """All weight on the best of each draw, which the others' cannot reach."""
     return np.exp2(-(-values[drawn]).argsort(axis=1, kind="stable").argsort(axis=1).astype(np.float64) * 2)
 
 
 def _measured(
     recordings: Recordings,
-    plan: _Plan,
+    plan: Draws,
     among: NDArray[np.bool_],
     ways: Mapping[str, Weigh],
     signal: str = "",
 ) -> Iterator[Chosen]:
     """The results of ways of choosing among some of the samples."""
-    among = _balanced(recordings, among)
+    among = balanced(recordings, among)
     right = partial(_right, recordings, cache(partial(_drawn, recordings, among, plan)))
-    majority = cache(partial(right, weigh=_equal))
+    majority = cache(partial(right, weigh=equally))
     tokens = recordings.tokens[among]
     a_sample = float(tokens.mean()) if not np.isnan(tokens).any() else None
     calls, written = _costs(recordings, signal)
@@ -197,7 +208,7 @@ def _measured(
         )
 
 
-def _balanced(recordings: Recordings, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def balanced(recordings: Recordings, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """As many samples of each arm to a question as the arm with the fewest has, the first ones."""
     kept = np.zeros_like(among)
     for question in np.unique(recordings.question[among]):
@@ -213,9 +224,9 @@ def _right(recordings: Recordings, drawn: Callable[[int], list[Indices]], size: 
     return np.array([right_of(recordings, one, weigh(one)) for one in drawn(size)])
 
 
-def _drawn(recordings: Recordings, among: NDArray[np.bool_], plan: _Plan, size: int) -> list[Indices]:
+def _drawn(recordings: Recordings, among: NDArray[np.bool_], plan: Draws, size: int) -> list[Indices]:
     """The draws of each question with enough samples."""
-    found = (_draws_of(recordings, q, among, size, plan) for q in range(len(recordings.questions)))
+    found = (draws_of(recordings, q, among, size, plan) for q in range(len(recordings.questions)))
     return [one for one in found if one is not None]
 
 
@@ -234,16 +245,16 @@ def _costs(recordings: Recordings, signal: str) -> tuple[int, float]:
     return len(asked), sum(recordings.signal_tokens[name] for name in asked)
 
 
-def _cross_fitted(recordings: Recordings, plan: _Plan, base: Numbers, tail: Numbers) -> list[tuple[float, float]]:
+def _cross_fitted(recordings: Recordings, plan: Draws, base: Numbers, tail: Numbers) -> list[tuple[float, float]]:
     """For each question the tail's share and the sharpness of votes that do best on other questions.
 
     The best are those with the highest mean accuracy over all numbers of samples.
     """
-    among = _balanced(recordings, ~np.isnan(base))
+    among = balanced(recordings, ~np.isnan(base))
     grid, questions = list(product(TAIL_SHARES, SHARPNESSES)), len(recordings.questions)
     right = np.full((len(grid), questions, len(plan.sizes)), np.nan)
     for question, (place, size) in product(range(questions), enumerate(plan.sizes)):
-        drawn = _draws_of(recordings, question, among, size, plan)
+        drawn = draws_of(recordings, question, among, size, plan)
         if drawn is None:
             continue
         for at, (share, sharpness) in enumerate(grid):

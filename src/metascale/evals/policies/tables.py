@@ -8,10 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from metascale.evals.policies.arms import ArmAccuracy
 from metascale.evals.policies.choosing import MAJORITY, Chosen
 from metascale.evals.policies.memory_replay import MemoryReplay
 from metascale.evals.policies.replay import ALWAYS_COT, EntrantResult, Replay
+from metascale.evals.policies.searching import SELF_CONSISTENCY, VOTES, Method
 from metascale.evals.recordings import Recordings
+from metascale.evals.statistics import Interval, is_tie
+from metascale.settings import MetaScaleSettings
 
 REPLAYED = "SIMULATION of the judge: real answers, SIMULATED judge."
 
@@ -34,6 +38,40 @@ def show_replay(found: Replay, console: Console) -> None:
         limit = f"{found.most_under_cot} samples are recorded under {found.chain_of_thought}: for a larger N"
         _say(f"{limit} always CoT is the best of {found.most_under_cot}, while the others draw N.", console)
     _say("= marks a tie: the interval over questions contains 0", console)
+
+
+def show_arms(found: Sequence[ArmAccuracy], console: Console) -> None:
+    """Print how right the arms are."""
+    table = Table("arm", "questions", "samples", "% right (95 %)", "difference to chain of thought (95 %)", box=None)
+    table.title = "One sample: does the way of thinking matter?"
+    for one in found:
+        right = f"{100 * one.right:.1f} ({_span(one.interval, '.1f')})"
+        row = (f"{one.questions:,}", f"{one.samples:,}", right, _against(one.difference, one.of_difference))
+        table.add_row(Text(one.arm), *row)
+    console.print(table)
+
+
+def show_searches(found: Sequence[Method], console: Console) -> None:
+    """Print methods against self-consistency under chain of thought, one table for each reward."""
+    default = MetaScaleSettings()
+    calls = sorted({one.calls for one in found})
+    for reward in dict.fromkeys(one.reward for one in found):
+        of_reward = [one for one in found if one.reward == reward]
+        questions = sorted({one.questions for one in of_reward})
+        first = "way of voting" if reward == VOTES else "policy"
+        table = Table(first, *(f"{number} requests" for number in calls), box=None)
+        learnt = "without a reward" if reward == VOTES else f"reward {reward}"
+        asked = " to ".join(map(str, dict.fromkeys((questions[0], questions[-1]))))
+        table.title = (
+            f"At equal requests, {learnt}, {asked} questions: % right, and difference to {SELF_CONSISTENCY} (95 %)"
+        )
+        for name in dict.fromkeys(one.name for one in of_reward):
+            by_calls = {one.calls: one for one in of_reward if one.name == name}
+            cells = (_method(by_calls[number]) if number in by_calls else "" for number in calls)
+            is_default = (name, reward) == (default.policy, default.reward)
+            table.add_row(Text(f"{name} (METASCALE's default)" if is_default else name), *cells)
+        console.print(table)
+    _say("Searches pull the recorded arms alone: nothing is composed, evolved or judged a second time.", console)
 
 
 def show_choices(recordings: Recordings, found: Sequence[Chosen], console: Console) -> None:
@@ -101,8 +139,23 @@ def _chosen(one: Chosen) -> str:
     right = _percent(one.right)
     if one.way == MAJORITY:
         return right
-    span = f"{100 * one.interval.low:+.1f} to {100 * one.interval.high:+.1f}"
-    return f"{right}, {100 * one.difference:+.1f} ({span}){' =' if one.tie else ''}"
+    return f"{right}, {_against(one.difference, one.interval)}"
+
+
+def _method(one: Method) -> str:
+    right = f"{100 * one.right:.1f}"
+    return right if one.name == SELF_CONSISTENCY else f"{right}, {_against(one.difference, one.interval)}"
+
+
+def _against(difference: float | None, interval: Interval | None) -> str:
+    """A difference in points, with its interval."""
+    if difference is None or interval is None:
+        return ""
+    return f"{100 * difference:+.1f} ({_span(interval, '+.1f')}){' =' if is_tie(interval) else ''}"
+
+
+def _span(interval: Interval, form: str) -> str:
+    return f"{100 * interval.low:{form}} to {100 * interval.high:{form}}"
 
 
 def _percent(share: float | None) -> str:
