@@ -13,6 +13,7 @@ import pytest
 from inspect_ai.log import EvalError, EvalLog, EvalSample, write_eval_log
 from inspect_ai.model import GenerateConfig, ModelConfig
 
+from benchmarks.table import keep, read, table
 from metascale import MetaScaleSettings
 from metascale.evals.report import tables
 from metascale.evals.report.labels import changes_of, concerns
@@ -165,6 +166,14 @@ def test_a_benchmark_that_was_run_twice_counts_once_and_says_so(logs: dict[str, 
     assert [answer.left_out for answer in read_logs([tmp_path])] == [1, 1, 0]
     done = invoke("report", str(tmp_path), "--out", str(tmp_path / "report"))
     assert (done.exit_code, "note: 2 answers are left out" in done.stderr) == (0, True)
+
+
+def test_results_that_are_kept_make_the_table_of_their_logs(whole: dict[str, EvalLog], tmp_path: Path) -> None:
+    paths = [written(log, tmp_path, name) for name, log in whole.items()]
+    answers = read([*paths])
+    keep(answers, tmp_path / "kept.jsonl.gz")
+    assert table(answers).count("metascale") == 1
+    assert table(read([tmp_path / "kept.jsonl.gz"])) == table(answers)
 
 
 def changed(log: EvalLog, **arguments: Any) -> EvalLog:

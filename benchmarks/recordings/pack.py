@@ -28,8 +28,7 @@ def write(path: Path, rows: Iterable[Row]) -> int:
     """Write rows in the order of their keys; no file if there are none. Returns how many there are."""
     lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in sorted(rows, key=_place)]
     if lines:
-        with gzip.GzipFile(path, "wb", mtime=0) as file:
-            file.write("".join(lines).encode())
+        path.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
     return len(lines)
 
 

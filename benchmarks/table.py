@@ -1,0 +1,180 @@
+"""The table of methods: accuracy, calls, tokens, and the paired difference to self-consistency at as many calls.
+
+    python -m benchmarks.table LOGS                                   from a benchmark's folder of Inspect logs
+    python -m benchmarks.table LOGS --keep benchmarks/results/NAME.jsonl.gz
+    python -m benchmarks.table benchmarks/results/NAME.jsonl.gz       the same table from the results that were kept
+    python -m benchmarks.table --check docs/reference/NAME.md
+
+A page shows a table below the line `<!-- table benchmarks/results/NAME.jsonl.gz -->`. `--check` makes every table of a
+page again, and fails if a figure differs. Results that are kept hold one row for each question, method and budget, with
+the answer's text and what all samples concluded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from metascale.data import read_rows
+from metascale.evals.report.formats import NOTHING
+from metascale.evals.report.records import AnswerGiven, SampleRecord
+from metascale.evals.report.tables import SEED, Row, base_of, summary
+from metascale.evals.report.tables.cells import cells_of, question_means
+from metascale.evals.statistics import Interval, is_tie, paired_bootstrap
+
+BASELINE = "self_consistency"
+MARKER = re.compile(r"^<!-- table (\S+) -->\n\n?((?:\|.*\n?|\*\*SIMULATION.*\n\n)+)", re.MULTILINE)
+"""A table in a page, below the name of the file that it was made from."""
+HEAD = (
+    "| method | N | questions | % right (95 %) | calls | tokens read | tokens written | against self-consistency at as "
+    "many calls (95 %) |\n|---|---|---|---|---|---|---|---|"
+)
+SIMULATION = "**SIMULATION: the offline model answered, so this says nothing about language models.**\n"
+_KEPT = ("task", "method", "budget", "model", "simulated", "question_id", "epoch", "score", "usage", "reward", "winner")
+_CALLS = 0.5
+"""By how many calls a question self-consistency may be dearer. Not tuned."""
+
+
+class MixedResultsError(ValueError):
+    """Results of several tasks or models, which no table mixes."""
+
+
+def read(paths: Sequence[Path]) -> list[AnswerGiven]:
+    """The answers in Inspect logs, or folders of them, and in results that were kept.
+
+    Raises:
+        MetaScaleError: a file cannot be read.
+    """
+    kept = [path for path in paths if path.name.endswith((".jsonl", ".jsonl.gz"))]
+    found = [_answer(row) for path in kept for row in read_rows(path, _KEPT)]
+    logs = [path for path in paths if path not in kept]
+    if logs:
+        from metascale.evals.report.logs import read_logs  # noqa: PLC0415  it imports Inspect, which takes seconds
+
+        found += read_logs(logs)
+    return found
+
+
+def keep(answers: Sequence[AnswerGiven], path: Path) -> None:
+    """Write the answers to a compressed file; the same answers give the same bytes."""
+    rows = sorted(map(_row, answers), key=lambda row: json.dumps([row[name] for name in _KEPT[:7]]))
+    lines = "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(lines.encode(), mtime=0))
+
+
+def table(answers: Sequence[AnswerGiven]) -> str:
+    """The table in Markdown: methods by budget, the best first.
+
+    Raises:
+        MixedResultsError: the answers are of several tasks or models.
+    """
+    rows = summary(answers)
+    settings = {row.setting for row in rows}
+    if len(settings) != 1:
+        named = "; ".join(sorted(f"{setting.task}, {setting.model}" for setting in settings))
+        raise MixedResultsError(f"a table is of one task and one model, and these are of {named or 'none'}")
+    means = {(method, budget): question_means(cell) for (_, method, budget), cell in cells_of(answers)}
+    order = sorted(rows, key=lambda row: (row.budget, -(row.score or 0.0), row.method))
+    lines = [_line(row, _rival(row, rows), means) for row in order]
+    return (SIMULATION + "\n" if rows[0].setting.simulated else "") + "\n".join([HEAD, *lines]) + "\n"
+
+
+def wrong_lines(page: Path, top: Path) -> list[str]:
+    """The lines of a page's tables that differ from what the kept results say, each with what it should be.
+
+    Args:
+        page: a page in Markdown.
+        top: the folder that the names of results start from.
+
+    Raises:
+        MetaScaleError: results cannot be read.
+    """
+    return list(_wrong(page.read_text(encoding="utf-8"), top))
+
+
+def _wrong(text: str, top: Path) -> Iterator[str]:
+    found = list(MARKER.finditer(text))
+    if len(found) != text.count("<!-- table "):
+        yield "a marker has no table below it"
+    for match in found:
+        printed, made = match[2].strip().splitlines(), table(read([top / match[1]])).strip().splitlines()
+        for shown, right in zip_longest(printed, made, fillvalue=""):
+            if shown != right:
+                yield f"{match[1]}: {shown!r} should be {right!r}"
+
+
+def _rival(row: Row, rows: Sequence[Row]) -> Row | None:
+    """Self-consistency at as many calls: the largest that is no dearer, else the cheapest; None beside itself."""
+    known = sorted(
+        (one for one in rows if base_of(one.method) == BASELINE and one.calls is not None), key=lambda one: one.budget
+    )
+    if row.calls is None or not known or base_of(row.method) == BASELINE:
+        return None
+    affordable = [one for one in known if (one.calls or 0.0) <= row.calls + _CALLS]
+    return affordable[-1] if affordable else known[0]
+
+
+def _line(row: Row, rival: Row | None, means: dict[tuple[str, int], dict[str, float]]) -> str:
+    answered = f"{row.answered:,}" if not row.failed + row.unanswered else f"{row.answered:,} of {row.questions:,}"
+    right = NOTHING if row.score is None else f"{100 * row.score:.1f} ({_span(row.interval, '.1f')})"
+    costs = [
+        NOTHING if cost is None else f"{cost:,.{decimals}f}"
+        for cost, decimals in ((row.calls, 1), (row.input_tokens, 0), (row.output_tokens, 0))
+    ]
+    against = NOTHING if rival is None else _against(means[row.method, row.budget], means[rival.method, rival.budget])
+    named = against if rival is None or against == NOTHING else f"{against}, N = {rival.budget}"
+    return f"| {' | '.join([f'`{row.method}`', str(row.budget), answered, right, *costs, named])} |"
+
+
+def _against(own: dict[str, float], others: dict[str, float]) -> str:
+    common = sorted(own.keys() & others.keys())
+    if not common:
+        return NOTHING
+    first, second = [own[question] for question in common], [others[question] for question in common]
+    interval = paired_bootstrap(first, second, seed=SEED)
+    difference = (sum(first) - sum(second)) / len(common)
+    return f"{100 * difference:+.1f} ({_span(interval, '+.1f')}){' =' if is_tie(interval) else ''}"
+
+
+def _span(interval: Interval | None, form: str) -> str:
+    return NOTHING if interval is None else f"{100 * interval.low:{form}} to {100 * interval.high:{form}}"
+
+
+def _row(answer: AnswerGiven) -> dict[str, Any]:
+    told = {name: getattr(answer, name) for name in (*_KEPT, "question", "gold", "text", "problem", "ended")}
+    told |= {"changes": dict(answer.changes), "conditions": dict(answer.conditions)}
+    return {**told, "samples": [vars(sample) for sample in answer.samples]}
+
+
+def _answer(row: dict[str, Any]) -> AnswerGiven:
+    return AnswerGiven(**{**row, "samples": [SampleRecord(**sample) for sample in row["samples"]]})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table, or check pages; the exit code is 1 if a figure differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", type=Path, nargs="+", help="logs, kept results, or pages with --check")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="also write the results, as .jsonl.gz")
+    parser.add_argument("--check", action="store_true", help="make the tables of pages again")
+    given = parser.parse_args(arguments)
+    if given.check:
+        wrong = [line for page in given.paths for line in wrong_lines(page, Path.cwd())]
+        print("\n".join(wrong) or "every figure is as the results say", file=sys.stderr)
+        return 1 if wrong else 0
+    answers = read(given.paths)
+    if given.keep:
+        keep(answers, given.keep)
+    print(table(answers))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
