@@ -40,7 +40,7 @@ def test_the_longest_fitting_name_has_the_price() -> None:
 
 
 def test_no_other_model_and_no_other_provider_lends_its_price() -> None:
-    assert price_of({"azure/gpt-4o": DEAR, "gpt-4o-mini": CHEAP, "4o": CHEAP}, "openai/gpt-4o") is None
+    assert price_of({"azure/own-4o": DEAR, "own-4o-mini": CHEAP, "4o": CHEAP}, "openai/own-4o") is None
     assert price_of({"a/b": CHEAP, "a:b": DEAR}, "x/a/b") is None
     assert price_of({"a/b": CHEAP, "a:b": DEAR}, "a:b") == DEAR
     assert price_of({}, "gpt-4o") is None
@@ -66,8 +66,9 @@ def test_the_judge_is_priced_as_the_judge() -> None:
     written = 50 * INSTRUCTIONS["judgement"].output * DEAR.output / 1e6
     assert judge.cost(prices) == pytest.approx(written + judge.tokens.input * DEAR.input / 1e6)
     assert solver.cost(prices) == pytest.approx(CHEAP.of(solver.tokens.input, 40 * ANSWER_TOKENS))
-    assert cost(laid().parts, {"gpt-4o-mini": CHEAP}) is None
-    assert unpriced(laid().parts, {"gpt-4o-mini": CHEAP}) == ["openai/gpt-4 (judge)"]
+    judged = laid(judge_model="openai:own-judge").parts
+    assert cost(judged, {"gpt-4o-mini": CHEAP}) is None
+    assert unpriced(judged, {"gpt-4o-mini": CHEAP}) == ["openai/own-judge (judge)"]
 
 
 def test_members_of_a_panel_and_reward_models_have_their_own_prices() -> None:
@@ -98,13 +99,13 @@ def test_the_arena_asks_for_the_baseline_once() -> None:
 
 
 def test_an_estimate_names_the_price_that_is_missing(tmp_path: Path) -> None:
-    options = ["--model", "openai/gpt-4o-mini", "--judge-model", "openai:gpt-4", "--method", "best_of_n"]
+    options = ["--model", "openai/gpt-4o-mini", "--judge-model", "openai:own-judge", "--method", "best_of_n"]
     options += ["--budget", "4", "--limit", "5", "--log-dir", str(tmp_path / "logs")]
     prices = {"gpt-4o-mini": CHEAP.model_dump()}
     said = invoke("bench", *options, "--set", f"prices={json.dumps(prices)}").stderr
-    assert "the cost is unknown: no price of openai/gpt-4 (judge)" in said
+    assert "the cost is unknown: no price of openai/own-judge (judge)" in said
     said = invoke(
-        "bench", *options, "--set", f"prices={json.dumps(prices | {'openai:gpt-4': DEAR.model_dump()})}"
+        "bench", *options, "--set", f"prices={json.dumps(prices | {'openai:own-judge': DEAR.model_dump()})}"
     ).stderr
     assert "unknown" not in said
     told = {line.split()[0]: line.split()[-1] for line in said.splitlines() if "$" in line}

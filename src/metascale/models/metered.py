@@ -25,12 +25,13 @@ from metascale.models.parameters import LIMIT_FIELDS
 from metascale.models.probabilities import shortfall
 from metascale.models.retries import NoCompletionError, attempts
 from metascale.models.scope import RunScope, current_scope
+from metascale.models.tariffs import tariff_of
 from metascale.models.tool_arguments import reading_any_arguments
 from metascale.runtime.bridge import generate, in_threads, invoke, is_awaited
 from metascale.runtime.deadline import seconds_left
 from metascale.runtime.loops import for_running_loop, is_of_another_loop
 from metascale.runtime.seeds import derive_seed
-from metascale.settings.prices import price_of
+from metascale.settings.prices import Tariff
 from metascale.settings.traffic import TrafficSettings
 from metascale.usage import Usage, add_usage, is_believable, no_usage
 
@@ -220,10 +221,9 @@ class MeteredModel:
             getattr(self.model, "model_name", None) or getattr(self.model, "model", None) or self.model._llm_type
         )
 
-    @property
-    def _provider(self) -> str:
-        """The provider's name in LangChain, such as `openai`."""
-        return str(self.model._get_ls_params().get("ls_provider") or "")
+    def tariff(self, settings: TrafficSettings) -> Tariff | None:
+        """The model's price; None if it is unknown."""
+        return tariff_of(self.model, self.name, settings.prices)
 
     async def chat(
         self,
@@ -439,16 +439,18 @@ class MeteredModel:
         if not tokens or not all(map(is_believable, tokens)):
             return no_usage() | {"cost_usd": None}
         is_estimated = any(ESTIMATED in message.response_metadata for message in replies)
-        price = price_of(settings.prices, self.name, self._provider) if settings.prices and not is_estimated else None
+        tariff = None if is_estimated else self.tariff(settings)
+        cached = _detail(reported, "cache_read", tokens[0])
+        written = _detail(reported, "cache_creation", tokens[0] - cached)
         return no_usage() | {
             "input_tokens": tokens[0],
-            "cached_input_tokens": _cached(reported),
+            "cached_input_tokens": cached,
             "output_tokens": tokens[1],
-            "cost_usd": price.of(*tokens) if price else None,
+            "cost_usd": tariff.of(*tokens, cached, written) if tariff else None,
         }
 
 
-def _cached(reported: Mapping[str, Any] | None) -> int:
-    """Prompt tokens that the server had in its cache; 0 where it does not tell."""
-    told = ((reported or {}).get("input_token_details") or {}).get("cache_read")
-    return min(told, (reported or {})["input_tokens"]) if is_believable(told) else 0
+def _detail(reported: Mapping[str, Any] | None, name: str, at_most: int) -> int:
+    """Prompt tokens that the server read from its cache or wrote into it; 0 where it does not tell."""
+    told = ((reported or {}).get("input_token_details") or {}).get(name)
+    return min(told, at_most) if is_believable(told) else 0

@@ -102,6 +102,11 @@ class WrappedChatModel(BaseChatModel):
         return address_of(self._first)
 
     @property
+    def root_client(self) -> Any:
+        """The first model's client, if it shows one."""
+        return getattr(self._first, "root_client", None)
+
+    @property
     def max_retries(self) -> int | None:
         """The first model's retries; None, for unknown, inside `with_retry`."""
         is_retried = any(isinstance(part, RunnableRetry) for part in _parts(self.inner))

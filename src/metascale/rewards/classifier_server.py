@@ -149,7 +149,7 @@ class ClassifierServer:
     def _charge(self, reply: Any, settings: MetaScaleSettings, bill: Usage) -> None:
         usage = reply.get("usage") if isinstance(reply, dict) else None
         tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-        price = price_of(settings.prices, self.options.model)
+        price = price_of(settings.prices, self.options.model, address=str(self._url))
         if not is_believable(tokens):
             bill["cost_usd"] = None
             return

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from metascale.errors import UnknownNameError
 from metascale.settings.limits import LimitSettings
-from metascale.settings.prices import Price, price_of
+from metascale.settings.prices import Price, Tariff, price_of
 from metascale.settings.scoring import PanelMember, RewardModelSettings, RewardName, ScoringSettings
 from metascale.settings.search import PolicyName, SearchSettings
 from metascale.settings.traffic import TrafficSettings
@@ -102,6 +102,7 @@ __all__ = [
     "RewardName",
     "ScoringSettings",
     "SearchSettings",
+    "Tariff",
     "TrafficSettings",
     "price_of",
 ]

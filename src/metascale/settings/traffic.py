@@ -55,6 +55,7 @@ class TrafficSettings(Frozen):
     prices: dict[str, Price] = Field(
         default_factory=dict,
         description="Prices by model name, with or without its provider (`gpt-4o-mini`, `openai:gpt-4o-mini`), for "
-        "`cost_usd`, which is null where a model has no price.",
+        "`cost_usd`. They override the list prices of the provider, which come with `genai-prices`. A model on a "
+        "server of your own has no other price, and `cost_usd` is null where a price is unknown.",
         json_schema_extra=on("finalize"),
     )

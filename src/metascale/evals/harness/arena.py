@@ -37,12 +37,12 @@ class Reply(NamedTuple):
     Attributes:
         model: its name; empty for a text from a file.
         text: what it said.
-        tokens: prompt and completion tokens; None where they are unknown.
+        tokens: as `tokens_of` gives them; None where they are unknown.
     """
 
     model: str
     text: str
-    tokens: tuple[int, int] | None
+    tokens: tuple[int, ...] | None
 
 
 @scorer(metrics=[mean(), stderr()])

@@ -14,7 +14,7 @@ from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
 from metascale.rewards import PanelReward, Reward, create_reward
 from metascale.rewards.base import RelativeReward
 from metascale.rewards.scorer import Scorer
-from metascale.settings import MetaScaleSettings, Price, price_of
+from metascale.settings import MetaScaleSettings, Price, Tariff, price_of
 
 Role = Literal["solver", "judge", "arena's judge", "arena's baseline"]
 """What a model is asked for: answers and meta-thoughts, rewards, verdicts on battles, and the answers to beat."""
@@ -65,12 +65,18 @@ class Part:
         return Part(self.role, self.models, self.calls * questions, Tokens(*(n * questions for n in self.tokens)))
 
     def cost(self, prices: Mapping[str, Price]) -> float | None:
-        """US dollars, with the dearest of several models; None if a price is missing."""
+        """US dollars, with the dearest of several models; None if a price is missing.
+
+        Long prompts may cost more a token, so it is the cost of a request of mean length, times the requests.
+        """
         known = [price for model in self.models if (price := price_in(prices, model)) is not None]
-        return max(price.of(*self.tokens) for price in known) if len(known) == len(self.models) else None
+        if len(known) < len(self.models):
+            return None
+        requests = max(1, self.calls)
+        return max(price.of(*(tokens / requests for tokens in self.tokens)) for price in known) * requests
 
 
-def price_in(prices: Mapping[str, Price], model: str) -> Price | None:
+def price_in(prices: Mapping[str, Price], model: str) -> Tariff | None:
     """A model's price; the offline model and recorded answers are free."""
     return FREE if is_free(model) else price_of(prices, model)
 

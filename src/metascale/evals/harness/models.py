@@ -26,7 +26,9 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import LimitExceededError
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.ai import InputTokenDetails
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict, PrivateAttr
 from tenacity import RetryError
@@ -98,6 +100,16 @@ class InspectChatModel(BaseChatModel):
     def model_name(self) -> str:
         """The model's name with its provider, by which its price is found."""
         return str(self.inner)
+
+    @property
+    def base_url(self) -> str:
+        """The URL of its server; empty for the provider's own."""
+        return address_in_inspect(self.inner)
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = str(self.inner).partition("/")[0]
+        return params
 
     @property
     def exceeded(self) -> LimitExceededError | None:
@@ -179,6 +191,12 @@ async def send(model: Model, messages: str | list[ChatMessage], config: Generate
     return output
 
 
+def address_in_inspect(model: Model) -> str:
+    """The URL of a model's server; empty where it is not shown, or is the provider's own."""
+    client = getattr(model.api, "client", None)
+    return str(getattr(client, "base_url", None) or getattr(model.api, "base_url", None) or "")
+
+
 def _cause(error: Exception) -> Exception:
     """What a request raised, out of the errors that Inspect wraps it in."""
     last = error.last_attempt.exception() if isinstance(error, RetryError) else error
@@ -196,14 +214,20 @@ def model_named(name: str | None) -> Model:
 def _to_langchain_output(output: ModelOutput) -> list[AIMessage]:
     """The replies to one request, each with the usage of all."""
     tokens = tokens_of(output)
-    read, written = tokens or (0, 0)
+    read, written, cached, cache_written = tokens or (0, 0, 0, 0)
+    details: InputTokenDetails = {"cache_read": cached, "cache_creation": cache_written}
     replies = [(choice.message.text, choice.stop_reason, choice.logprobs) for choice in output.choices]
     return [
         AIMessage(
             text,
             response_metadata=({} if reason == "unknown" else {"finish_reason": reason})
             | ({"logprobs": logprobs.model_dump()} if logprobs else {}),
-            usage_metadata={"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+            usage_metadata={
+                "input_tokens": read,
+                "output_tokens": written,
+                "total_tokens": read + written,
+                "input_token_details": details,
+            }
             if tokens
             else None,
         )
@@ -211,13 +235,17 @@ def _to_langchain_output(output: ModelOutput) -> list[AIMessage]:
     ]
 
 
-def tokens_of(output: ModelOutput) -> tuple[int, int] | None:
-    """The prompt and the completion tokens of a reply; None where the server does not count them."""
+def tokens_of(output: ModelOutput) -> tuple[int, int, int, int] | None:
+    """The tokens of a reply; None where the server does not count them.
+
+    Returns:
+        Prompt tokens, completion tokens, and the prompt tokens that the server read from its cache and wrote into it.
+    """
     usage = output.usage
     if usage is None:
         return None
-    cached = (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
-    return usage.input_tokens + cached, usage.output_tokens
+    cached, written = usage.input_tokens_cache_read or 0, usage.input_tokens_cache_write or 0
+    return usage.input_tokens + cached + written, usage.output_tokens, cached, written
 
 
 class GenerationError(Exception):
