@@ -26,7 +26,7 @@ def create_meta_reasoning(model: Runnable[Any, AIMessage] | str | None = None, *
     graph.add_edge(START, "rate_methods")
     graph.add_edge("rate_methods", "apply_method")
     add_one_pass(graph, components, after="apply_method")
-    return compiled(graph, "meta_reasoning", parts)
+    return compiled(graph, "mrp", parts)
 
 
 graph = for_studio(create_meta_reasoning)

@@ -123,8 +123,8 @@ def plan(
 def graphs() -> dict[str, dict[str, str]]:
     """The graphs of all methods, as in a `langgraph.json`."""
     served = {}
-    for method in METHODS.values():
-        module, name = method.create.__module__, method.create.__name__.removeprefix("create_")
+    for name, method in METHODS.items():
+        module = method.create.__module__
         variable = name if hasattr(sys.modules[module], name) else "graph"
         served[name] = {"path": f"{module}:{variable}", "description": method.description}
     return served
