@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
 
-from metascale.errors import ModelSetupError, UnknownNameError, describe
+from metascale.errors import ModelSetupError, describe
+from metascale.models.providers import from_langchain
 from metascale.models.recorded import RecordedChatModel
 from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
 from metascale.models.wrapped import unwrapped
@@ -51,6 +51,8 @@ def resolve_model(model: Runnable[Any, Any] | str | None, *, base_url: str | Non
             "('simulated' is the offline model)"
         )
     provider, _, rest = name.partition(":")
+    if provider in {"openai", "recorded"} and rest == "" and name != provider:
+        raise ModelSetupError(f"{name!r} names no model after its colon")
     if provider == "openai" and rest:
         return _openai(rest, base_url)
     if base_url is not None:
@@ -59,7 +61,7 @@ def resolve_model(model: Runnable[Any, Any] | str | None, *, base_url: str | Non
         return SimulatedChatModel(overconfidence=OVERCONFIDENCE[name])
     if provider == "recorded" and rest:
         return RecordedChatModel(path=Path(rest))
-    return _from_langchain(name)
+    return from_langchain(name)
 
 
 def model_or_simulation(model: str | None) -> tuple[str, bool]:
@@ -86,23 +88,4 @@ def _openai(name: str, base_url: str | None) -> BaseChatModel:
         built: BaseChatModel = chat_openai(model=name, base_url=local, max_retries=0, **options)
     except Exception as error:
         raise ModelSetupError(f"cannot set up 'openai:{name}': {describe(error)}") from error
-    return built
-
-
-def _unknown(name: str) -> UnknownNameError:
-    return UnknownNameError("model", name, ["simulated", f"openai:{name.rpartition(':')[2]}"])
-
-
-def _from_langchain(name: str) -> BaseChatModel:
-    if importlib.util.find_spec("langchain") is None:
-        raise _unknown(name)
-    init_chat_model: Any = importlib.import_module("langchain.chat_models").init_chat_model
-    try:
-        built: BaseChatModel = init_chat_model(name)
-    except ImportError as error:
-        raise ModelSetupError(f"cannot set up {name!r}: {describe(error)}") from error
-    except ValueError as error:
-        raise _unknown(name) from error
-    except Exception as error:
-        raise ModelSetupError(f"cannot set up {name!r}: {describe(error)}") from error
     return built
