@@ -60,7 +60,7 @@ def test_a_run_that_an_earlier_version_began_goes_on(tmp_path: Path) -> None:
 
 def test_a_run_that_cannot_go_on_is_refused_in_one_line(tmp_path: Path) -> None:
     path = begun_by("9a9ea57", tmp_path)
-    done = CliRunner().invoke(app, ["solve", QUESTION, "--budget", "12", "--db", str(path), "--thread", "t"])
+    done = CliRunner().invoke(app, ["solve", QUESTION, "--policy", "upper_tail", "--db", str(path), "--thread", "t"])
     assert (done.exit_code, done.stderr.count("\n")) == (2, 2)  # the other line says that this is a simulation
     assert "policy was 'ucb' and is now 'upper_tail'" in done.stderr
     with SqliteSaver.from_conn_string(str(path)) as saver:

@@ -15,6 +15,7 @@ from metascale.cli.judge import judge_trial
 from metascale.cli.options import WRONG_USAGE, fail, method_named
 from metascale.cli.policies import replay_memory, replay_policies
 from metascale.cli.serve import serve
+from metascale.cli.settings import list_settings
 from metascale.cli.solve import solve
 from metascale.errors import UnknownNameError
 
@@ -50,10 +51,16 @@ def draw(
     typer.echo(create("simulated").get_graph().draw_mermaid())
 
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.callback()(_metascale)
 app.command()(solve)
 app.command(name="graph")(draw)
+app.command(name="settings")(list_settings)
 app.command(name="export")(export_command)
 app.command()(report)
 app.command()(serve)

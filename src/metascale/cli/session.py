@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -18,6 +18,7 @@ from langgraph.constants import START
 from langgraph.types import Command, StateSnapshot
 
 from metascale.choice.ranking import ranking
+from metascale.cli.threads import COMMAND, command_metadata
 from metascale.errors import MetaScaleError, NoAnswerError, ThreadError
 from metascale.events import Event, follow
 from metascale.interrupts import BudgetQuestion, PoolQuestion, grant, granted_samples
@@ -123,16 +124,26 @@ class Session:
         thread: str,
         *,
         reward: Reward | None = None,
+        command: Mapping[str, str | None] | None = None,
         **parts: str | None,
     ) -> None:
-        """Open the thread; `parts` are the names of the method and its models, `reward` is the graph's."""
+        """Open the thread.
+
+        Args:
+            graph: compiled with a checkpointer.
+            settings: the settings of its runs.
+            thread: the thread's name.
+            reward: the graph's.
+            command: what the thread remembers of the command, see `metascale.cli.threads`.
+            parts: the names of the method and its models, with which alone a run continues.
+        """
         self.graph = graph
         self.thread = thread
         self._settings = Scorer(reward).settings_for(settings) if reward is not None else settings
         self.fingerprint = {**parts, **settings.model_dump(mode="json")}
         self._config: RunnableConfig = {
             "configurable": {"thread_id": thread},
-            "metadata": {FINGERPRINT: json.dumps(self.fingerprint)},
+            "metadata": {FINGERPRINT: json.dumps(self.fingerprint), COMMAND: command_metadata(command or {})},
         }
 
     async def solve(
@@ -236,7 +247,9 @@ class Session:
         if state_of(snapshot)["result"] is None:
             raise ThreadError(f"thread {self.thread!r} holds no finished run that could be granted more samples")
         if not same_question:
-            raise ThreadError(f"thread {self.thread!r} answered another question; ask that one to grant it more")
+            raise ThreadError(
+                f"thread {self.thread!r} answered another question; leave the question out to grant that one more"
+            )
         self._check_changes(snapshot, "answered with other settings")
 
     def _check_changes(self, snapshot: StateSnapshot, what: str) -> None:
@@ -244,13 +257,15 @@ class Session:
         changes = self._changes(snapshot, beside=ASKING_PEOPLE)
         if changes:
             raise ThreadError(
-                f"thread {self.thread!r} {what}: {'; '.join(changes)}. Repeat them to continue, or use another --thread"
+                f"thread {self.thread!r} {what}: {'; '.join(changes)}. "
+                "Leave them out to continue, or use another --thread"
             )
 
     def _check(self, snapshot: StateSnapshot, *, same_question: bool) -> None:
         """Check that the thread's unfinished run is the requested one."""
         if not same_question:
             raise ThreadError(
-                f"thread {self.thread!r} has not finished another question; ask that one again, or use another --thread"
+                f"thread {self.thread!r} has not finished another question; leave the question out to continue that "
+                "one, or use another --thread"
             )
         self._check_changes(snapshot, "has not finished, and its settings changed")

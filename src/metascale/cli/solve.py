@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -33,6 +34,7 @@ from metascale.cli.options import (
     read_settings,
 )
 from metascale.cli.session import Ended, Question, Session, WaitingError
+from metascale.cli.threads import Remembered, recall
 from metascale.errors import (
     ModelSetupError,
     QuestionError,
@@ -59,11 +61,17 @@ from metascale.settings import MetaScaleSettings, PolicyName, RewardName
 from metascale.state import State
 
 ONLY_THREAD = "run"
+DEFAULT_METHOD = "metascale"
 
 
 def solve(
-    question: Annotated[str, typer.Argument(help="What to answer; '-' reads it from standard input.")],
-    method: Annotated[str, typer.Option(help=f"{', '.join(METHODS)}.")] = "metascale",
+    question: Annotated[
+        str | None,
+        typer.Argument(
+            help="What to answer; '-' reads it from standard input. Without it the run of --thread continues."
+        ),
+    ] = None,
+    method: Annotated[str | None, typer.Option(help=f"{', '.join(METHODS)} (default: metascale).")] = None,
     model: Annotated[
         str | None, typer.Option(help="openai:NAME, simulated, … (default: METASCALE_MODEL, else simulated).")
     ] = None,
@@ -86,7 +94,9 @@ def solve(
         str | None,
         typer.Option(metavar="FILE|URL", help="SQLite file or postgresql://… that stores runs; needs --thread."),
     ] = None,
-    thread: Annotated[str | None, typer.Option(help="Name of the run in --db; an interrupted run continues.")] = None,
+    thread: Annotated[
+        str | None, typer.Option(help="Name of the run in --db: it continues with its question, models and settings.")
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -115,37 +125,50 @@ def solve(
 ) -> None:
     """Answer one question. The answer goes to standard output, everything else to standard error.
 
+    A thread remembers its question, method, models and settings; what the command line says goes first.
+
     Exit codes: 0 answered, 1 the run failed, 2 wrong usage, 3 the run waits in --db for an answer. Ctrl-C ends a run
     with the best answer so far.
     """
     console = Console(stderr=True)
     try:
-        given = {"budget": budget, "batch_size": batch_size, "policy": policy, "reward": reward, "seed": seed}
-        given |= {"memory": memory_name if memory is not None else None, "foresee": foresee or None}
-        given |= {"review_pool": review_pool or pool is not None or None, "ask_for_budget": ask_for_budget or None}
-        settings = read_settings(preset_values(preset), given, setting or [])
-        if method_named(method).one_pass:
-            settings = settings.model_copy(update={"budget": 1})
-        _check_method(method, settings, judged=judge_model is not None or reward is not None, memory=memory, more=more)
         if (db is None) != (thread is None):
             raise UsageError("--db and --thread go together")
         if svg is not None:
             check_writable(svg)
+        before = recall(db, thread) if db is not None and thread is not None else Remembered()
+        asked = _question(question, before, thread)
+        said = {"method": method, "model": model, "judge_model": judge_model, "base_url": base_url, "memory": memory}
+        parts = _parts(said, before)
+        method, memory = parts["method"] or DEFAULT_METHOD, parts["memory"]
+        given = {"budget": budget, "batch_size": batch_size, "policy": policy, "reward": reward, "seed": seed}
+        given |= {"memory": memory_name if said["memory"] is not None else None, "foresee": foresee or None}
+        given |= {"review_pool": review_pool or pool is not None or None, "ask_for_budget": ask_for_budget or None}
+        settings = read_settings(before.settings | preset_values(preset), given, setting or [])
+        if method_named(method).one_pass:
+            unused = settings.budget if "budget" in settings.model_fields_set else 1
+            settings = settings.model_copy(update={"budget": 1})
+            if unused > 1 and not quiet:
+                notice = f"The method {method!r} gives one answer, so the budget of {unused} is not used."
+                console.print(notice, style="yellow", soft_wrap=True)
+        is_judged = parts["judge_model"] is not None or reward is not None
+        _check_method(method, settings, judged=is_judged, memory=memory, more=more)
         at_terminal = console.is_terminal and sys.stdin.isatty() and question != "-"
         _check_answers(settings, db, pool, more, at_terminal=at_terminal)
         dialogue = Dialogue(settings, console if at_terminal else None, _review(pool))
         for where in (db, memory):
             if where is not None:
                 check_database(where)
-        name, simulated_by_default = model_or_simulation(model)
+        name, _ = model_or_simulation(parts["model"])
+        simulated_by_default = name == "simulated" and model_or_simulation(model)[1]
         if simulated_by_default and not quiet:
             console.print(SIMULATION_NOTICE, style="yellow", soft_wrap=True)
         ended = asyncio.run(
             _solve(
-                _question(question),
+                asked,
                 settings,
                 method=method,
-                models=(name, judge_model, base_url),
+                models=(name, parts["judge_model"], parts["base_url"]),
                 place=(db, thread),
                 memory=memory,
                 console=console if console.is_terminal and not quiet else None,
@@ -215,7 +238,23 @@ def _review(file: Path | None) -> Any:
         raise UsageError(f"--pool: the file cannot be read: {describe(error)}") from error
 
 
-def _question(text: str) -> str:
+def _parts(said: Mapping[str, str | None], before: Remembered) -> dict[str, str | None]:
+    """The parts of the command: as it says, else as the thread remembers. Another model has another address."""
+    is_other = said["model"] is not None and said["model"] != before.parts.get("model")
+    left_out = {"base_url"} if is_other else set()
+    return {
+        name: part if part is not None or name in left_out else before.parts.get(name) for name, part in said.items()
+    }
+
+
+def _question(text: str | None, before: Remembered, thread: str | None) -> str:
+    """The question: the one that is asked, else the thread's."""
+    if text is None:
+        if before.question is None and thread is not None:
+            raise ThreadError(f"thread {thread!r} holds no run; ask a question to begin one")
+        if before.question is None:
+            raise UsageError("there is no question: ask one, or continue a run with its --db and --thread")
+        return before.question
     if text == "-":
         try:
             text = sys.stdin.buffer.read().decode("utf-8")
@@ -255,7 +294,8 @@ async def _solve(
             parts["store"] = await stack.enter_async_context(open_store(memory))
         graph = METHODS[method].create(model, **parts, checkpointer=checkpointer)
         names = {"method": method, "model": name, "judge_model": judge_name}
-        session = Session(graph, settings, thread or ONLY_THREAD, reward=parts.get("reward"), **names)
+        command = {**names, "base_url": base_url, "memory": memory}
+        session = Session(graph, settings, thread or ONLY_THREAD, reward=parts.get("reward"), command=command, **names)
         live = stack.enter_context(Live(console=console, refresh_per_second=8)) if console else None
         dialogue.live = live
 
