@@ -70,10 +70,11 @@ def components_of(
     unknown = given.keys() - (Judged if judged else Unjudged).__annotations__.keys() - Unjudged.__annotations__.keys()
     if unknown:
         raise TypeError(f"unexpected arguments: {', '.join(sorted(unknown))}")
+    chosen = given.get("settings") or MetaScaleSettings()
     return Components(
-        resolve_model(model),
+        resolve_model(model, at_once=chosen.batch_size),
         reward=given.get("reward") if judged else Unscored(),
-        defaults=given.get("settings") or MetaScaleSettings(),
+        defaults=chosen,
         fixed=MetaScaleSettings(**fixed),
     )
 

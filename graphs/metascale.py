@@ -65,8 +65,8 @@ def create_metascale(
 
     Args:
         model: a chat model, also inside LangChain's `bind`, `with_config`, `with_retry` or `with_fallbacks`;
-            `"openai:NAME"`, `"simulated"`, or any name that `init_chat_model` takes if `langchain` is installed; None
-            reads the environment variable `METASCALE_MODEL`.
+            `"openai:NAME"`, `"gguf:FILE"`, `"simulated"`, or any name that `init_chat_model` takes if `langchain` is
+            installed; None reads the environment variable `METASCALE_MODEL`.
         reward: scores answers; by default the reward that the settings name, with the model as its judge.
         policy: chooses meta-thoughts; by default the policy that the settings name.
         retriever: finds worked examples similar to the task; the model abstracts meta-thoughts from them.
@@ -83,14 +83,15 @@ def create_metascale(
     Raises:
         MetaScaleError: the model is unknown, is not named, or cannot be set up.
     """
+    chosen = settings or MetaScaleSettings()
     parts = Components(
-        resolve_model(model),
+        resolve_model(model, at_once=chosen.batch_size),
         reward=reward,
         policy=policy,
         retriever=retriever,
         embeddings=embeddings,
         sampler=sampler,
-        defaults=settings or MetaScaleSettings(),
+        defaults=chosen,
     )
     graph = new_graph()
     add_nodes(graph, parts, foresee, initialize_pool, review_pool, select_arm, generate, score, evolve)

@@ -34,7 +34,7 @@ from metascale.settings import MetaScaleSettings
 def bench(
     context: typer.Context,
     model: Annotated[
-        str | None, typer.Option(help="openai:NAME, simulated, recorded:FILE, or Inspect's provider/name.")
+        str | None, typer.Option(help="openai:NAME, gguf:FILE, simulated, recorded:FILE, or Inspect's provider/name.")
     ] = None,
     task: Annotated[
         list[str] | None, typer.Option(help="gsm8k, mmlu_pro, arena_hard, recorded; repeat for more.")

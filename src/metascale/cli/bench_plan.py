@@ -9,6 +9,7 @@ from rich.table import Table
 
 from metascale.evals.harness.bench import BenchPlan
 from metascale.evals.harness.costs import cost, is_free, unpriced
+from metascale.evals.harness.local_models import known_as
 from metascale.evals.harness.models import SERVERS
 from metascale.models.simulated import OVERCONFIDENCE
 from metascale.settings import Price
@@ -24,7 +25,7 @@ def say_what_it_costs(laid: BenchPlan, prices: Mapping[str, Price], console: Con
     for part in laid.parts:
         table.add_row(part.role, " or ".join(part.models), f"{part.calls:,}", _dollars(part.cost(prices)))
     console.print(table)
-    said = f"at most {laid.calls:,} model requests on {laid.model}; {_in_all(laid, prices)}"
+    said = f"at most {laid.calls:,} model requests on {known_as(laid.model)}; {_in_all(laid, prices)}"
     console.print(said, markup=False, soft_wrap=True)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
+from langchain_core.language_models import BaseChatModel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ from rich.live import Live
 
 from metascale.cli.dialogue import Dialogue, pool_table
 from metascale.cli.live import check_writable, view, write_svg
+from metascale.cli.loading import loading
 from metascale.cli.memory import DEFAULT_NAME
 from metascale.cli.options import (
     FAILED,
@@ -46,7 +48,7 @@ from metascale.errors import (
 from metascale.graphs import METHODS
 from metascale.interrupts import AnswerError
 from metascale.models import resolve_model
-from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
+from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation, shown_name
 from metascale.pool.admission import arm_statistics
 from metascale.rewards import create_reward
 from metascale.runtime.databases import (
@@ -73,7 +75,8 @@ def solve(
     ] = None,
     method: Annotated[str | None, typer.Option(help=f"{', '.join(METHODS)} (default: metascale).")] = None,
     model: Annotated[
-        str | None, typer.Option(help="openai:NAME, simulated, … (default: METASCALE_MODEL, else simulated).")
+        str | None,
+        typer.Option(help="openai:NAME, gguf:FILE, simulated, … (default: METASCALE_MODEL, else simulated)."),
     ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models, judge included.")
@@ -163,12 +166,16 @@ def solve(
         simulated_by_default = name == "simulated" and model_or_simulation(model)[1]
         if simulated_by_default and not quiet:
             console.print(SIMULATION_NOTICE, style="yellow", soft_wrap=True)
+        judge_name = parts["judge_model"] if METHODS[method].judged else None
+        with loading(None if quiet or as_json else console, name, judge_name):
+            chat, judge = _models(name, judge_name, parts["base_url"], settings)
         ended = asyncio.run(
             _solve(
                 asked,
                 settings,
                 method=method,
-                models=(name, parts["judge_model"], parts["base_url"]),
+                models=(chat, judge),
+                command={**parts, "method": method, "model": name},
                 place=(db, thread),
                 memory=memory,
                 console=console if console.is_terminal and not quiet else None,
@@ -197,7 +204,7 @@ def solve(
         if ended.result["stop_reason"] == "interrupted" and db is not None and not quiet:
             console.print("Interrupted; the same command continues the run.", style="yellow")
         _report(ended, console, as_json=as_json, quiet=quiet)
-        _draw_view(ended.state, settings, name, svg)
+        _draw_view(ended.state, settings, shown_name(name), svg)
 
 
 def _check_method(
@@ -265,25 +272,34 @@ def _question(text: str | None, before: Remembered, thread: str | None) -> str:
     return text
 
 
+def _models(
+    name: str, judge_name: str | None, base_url: str | None, settings: MetaScaleSettings
+) -> tuple[BaseChatModel, BaseChatModel]:
+    """The model and its judge, which may be the same."""
+    model = resolve_model(name, base_url=base_url, at_once=settings.batch_size)
+    if judge_name is None:
+        return model, model
+    judge_url = base_url if judge_name.startswith("openai:") else None
+    return model, resolve_model(judge_name, base_url=judge_url, at_once=settings.batch_size)
+
+
 async def _solve(
     question: str,
     settings: MetaScaleSettings,
     *,
     method: str,
-    models: tuple[str, str | None, str | None],
+    models: tuple[BaseChatModel, BaseChatModel],
+    command: Mapping[str, str | None],
     place: tuple[str | None, str | None],
     memory: str | None,
     console: Console | None,
     dialogue: Dialogue,
     more: int | None,
 ) -> Ended:
-    name, judge_name, base_url = models
+    model, judge = models
     db, thread = place
-    model = resolve_model(name, base_url=base_url)
     parts: dict[str, Any] = {"settings": settings}
     if METHODS[method].judged:
-        judge_url = base_url if judge_name and judge_name.startswith("openai:") else None
-        judge = resolve_model(judge_name, base_url=judge_url) if judge_name else model
         sys.path.insert(0, str(Path.cwd()))  # a user's verifier is imported from here
         parts["reward"] = create_reward(settings, judge, is_sampler=judge is model)
     async with AsyncExitStack() as stack:
@@ -293,9 +309,10 @@ async def _solve(
         if memory is not None:
             parts["store"] = await stack.enter_async_context(open_store(memory))
         graph = METHODS[method].create(model, **parts, checkpointer=checkpointer)
-        names = {"method": method, "model": name, "judge_model": judge_name}
-        command = {**names, "base_url": base_url, "memory": memory}
-        session = Session(graph, settings, thread or ONLY_THREAD, reward=parts.get("reward"), command=command, **names)
+        shown = {key: named and shown_name(named) for key in ("model", "judge_model") for named in [command[key]]}
+        session = Session(
+            graph, settings, thread or ONLY_THREAD, reward=parts.get("reward"), command=command, method=method, **shown
+        )
         live = stack.enter_context(Live(console=console, refresh_per_second=8)) if console else None
         dialogue.live = live
 

@@ -163,7 +163,7 @@ class MeteredModel:
         self._sampler = sampler
         self._gate = gate_of(self.model, self.name)
         self._dialect = dialect_of(self.model, self.name)
-        self.capabilities = Capabilities(one_by_one=not has_field(model, "n"))
+        self.capabilities = Capabilities(one_by_one=getattr(model, "one_by_one", not has_field(model, "n")))
 
     def sampling_at(self, temperature: float | None) -> MeteredModel:
         """The same model, set up so that repeated requests can give different answers."""
@@ -213,6 +213,19 @@ class MeteredModel:
             and has_field(self.model, "root_client")
             and getattr(self.model, "request_timeout", 0) is None
         )
+
+    @property
+    def _slots(self) -> int | None:
+        """Requests that a model on this machine answers at once; None for all other models."""
+        return getattr(self.model, "slots", None)
+
+    def _timeout(self, settings: TrafficSettings) -> float | None:
+        """Seconds that one request may take; None for no timeout.
+
+        A model on this machine is as slow as the machine, so only a timeout that somebody set holds for it.
+        """
+        is_default = "call_timeout" not in settings.model_fields_set
+        return None if self._slots is not None and is_default else settings.call_timeout
 
     @property
     def name(self) -> str:
@@ -279,8 +292,9 @@ class MeteredModel:
         """
         usage = no_usage()
         model, options = self._seeded(settings, place), {**self._options, **options}
-        if settings.call_timeout is not None and self._takes_timeout:
-            options = {"timeout": settings.call_timeout, **options}
+        timeout = self._timeout(settings)
+        if timeout is not None and self._takes_timeout:
+            options = {"timeout": timeout, **options}
         if count > 1:
             model = model.model_copy(update={"n": count})
         scope = current_scope()
@@ -346,7 +360,7 @@ class MeteredModel:
                 told,
                 usage=usage,
                 rejected=is_rejected(error, has_form=has_form),
-                fatal=is_fatal(error, has_form=has_form),
+                fatal=is_fatal(error, has_form=has_form) or getattr(error, "fatal", False),
             ) from error
         return replies, add_usage(usage, self._bill(replies, settings))
 
@@ -363,8 +377,10 @@ class MeteredModel:
         """
         if seconds_left() <= 0:
             raise OutOfTimeError
-        longest = math.inf if settings.call_timeout is None else settings.call_timeout
+        timeout = self._timeout(settings)
+        longest = math.inf if timeout is None else timeout
         gate, scope = self._gate, current_scope()
+        at_most = min(settings.max_in_flight, self._slots or settings.max_in_flight)
 
         async def send() -> list[BaseMessage]:
             usage["calls"] += 1
@@ -379,7 +395,7 @@ class MeteredModel:
                 return await self._send(request)
 
         def send_again() -> asyncio.Task[list[BaseMessage]] | None:
-            place = gate.try_enter(settings.max_in_flight) if gate else None
+            place = gate.try_enter(at_most) if gate else None
             if place is None:
                 return None
             usage["cost_usd"] = None
@@ -392,7 +408,7 @@ class MeteredModel:
         try:
             if gate is None:
                 return await within(min(longest, seconds_left()), send())
-            place = await within(seconds_left(), gate.enter(settings.max_in_flight, is_retry=is_retry))
+            place = await within(seconds_left(), gate.enter(at_most, is_retry=is_retry))
             if scope.refusal:
                 place.give_up()
                 raise ModelCallError(scope.refusal)

@@ -11,6 +11,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
 
 from metascale.errors import ModelSetupError, describe
+from metascale.models.local.names import is_local, name_of_file
 from metascale.models.providers import from_langchain
 from metascale.models.recorded import RecordedChatModel
 from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
@@ -25,20 +26,24 @@ NO_KEY = "none-needed"
 """The API key that is sent to local servers, which need none."""
 
 
-def resolve_model(model: Runnable[Any, Any] | str | None, *, base_url: str | None = None) -> BaseChatModel:
-    """The chat model for a name.
+def resolve_model(
+    model: Runnable[Any, Any] | str | None, *, base_url: str | None = None, at_once: int | None = None
+) -> BaseChatModel:
+    """The chat model for a name. A model file is loaded, unless this process has loaded it before.
 
     Args:
         model: a chat model, also inside `bind`, `with_config`, `with_retry` or `with_fallbacks`; `"simulated"`, or
-            `"simulated-overconfident"`, which predicts too high a pass rate; `"openai:NAME"`; `"recorded:FILE"`; any
-            name that `init_chat_model` takes, where `langchain` is installed; or None for the name in the environment
-            variable `METASCALE_MODEL`.
+            `"simulated-overconfident"`, which predicts too high a pass rate; `"openai:NAME"`; `"gguf:FILE"` or
+            `"hf:OWNER/REPO/FILE"`, a model file, with options as in `"gguf:FILE?context=8192&slots=2&threads=4"`;
+            `"recorded:FILE"`; any name that `init_chat_model` takes, where `langchain` is installed; or None for the
+            name in the environment variable `METASCALE_MODEL`.
         base_url: the OpenAI-compatible server that serves `"openai:NAME"`; such servers need no key.
+        at_once: requests that will come at once, for which a model file gets slots; None for 4.
 
     Raises:
-        UnknownNameError: no such model, or no such provider.
-        ModelSetupError: no model is named, the object is no chat model, a key or a package is missing, or `base_url`
-            fits no such model.
+        UnknownNameError: no such model, provider or option.
+        ModelSetupError: no model is named, the object is no chat model, a key or a package is missing, `base_url`
+            fits no such model, or a model file cannot be loaded.
     """
     if isinstance(model, Runnable):
         return unwrapped(model)
@@ -61,7 +66,16 @@ def resolve_model(model: Runnable[Any, Any] | str | None, *, base_url: str | Non
         return SimulatedChatModel(overconfidence=OVERCONFIDENCE[name])
     if provider == "recorded" and rest:
         return RecordedChatModel(path=Path(rest))
+    if is_local(name):
+        from metascale.models.local.chat_model import local_model  # noqa: PLC0415  LangChain's client loads slowly
+
+        return local_model(name, at_once=at_once)
     return from_langchain(name)
+
+
+def shown_name(name: str) -> str:
+    """A model's name in records and on pages: a model file without its folder and options, others as they are."""
+    return f"{name.partition(':')[0]}:{name_of_file(name)}" if is_local(name) else name
 
 
 def model_or_simulation(model: str | None) -> tuple[str, bool]:

@@ -118,6 +118,11 @@ class WrappedChatModel(BaseChatModel):
         return bool(getattr(self._first, "in_process", False))
 
     @property
+    def slots(self) -> int | None:
+        """Requests that the first model answers at once, if it is on this machine."""
+        return getattr(self._first, "slots", None)
+
+    @property
     def hides_limits(self) -> bool:
         """Whether none of the models takes a limit of tokens. One that takes none among others is asked without."""
         return not any(name in type(model).model_fields for model in _leaves(self.inner) for name in _FIELDS[2:])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from metascale.graphs import METHODS
+from metascale.models.local.names import is_local, name_of_file
 from metascale.server.errors import ApiError, bad_request
 
 DEFAULT_METHOD = "metascale"
@@ -77,5 +78,7 @@ class Names:
 
 
 def short_name(model: str) -> str:
-    """A model's name without its provider: `gpt-4o-mini` for `openai:gpt-4o-mini`."""
+    """A model's name without its provider: `gpt-4o-mini` for `openai:gpt-4o-mini`; a model file's without folder."""
+    if is_local(model):
+        return name_of_file(model)
     return model.partition(":")[2] or model

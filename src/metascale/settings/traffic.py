@@ -26,7 +26,7 @@ class TrafficSettings(Frozen):
         gt=0,
         allow_inf_nan=False,
         description="Seconds that one request may take before it is cancelled, which counts as a transient failure; "
-        "null for no timeout. (600 as in OpenAI's client.)",
+        "null for no timeout. (600 as in OpenAI's client; a model file on this machine has none unless one is set.)",
         json_schema_extra=on("generate", "score"),
     )
     max_in_flight: int = Field(

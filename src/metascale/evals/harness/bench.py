@@ -27,6 +27,7 @@ from metascale.evals.harness.costs import (
 )
 from metascale.evals.harness.fleet import Fleet
 from metascale.evals.harness.journal import journal_in
+from metascale.evals.harness.local_models import known_as, local_name
 from metascale.evals.harness.models import ADDRESS_VARIABLE, KEY_VARIABLE, OWN_SERVER, RECORDED, SERVERS
 from metascale.evals.harness.outcome import BENCHMARK, Evaluation, Outcome, outcome_of
 from metascale.evals.harness.runs import name_of
@@ -34,6 +35,7 @@ from metascale.evals.harness.solvers import SOLVERS, context_of
 from metascale.evals.harness.tasks import arena_hard, baseline_answers, gsm8k, mmlu_pro, recorded
 from metascale.evals.harness.watch import EndAtRefusal, watching
 from metascale.graphs import METHODS
+from metascale.models.local.names import is_local
 from metascale.models.resolve import NO_KEY
 from metascale.models.simulated import OVERCONFIDENCE
 from metascale.settings import MetaScaleSettings
@@ -149,6 +151,7 @@ def plan(
     judge, judge_args = inspect_model(judge_model, base_url) if judge_model else (None, {})
     if judge_args:
         raise ModelSetupError(f"{judge_model!r} cannot be a judge: it only knows the answers that it recorded")
+    solved_by, judged_by = known_as(name), known_as(judge) if judge else None
     cells: list[Cell] = []
     laid: list[Task] = []
     contexts: list[dict[str, Any]] = []
@@ -165,7 +168,7 @@ def plan(
                 task = TASKS[task_name](**task_args)
                 asked = list(task.dataset)[:limit]
                 title = f"{task_name}-{method}-{budget}"
-                known_by = name_of(title, name, model_args, judge, task_args, settings, seed)
+                known_by = name_of(title, solved_by, model_args, judged_by, task_args, settings, seed)
                 about = {"cell": title, BENCHMARK: known_by}
                 ids = [sample.id or number for number, sample in enumerate(asked, 1)]
                 runs = frozenset((one, epoch) for one in ids for epoch in range(1, epochs + 1))
@@ -175,7 +178,8 @@ def plan(
                 )
                 length = question_tokens(asked)
                 answer = LONG_ANSWER_TOKENS if is_arena else ANSWER_TOKENS
-                parts = parts_of_one(method, chosen, solver=name, judge=judge or name, question=length, answer=answer)
+                judges = judged_by or solved_by
+                parts = parts_of_one(method, chosen, solver=solved_by, judge=judges, question=length, answer=answer)
                 if is_arena:
                     parts.append(part_of_battles(task_args.get("judge_model") or name, question=length))
                 cells.append(Cell(task_name, method, budget, len(runs), [part.times(len(runs)) for part in parts]))
@@ -212,15 +216,16 @@ def _check(
 def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str, Any]]:
     """A model's name in Inspect, with its arguments: `openai:NAME` becomes `openai/NAME`.
 
-    With a base URL it becomes `openai-api/local/NAME`, which uses chat completions only.
+    With a base URL it becomes `openai-api/local/NAME`, which uses chat completions only. A model file, `gguf:FILE`,
+    becomes `gguf/FILE`.
 
     Raises:
         ModelSetupError: there is no name.
     """
     if name in OVERCONFIDENCE:
         return f"metascale/{name}", {}
-    if name == SERVERS:
-        return name, {}
+    if name == SERVERS or is_local(name):
+        return local_name(name) if is_local(name) else name, {}
     provider, colon, rest = name.partition(":")
     if provider == RECORDED and rest:
         return f"metascale/{RECORDED}", {"path": rest}
@@ -230,7 +235,8 @@ def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str
         return f"{provider}/{rest}", {}
     if "/" not in name:
         raise ModelSetupError(
-            f"a model for a benchmark is 'openai:NAME', 'simulated' or Inspect's 'provider/name', not {name!r}"
+            "a model for a benchmark is 'openai:NAME', 'gguf:FILE', 'simulated' or Inspect's 'provider/name', not "
+            f"{name!r}"
         )
     return name, {}
 

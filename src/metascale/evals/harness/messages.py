@@ -17,6 +17,7 @@ from inspect_ai.model import (
     ContentImage,
     ContentReasoning,
     ContentText,
+    Logprobs,
 )
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import TypeAdapter
@@ -49,6 +50,12 @@ def to_langchain(message: ChatMessage) -> AnyMessage:
     if not isinstance(message.content, list) or all(part.type == "text" for part in message.content):
         return HumanMessage(message.text)
     return HumanMessage([_block(part) for part in message.content if not isinstance(part, ContentReasoning)])
+
+
+def logprobs_of(reply: BaseMessage) -> Logprobs | None:
+    """What a LangChain reply tells of its tokens, as Inspect has it."""
+    told = reply.response_metadata.get("logprobs")
+    return Logprobs.model_validate(told) if told else None
 
 
 def as_sent(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:

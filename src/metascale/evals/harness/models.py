@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from inspect_ai.event import ModelEvent
 from inspect_ai.log import transcript
@@ -14,7 +14,6 @@ from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
     GenerateConfig,
-    Logprobs,
     Model,
     ModelAPI,
     ModelOutput,
@@ -30,16 +29,18 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import InputTokenDetails
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import Runnable, RunnableSequence
 from pydantic import ConfigDict, PrivateAttr
 from tenacity import RetryError
 
 from metascale.errors import ModelSetupError, UnknownNameError, describe
 from metascale.evals.harness.fleet import AT_ONCE, Fleet
-from metascale.evals.harness.messages import as_sent, to_inspect, to_langchain
+from metascale.evals.harness.messages import as_sent, logprobs_of, to_inspect, to_langchain
 from metascale.evals.harness.replies import current_replies
 from metascale.evals.harness.watch import current_watch
 from metascale.models import RecordedChatModel, SimulatedChatModel
 from metascale.models.failures import explain
+from metascale.models.local.chat_model import LocalChatModel
 from metascale.models.retries import attempts
 from metascale.models.simulated import OVERCONFIDENCE
 from metascale.redaction import redacted
@@ -112,6 +113,26 @@ class InspectChatModel(BaseChatModel):
         return params
 
     @property
+    def slots(self) -> int | None:
+        """Requests that a model file's server answers at once; None for other models."""
+        chat = getattr(self.inner.api, "chat", None)
+        return chat.slots if isinstance(chat, LocalChatModel) else None
+
+    def with_structured_output(self, schema: Any, *, method: str = "json_schema", **_: Any) -> Runnable[Any, Any]:
+        """A model file's own form of structured output; other models are asked in words.
+
+        Raises:
+            NotImplementedError: it is another model, or another form.
+        """
+        chat = getattr(self.inner.api, "chat", None)
+        if not isinstance(chat, LocalChatModel) or method != "json_schema":
+            raise NotImplementedError("Inspect's models are asked for objects in words")
+        first, *rest = cast(
+            "RunnableSequence[Any, Any]", chat.with_structured_output(schema, method="json_schema")
+        ).steps
+        return RunnableSequence(self.bind(response_format=cast("Any", first).kwargs["response_format"]), *rest)
+
+    @property
     def exceeded(self) -> LimitExceededError | None:
         """The evaluation limit that a request reached, if any."""
         return self._exceeded[0] if self._exceeded else None
@@ -130,8 +151,9 @@ class InspectChatModel(BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
+        **kwargs: Any,
     ) -> ChatResult:
+        form = kwargs.get("response_format")
         config = GenerateConfig(
             temperature=self.temperature,
             max_tokens=self.max_tokens,
@@ -140,6 +162,7 @@ class InspectChatModel(BaseChatModel):
             num_choices=self.n,
             logprobs=self.logprobs,
             top_logprobs=self.top_logprobs,
+            extra_body={"response_format": form} if form else None,
         )
         asked = [to_inspect(message) for message in messages]
 
@@ -333,7 +356,7 @@ class MetaScaleModels(ModelAPI):
             model=f"metascale/{self.model_name}",
             choices=[
                 ChatCompletionChoice(
-                    message=ChatMessageAssistant(content=one.text, source="generate"), logprobs=_logprobs_of(one)
+                    message=ChatMessageAssistant(content=one.text, source="generate"), logprobs=logprobs_of(one)
                 )
                 for one in replies
             ],
@@ -345,12 +368,6 @@ class MetaScaleModels(ModelAPI):
                 total_tokens=reply.usage_metadata["total_tokens"],
             )
         return output
-
-
-def _logprobs_of(reply: BaseMessage) -> Logprobs | None:
-    """What a reply of metascale's own models tells of its tokens, as Inspect has it."""
-    told = reply.response_metadata.get("logprobs")
-    return Logprobs.model_validate(told) if told else None
 
 
 def is_recorded(model: Model) -> bool:

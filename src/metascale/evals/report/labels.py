@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from metascale.errors import MetaScaleError
+from metascale.evals.harness.local_models import known_as
 from metascale.graphs import METHODS
 from metascale.redaction import redacted
 from metascale.settings import KEEPS_ANSWERS, LimitSettings, MetaScaleSettings, ScoringSettings, SearchSettings
@@ -74,7 +75,7 @@ def changes_of(method: str, arguments: Mapping[str, Any]) -> dict[str, str]:
     }
     judge = arguments.get("judge_model")
     if judge is not None and judge != arguments.get("model"):
-        changed["judge_model"] = judge
+        changed["judge_model"] = known_as(judge)
     if arguments.get("multiple_correct"):
         changed["multiple_correct"] = True
     return as_texts({name: value for name, value in changed.items() if name not in _APART and concerns(name, method)})

@@ -1,0 +1,117 @@
+"""A chat model in a file of one's own, behind the llama.cpp server that runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_openai import ChatOpenAI
+from pydantic import PrivateAttr, SecretStr
+
+from metascale.errors import ModelCallError, ModelSetupError, describe
+from metascale.models.local.gguf_file import part_names
+from metascale.models.local.names import LocalName
+from metascale.models.local.server import LocalServer, server_of
+
+
+class LocalChatModel(ChatOpenAI):
+    """A chat model on this process's own llama.cpp server.
+
+    Attributes:
+        one_by_one: it gives one reply to a request, because llama.cpp counts the tokens of only one of several.
+    """
+
+    one_by_one: ClassVar[bool] = True
+    _server: LocalServer = PrivateAttr()
+
+    @classmethod
+    def on(cls, server: LocalServer) -> LocalChatModel:
+        """The chat model of a server."""
+        model = cls(
+            model=server.name,
+            base_url=server.url,
+            api_key=SecretStr(server.key),
+            max_retries=0,
+            stream_usage=True,
+            use_responses_api=False,
+        )
+        model._server = server
+        return model
+
+    @property
+    def slots(self) -> int:
+        """Requests that the server answers at once; others should wait here, where no timeout runs."""
+        return self._server.layout.slots
+
+    @property
+    def _llm_type(self) -> str:
+        return "gguf"
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        return {**super()._get_ls_params(stop=stop, **kwargs), "ls_provider": "gguf"}
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        with self._explained():
+            return super()._generate(*args, **kwargs)
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        with self._explained():
+            return await super()._agenerate(*args, **kwargs)
+
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        with self._explained():
+            yield from super()._stream(*args, **kwargs)
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        with self._explained():
+            async for chunk in super()._astream(*args, **kwargs):
+                yield chunk
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say so where a request failed because the server has ended."""
+        try:
+            yield
+        except Exception:
+            trouble = self._server.trouble
+            if trouble is None:
+                raise
+            raise ModelCallError(trouble, fatal=True) from None
+
+
+def local_model(name: str, *, at_once: int | None = None) -> LocalChatModel:
+    """The chat model of a file: `gguf:FILE`, or `hf:OWNER/REPO/FILE` by way of huggingface-hub's cache.
+
+    Args:
+        name: with options, as in `gguf:FILE?context=8192&slots=2&threads=4`.
+        at_once: requests that will come at once, where the name has no `slots`.
+
+    Raises:
+        ModelSetupError: the file, the machine or the installed packages do not allow it.
+        UnknownNameError: there is no such option.
+    """
+    parsed = LocalName.parse(name)
+    path = Path(parsed.file) if parsed.provider == "gguf" else _fetched(parsed.file)
+    return LocalChatModel.on(server_of(path, parsed.options, at_once=at_once))
+
+
+def _fetched(place: str) -> Path:
+    """The local copy of `OWNER/REPO/FILE` on Hugging Face's hub, with its other parts."""
+    owner, _, rest = place.partition("/")
+    repository, _, file = rest.partition("/")
+    if not file:
+        raise ModelSetupError(f"a file on Hugging Face is hf:OWNER/REPO/FILE.gguf, not 'hf:{place}'")
+    try:
+        hub: Any = importlib.import_module("huggingface_hub")
+    except ImportError as error:
+        raise ModelSetupError("hf: models need one more package: pip install huggingface-hub") from error
+    try:
+        paths = [hub.hf_hub_download(repo_id=f"{owner}/{repository}", filename=name) for name in part_names(file)]
+    except Exception as error:
+        raise ModelSetupError(f"'hf:{place}' cannot be fetched: {describe(error)}") from error
+    return Path(paths[0])
