@@ -56,6 +56,9 @@ def test_steps_spend_the_budget_exactly_whatever_fails(scheme: Scheme, budget: i
 def test_the_steps_of_usual_budgets() -> None:
     assert [RECURSIVE_SELF_AGGREGATION.sizes(budget) for budget in (8, 16, 64)] == [[4, 4], [4] * 4, [8] * 8]
     assert [MIXTURE_OF_AGENTS.sizes(budget) for budget in (8, 16)] == [[7, 1], [8, 7, 1]]
+    for scheme in SCHEMES:
+        reads = [candidate.get("reads", []) for candidate in planned_wholly(scheme, 16)]
+        assert scheme.answers_read(16) == sum(map(len, reads))
 
 
 def test_populations_read_random_parts_of_the_one_before() -> None:

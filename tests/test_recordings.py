@@ -114,7 +114,8 @@ def test_without_the_tokens_nothing_is_said_of_numbers(tmp_path: Path) -> None:
 def test_verdicts_of_a_file_of_their_own_are_added(tmp_path: Path) -> None:
     samples = write(tmp_path / "samples.jsonl", row(0, "a", "4", -1, sample=0), row(0, "a", "5", -1, sample=1))
     place = {"question_id": "q0", "arm": "a", "sample": 1, "tokens": 50}
-    verdicts = write(tmp_path / "v.jsonl", {**place, "score": 8}, {**place, "score": 3}, {**place, "score": None})
+    later = [{**place, "repeat": 2, "score": None}, {**place, "repeat": 1, "score": 3}]
+    verdicts = write(tmp_path / "v.jsonl", *later, {**place, "repeat": 0, "score": 8})
     found = read_recordings(samples, verdicts)
     assert found.signals[VERDICT][1] == pytest.approx(np.log(3)), "the first verdict"
     assert np.isnan(found.signals[VERDICT][0])

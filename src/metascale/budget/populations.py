@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import isqrt
 
 import numpy as np
@@ -60,6 +60,11 @@ class Scheme:
             self._pull(number, self.arms[place % len(self.arms)], shown, rng)
             for number, place in enumerate(places[:at_most], len(candidates))
         ]
+
+    def answers_read(self, budget: int) -> int:
+        """How many answers all requests of a run show, if none fails."""
+        sizes = self.sizes(budget)
+        return sum(later * self.read(size) for size, later in pairwise(sizes))
 
     def last(self, candidates: Sequence[Candidate], budget: int) -> list[Candidate]:
         """The answers of the last step that is complete; all answers if none is."""

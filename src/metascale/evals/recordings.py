@@ -216,7 +216,8 @@ def _names(found: Sequence[Mapping[str, float]]) -> list[str]:
 
 def _verdicts(path: Path) -> dict[tuple[Any, ...], list[tuple[float, int]]]:
     found: defaultdict[tuple[Any, ...], list[tuple[float, int]]] = defaultdict(list)
-    for row in read_rows(path, ("question_id", "arm", "score")):
+    rows = read_rows(path, ("question_id", "arm", "score"))
+    for row in sorted(rows, key=lambda row: row.get("repeat", 0)):
         if row["score"] is not None:
             found[_place(row)].append((float(row["score"]), int(row.get("tokens", 0))))
     return found

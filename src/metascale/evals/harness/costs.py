@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from inspect_ai.dataset import Sample
 
 from metascale.budget.limits import PULLS_AN_ARM
+from metascale.budget.populations import MIXTURE_OF_AGENTS, RECURSIVE_SELF_AGGREGATION
 from metascale.graphs import METHODS
 from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
 from metascale.rewards import PanelReward, Reward, create_reward
@@ -41,6 +42,8 @@ INSTRUCTIONS: Mapping[str, Tokens] = {
 }
 """Tokens of a request without its question and answers: the longest of our prompts of a kind, with its JSON schema, and
 a reply of the length that it asks for."""
+AGGREGATING = {"rsa": RECURSIVE_SELF_AGGREGATION, "mixture_of_agents": MIXTURE_OF_AGENTS}
+"""Methods whose requests show earlier answers."""
 FREE = Price(input=0.0, output=0.0)
 
 
@@ -136,8 +139,9 @@ def parts_of_one(
     chosen = METHODS[method]
     budget = 1 if chosen.one_pass else settings.budget
     shown = answer * (2 if settings.reward == "pairwise" else 1)
+    read = answer * AGGREGATING[method].answers_read(budget) / budget if method in AGGREGATING else 0.0
     parts = [
-        Part("solver", (solver,), budget, _tokens("sample", budget, question, answer)),
+        Part("solver", (solver,), budget, _tokens("sample", budget, question + read, answer)),
         Part("solver", (solver,), thoughts := _thoughts(method, settings), _tokens("thought", thoughts, question)),
     ]
     if chosen.judged:
