@@ -17,11 +17,12 @@ from metascale.integrations.tool_calls import CallRules
 parameters = {"type": "object", "properties": {"a": {"type": "integer"}}}
 CallRules.of([{"type": "function", "function": {"name": "f", "description": "d", "parameters": parameters}}], "auto")
 """
+MODEL_FILE = "from metascale import create_metascale\ncreate_metascale('gguf:model.gguf')"
 
 
 @pytest.mark.parametrize(
     ("package", "code", "extra"),
-    [("jinja2", REWARD_MODEL, "reward-model"), ("jsonschema", TOOL, "agents")],
+    [("jinja2", REWARD_MODEL, "reward-model"), ("jsonschema", TOOL, "agents"), ("xllamacpp", MODEL_FILE, "gguf")],
 )
 def test_a_missing_extra_is_named(package: str, code: str, extra: str) -> None:
     blocked = f"import sys; sys.modules[{package!r}] = None\n{code}"
@@ -31,6 +32,16 @@ def test_a_missing_extra_is_named(package: str, code: str, extra: str) -> None:
 
 
 def test_the_package_imports_without_its_extras() -> None:
-    extras = ("jinja2", "jsonschema", "langchain", "inspect_ai", "matplotlib", "psycopg", "torch", "transformers")
+    extras = (
+        "jinja2",
+        "jsonschema",
+        "langchain",
+        "inspect_ai",
+        "matplotlib",
+        "psycopg",
+        "torch",
+        "transformers",
+        "xllamacpp",
+    )
     code = f"import sys\nfor name in {extras}: sys.modules[name] = None\nimport metascale, metascale.cli"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -64,7 +64,8 @@ def _say(channel: Any, **said: str) -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 4_096):  # a buffered read would hold a lock that a failing interpreter needs
+        pass
     os._exit(0)
 
 

@@ -1,0 +1,350 @@
+"""Model files: their names, what is wrong with them, and the process that serves them. No real model is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import struct
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metascale import MetaScaleSettings, create_metascale
+from metascale.cli.options import WRONG_USAGE
+from metascale.errors import MetaScaleError, ModelCallError, ModelSetupError, UnknownNameError
+from metascale.evals.harness.bench import plan
+from metascale.models import resolve_model
+from metascale.models.local import machine, server
+from metascale.models.local.chat_model import LocalChatModel
+from metascale.models.local.gguf_file import read_model_file
+from metascale.models.local.names import LocalName, Options, name_of_file
+from metascale.models.resolve import shown_name
+from metascale.server.names import Names
+from tests.command_line import invoke
+from tests.conftest import ServerFactory, ask
+from tests.waiting import CEILING, wait_until
+
+LLAMA = {
+    "general.architecture": "llama",
+    "llama.context_length": 2_048,
+    "llama.block_count": 30,
+    "llama.embedding_length": 576,
+    "llama.attention.head_count": 9,
+    "llama.attention.head_count_kv": 3,
+    "tokenizer.ggml.tokens": ["<s>", "a", "é"],
+    "tokenizer.ggml.scores": [0.0, 0.5, 0.25],
+    "tokenizer.chat_template": "{{ messages }}",
+}
+LIBRARY = """
+import json, os, signal, sys, threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
+
+def CommonParams():
+    return SimpleNamespace(model=SimpleNamespace(), cpuparams=SimpleNamespace(), cpuparams_batch=SimpleNamespace())
+
+def get_device_info():
+    return [{"type": "GGML_BACKEND_DEVICE_TYPE_CPU"}]
+
+class Server:
+    def __init__(self, params):
+        print("a line of llama.cpp")
+        exec(os.environ.get("ON_LOADING", ""))
+        self.listening_address = os.environ["ADDRESS"]
+"""
+"""Stands in for xllamacpp in the server's process."""
+
+
+def text(value: str) -> bytes:
+    return struct.pack("<Q", len(value.encode())) + value.encode()
+
+
+def value(given: Any) -> bytes:
+    if isinstance(given, str):
+        return struct.pack("<I", 8) + text(given)
+    if isinstance(given, list) and isinstance(given[0], str):
+        return struct.pack("<IIQ", 9, 8, len(given)) + b"".join(map(text, given))
+    if isinstance(given, list):
+        return struct.pack(f"<IIQ{len(given)}f", 9, 6, len(given), *given)
+    return struct.pack("<II", 4, given)
+
+
+def gguf(path: Path, version: int = 3, changes: dict[str, Any] | None = None) -> Path:
+    """Write a GGUF file without weights; a value of None leaves a key out."""
+    held = {name: given for name, given in (LLAMA | (changes or {})).items() if given is not None}
+    pairs = b"".join(text(name) + value(given) for name, given in held.items())
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", version, 0, len(held)) + pairs)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_server: ServerFactory) -> Callable[..., None]:
+    """Let the server's process load `LIBRARY`, which answers at the address of a loopback server."""
+    folder = tmp_path / "library"
+    folder.mkdir()
+    (folder / "xllamacpp.py").write_text(LIBRARY, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("ADDRESS", start_server().url.removesuffix("/v1"))
+    monkeypatch.setattr(server, "_servers", {})
+    monkeypatch.setattr(server, "processors", lambda: 2)
+    monkeypatch.syspath_prepend(folder)
+    return lambda code: monkeypatch.setenv("ON_LOADING", code)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return gguf(tmp_path / "Tiny-1B.Q4_0.gguf")
+
+
+def local(name: str) -> LocalChatModel:
+    model = resolve_model(name)
+    assert isinstance(model, LocalChatModel)
+    return model
+
+
+def end_all() -> None:
+    server._end_all()
+
+
+def test_a_name_has_a_file_and_options() -> None:
+    assert LocalName.parse("gguf:a/b.gguf?context=8192&slots=2&threads=4").options == Options(8192, 2, 4)
+    assert LocalName.parse("hf:o/r/f.gguf") == LocalName("hf", "o/r/f.gguf", Options())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gguf:", "names no file"),
+        ("gguf:f?slots=0", "from 1"),
+        ("gguf:f?slots=many", "'many'"),
+        ("gguf:f?slots", "NAME=NUMBER"),
+        ("gguf:f?slot=2", "did you mean 'slots'"),
+        ("hf:owner/f.gguf", "hf:OWNER/REPO/FILE.gguf"),
+    ],
+)
+def test_what_is_wrong_with_a_name_is_said(name: str, said: str) -> None:
+    with pytest.raises(MetaScaleError, match=said):
+        resolve_model(name)
+
+
+def test_records_show_the_file_without_folder_and_options(tmp_path: Path) -> None:
+    assert shown_name("gguf:/models/Tiny-1B.Q4_0.gguf?slots=2") == "gguf:Tiny-1B.Q4_0"
+    assert name_of_file("hf:o/r/big-00001-of-00003.gguf") == "big"
+    assert next(iter(Names([f"gguf:{tmp_path}/Tiny.gguf?threads=1"]))) == "metascale/Tiny"
+    laid = plan(
+        model="gguf:d/Tiny.gguf?slots=2", tasks=["gsm8k"], methods=["direct"], budgets=[1], task_args={}, limit=1
+    )
+    assert {name for part in laid.parts for name in part.models} == {"gguf/Tiny"}
+
+
+def test_a_file_is_not_mistaken_for_another_provider(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"did you mean 'gguf:tiny.gguf'"):
+        resolve_model("tiny.gguf")
+    with pytest.raises(ModelSetupError, match="base URL goes with"):
+        resolve_model(f"gguf:{tmp_path}/a.gguf", base_url="http://127.0.0.1:9/v1")
+
+
+def test_a_good_file_says_what_its_slots_need(file: Path) -> None:
+    read = read_model_file(file)
+    assert (read.trained_context, read.bytes_per_token) == (2_048, 30 * 3 * (64 + 64) * 2)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(gguf(path).read_bytes()[:200])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (Path.exists, "there is no model file"),
+        (Path.mkdir, "is a folder"),
+        (lambda path: path.write_bytes(b""), "is no GGUF file"),
+        (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1"), "Git LFS"),
+        (_cut, "is cut short or damaged"),
+        (lambda path: gguf(path, version=1), "old format"),
+        (lambda path: gguf(path, version=3 << 24), "big-endian"),
+        (lambda path: gguf(path, changes={"tokenizer.chat_template": None}), "no chat template"),
+        (lambda path: gguf(path, changes={"general.architecture": "clip"}), "only reads images"),
+        (lambda path: gguf(path, changes={"general.type": "adapter"}), "of the type 'adapter'"),
+        (lambda path: gguf(path, changes={"general.architecture": None}), "no architecture"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(spoil: Callable[[Path], object], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    spoil(path)
+    with pytest.raises(ModelSetupError, match=said) as caught:
+        read_model_file(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_damage_to_a_header_is_an_error_of_another_kind(file: Path) -> None:
+    whole = file.read_bytes()
+    for at in range(4, len(whole)):
+        file.write_bytes(whole[:at] + bytes([0xFF if at % 2 else 9]) + whole[at + 1 :])
+        with contextlib.suppress(ModelSetupError):
+            read_model_file(file)
+
+
+def test_of_several_parts_the_first_is_named_and_all_are_there(tmp_path: Path) -> None:
+    parts = [gguf(tmp_path / f"big-0000{number}-of-00002.gguf") for number in (1, 2)]
+    assert read_model_file(parts[0]).bytes == 2 * parts[0].stat().st_size
+    with pytest.raises(ModelSetupError, match=r"name the first, .*big-00001-of-00002"):
+        read_model_file(parts[1])
+    parts[1].unlink()
+    with pytest.raises(ModelSetupError, match=r"there is no model file .*big-00002-of-00002"):
+        read_model_file(parts[0])
+
+
+def test_one_server_answers_all_that_name_a_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    first, second = local(f"gguf:{file}?context=512&slots=2"), local(f"gguf:{file.name}")
+    assert first._server is second._server
+    assert first.slots == 2
+    with pytest.raises(ModelSetupError, match="already loaded in this process with context=512, not 1024"):
+        resolve_model(f"gguf:{file}?context=1024")
+    graph = create_metascale(first)
+    result = graph.invoke(ask(), context=MetaScaleSettings(budget=4, evolution="off"))["result"]
+    assert result["usage"]["samples"] == 4
+    assert result["usage"]["cost_usd"] is None
+    process = first._server._process
+    end_all()
+    assert process.returncode == 0
+
+
+def test_slots_follow_the_batch_size(file: Path) -> None:
+    assert resolve_model(f"gguf:{file}", at_once=6).slots == 6  # type: ignore[attr-defined]
+    end_all()
+
+
+def test_a_server_that_was_ended_from_outside_says_so_and_is_started_again(file: Path) -> None:
+    model = local(f"gguf:{file}")
+    process = model._server._process
+    process.kill()
+    wait_until(lambda: model._server.trouble is not None)
+    with pytest.raises(ModelCallError, match="SIGKILL, as happens where memory runs out"), model._explained():
+        raise ConnectionError
+    assert local(f"gguf:{file}")._server is not model._server
+    end_all()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("os.kill(os.getpid(), signal.SIGILL)", "llama.cpp was ended by SIGILL"),
+        ("sys.exit(3)", "llama.cpp ended with exit code 3"),
+        ("raise RuntimeError('no such luck')", "by this version of llama.cpp: no such luck"),
+        (
+            "sys.stderr.write('0.00.1 E load: error loading model: unknown model architecture: x\\n');"
+            " raise RuntimeError('params')",
+            "by this version of llama.cpp: unknown model architecture: x",
+        ),
+        (
+            "sys.stderr.write('0.00.1 E load: error loading model: data is not within the file bounds\\n');"
+            " raise RuntimeError('params')",
+            "is cut short",
+        ),
+    ],
+)
+def test_why_a_file_was_not_loaded_is_said(code: str, said: str, file: Path, library: Callable[..., None]) -> None:
+    library(code)
+    with pytest.raises(ModelSetupError, match=said):
+        resolve_model(f"gguf:{file}")
+
+
+def test_a_library_that_cannot_be_loaded_is_named(file: Path) -> None:
+    (file.parent / "library" / "xllamacpp.py").write_text("raise ImportError('GLIBC_2.99 not found')", encoding="utf-8")
+    with pytest.raises(ModelSetupError, match=r"xllamacpp.*cannot be loaded here: ImportError: GLIBC_2.99"):
+        resolve_model(f"gguf:{file}")
+
+
+def test_a_model_that_is_too_large_is_not_loaded(
+    file: Path, library: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library("os._exit(9)")
+    monkeypatch.setattr(server, "free_memory", lambda: 500 * 2**20)
+    with pytest.raises(ModelSetupError, match=r"0\.6 GB of memory and 0\.5 GB are free; 0\.2 GB are for 4 slots"):
+        resolve_model(f"gguf:{file}")
+
+
+def test_a_context_that_the_model_does_not_know_is_refused(file: Path) -> None:
+    with pytest.raises(ModelSetupError, match="context=2048 is the highest"):
+        resolve_model(f"gguf:{file}?context=4096")
+
+
+def test_a_container_limits_memory_and_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {
+        "memory.max": 3_000,
+        "memory.current": 1_500,
+        "memory.stat": "anon 9\ninactive_file 500",
+        "cpu.max": "9 9",
+    }
+    for name, limit in limits.items():
+        (tmp_path / name).write_text(f"{limit}\n", encoding="ascii")
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    assert machine.free_memory() == 2_000
+    assert machine.processors() == 1
+
+
+def test_a_file_on_a_hub_is_fetched_with_all_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [gguf(tmp_path / f"big-0000{number}-of-00002.gguf") for number in (1, 2)]
+    asked = []
+
+    def download(*, repo_id: str, filename: str) -> str:
+        asked.append((repo_id, filename))
+        return str(tmp_path / Path(filename).name)
+
+    hub = types.ModuleType("huggingface_hub")
+    hub.hf_hub_download = download  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    model = resolve_model("hf:owner/repo/q4/big-00001-of-00002.gguf?slots=1")
+    assert asked == [("owner/repo", f"q4/{part.name}") for part in parts]
+    assert local(f"gguf:{parts[0]}")._server is model._server  # type: ignore[attr-defined]
+    end_all()
+    hub.hf_hub_download = lambda **_: (_ for _ in ()).throw(OSError("offline"))  # type: ignore[attr-defined]
+    with pytest.raises(ModelSetupError, match="'hf:o/r/f' cannot be fetched: OSError: offline"):
+        resolve_model("hf:o/r/f")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ModelSetupError, match="pip install huggingface-hub"):
+        resolve_model("hf:o/r/f")
+
+
+def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
+    done = invoke("solve", "What?", "--model", f"gguf:{tmp_path}/none.gguf")
+    assert done.exit_code == WRONG_USAGE
+    assert done.stderr.splitlines() == [f"metascale: there is no model file '{tmp_path}/none.gguf'"]
+    assert not done.stdout
+
+
+HOLDS = """
+import os, sys
+from metascale.models import resolve_model
+model = resolve_model(sys.argv[1])
+print(model._server._process.pid, flush=True)
+if sys.argv[2] == "fork" and os.fork() == 0:
+    resolve_model(sys.argv[1])
+    sys.exit()
+if sys.argv[2] != "end":
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("how", ["end", "fork", signal.SIGKILL])
+def test_a_server_ends_with_its_process(how: str | signal.Signals, file: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", HOLDS, f"gguf:{file}", str(how)]
+    holder = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)
+    )
+    assert holder.stdout is not None
+    process = int(holder.stdout.readline())
+    if isinstance(how, signal.Signals):
+        holder.send_signal(how)
+    _, said = holder.communicate(timeout=CEILING)
+    assert isinstance(how, signal.Signals) or not said, said.decode()
+    wait_until(lambda: not Path(f"/proc/{process}").exists())
