@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackManager
@@ -176,17 +177,21 @@ def compiled(graph: Builder, name: str, parts: Unjudged | Judged) -> Graph:
     return _Embeddable(**vars(ready)).with_config(max_concurrency=MAX_CONCURRENCY)
 
 
-def for_studio(create: Callable[..., Graph]) -> Callable[[], Graph]:
+def for_studio(create: Callable[..., Graph]) -> Callable[[], Coroutine[Any, Any, Graph]]:
     """The entry point for LangGraph's server: the graph on `METASCALE_MODEL`, or on the offline model if that is unset.
 
-    The settings come from `METASCALE_SETTINGS`.
+    The settings come from `METASCALE_SETTINGS`. The graph is built once, in a thread, because a model file loads for
+    seconds and LangGraph's server calls the entry point in its event loop.
     """
 
     @functools.cache
-    def graph() -> Graph:
+    def built() -> Graph:
         name, by_default = model_or_simulation(None)
         if by_default:
             logging.getLogger(__name__).warning(SIMULATION_NOTICE)
         return create(name, settings=MetaScaleSettings.from_environment())
+
+    async def graph() -> Graph:
+        return await asyncio.to_thread(built)
 
     return graph
