@@ -10,6 +10,7 @@ writing, in princeton-nlp/tree-of-thought-llm) have a standard deviation of 0.73
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
@@ -95,6 +96,9 @@ PROMPT_NAMES = (
 
 _THOUGHT = "{}\n\nDo the work, then state your final answer clearly at the end."
 """A meta-thought as its hidden aptitudes are drawn from it, whatever the prompt for real models says around it."""
+WAY = "Way of thinking: "
+NO_WAY = "The numbers of the task are combined."
+_SOLUTION = re.compile(rf"^({re.escape(NOTICE)}.*)\n((?:.*\n)+?)(#### .*)$", re.MULTILINE)
 _CRITIQUES = (
     "One quantity is used twice.",
     "The last step answers another question than the one asked.",
@@ -114,6 +118,19 @@ def _answers() -> dict[str, str]:
     numbers = {squeeze(item["question"]): item["gold"].replace(",", "") for item in gsm8k()}
     choices = {squeeze(choice_prompt(item["question"], item["options"])): item["answer"] for item in mmlu_pro()}
     return numbers | choices
+
+
+@cache
+def _solutions() -> dict[str, str]:
+    """The worked solutions of GSM8K by question, without the notes of its calculator and without the final answer."""
+    return {
+        squeeze(item["question"]): re.sub(r"<<.*?>>", "", item["solution"]).rpartition("\n#### ")[0] for item in gsm8k()
+    }
+
+
+def knows(question: str) -> bool:
+    """Whether the offline model has an answer to a question."""
+    return squeeze(question) in _answers() or squeeze(question) in _open_questions()
 
 
 @cache
@@ -170,16 +187,23 @@ class SimulatedChatModel(BaseChatModel):
         n: replies to one request.
         overconfidence: bias of the predicted pass rate, in [-1, 1]: 0 predicts the true rate with some noise, 1 always
             predicts success, -1 always failure.
+        latency: mean seconds that an asynchronous request takes, so that a person can watch a search.
     """
 
     in_process: ClassVar[bool] = True
     seed: int | None = None
     n: int | None = None
     overconfidence: float = Field(default=0.0, ge=-1, le=1)
+    latency: float = Field(default=0.0, ge=0)
 
     @property
     def _llm_type(self) -> str:
         return "simulated"
+
+    async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        if self.latency:
+            await asyncio.sleep(self.latency * np.random.default_rng().uniform(0.5, 1.5))
+        return await super()._agenerate(messages, *args, **kwargs)
 
     def _generate(
         self,
@@ -265,7 +289,7 @@ class SimulatedChatModel(BaseChatModel):
     @staticmethod
     def _content(system: str, asked: str) -> list[int]:
         """Hashes of the texts that the reply depends on, without the random tags of the fences."""
-        return [zlib.crc32(re.sub(r"\b[0-9a-f]{16}\b", "", text).encode()) for text in (system, asked)]
+        return [zlib.crc32(re.sub(r"\b[0-9a-f]{16}\b", "", _bare(text)).encode()) for text in (system, asked)]
 
 
 @cache
@@ -331,8 +355,26 @@ def _solve(thought: str, question: str, rng: np.random.Generator) -> str:
         first = _hash("slip", key) % len(slips)
         slip = slips[first] if rng.random() < 0.4 else slips[int(rng.integers(len(slips)))]
         value = f"{slip:g}" if f"{slip:g}" != gold else f"{number + 3:g}"
-    steps = "\n".join(_parts_of(thought)) or "The numbers of the task are combined."
-    return f"{NOTICE}\n{steps}\n#### {value}"
+    parts = _parts_of(thought)
+    way = f"{WAY}{' '.join(parts)}" if parts else NO_WAY
+    return f"{NOTICE}\n{way}\n{_worked(key, gold, value)}\n#### {value}"
+
+
+def _worked(key: str, gold: str, value: str) -> str:
+    """The worked solution; for a wrong answer with a slip in its last step."""
+    steps = _solutions()[key]
+    if value == gold:
+        return steps
+    before, _, after = steps.rpartition(gold)
+    return f"{before}{value}{after}" if before else steps
+
+
+def _bare(text: str) -> str:
+    """The text with every simulated solution reduced to its way of thinking and its final answer.
+
+    What the simulation draws does not depend on how it words a solution.
+    """
+    return _SOLUTION.sub(lambda found: "\n".join([found[1], *(_parts_of(found[2]) or [NO_WAY]), found[3]]), text)
 
 
 def _synthesize(material: dict[str, str]) -> str:
@@ -358,7 +400,7 @@ def _lasting_impression(material: dict[str, str], answer: str) -> float:
     question = _asked(material.get("question", ""))
     gold, given = _answers().get(question), extract(answer)
     quality = _quality(answer)
-    lasting = np.random.default_rng(_hash("impression", question, answer)).normal(0.0, 1.2)
+    lasting = np.random.default_rng(_hash("impression", question, _bare(answer))).normal(0.0, 1.2)
     middle = 2.0 if gold is None else 7.4 if given == gold else 5.0
     if quality is not None:
         middle = 2.0 + 7.0 * quality
@@ -463,7 +505,7 @@ def _foresee(material: dict[str, str], rng: np.random.Generator, overconfidence:
         {
             "analysis": "Simulated foresight.",
             "pass_rate": round(float(np.clip(seen, 0.0, 1.0)), 2),
-            "length": int(rng.integers(25, 60)),
+            "length": int(rng.integers(25, 60)) + len(_solutions().get(question, "")) // 4,
             "notions": best,
         }
     )
