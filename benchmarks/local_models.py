@@ -1,7 +1,7 @@
 """A model file as `gguf:FILE` beside the same file on llama.cpp's own server: first answer, tokens per second, memory.
 
 Both use the same build of llama.cpp, threads, slots and context. `gguf:` is asked through LangChain's client, as
-metascale does; the bare server is a script of ten lines that is asked with httpx. Every measurement starts new processes.
+metascale does; the bare server is a script of ten lines that is asked with httpx. Each one starts new processes.
 
     python -m benchmarks.local_models MODEL.gguf --threads 1 --repeats 3
 """

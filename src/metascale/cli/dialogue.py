@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from rich import box
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from metascale.cli.live import ORIGINS, best_panel
+from metascale.cli.live import ORIGINS, LiveView, best_panel
 from metascale.cli.session import Question, WaitingError
 from metascale.interrupts import ACCEPT, AnswerError, BudgetQuestion, PoolQuestion, edited_pool, granted_samples
 from metascale.records import MetaThought
@@ -31,13 +31,13 @@ class Dialogue:
 
     Attributes:
         console: the terminal; None without one.
-        live: the live view, which pauses during a question.
+        live: the live view, which is hidden during a question.
     """
 
     def __init__(self, settings: MetaScaleSettings, console: Console | None, pool: Any = None) -> None:
         """Take the prepared answer about the pool, if there is one."""
         self.console = console
-        self.live: Live | None = None
+        self.live: LiveView | None = None
         self._settings = settings
         self._pool = pool
 
@@ -50,11 +50,8 @@ class Dialogue:
         """
         if self.live is None:
             return self._answer(question)
-        self.live.stop()
-        try:
+        with self.live.hidden():
             return self._answer(question)
-        finally:
-            self.live.start()
 
     def _answer(self, question: Question) -> Any:
         if question["asks"] == "review_pool":
@@ -85,7 +82,8 @@ def _shown(question: PoolQuestion) -> list[MetaThought]:
 
 def pool_table(pool: Sequence[Any]) -> Table:
     """The meta-thoughts of a `PoolQuestion` or a state, in full."""
-    table = Table(title="How to think: review the meta-thoughts", title_justify="left", expand=True, show_lines=True)
+    title = "How to think: review the meta-thoughts"
+    table = Table(title=title, title_justify="left", expand=True, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in ("arm", "mindset", "strategy", "origin"):
         table.add_column(column, ratio=None if column in {"arm", "origin"} else 1)
     for thought in pool:

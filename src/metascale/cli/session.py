@@ -7,6 +7,7 @@ import contextlib
 import json
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,8 @@ from metascale.settings import ASKING_PEOPLE, MetaScaleSettings
 from metascale.state import FINGERPRINT, AnyGraph, State, empty_state, fingerprint_of, state_of
 
 Watcher = Callable[[State], None]
+WorkWatcher = Callable[[Mapping[str, int]], None]
+"""Called with the nodes at work, each with how many of it."""
 Question = PoolQuestion | BudgetQuestion
 Answerer = Callable[[Question], Any]
 """Answers a run's question with JSON; raises `WaitingError` where nobody can be asked."""
@@ -147,7 +150,13 @@ class Session:
         }
 
     async def solve(
-        self, question: str, watch: Watcher, answer: Answerer = nobody, *, more: int | None = None
+        self,
+        question: str,
+        watch: Watcher,
+        answer: Answerer = nobody,
+        *,
+        more: int | None = None,
+        at_work: WorkWatcher = lambda _: None,
     ) -> Ended:
         """Answer the question, or continue the thread's run where it stopped.
 
@@ -159,6 +168,7 @@ class Session:
             answer: answers questions that the run asks people.
             more: samples to add to the thread's run, which has finished or asks for them. An unfinished run that got
                 samples before gets no more, so that repeating the command continues it.
+            at_work: called with the nodes at work whenever one begins or ends.
 
         Raises:
             ThreadError: the thread's unfinished run has another question or other settings, or there is no run to add
@@ -189,7 +199,7 @@ class Session:
         elif same_question and values["result"] is not None and not self._changes(snapshot):
             return Ended(values, values["result"], stored=True)
         while True:
-            stop = await self._until_it_stops(state, given, watch)
+            stop = await self._until_it_stops(state, given, watch, at_work)
             state = stop.state
             if stop.question is None:
                 return self._ended(state, interrupted=stop.interrupted)
@@ -198,17 +208,23 @@ class Session:
             except KeyboardInterrupt:
                 return self._ended(state, interrupted=True)
 
-    async def _until_it_stops(self, state: State, given: Any, watch: Watcher) -> _Stop:
-        work = asyncio.ensure_future(self._run(state, given, watch))
+    async def _until_it_stops(self, state: State, given: Any, watch: Watcher, at_work: WorkWatcher) -> _Stop:
+        work = asyncio.ensure_future(self._run(state, given, watch, at_work))
         with _on_interrupt(work.cancel):
             return await work
 
-    async def _run(self, state: State, given: Any, watch: Watcher) -> _Stop:
+    async def _run(self, state: State, given: Any, watch: Watcher, at_work: WorkWatcher) -> _Stop:
+        running: Counter[str] = Counter()
+        modes: Any = {"stream_mode": ["custom", "tasks"], "durability": "sync"}
         try:
             watch(state)
-            async for event in self.graph.astream(given, self._config, stream_mode="custom", durability="sync"):
-                state = follow(state, cast("Event", event))
-                watch(state)
+            async for mode, told in self.graph.astream(given, self._config, **modes):
+                if mode == "tasks":
+                    running[told["name"]] += 1 if "triggers" in told else -1
+                    at_work(running)
+                else:
+                    state = follow(state, cast("Event", told))
+                    watch(state)
         except asyncio.CancelledError:
             return _Stop(state_of(await self.graph.aget_state(self._config)), interrupted=True)
         snapshot = await self.graph.aget_state(self._config)

@@ -16,10 +16,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ValidationError
 from rich.console import Console
-from rich.live import Live
 
 from metascale.cli.dialogue import Dialogue, pool_table
-from metascale.cli.live import check_writable, view, write_svg
+from metascale.cli.live import Frame, LiveView
 from metascale.cli.loading import loading
 from metascale.cli.memory import DEFAULT_NAME
 from metascale.cli.options import (
@@ -35,6 +34,7 @@ from metascale.cli.options import (
     preset_values,
     read_settings,
 )
+from metascale.cli.picture import check_writable, write_svg
 from metascale.cli.session import Ended, Question, Session, WaitingError
 from metascale.cli.threads import Remembered, recall
 from metascale.errors import (
@@ -49,6 +49,7 @@ from metascale.graphs import METHODS
 from metascale.interrupts import AnswerError
 from metascale.models import resolve_model
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation, shown_name
+from metascale.models.simulated import knows
 from metascale.pool.admission import arm_statistics
 from metascale.rewards import create_reward
 from metascale.runtime.databases import (
@@ -60,9 +61,17 @@ from metascale.runtime.databases import (
     open_store,
 )
 from metascale.settings import MetaScaleSettings, PolicyName, RewardName
-from metascale.state import State
 
 ONLY_THREAD = "run"
+DEMO_LATENCY = 0.35
+"""Seconds that a request of the offline model takes where nobody named it and a person watches. Not tuned."""
+UNKNOWN_QUESTION = (
+    "No model is named, and the offline simulation cannot answer this: it knows only the questions that ship with "
+    "metascale. What follows shows a search, not an answer. To have it answered, name a model: --model gguf:FILE (a "
+    "model file on this machine), --model openai:NAME --base-url http://localhost:11434/v1 (Ollama), or --model "
+    "openai:NAME with OPENAI_API_KEY set."
+)
+SIMULATED = "SIMULATION: no language model was asked"
 DEFAULT_METHOD = "metascale"
 
 
@@ -165,10 +174,11 @@ def solve(
         name, _ = model_or_simulation(parts["model"])
         simulated_by_default = name == "simulated" and model_or_simulation(model)[1]
         if simulated_by_default and not quiet:
-            console.print(SIMULATION_NOTICE, style="yellow", soft_wrap=True)
+            _print_notice(asked, console)
         judge_name = parts["judge_model"] if METHODS[method].judged else None
         with loading(None if quiet or as_json else console, name, judge_name):
-            chat, judge = _models(name, judge_name, parts["base_url"], settings)
+            latency = DEMO_LATENCY if simulated_by_default and console.is_terminal and not quiet else 0.0
+            chat, judge = _models(name, judge_name, parts["base_url"], settings, latency=latency)
         ended = asyncio.run(
             _solve(
                 asked,
@@ -201,10 +211,8 @@ def solve(
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
         fail(failure_of(error, db, memory) or error, FAILED)
     else:
-        if ended.result["stop_reason"] == "interrupted" and db is not None and not quiet:
-            console.print("Interrupted; the same command continues the run.", style="yellow")
-        _report(ended, console, as_json=as_json, quiet=quiet)
-        _draw_view(ended.state, settings, shown_name(name), svg)
+        _report(ended, console, as_json=as_json, quiet=quiet, is_kept=db is not None)
+        _draw_view(ended, settings, shown_name(name), svg)
 
 
 def _check_method(
@@ -273,10 +281,12 @@ def _question(text: str | None, before: Remembered, thread: str | None) -> str:
 
 
 def _models(
-    name: str, judge_name: str | None, base_url: str | None, settings: MetaScaleSettings
+    name: str, judge_name: str | None, base_url: str | None, settings: MetaScaleSettings, *, latency: float
 ) -> tuple[BaseChatModel, BaseChatModel]:
-    """The model and its judge, which may be the same."""
+    """The model and its judge, which may be the same; the offline model takes `latency` seconds for a request."""
     model = resolve_model(name, base_url=base_url, at_once=settings.batch_size)
+    if latency:
+        model = model.model_copy(update={"latency": latency})
     if judge_name is None:
         return model, model
     judge_url = base_url if judge_name.startswith("openai:") else None
@@ -313,19 +323,29 @@ async def _solve(
         session = Session(
             graph, settings, thread or ONLY_THREAD, reward=parts.get("reward"), command=command, method=method, **shown
         )
-        live = stack.enter_context(Live(console=console, refresh_per_second=8)) if console else None
+        if console is None:
+            return await session.solve(question, lambda _: None, dialogue, more=more)
+        live = stack.enter_context(LiveView(console, settings, note=_note(str(command["model"]))))
         dialogue.live = live
-
-        def watch(state: State) -> None:
-            if live is not None:
-                live.update(view(state, settings))
-
-        return await session.solve(question, watch, dialogue, more=more)
+        ended = await session.solve(question, live.watch, dialogue, more=more, at_work=live.at_work)
+        live.end(ended.state, ended.result)
+        return ended
 
 
-def _report(ended: Ended, console: Console, *, as_json: bool, quiet: bool) -> None:
+def _print_notice(question: str, console: Console) -> None:
+    notice = SIMULATION_NOTICE if knows(question) else UNKNOWN_QUESTION
+    console.print(notice, style="yellow", highlight=False, soft_wrap=not console.is_terminal)
+
+
+def _note(model: str) -> str:
+    return SIMULATED if model.startswith("simulated") else ""
+
+
+def _report(ended: Ended, console: Console, *, as_json: bool, quiet: bool, is_kept: bool) -> None:
     result = ended.result
     if not quiet:
+        if result["stop_reason"] == "interrupted" and is_kept:
+            console.print("Interrupted; the same command continues the run.", style="yellow")
         if ended.stored:
             console.print("This thread has already answered the question; nothing was spent.", style="yellow")
         for note in result["notes"]:
@@ -344,11 +364,11 @@ def _report_question(question: Question, console: Console, *, as_json: bool, qui
         console.print(pool_table(question["pool"]))
 
 
-def _draw_view(state: State, settings: MetaScaleSettings, model: str, file: Path | None) -> None:
+def _draw_view(ended: Ended, settings: MetaScaleSettings, model: str, file: Path | None) -> None:
     if file is not None:
-        what = "SIMULATION: no language model was asked" if model == "simulated" else model
+        frame = Frame(ended.state, settings, result=ended.result, note=_note(model))
         try:
-            write_svg(state, settings, f"metascale solve ({what})", file)
+            write_svg(frame, f"metascale solve ({_note(model) or model})", file)
         except OSError as error:
             fail(error, FAILED)
 
