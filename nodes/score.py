@@ -23,6 +23,7 @@ from metascale.question import task_of
 from metascale.records import Candidate
 from metascale.rewards import Earlier
 from metascale.rewards.base import Drawn, in_range
+from metascale.rewards.sharing import may_share, shared_rewards, to_judge
 from metascale.state import State, updated
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
@@ -72,22 +73,53 @@ async def scored(
 ) -> tuple[list[dict[str, Any]], Usage]:
     """The changes by which candidates get their scores, and the bill.
 
+    Where final answers are compared, some candidates share the verdicts on others; see `rewards.sharing`. If all
+    verdicts on a final answer fail, the candidates that would have shared them are judged too.
+
     Args:
         new: the candidates.
         state: the run so far.
         run: the run.
         asked: the request that they all answered; None where it follows from their meta-thoughts.
     """
-    answers = [c for c in new if c["text"]]
     updates = [_without_text(c) for c in new if not c["text"]]
+    answers: list[Candidate] = [
+        {**c, "extracted": extract(c["text"], run.settings.answer_kind)} for c in new if c["text"]
+    ]
+    if not run.scorer.shares_verdicts or not may_share(run.settings):
+        judged, usage = await _judged(answers, state, run, asked)
+        return [*updates, *judged], usage
+    numbers = {c["id"] for c in answers}
+    chosen = to_judge(answers, [c for c in state["candidates"] if c["id"] not in numbers])
+    judged, usage = await _judged(chosen, state, run, asked)
+    after = updated(state, {"candidates": [*answers, *judged]})
+    shared = shared_rewards(after["candidates"])
+    left = [c for c in answers if c not in chosen and c["id"] not in shared]
+    if left:
+        more, bill = await _judged(left, after, run, asked, "again")
+        judged, usage = [*judged, *more], add_usage(usage, bill)
+        after = updated(after, {"candidates": more})
+        shared = shared_rewards(after["candidates"])
+    for candidate in after["candidates"]:
+        value = shared.get(candidate["id"])
+        if value is not None and value != candidate["reward"]:
+            judged.append({"id": candidate["id"], "extracted": candidate["extracted"], "reward": value, "shared": True})
+    return [*updates, *judged], usage
+
+
+async def _judged(
+    answers: Sequence[Candidate], state: State, run: Run, asked: Sequence[AnyMessage] | None, *place: str
+) -> tuple[list[dict[str, Any]], Usage]:
+    """The changes by which candidates get verdicts of their own, and the bill."""
     if not answers:
-        return updates, no_usage()
-    earlier = _beside(answers[0], state) if run.scorer.is_relative else []
+        return [], no_usage()
+    updates: list[dict[str, Any]] = []
+    earlier = _beside(answers, state) if run.scorer.is_relative else []
     scores, moved = await run.scorer.score(
         task_of(state["messages"]),
         [c["text"] for c in answers],
         run.settings,
-        place=["judge", answers[0]["round"]],
+        place=["judge", answers[0]["round"], *place],
         earlier=[Earlier(c["text"], c["memo"]) for c in earlier],
         samples=[_drawn(c, asked or asked_of(c, state)) for c in answers] if run.scorer.reads_samples else [],
     )
@@ -102,7 +134,7 @@ async def scored(
                 "critique": verdict.critique,
                 "wording": verdict.wording,
                 "memo": verdict.memo,
-                "extracted": extract(candidate["text"], run.settings.answer_kind),
+                "extracted": candidate["extracted"],
                 **(
                     {}
                     if value is not None
@@ -119,9 +151,14 @@ def _drawn(candidate: Candidate, asked: Sequence[AnyMessage]) -> Drawn:
     return Drawn(candidate["text"], candidate["meta_thought"], candidate.get("certainty"), asked)
 
 
-def _beside(first: Candidate, state: State) -> list[Candidate]:
-    """The answers of earlier rounds than that of `first`."""
-    return [c for c in state["candidates"] if c["id"] < first["id"] and c["text"] and c["status"] != "failed"]
+def _beside(answers: Sequence[Candidate], state: State) -> list[Candidate]:
+    """The answers of earlier rounds, and those of this round that have verdicts already."""
+    this = answers[0]["round"]
+    return [
+        c
+        for c in state["candidates"]
+        if c["text"] and c["status"] != "failed" and (c["round"] < this or c["memo"] is not None)
+    ]
 
 
 def _without_text(candidate: Candidate) -> dict[str, Any]:

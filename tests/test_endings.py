@@ -131,7 +131,8 @@ def test_thinking_is_no_answer_no_verdict_and_nothing_to_judge(
     assert all(thought["origin"] in {"fixed", "self_composed", "synthesis"} for thought in state["pool"])
     bodies = [message["content"] for served in server.served for message in served.body["messages"]]
     assert not any("Wait, no" in body or "think>" in body for body in bodies)
-    assert server.count("judge") == len(state["candidates"]) + sum(len(c["looks"]) for c in state["candidates"])
+    judged = [c for c in state["candidates"] if not c.get("shared")]
+    assert server.count("judge") == len(judged) + sum(len(c["looks"]) for c in state["candidates"])
     assert result["usage"]["output_tokens"] == server.output_tokens
     assert result["usage"]["calls"] == server.requests.total()
 

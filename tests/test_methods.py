@@ -28,7 +28,10 @@ def test_every_method_keeps_its_budget_and_an_honest_bill(start_server: ServerFa
     assert usage["samples"] == server.count("solve") == samples
     assert usage["calls"] == server.requests.total()
     looks = sum(len(finalist["looks"]) for finalist in out["result"]["finalists"])
-    assert server.count("judge") == (samples + looks if method.judged else 0)
+    if method.judged:
+        assert looks < server.count("judge") <= samples + looks
+    else:
+        assert server.count("judge") == 0
     assert looks <= budget // 2
     assert (usage["input_tokens"], usage["output_tokens"]) == (server.input_tokens, server.output_tokens)
     assert out["result"]["stop_reason"] == "budget"

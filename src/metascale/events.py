@@ -7,7 +7,7 @@ event is what it added to the bill.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from langgraph.types import Overwrite
 from typing_extensions import TypedDict
@@ -63,6 +63,8 @@ class Verdict(TypedDict):
     extracted: str | None
     error: str | None
     looks: list[Look]
+    shared: NotRequired[bool]
+    """Whether the reward is that of other samples with the same final answer; see `Candidate`. Absent means no."""
 
 
 class Scored(TypedDict):
@@ -120,19 +122,20 @@ Event = Foreseen | PoolMade | Pulled | Sampled | Scored | Looked | Evolved | Gra
 
 def verdicts(candidates: Sequence[Candidate], changed: Sequence[int]) -> list[Verdict]:
     """Verdicts on the candidates whose ids are in `changed`."""
-    return [
-        {
-            "id": c["id"],
-            "meta_thought": c["meta_thought"],
-            "reward": c["reward"],
-            "critique": c["critique"],
-            "extracted": c["extracted"],
-            "error": c["error"],
-            "looks": c["looks"],
-        }
-        for c in candidates
-        if c["id"] in changed
-    ]
+    return [_verdict(c) for c in candidates if c["id"] in changed]
+
+
+def _verdict(candidate: Candidate) -> Verdict:
+    found: Verdict = {
+        "id": candidate["id"],
+        "meta_thought": candidate["meta_thought"],
+        "reward": candidate["reward"],
+        "critique": candidate["critique"],
+        "extracted": candidate["extracted"],
+        "error": candidate["error"],
+        "looks": candidate["looks"],
+    }
+    return {**found, "shared": True} if candidate.get("shared") else found
 
 
 def follow(state: State, event: Event) -> State:

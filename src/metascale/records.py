@@ -211,6 +211,9 @@ class Candidate(TypedDict):
     """Tokens of the request that gave the answer; requests that were discarded are in the bill only."""
     certainty: NotRequired[Certainty | None]
     """How sure the model was of it; null if its server told no token probabilities, absent if none were asked for."""
+    shared: NotRequired[bool]
+    """Whether `reward` is the mean of the verdicts on other samples with the same final answer, because this one was
+    not judged. Absent means no."""
     unlimited: NotRequired[bool]
     """Whether it was drawn again without the length limit that foresight set; absent means no."""
 

@@ -156,11 +156,13 @@ class Ledger:
     def finalists_to_judge(self) -> list[Candidate]:
         """The answers that the next round of second looks judges; empty if the choice is clear or no look is left.
 
-        Of the answers that share a final answer, the one with the best scores is judged.
+        Of the samples with the same final answer, one with the fewest verdicts is judged: another sample tells more
+        than another verdict on the same one (see `rewards.sharing`).
         """
         rule = self.settings.final_choice
         field = field_of(self.candidates, rule, weighed=self.settings.weigh_votes)
-        return [field.groups[index][0] for index in next_looks(field.contenders, self.looks_left, rule)]
+        chosen = next_looks(field.contenders, self.looks_left, rule)
+        return [min(field.groups[index], key=_verdicts_on) for index in chosen]
 
     @property
     def synthesis_due(self) -> bool:
@@ -245,6 +247,10 @@ class Ledger:
     @property
     def _is_synthesised(self) -> bool:
         return any(c["meta_thought"] == SYNTHESIS for c in self.candidates if c["id"] >= self.reopened_at)
+
+
+def _verdicts_on(candidate: Candidate) -> int:
+    return len(candidate["looks"]) + (not candidate.get("shared"))
 
 
 def looks_made(candidates: Sequence[Candidate]) -> list[float | None]:

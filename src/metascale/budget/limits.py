@@ -82,7 +82,7 @@ def unconfirmed(candidates: Sequence[Candidate], target: float | None) -> Candid
     """The best answer that reached the target reward and was not judged again; None if there is none."""
     if target is None:
         return None
-    waiting = [c for c in candidates if not c["looks"] and has_reached(c, target, looks=0)]
+    waiting = [c for c in candidates if not c["looks"] and not c.get("shared") and has_reached(c, target, looks=0)]
     return max(waiting, key=lambda c: c["reward"] or 0.0, default=None)
 
 

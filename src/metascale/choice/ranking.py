@@ -72,10 +72,10 @@ def field_of(candidates: Sequence[Candidate], rule: Rule, *, weighed: bool = Fal
     for candidate in ranked:
         same = candidate["extracted"] if is_grouped else None
         groups.setdefault(("answer", same) if same is not None else ("text", candidate["text"]), []).append(candidate)
-    scores = {candidate["id"]: _scores(candidate) for candidate in ranked}
+    scores = {candidate["id"]: _scores(candidate, is_grouped=is_grouped) for candidate in ranked}
     votes = weights_of_votes(ranked, weighed=weighed and is_grouped)
     weights = dict(zip((c["id"] for c in ranked), votes, strict=True))
-    by_own_scores = [sorted(group, key=lambda c: -_mean(scores[c["id"]])) for group in groups.values()]
+    by_own_scores = [sorted(group, key=lambda c: _order(c, scores[c["id"]])) for group in groups.values()]
     return Field(
         by_own_scores,
         [
@@ -169,10 +169,12 @@ def _mean_rewards(candidates: Sequence[Candidate]) -> dict[str, float]:
     return {thought: sum(found) / len(found) for thought, found in rewards.items()}
 
 
-def _scores(candidate: Candidate) -> list[Judgement]:
+def _scores(candidate: Candidate, *, is_grouped: bool) -> list[Judgement]:
+    """The verdicts on a sample. In a group, a shared reward is none of them: the group has those that it comes from."""
     first = candidate["reward"]
     assert first is not None  # noqa: S101
-    scores = [Judgement(first, candidate["id"], candidate["wording"], is_first=True)]
+    is_own = not (is_grouped and candidate.get("shared"))
+    scores = [Judgement(first, candidate["id"], candidate["wording"], is_first=True)] if is_own else []
     return scores + [
         Judgement(look["value"], candidate["id"], look["wording"])
         for look in candidate["looks"]
@@ -180,8 +182,10 @@ def _scores(candidate: Candidate) -> list[Judgement]:
     ]
 
 
-def _mean(scores: Sequence[Judgement]) -> float:
-    return sum(score.value for score in scores) / len(scores)
+def _order(candidate: Candidate, scores: Sequence[Judgement]) -> tuple[float, bool]:
+    """The place of a sample in its group: the highest mean score first, shared ones after others."""
+    mean = sum(score.value for score in scores) / len(scores) if scores else candidate["reward"] or 0.0
+    return -mean, not scores
 
 
 def _finalist(candidate: Candidate, field: Field, now: Standing, index: int) -> Finalist:

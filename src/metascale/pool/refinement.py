@@ -28,7 +28,7 @@ def to_refine(candidates: Sequence[Candidate], count: int) -> list[int]:
         return []
     answers = sorted(
         (c for c in candidates if c["status"] == "ok" and c["reward"] is not None),
-        key=lambda c: (-(c["reward"] or 0.0), c["id"]),
+        key=lambda c: (-(c["reward"] or 0.0), c.get("shared", False), c["id"]),
     )
     rank = {c["id"]: place for place, c in enumerate(answers[:LEADERS])}
     refined = Counter(c["refines"] for c in candidates)

@@ -140,6 +140,7 @@ class JudgeReward:
     """
 
     calls_per_look = 1
+    shares_verdicts = True
     checks_critiques = False
     """Whether the reward itself reads the critiques."""
 

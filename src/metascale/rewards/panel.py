@@ -62,6 +62,11 @@ class PanelReward:
 
     calls_per_look = 1
 
+    @property
+    def shares_verdicts(self) -> bool:
+        """Whether all members share verdicts on answers with the same final answer."""
+        return all(scorer.shares_verdicts for scorer in self._scorers)
+
     def __init__(self, members: Sequence[Member]) -> None:
         """Score with these members.
 

@@ -94,6 +94,14 @@ class Scorer:
         return self._rejudging.calls_per_look if self._rejudging and not self.is_exact else None
 
     @property
+    def shares_verdicts(self) -> bool:
+        """Whether a verdict on an answer holds for all answers with the same final answer.
+
+        A reward declares it by an attribute `shares_verdicts` that is true.
+        """
+        return getattr(self.reward, "shares_verdicts", False) is True
+
+    @property
     def is_exact(self) -> bool:
         """Whether the values are free of noise."""
         return is_exact(self.reward)

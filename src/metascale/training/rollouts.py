@@ -30,6 +30,7 @@ class Answer:
         reward: in [0, 1]; None where it was not scored.
         correct: by the gold answer; None where there is none.
         length: in tokens; None where the server did not report it.
+        shared: whether the reward is that of other answers of the run with the same final answer.
     """
 
     run: int
@@ -38,6 +39,7 @@ class Answer:
     reward: float | None
     correct: bool | None
     length: int | None
+    shared: bool = False
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,7 @@ def _about(run: Rollout, found: Measured | None, selection: Selection) -> Row:
 
 
 def _of(answer: Answer) -> Row:
-    return {"reward": answer.reward, "correct": answer.correct, "tokens": answer.length}
+    return {"reward": answer.reward, "shared": answer.shared, "correct": answer.correct, "tokens": answer.length}
 
 
 def _said(text: str) -> list[Message]:

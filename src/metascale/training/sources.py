@@ -230,6 +230,7 @@ def _answer(run: int, candidate: Mapping[str, Any], correct: bool | None) -> Ans
         reward=candidate["reward"],
         correct=correct,
         length=candidate["output_tokens"] or None,
+        shared=candidate.get("shared", False),
     )
 
 

@@ -198,6 +198,7 @@ def _samples(candidates: Sequence[dict[str, Any]], log: EvalLog, sample: EvalSam
             extracted=form.of(c["text"]) if form else c["extracted"],
             input_tokens=c["input_tokens"],
             output_tokens=c["output_tokens"],
+            shared=c.get("shared", False),
         )
         for c in candidates
     ]

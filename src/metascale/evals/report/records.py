@@ -28,6 +28,7 @@ class SampleRecord:
         extracted: its final answer in canonical form, or None.
         input_tokens: prompt tokens of the sample itself.
         output_tokens: completion tokens of the sample itself.
+        shared: whether the reward is that of other samples with the same final answer.
     """
 
     id: int
@@ -39,6 +40,7 @@ class SampleRecord:
     extracted: str | None
     input_tokens: int
     output_tokens: int
+    shared: bool = False
 
 
 @dataclass(frozen=True)

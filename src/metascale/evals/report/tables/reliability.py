@@ -19,7 +19,7 @@ class Calibration:
 
     Attributes:
         setting: the task and the model.
-        samples: samples with a reward and a known correctness, at least 1.
+        samples: judged samples with a known correctness, at least 1.
         error: expected calibration error, in [0, 1].
         bins: of the reward.
         auc: chance that a right sample has a higher reward than a wrong one, ties one half; None without both kinds.
@@ -35,7 +35,8 @@ class Calibration:
 def calibration(answers: Sequence[AnswerGiven]) -> list[Calibration]:
     """For each task and model: the judge's rewards against correctness, over all samples that have both.
 
-    The methods in `VOTED` are left out, because their rewards are shares of votes.
+    Samples that share the verdicts on others are left out: they say nothing more about the judge. So are the methods in
+    `VOTED`, because their rewards are shares of votes.
     """
     found = []
     for setting, group in by_setting(answers):
@@ -44,7 +45,7 @@ def calibration(answers: Sequence[AnswerGiven]) -> list[Calibration]:
             for answer in group
             if base_of(answer.method) not in VOTED
             for sample in answer.samples
-            if sample.reward is not None and sample.right is not None
+            if sample.reward is not None and sample.right is not None and not sample.shared
         ]
         if known:
             rewards, right = [reward for reward, _ in known], [is_right for _, is_right in known]
