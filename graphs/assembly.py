@@ -161,11 +161,11 @@ def add_nodes(graph: Builder, parts: Components, *nodes: Node) -> None:
         graph.add_node(node.__name__, runnable(node, parts), input_schema=schema)
 
 
-def bound(route: Callable[[State, Run], str], parts: Components) -> Callable[[State], str]:
+def bound(route: Callable[[State, Run], object], parts: Components) -> Callable[[State], Any]:
     """A router as LangGraph calls it: with the state only."""
 
     @functools.wraps(route, assigned=("__name__", "__doc__"), updated=())
-    def ask(state: State) -> str:
+    def ask(state: State) -> object:
         return route(state, parts.run())
 
     return ask

@@ -10,9 +10,11 @@ initialize_pool → select_arm ⇉ generate → score ─┬ budget left       �
 finalize ─┬ answer chosen → END
           └ budget left   → select_arm (a fork with a larger budget)
 
-`synthesize` writes one more answer from the best ones. `confirm` re-judges the leaders, round by round, while a second
-look is worth its call. Two nodes ask a person if the settings say so: `review_pool` before select_arm, `grant_budget`
-after score. Every routing decision is a function in `metascale.graphs.routes`.
+From a budget of 16 on, `compose` adds the meta-thoughts that the model designs beside the first `generate`s; below it,
+`initialize_pool` does so itself. `synthesize` writes one more answer from the best ones. `confirm` re-judges the
+leaders, round by round, while a second look is worth its call. Two nodes ask a person if the settings say so:
+`review_pool` before select_arm, `grant_budget` after score. Every routing decision is a function in
+`metascale.graphs.routes`.
 """
 
 from __future__ import annotations
@@ -28,11 +30,13 @@ from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 
 from metascale.bandits import Policy
+from metascale.budget.rounds import round_sizes
 from metascale.graphs import routes
 from metascale.graphs.assembly import Graph, add_nodes, bound, compiled, for_studio, new_graph
 from metascale.models import Sampler, resolve_model
 from metascale.nodes import (
     Components,
+    compose,
     confirm,
     evolve,
     finalize,
@@ -85,7 +89,7 @@ def create_metascale(
     """
     chosen = settings or MetaScaleSettings()
     parts = Components(
-        resolve_model(model, at_once=chosen.batch_size),
+        resolve_model(model, at_once=max(round_sizes(chosen))),
         reward=reward,
         policy=policy,
         retriever=retriever,
@@ -94,7 +98,7 @@ def create_metascale(
         defaults=chosen,
     )
     graph = new_graph()
-    add_nodes(graph, parts, foresee, initialize_pool, review_pool, select_arm, generate, score, evolve)
+    add_nodes(graph, parts, foresee, initialize_pool, review_pool, select_arm, compose, generate, score, evolve)
     add_nodes(graph, parts, grant_budget, synthesize, confirm, finalize)
 
     graph.add_conditional_edges(
@@ -105,8 +109,11 @@ def create_metascale(
         "initialize_pool", bound(routes.after_pool, parts), {"pool made": "select_arm", "to be reviewed": "review_pool"}
     )
     graph.add_edge("review_pool", "select_arm")
-    graph.add_conditional_edges("select_arm", routes.to_samples, ["generate", "finalize"])
+    graph.add_conditional_edges(
+        "select_arm", bound(routes.to_first_samples, parts), ["generate", "compose", "finalize"]
+    )
     graph.add_edge("generate", "score")
+    graph.add_edge("compose", "score")
     graph.add_conditional_edges(
         "score",
         bound(routes.after_score, parts),

@@ -10,6 +10,7 @@ from langgraph.types import Send
 
 from metascale.budget.allowance import length_limit
 from metascale.budget.ledger import Ledger
+from metascale.budget.rounds import is_composed_beside
 from metascale.nodes.run import Run
 from metascale.pool.refinement import refined_answer
 from metascale.state import Sampling, State
@@ -77,6 +78,14 @@ def after_choice(state: State) -> Literal["answer chosen", "budget left"]:
 def after_round(state: State, run: Run) -> Literal["budget left", "budget spent"]:
     """Whether a baseline without a reward draws another round."""
     return "budget spent" if run.ledger(state).stop_reason else "budget left"
+
+
+def to_first_samples(state: State, run: Run) -> Sequence[Send | str] | Literal["finalize"]:
+    """As `to_samples`; beside the first round the pool is composed, if `initialize_pool` left that."""
+    samples = to_samples(state)
+    if samples == "finalize" or not is_composed_beside(run.settings, state["pool"]):
+        return samples
+    return [*samples, "compose"]
 
 
 def to_samples(state: State) -> Sequence[Send] | Literal["finalize"]:

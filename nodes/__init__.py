@@ -1,5 +1,6 @@
 """The phases of METASCALE, one node per file. A node reads state, calls a model or a pure rule, returns an update."""
 
+from metascale.nodes.compose import compose
 from metascale.nodes.confirm import confirm
 from metascale.nodes.evolve import evolve
 from metascale.nodes.finalize import finalize
@@ -24,6 +25,7 @@ __all__ = [
     "Run",
     "adapt_modules",
     "apply_method",
+    "compose",
     "compose_plan",
     "confirm",
     "evolve",

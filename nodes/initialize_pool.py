@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import NamedTuple
-
-from langchain_core.documents import Document
-from langchain_core.messages import HumanMessage, SystemMessage
-
-from metascale import prompts
-from metascale.budget.limits import may_compose
-from metascale.errors import ModelCallError, describe
-from metascale.foresight.prediction import hint
-from metascale.models import ask
-from metascale.models.quotation import unquoted
-from metascale.models.schema_in_words import example
-from metascale.models.sized import sized
+from metascale.budget.rounds import is_composed_beside
+from metascale.nodes.compose import filled
 from metascale.nodes.fresh_run import fresh_run, tell_pool
-from metascale.nodes.rate_methods import ask_ratings
 from metascale.nodes.remember import recall
 from metascale.nodes.run import PREPARATION, Run, Update
-from metascale.pool.admission import Draft, Drafts, admit, builtin_drafts, interleave
-from metascale.pool.arms import FIXED_ARMS, best_methods, fixed_arm, hint_arm, refinement_arm
-from metascale.pool.beliefs import believed_at_start
-from metascale.pool.ratings import beliefs_from_ratings
-from metascale.question import check_question, shown, task_of
-from metascale.records import MetaThought, Origin, Rating
-from metascale.runtime.bridge import invoke
-from metascale.settings import MetaScaleSettings
+from metascale.pool.admission import admit
+from metascale.pool.arms import FIXED_ARMS, fixed_arm
+from metascale.pool.beliefs import Beliefs, believed_at_start
+from metascale.question import check_question, task_of
 from metascale.state import State
-from metascale.usage import Usage, add_usage, no_usage, working_since
-
-FRUITLESS = 2
-"""Requests in a row that add no meta-thought, after which no more is asked for. Not tuned."""
-
-
-class Found(NamedTuple):
-    """Drafts from one source.
-
-    Attributes:
-        drafts: with their origin.
-        notes: what went wrong.
-        usage: the bill.
-        is_failed: whether the request failed.
-    """
-
-    drafts: list[tuple[Draft, Origin]]
-    notes: list[str]
-    usage: Usage
-    is_failed: bool = False
+from metascale.usage import add_usage, no_usage, working_since
 
 
 async def initialize_pool(state: State, run: Run) -> Update:
@@ -60,150 +24,30 @@ async def initialize_pool(state: State, run: Run) -> Update:
     ratings also set the priors.
 
     If the budget only covers the two fixed arms, no others are composed. If the model gives too few, it is asked for
-    the others one by one. Then built-in strategies fill the pool, and a note says so.
+    the others one by one. Then built-in strategies fill the pool, and a note says so. Where the first round can do with
+    the fixed arms, `compose` adds the others beside it.
 
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
         SettingError: a setting asks people, but there is no checkpointer.
     """
     settings = run.settings
-    started = run.start_work(state["usage"]["seconds"] if settings.foresee else 0.0, share=PREPARATION)
+    before = state["usage"] if settings.foresee else no_usage()
+    started = run.start_work(before["seconds"], share=PREPARATION)
     run.check_resumable()
     check_question(state["messages"], settings.max_question_chars)
     pool = [fixed_arm(name) for name in FIXED_ARMS]
-    foresight = state.get("foresight") if settings.foresee else None
-    notes: list[str] = []
-    usage = no_usage()
-    has_hint = bool(hint(foresight)) and min(settings.budget, settings.pool_size) > len(pool)
-    size = settings.pool_size - has_hint
-    task = task_of(state["messages"])
-    remembered, kept, problems = await recall(task, run)
-    notes += problems
-    pool += admit(pool, kept, at_most=size - len(pool), threshold=settings.duplicate_similarity)
-    ratings: list[Rating] = []
-    free = size - len(pool)
-    if free > 0 and settings.budget > len(pool):
-        *found, rated = await asyncio.gather(
-            _compose(task, free, run),
-            _abstract(task, settings, run),
-            _rate(task, settings, run),
-        )
-        for said, bill in (*((source.notes, source.usage) for source in found), rated[1:]):
-            notes += said
-            usage = add_usage(usage, bill)
-        ratings = rated[0]
-        pool += best_methods(ratings, run.rated_methods, pool, at_most=min(settings.seed_methods, free // 2))
-        drafts = interleave(*(source.drafts for source in found))
-        free = size - len(pool)
-        pool += admit(pool, drafts, at_most=free, threshold=settings.duplicate_similarity)
-        if not found[0].is_failed:
-            more, usage = await _compose_more(task, pool, size, usage, run)
-            pool += more
-        missing = size - len(pool)
-        if missing > 0:
-            builtin = admit(pool, builtin_drafts(), at_most=missing, threshold=settings.duplicate_similarity)
-            pool += builtin
-            notes.append(
-                f"the model gave {free - missing} of {free} meta-thoughts, so {len(builtin)} built-in ones were added"
-            )
-    if has_hint:
-        pool.append(hint_arm(hint(foresight)))
-    if settings.refine:
-        pool.append(refinement_arm())
-    rated_beliefs = beliefs_from_ratings(ratings, run.rated_methods)
-    pool = believed_at_start(pool, remembered, rated_beliefs, advantage=settings.head_start)
+    if is_composed_beside(settings, pool):
+        pool = believed_at_start(pool, Beliefs(), Beliefs(), advantage=settings.head_start)
+        notes, usage = list[str](), no_usage()
+    else:
+        remembered, kept, notes = await recall(task_of(state["messages"]), run)
+        at_most = settings.pool_size - len(pool)
+        pool += admit(pool, kept, at_most=at_most, threshold=settings.duplicate_similarity)
+        pool, problems, usage = await filled(pool, remembered, state, run, no_usage())
+        notes += problems
     usage = add_usage(usage, working_since(started))
     if not settings.foresee:
         return fresh_run(pool, usage, notes)
     tell_pool(pool, usage)
     return {"pool": pool, "usage": usage, "notes": notes}
-
-
-async def _compose(task: str, count: int, run: Run) -> Found:
-    """Meta-thoughts that the model composes for the task."""
-    tag = prompts.new_tag()
-    system = prompts.render("compose", count=count, tag=tag)
-    material = prompts.fence("task", task, tag)
-    return await _drafts(system, shown(material, task), count, run, "self_composed", origin="self_composed")
-
-
-async def _compose_more(
-    task: str, pool: list[MetaThought], size: int, usage: Usage, run: Run
-) -> tuple[list[MetaThought], Usage]:
-    """Meta-thoughts that the model composes one by one, each from the idea of a built-in one.
-
-    It is not asked for more than the budget can pull, nor at all once `may_compose` says no. It is not shown the
-    earlier ones: asked for one that differs from them, Qwen2.5-Coder-1.5B-Instruct repeated one in 12 of 18 replies.
-
-    Args:
-        task: the question.
-        pool: the pool so far.
-        size: wanted size of the pool.
-        usage: the bill so far.
-        run: the run.
-
-    Returns:
-        New meta-thoughts, and the bill with the requests for them.
-    """
-    settings = run.settings
-    wanted = min(size, settings.budget) - len(pool)
-    ideas = [draft.strategy for draft, _ in builtin_drafts()]
-    more: list[MetaThought] = []
-    fruitless = number = 0
-    while len(more) < wanted and fruitless < FRUITLESS and may_compose(settings, usage):
-        tag = prompts.tag_for(task, ideas[number % len(ideas)])
-        material = prompts.fence("task", task, tag)
-        system = prompts.render("compose_more", idea=ideas[number % len(ideas)], tag=tag)
-        found = await _drafts(system, shown(material, task), 1, run, "self_composed", number, origin="self_composed")
-        usage = add_usage(usage, found.usage)
-        if found.is_failed:
-            break
-        added = admit([*pool, *more], found.drafts, at_most=wanted - len(more), threshold=settings.duplicate_similarity)
-        more += added
-        fruitless = 0 if added else fruitless + 1
-        number += 1
-    return more, usage
-
-
-async def _abstract(task: str, settings: MetaScaleSettings, run: Run) -> Found:
-    """Meta-thoughts behind the most similar worked examples; none without a retriever."""
-    if run.parts.retriever is None or settings.retriever_k == 0:
-        return Found([], [], no_usage())
-    try:
-        documents = await invoke(run.parts.retriever, str(task))
-    except Exception as error:  # noqa: BLE001  a retriever is the user's code: whatever it raises, the run continues
-        return Found([], [f"no worked examples: the retriever failed: {describe(error)}"], no_usage())
-    if not documents:
-        return Found([], ["no worked examples: the retriever found none"], no_usage())
-    tag = prompts.new_tag()
-    examples = [prompts.fence("example", _worked(document), tag) for document in documents[: settings.retriever_k]]
-    material = "\n\n".join([prompts.fence("task", task, tag), *examples])
-    system = prompts.render("abstract", count=len(examples), tag=tag)
-    return await _drafts(system, shown(material, task), len(examples), run, "retrieved", origin="retrieved")
-
-
-async def _rate(task: str, settings: MetaScaleSettings, run: Run) -> tuple[list[Rating], list[str], Usage]:
-    """The model's ratings of reasoning methods; none if no method may enter the pool."""
-    if settings.seed_methods == 0:
-        return [], [], no_usage()
-    return await ask_ratings(task, run.rated_methods, run)
-
-
-def _worked(document: Document) -> str:
-    """A worked example as text: the document, then the solution or answer in its metadata, if any."""
-    solution = document.metadata.get("solution") or document.metadata.get("answer")
-    return f"{document.page_content}\n\nSolution: {solution}" if solution else document.page_content
-
-
-async def _drafts(system: str, turn: HumanMessage, count: int, run: Run, *place: int | str, origin: Origin) -> Found:
-    messages = [SystemMessage(system), turn]
-    schema: type[Drafts] = sized(Drafts, count)
-    try:
-        reading = await ask(run.thinker, messages, schema, run.settings, place=place, untrusted=str(turn.text))
-    except ModelCallError as error:
-        return Found([], [f"no {origin} meta-thoughts: {error}"], error.usage, is_failed=True)
-    if reading.value is None:
-        why = f"no {origin} meta-thoughts: the reply could not be read: {reading.problem}"
-        return Found([], [why], reading.usage)
-    own = unquoted(reading.value.meta_thoughts, example(schema))
-    return Found([(draft, origin) for draft in own], [], reading.usage)

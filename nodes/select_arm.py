@@ -6,8 +6,10 @@ from langgraph.config import get_stream_writer
 
 from metascale.bandits.base import untried
 from metascale.budget.allowance import first_look
+from metascale.budget.rounds import is_composed_beside, round_size
 from metascale.events import Pulled
 from metascale.evolution import with_class_prior
+from metascale.nodes.compose import first_requests
 from metascale.nodes.run import Run, Update
 from metascale.pool.admission import arm_statistics
 from metascale.pool.refinement import REFINEMENT, pulls_of, to_refine
@@ -17,7 +19,7 @@ from metascale.state import State
 
 
 async def select_arm(state: State, run: Run) -> Update:
-    """Plan the next round: `batch_size` pulls, at most as many as the budget leaves, and none of retired arms.
+    """Plan the next round: as wide as `round_size` says, within what the budget leaves, and none of retired arms.
 
     A task that is foreseen to be easy starts with a small round instead, each pull on a different arm. With gated
     evolution, the policy sees children with the prior of their class. The first round on a long conversation is one
@@ -33,9 +35,10 @@ async def select_arm(state: State, run: Run) -> Update:
         if not member.retired and (thought["id"] != REFINEMENT or to_refine(state["candidates"], 1))
     ]
     number = state["round"] + 1
-    left = run.ledger(state).samples_left()
+    beside = first_requests(run) if is_composed_beside(settings, state["pool"]) else 0
+    left = run.ledger(state).samples_left(beside=beside)
     arms = [members[index] for index in active]
-    size = min(settings.batch_size, left)
+    size = min(round_size(settings, state["usage"]), left)
     if not state["candidates"] and is_long(question_text(state["messages"])):
         size = min(size, 1)
     look = min(size, first_look(state.get("foresight"), state["usage"]["samples"]))

@@ -111,7 +111,7 @@ def test_children_are_bred_from_the_best_and_their_critiques_and_are_pulled() ->
             return verdict(9, "Elegant turn.") if good else verdict(2, "Dull.")
         return sensible(kind, number, messages)
 
-    state, model = run(write, settings={"budget": 24, "evolution": "always", "operators": "combine"})
+    state, model = run(write, settings={"budget": 32, "evolution": "always", "operators": "combine"})
     best = next(t for t in state["pool"] if t["mindset"] == favourite)
     children = [t for t in state["pool"] if t["origin"] == "evolved"]
     assert children
@@ -127,7 +127,7 @@ def test_an_evolution_of_copies_leaves_the_pool_alone() -> None:
     def write(kind: str, *rest: Any) -> Any:
         return drafts(PEOPLE[0]) if kind.startswith("evolve") else sensible(kind, *rest)
 
-    state, _ = run(write, settings={"evolution": "always"})
+    state, _ = run(write, settings={"budget": 32, "evolution": "always"})
     assert len(state["pool"]) == 8
     assert any("near-duplicates" in note for note in state["result"]["notes"])
 

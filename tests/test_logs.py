@@ -190,8 +190,8 @@ def respecified(log: EvalLog, **changes: Any) -> EvalLog:
 KEEPING: list[dict[str, Any]] = [
     {"settings": SETTINGS | {"prices": {"gpt": {"input": 1, "output": 2}}, "call_timeout": 5}},
     {"settings": SETTINGS | {"max_retries": 7, "max_in_flight": 2, "stragglers": "hedge"}},
-    {"settings": SETTINGS | {"temperature": 1.0, "batch_size": 4, "policy": "upper_tail"}},
-    {"batch_size": 4, "policy": "upper_tail", "multiple_correct": False},
+    {"settings": SETTINGS | {"temperature": 1.0, "batch_size": None, "policy": "upper_tail"}},
+    {"batch_size": None, "policy": "upper_tail", "multiple_correct": False},
 ]
 
 

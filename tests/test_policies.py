@@ -196,11 +196,15 @@ def test_a_prior_that_counts_for_a_reward_may_wait() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pulled", "left", "is_due"), [(0, 16, True), (0, 15, False), (4, 4, True), (3, 5, False), (4, 3, False)]
+    ("pulled", "size", "left", "is_due"),
+    [
+        *((0, 1, 16, True), (0, 1, 15, False), (4, 1, 4, True), (3, 1, 5, False), (4, 1, 3, False)),
+        *((4, 4, 8, True), (4, 2, 8, False)),
+    ],
 )
-def test_believed_arms_wait_no_longer_than_to_the_middle(pulled: int, left: int, *, is_due: bool) -> None:
+def test_believed_arms_wait_no_longer_than_to_the_middle(pulled: int, size: int, left: int, *, is_due: bool) -> None:
     arms = [arm(*[0.5] * pulled) if pulled else Arm(prior=Prior(0.3, 4.0)), *[Arm(prior=Prior(-0.3, 4.0))] * 3]
-    assert _all_are_due(arms, left) is is_due
+    assert _all_are_due(arms, size, left) is is_due
 
 
 def test_moments_draw_variances_together() -> None:

@@ -31,10 +31,10 @@ def solve(server: OpenAIServer, question: str, **settings: Any) -> dict[str, Any
 @pytest.mark.parametrize(
     ("least", "settings"),
     [
-        (0.85, {}),
-        (0.85, {"confirm": 6, "evolution": "always"}),
-        (0.85, {"refine": True, "synthesize": True}),
-        (0.85, {"reward": "critique"}),
+        (0.82, {}),
+        (0.82, {"confirm": 6, "evolution": "always"}),
+        (0.77, {"refine": True, "synthesize": True}),
+        (0.8, {"reward": "critique"}),
         (0.85, {"reward": "pairwise"}),
     ],
     ids=str,

@@ -39,6 +39,7 @@ def test_the_graph_is_drawn_with_its_nodes_and_labels(client: SyncLangGraphClien
         "initialize_pool",
         "review_pool",
         "select_arm",
+        "compose",
         "generate",
         "score",
         "evolve",

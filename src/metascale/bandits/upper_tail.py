@@ -65,7 +65,7 @@ class UpperTail:
 
     def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:
         """Choose `size` pulls; see `Policy.plan`."""
-        plan = untried(arms, size) if _all_are_due(arms, left) else untried(arms, size, but_believed=True)
+        plan = untried(arms, size) if _all_are_due(arms, size, left) else untried(arms, size, but_believed=True)
         if len(plan) == size:
             return plan
         known = np.array([max(1, arm.pulls) for arm in arms], dtype=np.float64)
@@ -80,15 +80,16 @@ class UpperTail:
         return plan
 
 
-def _all_are_due(arms: Sequence[Arm], left: int) -> bool:
+def _all_are_due(arms: Sequence[Arm], size: int, left: int) -> bool:
     """Whether arms whose first pull was delayed by their prior must be pulled now.
 
     With at least `AT_ONCE` pulls per arm all arms are tried first. With at least `FROM_THE_MIDDLE` they are tried
-    from the middle of the budget on, so a wrong prior costs at most half of it.
+    in the round of `size` pulls after which no more are left than were made before it. In rounds that are small or
+    double, a wrong prior costs at most half of the budget.
     """
     pulled = sum(arm.pulls for arm in arms)
     affords = (pulled + left) / len(arms)
-    return affords >= AT_ONCE or (affords >= FROM_THE_MIDDLE and left <= pulled)
+    return affords >= AT_ONCE or (affords >= FROM_THE_MIDDLE and left - size <= pulled)
 
 
 def _improvements(arms: Sequence[Arm], left: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -17,6 +17,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ValidationError
 from rich.console import Console
 
+from metascale.budget.rounds import round_sizes
 from metascale.cli.dialogue import Dialogue, pool_table
 from metascale.cli.live import Frame, LiveView
 from metascale.cli.loading import loading
@@ -284,13 +285,13 @@ def _models(
     name: str, judge_name: str | None, base_url: str | None, settings: MetaScaleSettings, *, latency: float
 ) -> tuple[BaseChatModel, BaseChatModel]:
     """The model and its judge, which may be the same; the offline model takes `latency` seconds for a request."""
-    model = resolve_model(name, base_url=base_url, at_once=settings.batch_size)
+    model = resolve_model(name, base_url=base_url, at_once=max(round_sizes(settings)))
     if latency:
         model = model.model_copy(update={"latency": latency})
     if judge_name is None:
         return model, model
     judge_url = base_url if judge_name.startswith("openai:") else None
-    return model, resolve_model(judge_name, base_url=judge_url, at_once=settings.batch_size)
+    return model, resolve_model(judge_name, base_url=judge_url, at_once=max(round_sizes(settings)))
 
 
 async def _solve(

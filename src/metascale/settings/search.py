@@ -22,11 +22,12 @@ class SearchSettings(Frozen):
         "best-of-N).",
         json_schema_extra=on("select_arm"),
     )
-    batch_size: int = Field(
-        default=4,
+    batch_size: int | None = Field(
+        default=None,
         ge=1,
         le=1_024,
-        description="Samples drawn in parallel in one round: the paper's B.",
+        description="Samples drawn in parallel in one round: the paper's B. Null: 4 in the first round, and then as "
+        "many as in all rounds before.",
         json_schema_extra=on("select_arm"),
     )
     beta: float = Field(

@@ -10,6 +10,7 @@ from inspect_ai.dataset import Sample
 
 from metascale.budget.limits import PULLS_AN_ARM
 from metascale.budget.populations import MIXTURE_OF_AGENTS, RECURSIVE_SELF_AGGREGATION
+from metascale.budget.rounds import round_sizes
 from metascale.graphs import METHODS
 from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
 from metascale.rewards import PanelReward, Reward, create_reward
@@ -200,8 +201,8 @@ def _judgements(settings: MetaScaleSettings, judge: str) -> list[tuple[tuple[str
 
 
 def _first(reward: Reward | RelativeReward, settings: MetaScaleSettings) -> int:
-    rounds = range(0, settings.budget, settings.batch_size)
-    return sum(reward.calls(min(settings.batch_size, settings.budget - done), done) for done in rounds)
+    sizes = round_sizes(settings)
+    return sum(reward.calls(size, sum(sizes[:number])) for number, size in enumerate(sizes))
 
 
 def _evolutions(settings: MetaScaleSettings) -> int:
@@ -210,8 +211,8 @@ def _evolutions(settings: MetaScaleSettings) -> int:
         return 0
     budget_an_arm = PULLS_AN_ARM if settings.evolution == "gated" else 0
     arms, pulled, rounds, evolved_at, count = settings.pool_size, 0, 0, 0, 0
-    while pulled < settings.budget:
-        pulled, rounds = pulled + min(settings.batch_size, settings.budget - pulled), rounds + 1
+    for size in round_sizes(settings):
+        pulled, rounds = pulled + size, rounds + 1
         is_time = rounds - evolved_at >= settings.evolve_every and arms <= pulled < settings.budget
         if is_time and settings.budget >= budget_an_arm * min(arms, settings.max_pool):
             arms, evolved_at, count = arms + settings.children, rounds, count + 1

@@ -43,7 +43,7 @@ def _solver(name: str) -> Callable[..., Solver]:
     @solver(name=name)
     def answer(
         budget: int = 16,
-        batch_size: int = 4,
+        batch_size: int | None = None,
         policy: str = "upper_tail",
         model: str | None = None,
         judge_model: str | None = None,
@@ -57,7 +57,7 @@ def _solver(name: str) -> Callable[..., Solver]:
 
         Args:
             budget: answers to generate.
-            batch_size: answers generated in parallel.
+            batch_size: answers generated in parallel; None for rounds that double.
             policy: which meta-thoughts to sample from.
             model: an Inspect model's name; None for the evaluation's model. `langgraph/servers` runs the method on
                 servers, with these settings as its context.

@@ -2,7 +2,7 @@
 
 All of it is real: samples, token probabilities and the model's own verdicts. Methods are compared at equal numbers of
 model requests with self-consistency under chain of thought, on the same questions. A judged sample costs two requests.
-Policies plan rounds of the default batch size, chain of thought has its head start, and the answer is chosen as in a
+Policies plan rounds of the default sizes, chain of thought has its head start, and the answer is chosen as in a
 run, but without second looks. Nothing is composed or evolved: the arms are the recorded ones.
 """
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metascale.bandits import Arm, Policy, Prior
+from metascale.budget.rounds import FIRST_ROUND
 from metascale.choice.ranking import choose
 from metascale.evals.policies.choosing import Draws, Weigh, balanced, equally, right_by_question, surest_by, weighed_by
 from metascale.evals.policies.entrants import bandits
@@ -259,7 +260,6 @@ def search(
     """
     seen: list[list[int]] = [[] for _ in arms]
     drawn: list[int] = []
-    batch = MetaScaleSettings().batch_size
     while len(drawn) < samples:
         values = dict(zip(drawn, reward.values(drawn), strict=True)) if drawn else {}
         filled = [arm for arm, own in enumerate(arms) if len(seen[arm]) < len(own)]
@@ -272,7 +272,7 @@ def search(
             for arm in filled
         ]
         left = samples - len(drawn)
-        for place in policy.plan(known, min(batch, left), rng, left=left):
+        for place in policy.plan(known, min(max(FIRST_ROUND, len(drawn)), left), rng, left=left):
             arm = filled[place]
             if len(seen[arm]) < len(arms[arm]):
                 seen[arm].append(int(arms[arm][len(seen[arm])]))
