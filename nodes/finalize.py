@@ -28,7 +28,7 @@ async def finalize(state: State, run: Run) -> Update:
         return anew
     if ledger.stop_reason is None and ledger.may_improve_the_choice:
         return {}
-    result = conclude(state, ledger.stop_reason or "step_limit", run.settings)
+    result = conclude(state, ledger.stop_reason or "step_limit", run.settings, is_exact=run.scorer.is_exact)
     result["notes"] += await remember(state, result, run)
     get_stream_writer()(Chosen(event="chosen", result=result))
     return {"messages": [AIMessage(result["answer"])], "result": result}

@@ -43,7 +43,7 @@ def elected(candidates: Sequence[Candidate], state: State, run: Run) -> Update:
     is_marked = any(c["extracted"] is not None for c in voted)
     notes = [] if is_marked else ["no sample marks a final answer, so there was nothing to vote on"]
     ended: State = {**state, "candidates": voted, "notes": [*state["notes"], *notes]}
-    settings = run.settings.model_copy(update={"confirm": 0})
+    settings = run.settings.model_copy(update={"confirm": 0, "reward": "agreement"})
     result = conclude(ended, run.ledger(state).stop_reason or "step_limit", settings)
     get_stream_writer()(Chosen(event="chosen", result=result))
     return {

@@ -17,13 +17,12 @@ from metascale.bandits.softmax import largest_remainder
 from metascale.budget.limits import (
     PULLS_AN_ARM,
     affordable,
-    agreement_of,
     evolution_due,
     failures_in_a_row,
     has_reached,
     stop_reason,
 )
-from metascale.budget.stopping import agreement, expected_progress
+from metascale.budget.stopping import expected_progress, gain_of_more
 from metascale.choice.ranking import choose, ranking, rivals
 from metascale.evolution import by_ucb
 from metascale.pool.admission import Draft, PoolArm, admit, arm_statistics, interleave, similarity
@@ -210,6 +209,7 @@ def candidate(number: int, reward: float | None, status: Any = "ok", arm: str = 
         "error": None,
         "reward": reward,
         "critique": None,
+        "wording": "",
         "extracted": None,
         "looks": [],
         "input_tokens": 0,
@@ -313,7 +313,7 @@ def test_early_ends() -> None:
             no_usage() | {"samples": len(candidates)},
             pool,
             candidates,
-            samples_left=1,
+            samples_left=100 - len(candidates),
             kept=kept,
             target_looks=looks,
             remaining_steps=steps,
@@ -326,8 +326,9 @@ def test_early_ends() -> None:
     assert why([candidate(0, 0.8)], budget=2) is None
     assert why([], steps=4) == "step_limit"
     agreeing = [{**candidate(i, 0.5, arm=f"m{i % 2 + 1}"), "extracted": "4"} for i in range(4)]
-    assert why(agreeing, stop_on_agreement=0.95) == "agreement"
-    assert why(agreeing[:3], stop_on_agreement=0.9375) == "agreement"
+    assert why(agreeing) == why(agreeing, stop_on_agreement=0.95) == "agreement"
+    assert why(agreeing, stop_on_agreement=None) is None
+    assert why(agreeing[:2], stop_on_agreement=0.6) is None
     assert why(agreeing[::2], stop_on_agreement=0.6) is None
     level = [candidate(i, 0.5, arm=f"m{i % 2 + 1}") for i in range(12)]
     assert why(level, min_progress=0.005) == "no_progress"
@@ -341,13 +342,17 @@ def test_samples_agree_only_across_ways_of_thinking_and_only_in_whole_answers() 
     def said(number: int, arm: str, answer: str | None, status: Any = "ok") -> Candidate:
         return {**candidate(number, 0.5, status, arm), "extracted": answer}
 
-    two = [thought("m1"), thought("m2")]
+    def gain(candidates: list[Candidate], *, several: bool = True, **changes: Any) -> float:
+        return gain_of_more(candidates, 12, MetaScaleSettings.model_validate(changes), several_arms=several)
+
     apart = [said(0, "m1", "4"), said(1, "m2", "4"), said(2, "m1", "4"), said(3, "m2", "5")]
-    assert agreement_of(two, apart) == agreement_of([*two, thought("m3")], apart) == agreement(["4", "4", "4", "5"])
-    unmarked = [*apart, said(4, "m1", None), said(5, "m2", None), said(6, "m2", "5", "truncated")]
-    assert agreement_of(two, unmarked) == agreement_of(two, apart)
-    assert agreement_of(two, apart[::2]) == 0
-    assert agreement_of(two[:1], apart[::2]) > 0
+    agreed = [*apart[:3], said(3, "m2", "4")]
+    assert 0 < gain(agreed) < gain(apart) < math.inf
+    assert gain([*apart, said(6, "m2", "5", "truncated")]) == pytest.approx(gain(apart))
+    assert gain([*apart, said(4, "m1", None), said(5, "m2", None)]) > 0
+    assert gain([said(i, "m1", "4") for i in range(4)]) == math.inf
+    assert gain([said(i, "m1", "4") for i in range(4)], several=False) < math.inf
+    assert gain([said(i, f"m{i}", None) for i in range(4)]) == math.inf
 
 
 def test_calls_bound_the_round() -> None:

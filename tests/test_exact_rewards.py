@@ -58,7 +58,8 @@ def test_one_verified_answer_beats_eight_that_agree(method: str, chosen: dict[st
     assert result["reward"] == 1.0
     assert "is 5" in result["answer"]
     assert result["finalists"] == []
-    assert result["confidence"] is None
+    assert result["confidence"] == 1.0
+    assert result["notes"][-1] == "the confidence rests on an exact reward"
 
 
 @pytest.mark.parametrize("method", JUDGED)
@@ -108,7 +109,7 @@ class OwnReward:
 
 
 def test_a_reward_says_itself_whether_it_is_exact() -> None:
-    noisy = solved(OwnReward())
+    noisy = solved(OwnReward(), stop_on_agreement=None)
     assert noisy["stop_reason"] == "budget"
     assert noisy["reward"] != 1.0, "eight answers that agree outweigh one score"
     exact = OwnReward()
@@ -116,7 +117,8 @@ def test_a_reward_says_itself_whether_it_is_exact() -> None:
     assert solved(exact)["reward"] == 1.0
     inexact = VerifierReward(key)
     inexact.exact = False
-    assert solved(inexact)["reward"] == noisy["reward"]
+    assert solved(inexact, stop_on_agreement=None)["reward"] == noisy["reward"]
+    assert solved(OwnReward())["stop_reason"] == "agreement"
 
 
 async def test_an_interrupted_run_gives_the_verified_answer() -> None:

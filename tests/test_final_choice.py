@@ -28,7 +28,9 @@ from tests.scripted import Reply, ScriptedModel, TimedModel, discovering, sensib
 from tests.virtual_time import in_virtual_time
 
 STRATEGY = "Work in this way"
-SMALL = {"max_retries": 0, "pool_size": 2, "evolve_every": 0}
+SMALL = {"max_retries": 0, "pool_size": 2, "evolve_every": 0, "answer_kind": "choice"}
+"""Texts such as "Answer 5." mark no choice, so they are free texts."""
+NUMBERS = {"answer_kind": "number"}
 JUDGED = [name for name, method in METHODS.items() if method.judged]
 
 Judge = Callable[[str, int], Reply]
@@ -99,7 +101,8 @@ def test_without_second_looks_the_highest_single_score_wins_as_in_the_paper() ->
         assert result["answer"] == "Answer 3."
         assert result["usage"]["calls"] == 16
         assert result["finalists"] == looks(state) == []
-        assert result["confidence"] is None
+        assert 0 < result["confidence"] < 1
+        assert result["notes"][-1] == "the confidence rests on 8 scores of 8 free texts"
 
 
 def test_finalists_and_confidence_tell_what_the_choice_rests_on() -> None:
@@ -315,7 +318,9 @@ def test_answers_are_grouped_only_where_half_of_them_are_marked() -> None:
 def test_what_is_not_scored_does_not_contend_but_remains_in_reserve() -> None:
     candidates = [sample(0, None, "a"), sample(1, 0.1, "b"), sample(2, None, "a", status="failed", text="")]
     assert [c["id"] for c in choose(candidates, MetaScaleSettings()).ranked] == [1, 0]
-    assert len(field_of(candidates, "support").contenders) == 1
+    assert [len(one.scores) for one in field_of(candidates, "support").contenders] == [1, 0]
+    free = [sample(0, None), sample(1, 0.1)]
+    assert len(field_of(free, "support").contenders) == 1
 
 
 def test_identical_texts_are_one_contender() -> None:
@@ -336,7 +341,7 @@ def test_a_tie_goes_to_the_answer_that_more_meta_thoughts_gave() -> None:
             return f"#### {next(given['chain_of_thought' if STRATEGY in messages[-1].text else 'no_strategy'])}"
         return playing(lambda *_: verdict(7))(kind, number, messages)
 
-    state, _ = pick(write, budget=6, batch_size=1, policy="round_robin", confirm=4)
+    state, _ = pick(write, budget=6, batch_size=1, policy="round_robin", confirm=4, answer_kind="number")
     answers = [c["extracted"] for c in state["candidates"]]
     assert answers.count("1") == answers.count("2") == 2
     assert answers.index("2") < answers.index("1")
@@ -396,7 +401,9 @@ def test_a_synthesis_ends_the_search_for_the_reason_for_which_it_stopped() -> No
             return "#### 6"
         return playing(lambda *_: verdict(5), lambda _: "#### 5")(kind, number, messages)
 
-    state, model = pick(write, create=create_best_of_n, budget=16, batch_size=1, synthesize=True, stop_on_agreement=0.9)
+    state, model = pick(
+        write, create=create_best_of_n, budget=16, batch_size=1, synthesize=True, stop_on_agreement=0.9, **NUMBERS
+    )
     assert state["result"]["stop_reason"] == "agreement"
     assert len(model.requests("solve")) == 3
     assert len(model.requests("synthesize")) == 1
@@ -473,25 +480,28 @@ def test_agreement_needs_two_ways_of_thinking() -> None:
         return "#### 5"
 
     same = playing(lambda *_: verdict(5), five)
-    state, _ = pick(same, budget=16, batch_size=1, stop_on_agreement=0.8)
+    state, _ = pick(same, budget=16, batch_size=1, **NUMBERS)
     assert state["result"]["stop_reason"] == "agreement"
-    assert state["result"]["usage"]["samples"] == 2
+    assert state["result"]["usage"]["samples"] == 16 - state["result"]["saved"] == 3
 
     def only_one_marks(kind: str, number: int, messages: list[BaseMessage]) -> Reply:
         if kind == "solve" and STRATEGY not in messages[-1].text:
             return f"Let me think {number}.\nHm."
         return same(kind, number, messages)
 
-    state, _ = pick(only_one_marks, budget=16, batch_size=1, stop_on_agreement=0.8)
+    state, _ = pick(only_one_marks, budget=16, batch_size=1, **NUMBERS)
     assert {c["meta_thought"] for c in state["candidates"] if c["extracted"]} == {"chain_of_thought"}
     assert state["result"]["stop_reason"] == "budget"
 
 
 def test_one_way_of_thinking_agrees_where_there_is_but_one() -> None:
     write = playing(lambda *_: verdict(5), lambda _: "#### 5")
-    state, _ = pick(write, create=create_best_of_n, budget=16, batch_size=1, stop_on_agreement=0.9)
+    state, _ = pick(write, create=create_best_of_n, budget=16, batch_size=1, stop_on_agreement=0.9, **NUMBERS)
     assert state["result"]["stop_reason"] == "agreement"
     assert state["result"]["usage"]["samples"] == 3
+    state, _ = pick(write, create=create_best_of_n, budget=16, batch_size=1, stop_on_agreement=None, **NUMBERS)
+    assert state["result"]["usage"]["samples"] == 16
+    assert state["result"]["saved"] == 0
 
 
 def test_the_search_stops_where_no_progress_is_to_be_expected() -> None:
@@ -508,12 +518,13 @@ def test_the_search_stops_where_no_progress_is_to_be_expected() -> None:
 @pytest.mark.parametrize("reply", [ValueError("out of order"), "I cannot tell.", verdict(11)])
 def test_without_any_score_the_answer_is_what_most_samples_agree_on(reply: Reply) -> None:
     given = ["#### 7", "#### 4", "#### 7", "#### 9", "#### 4", "#### 4", "#### 1", "#### 4"]
-    state, model = pick(playing(lambda *_: reply, given.__getitem__), budget=8, synthesize=False)
+    state, model = pick(playing(lambda *_: reply, given.__getitem__), budget=8, synthesize=False, **NUMBERS)
     result = state["result"]
     assert result["answer"] == "#### 4"
     assert result["reward"] is None
     assert result["finalists"] == []
-    assert result["confidence"] is None
+    assert 0.3 < result["confidence"] < 0.8
+    assert result["notes"][-1] == "the confidence rests on 8 votes for 4 final answers"
     assert "nothing was scored, so the most frequent answer was chosen" in result["notes"]
     assert len(model.requests("solve")) == 8
 
@@ -603,7 +614,14 @@ def test_a_look_of_a_users_reward_counts() -> None:
 
 def test_answers_scored_earlier_keep_up_with_a_relative_reward() -> None:
     given = ["#### 1", "#### 2", "#### 2", "#### 2", "#### 1", "#### 2", "#### 3", "#### 2"]
-    state, _ = pick(playing(unsteady, given.__getitem__), reward=AgreementReward(), budget=8, batch_size=2)
+    state, _ = pick(
+        playing(unsteady, given.__getitem__),
+        reward=AgreementReward(),
+        budget=8,
+        batch_size=2,
+        stop_on_agreement=None,
+        **NUMBERS,
+    )
     assert [c["reward"] for c in state["candidates"]] == [given.count(c["text"]) / 8 for c in state["candidates"]]
     assert state["result"]["answer"] == "#### 2"
 
@@ -628,7 +646,7 @@ class Moody(AgreementReward):
 @pytest.mark.parametrize("earlier", [math.nan, 7.0, "high"])
 def test_a_value_that_makes_no_sense_does_not_replace_an_earlier_one(earlier: Any) -> None:
     write = playing(unsteady, lambda _: "#### 1")
-    state, _ = pick(write, reward=Moody(earlier), budget=8, batch_size=4)
+    state, _ = pick(write, reward=Moody(earlier), budget=8, batch_size=4, stop_on_agreement=None, **NUMBERS)
     assert [c["reward"] for c in state["candidates"]] == [1.0] * 8
 
 
@@ -656,7 +674,15 @@ def test_a_tight_recursion_limit_ends_with_a_result_also_while_looking_again() -
 
 
 async def test_the_same_seed_gives_the_same_choice_whether_or_not_it_was_interrupted(tmp_path: Path) -> None:
-    settings = MetaScaleSettings(budget=12, batch_size=6, evolve_every=0, confirm=40, final_choice="best", seed=1)
+    settings = MetaScaleSettings(
+        budget=12,
+        batch_size=6,
+        evolve_every=0,
+        confirm=40,
+        final_choice="best",
+        seed=1,
+        stop_on_agreement=None,
+    )
     with SqliteSaver.from_conn_string(str(tmp_path / "runs.sqlite")) as saver:
         graph = create_metascale("simulated", settings=settings, checkpointer=saver)
 

@@ -26,6 +26,7 @@ from metascale.models.scope import RunScope, inside
 from metascale.settings.traffic import TrafficSettings
 from tests.conftest import QUESTION, ServerFactory, chat_model
 from tests.openai_server import Fault, OpenAIServer
+from tests.runs import troubles
 from tests.scripted import ScriptedModel
 
 
@@ -192,7 +193,7 @@ async def test_a_server_that_refuses_them_answers_without(
     for _ in range(2):
         message, notes = await drawn(server, 20)
         assert message.text
-        assert notes == ["the server refuses logprobs, so requests are sent without it"]
+        assert troubles(notes) == ["the server refuses logprobs, so requests are sent without it"]
         assert not {"logprobs", "top_logprobs"} & server.served[-1].body.keys()
     assert server.requests.total() == 3, "it is remembered"
 
@@ -207,13 +208,13 @@ async def test_a_forbidden_request_that_is_not_about_probabilities_fails(start_s
 async def test_a_server_that_ignores_them_is_told(start_server: ServerFactory) -> None:
     message, notes = await drawn(start_server(probabilities="ignored"), 20)
     assert message.text
-    assert notes == ["the server gives no token probabilities, although requests ask for them"]
+    assert troubles(notes) == ["the server gives no token probabilities, although requests ask for them"]
 
 
 async def test_a_server_that_cuts_the_alternatives_is_told(start_server: ServerFactory) -> None:
     message, notes = await drawn(start_server(probabilities=5), 20)
     assert {len(token.alternatives) for token in tokens_of(message)} == {5}
-    assert notes == ["the server gives 5 alternatives for a token at most, although requests ask for 20"]
+    assert troubles(notes) == ["the server gives 5 alternatives for a token at most, although requests ask for 20"]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ async def test_a_server_that_allows_fewer_alternatives_is_asked_for_these(
     for _ in range(2):
         reply, notes = await drawn(server, 20)
         assert {len(token.alternatives) for token in tokens_of(reply)} == {5}
-        assert notes == ["the server allows 5 alternatives for a token, so requests do not ask for 20"]
+        assert troubles(notes) == ["the server allows 5 alternatives for a token, so requests do not ask for 20"]
     assert server.requests.total() == 3, "it is remembered"
 
 
@@ -251,7 +252,7 @@ async def test_a_server_that_allows_no_alternatives_tells_the_tokens_alone(
 
     reply, notes = await drawn(start_server(script=refuse), 20)
     assert {len(token.alternatives) for token in tokens_of(reply)} == {0}
-    assert notes == ["the server allows 0 alternatives for a token, so requests do not ask for 20"]
+    assert troubles(notes) == ["the server allows 0 alternatives for a token, so requests do not ask for 20"]
 
 
 async def test_alternatives_that_are_refused_are_left_out_alone(start_server: ServerFactory) -> None:
@@ -261,7 +262,7 @@ async def test_alternatives_that_are_refused_are_left_out_alone(start_server: Se
 
     message, notes = await drawn(start_server(script=refuse), 20)
     assert tokens_of(message)
-    assert notes == ["the server refuses top_logprobs, so requests are sent without it"]
+    assert troubles(notes) == ["the server refuses top_logprobs, so requests are sent without it"]
 
 
 async def test_wrapped_models_are_asked_too(start_server: ServerFactory) -> None:

@@ -92,7 +92,7 @@ def test_equal_votes_are_shares_of_all_answers() -> None:
 
 def test_cisc_is_self_consistency_at_the_same_requests(start_server: ServerFactory) -> None:
     server = start_server()
-    settings = MetaScaleSettings(budget=6, seed=3, answer_kind="number")
+    settings = MetaScaleSettings(budget=6, seed=3, answer_kind="number", stop_on_agreement=None)
     plain, weighed = (
         METHODS[name].create(chat_model(server), settings=settings).invoke(ask())["result"]
         for name in ("self_consistency", "cisc")
@@ -109,7 +109,8 @@ def test_without_probabilities_cisc_counts_votes_and_says_so_once(
     start_server: ServerFactory, probabilities: Probabilities
 ) -> None:
     graph = METHODS["cisc"].create(
-        chat_model(start_server(probabilities=probabilities)), settings=MetaScaleSettings(budget=5, batch_size=2)
+        chat_model(start_server(probabilities=probabilities)),
+        settings=MetaScaleSettings(budget=5, batch_size=2, stop_on_agreement=None),
     )
     result = graph.invoke(ask())["result"]
     assert (result["reward"] * 5).is_integer()
@@ -132,9 +133,11 @@ def test_support_is_weighed_in_the_final_choice() -> None:
     assert {finalist["support"] for finalist in finalists} == {2}
 
 
-def test_a_better_reward_outweighs_sureness() -> None:
-    good, sure = sample(0, "7", -1.0, reward=0.9), sample(1, "5", -0.1, reward=0.5)
-    assert choose([sure, good], MetaScaleSettings(weigh_votes=True)).ranked[0]["extracted"] == "7"
+def test_a_better_reward_outweighs_a_little_sureness_but_not_much_of_it() -> None:
+    """On the recorded answers certainty tells right ones from wrong ones better than verdicts do."""
+    for certainty, chosen in ((-0.11, "7"), (-1.0, "5")):
+        good, sure = sample(0, "7", certainty, reward=0.9), sample(1, "5", -0.1, reward=0.5)
+        assert choose([sure, good], MetaScaleSettings(weigh_votes=True)).ranked[0]["extracted"] == chosen
 
 
 def test_without_rewards_weighed_agreement_decides() -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from metascale.choice.second_look import SAMPLE_CALLS, Contender, Judgement, next_looks, reserve, standing
+from metascale.choice.scores import Contender, Judgement
+from metascale.choice.second_look import SAMPLE_CALLS, next_looks, reserve, standing
 
 
 @dataclass

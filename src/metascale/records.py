@@ -282,8 +282,11 @@ class Result(TypedDict):
     finalists: list[Finalist]
     """The answers that were re-judged, best first; empty if none was."""
     confidence: float | None
-    """The probability that no other answer is better, estimated from the scores and their noise. It is a lower bound.
-    Null if nothing was re-judged."""
+    """Where final answers can be compared, the probability that the given one is right; of a free text, the probability
+    that no other answer is better. Null only in results of earlier versions."""
+    saved: NotRequired[int]
+    """Samples of the budget that were not drawn because the final answers agreed; absent in results of earlier
+    versions."""
     regret: float
     """What all samples together lost against always pulling the arm with the highest mean, in units of reward."""
     progress: list[float | None]

@@ -17,13 +17,14 @@ from metascale.state import State
 from metascale.usage import Usage, cached_tokens
 
 
-def conclude(state: State, reason: StopReason, settings: MetaScaleSettings) -> Result:
+def conclude(state: State, reason: StopReason, settings: MetaScaleSettings, *, is_exact: bool = False) -> Result:
     """The result of a run in its current state.
 
     Args:
         state: the run so far.
         reason: why the search stops.
         settings: the settings of this run.
+        is_exact: whether the rewards are free of noise, so that an answer is right if its reward is 1.
 
     Raises:
         NoAnswerError: no sample succeeded so far.
@@ -33,6 +34,8 @@ def conclude(state: State, reason: StopReason, settings: MetaScaleSettings) -> R
         is_upstreams = any(candidate["status"] == "failed" for candidate in state["candidates"])
         raise NoAnswerError(_why_nothing(state), is_upstreams=is_upstreams)
     winner = choice.ranked[0]
+    is_known = is_exact and winner["reward"] is not None
+    saved = settings.budget + state["granted"] - len(state["candidates"]) if reason == "agreement" else 0
     return {
         "answer": winner["text"],
         "reward": winner["reward"],
@@ -42,11 +45,18 @@ def conclude(state: State, reason: StopReason, settings: MetaScaleSettings) -> R
         "usage": bill(state["usage"]),
         "rivals": rivals(choice.ranked),
         "finalists": choice.finalists,
-        "confidence": choice.confidence,
+        "confidence": float(winner["reward"] == 1) if is_known else choice.confidence,
+        "saved": saved,
         "regret": round(regret(arm_statistics(state["pool"], state["candidates"])), 6),
         "progress": progress(state["candidates"]),
         "foresight": _what_was_foreseen(state, winner),
-        "notes": [*state["notes"], *_hopeless(reason), *_refused(state), *_troubles(state, winner)],
+        "notes": [
+            *state["notes"],
+            *_hopeless(reason),
+            *_refused(state),
+            *_troubles(state, winner),
+            f"the confidence rests on {'an exact reward' if is_known else choice.basis}",
+        ],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
-from metascale.budget.stopping import agreement, expected_progress
+from metascale.budget.stopping import expected_progress, gain_of_more
 from metascale.evolution import children_pay, room
 from metascale.pool.admission import PoolArm, arm_statistics
 from metascale.records import Candidate, MetaThought, StopReason
@@ -119,7 +119,8 @@ def stop_reason(
         "target_reward": settings.target_reward is not None
         and any(has_reached(candidate, settings.target_reward, target_looks) for candidate in candidates),
         "agreement": settings.stop_on_agreement is not None
-        and agreement_of(pool, candidates) >= settings.stop_on_agreement,
+        and gain_of_more(candidates, samples_left, settings, several_arms=len(pool) > 1)
+        < 1 - settings.stop_on_agreement,
         "no_progress": settings.min_progress is not None
         and expected_progress(arm_statistics(pool, candidates)) < settings.min_progress,
         "max_calls": samples_left == 0,
@@ -129,17 +130,6 @@ def stop_reason(
         "step_limit": remaining_steps < STEPS_PER_ROUND + 2,
     }
     return next((name for name, is_reached in limits.items() if is_reached), None)
-
-
-def agreement_of(pool: Sequence[MetaThought], candidates: Sequence[Candidate]) -> float:
-    """`agreement` of the final answers; 0 while only one of several meta-thoughts gave marked answers.
-
-    Samples under one meta-thought share its mistakes, so two must have given answers.
-    """
-    marked = [c for c in candidates if c["extracted"] is not None and c["status"] == "ok"]
-    if len({c["meta_thought"] for c in marked}) < min(2, len(pool)):
-        return 0.0
-    return agreement([c["extracted"] or "" for c in marked])
 
 
 def evolution_due(

@@ -10,9 +10,16 @@ import numpy as np
 
 from metascale.bandits import Arm
 from metascale.bandits.estimates import estimate
+from metascale.choice.posterior import gain_of_votes
+from metascale.choice.ranking import VOTING, field_of
+from metascale.choice.second_look import standing
+from metascale.records import Candidate
+from metascale.settings import MetaScaleSettings
 from metascale.stats.normal import expected_excess
 from metascale.stats.shrinkage import Scale, Scales
 
+MIN_VOTES = 3
+"""Final answers without which no run stops on agreement. Two that are equal by chance would stop it."""
 MIN_REWARDS = 8
 """Scored answers that a prediction of progress needs. Not tuned."""
 NOISE, NOISE_WEIGHT = 1.2, 1
@@ -45,6 +52,32 @@ def agreement(answers: Sequence[str]) -> float:
         for wins in range(first + 1, total + 1)
     )
     return max(0.0, 1 - math.fsum(math.exp(log) for log in logs))
+
+
+def gain_of_more(
+    candidates: Sequence[Candidate], left: int, settings: MetaScaleSettings, *, several_arms: bool
+) -> float:
+    """By how much the samples that are left are expected to raise the chance that the answer is right.
+
+    See `metascale.choice.posterior.gain_of_votes`. Samples under one meta-thought share its mistakes, so two must have
+    given marked answers where there are several.
+
+    Args:
+        candidates: the samples so far.
+        left: samples that the limits still allow.
+        settings: the run's settings.
+        several_arms: whether the pool has more than one meta-thought.
+
+    Returns:
+        In [0, 1]; infinite where too little is known, or where answers cannot be compared.
+    """
+    marked = [c for c in candidates if c["extracted"] is not None and c["status"] == "ok"]
+    if len(marked) < MIN_VOTES or len({c["meta_thought"] for c in marked}) < 1 + several_arms:
+        return math.inf
+    is_judged = settings.reward not in VOTING
+    field = field_of(candidates, "support", weighed=settings.weigh_votes, is_judged=is_judged)
+    known = standing(field.contenders).posterior
+    return gain_of_votes(known, left) if known is not None else math.inf
 
 
 def expected_progress(arms: Sequence[Arm]) -> float:

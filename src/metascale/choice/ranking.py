@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from metascale.choice.second_look import Contender, Judgement, Rule, Standing, confidence, standing
+from metascale.choice.scores import Contender, Judgement
+from metascale.choice.second_look import Rule, Standing, confidence, standing
 from metascale.choice.votes import weights_of_votes
 from metascale.records import Candidate, Finalist, Rival
 from metascale.settings import MetaScaleSettings
@@ -45,29 +46,41 @@ def ranking(candidates: Sequence[Candidate], *, weighed: bool = False) -> list[C
 
 @dataclass(frozen=True)
 class Field:
-    """The scored answers of a run, grouped into contenders.
+    """The answers of a run, grouped into contenders.
 
     Attributes:
         groups: the samples of each contender; the first is the one to show. Contenders are in the order of their best
             sample.
-        contenders: their scores, in the same order.
+        contenders: their votes and scores, in the same order.
     """
 
     groups: list[list[Candidate]]
     contenders: list[Contender]
 
 
-def field_of(candidates: Sequence[Candidate], rule: Rule, *, weighed: bool = False) -> Field:
+VOTING = frozenset({"agreement", "certainty"})
+"""Rewards that are votes, or weights of votes: they are no evidence beside the votes."""
+
+
+def field_of(candidates: Sequence[Candidate], rule: Rule, *, weighed: bool = False, is_judged: bool = True) -> Field:
     """The contenders for the final answer.
 
     Samples with the same final answer are one contender if at least half of the samples mark theirs and the rule is not
-    `"best"`. Otherwise samples with the same text are one. Samples without a score are left out, and truncated ones if
-    there are whole ones. The votes behind a contender are equal, or `weighed` by the certainty of their answers.
+    `"best"`. Otherwise samples with the same text are one. Truncated samples are left out if there are whole ones, and
+    free texts without a score if others have one. The votes behind a contender are equal, or `weighed` by the certainty
+    of their answers.
+
+    Args:
+        candidates: the samples of a run.
+        rule: see `metascale.choice.second_look.standing`.
+        weighed: whether votes are weighed.
+        is_judged: whether rewards are judgements; if not, contenders have no scores.
     """
     ranked = ranking(candidates, weighed=weighed)
-    ranked = [c for c in ranked if c["reward"] is not None and c["status"] == ranked[0]["status"]]
-    marked = sum(c["extracted"] is not None for c in ranked)
-    is_grouped = rule != "best" and 2 * marked >= len(ranked)
+    ranked = [c for c in ranked if c["status"] == ranked[0]["status"]]
+    is_grouped = rule != "best" and 2 * sum(c["extracted"] is not None for c in ranked) >= len(ranked)
+    if not is_grouped and any(c["reward"] is not None for c in ranked):
+        ranked = [c for c in ranked if c["reward"] is not None]
     groups: dict[tuple[str, str], list[Candidate]] = {}
     for candidate in ranked:
         same = candidate["extracted"] if is_grouped else None
@@ -80,9 +93,11 @@ def field_of(candidates: Sequence[Candidate], rule: Rule, *, weighed: bool = Fal
         by_own_scores,
         [
             Contender(
-                tuple(score for c in group for score in scores[c["id"]]),
+                tuple(score for c in group for score in scores[c["id"]]) if is_judged else (),
                 support=len(group),
                 weight=sum(weights[c["id"]] for c in group) / len(group),
+                final=group[0]["extracted"] if is_grouped else None,
+                arms=tuple(c["meta_thought"] for c in group),
             )
             for group in by_own_scores
         ],
@@ -96,27 +111,62 @@ class Choice:
     Attributes:
         ranked: all samples that can be an answer, best first.
         finalists: the samples that were judged more than once, best first.
-        confidence: the probability that no other answer is better; None where no sample was judged twice.
+        confidence: the probability that the first is right, or of a free text that no other is better, in [0, 1]; None
+            without an answer.
+        basis: what the confidence rests on, in words.
     """
 
     ranked: list[Candidate]
     finalists: list[Finalist]
     confidence: float | None
+    basis: str
 
 
 def choose(candidates: Sequence[Candidate], settings: MetaScaleSettings) -> Choice:
-    """Choose among all samples by all their scores, or by the single highest score where `confirm` is 0."""
+    """Choose among all samples by all votes and scores, or by the single highest score where `confirm` is 0."""
     weighed = settings.weigh_votes
     ranked = ranking(candidates, weighed=weighed)
-    field = field_of(candidates, settings.final_choice, weighed=weighed)
-    if settings.confirm == 0 or not field.contenders:
-        return Choice(ranked, [], None)
-    now = standing(field.contenders, settings.final_choice)
-    order = sorted(range(len(field.groups)), key=lambda index: -now.worth[index])
-    by_worth = [candidate for index in order for candidate in field.groups[index]]
-    others = [c for c in ranked if c["reward"] is None or c["status"] != by_worth[0]["status"]]
-    finalists = [_finalist(c, field, now, index) for index in order for c in field.groups[index] if c["looks"]]
-    return Choice([*by_worth, *others], finalists, confidence(now) if finalists else None)
+    if not ranked:
+        return Choice([], [], None, "")
+    finalists: list[Finalist] = []
+    if settings.confirm != 0 and any(c["reward"] is not None for c in ranked):
+        field = field_of(candidates, settings.final_choice, weighed=weighed)
+        now = standing(field.contenders, settings.final_choice)
+        order = sorted(range(len(field.groups)), key=lambda index: -now.worth[index])
+        by_worth = [candidate for index in order for candidate in field.groups[index]]
+        chosen = {candidate["id"] for candidate in by_worth}
+        ranked = [*by_worth, *(c for c in ranked if c["id"] not in chosen)]
+        finalists = [_finalist(c, field, now, index) for index in order for c in field.groups[index] if _is_finalist(c)]
+    return Choice(ranked, finalists, *_sureness(ranked[0], candidates, settings))
+
+
+def _sureness(winner: Candidate, candidates: Sequence[Candidate], settings: MetaScaleSettings) -> tuple[float, str]:
+    """How sure the choice of the winner is, and what that rests on."""
+    is_judged = settings.reward not in VOTING
+    field = field_of(candidates, "support", weighed=settings.weigh_votes, is_judged=is_judged)
+    contenders = field.contenders
+    scores = sum(len(contender.scores) for contender in contenders)
+    votes = sum(contender.support for contender in contenders if contender.final is not None)
+    judged = f" and {_count(scores, 'score')}" if scores else ""
+    place = next(
+        (number for number, group in enumerate(field.groups) if any(c["id"] == winner["id"] for c in group)), None
+    )
+    if place is None:
+        return 1 / (len(contenders) + 1), f"{_count(scores, 'score')} of other answers"
+    if votes:
+        finals = sum(contender.final is not None for contender in contenders)
+        chance = confidence(standing(contenders), place)
+        return chance, f"{_count(votes, 'vote')} for {_count(finals, 'final answer')}{judged}"
+    if len(contenders) == 1:
+        alone = [replace(contenders[0], final=contenders[0].final or winner["text"])]
+        return confidence(standing(alone)), f"a prior{judged}: there is nothing to compare the answer with"
+    if not scores:
+        return 1 / len(contenders), f"nothing: {len(contenders)} answers cannot be compared and have no score"
+    return confidence(standing(contenders), place), f"{_count(scores, 'score')} of {len(contenders)} free texts"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def rivals(ranked: Sequence[Candidate], at_most: int = 3) -> list[Rival]:
@@ -172,9 +222,9 @@ def _mean_rewards(candidates: Sequence[Candidate]) -> dict[str, float]:
 def _scores(candidate: Candidate, *, is_grouped: bool) -> list[Judgement]:
     """The verdicts on a sample. In a group, a shared reward is none of them: the group has those that it comes from."""
     first = candidate["reward"]
-    assert first is not None  # noqa: S101
-    is_own = not (is_grouped and candidate.get("shared"))
-    scores = [Judgement(first, candidate["id"], candidate["wording"], is_first=True)] if is_own else []
+    scores = []
+    if first is not None and not (is_grouped and candidate.get("shared")):
+        scores.append(Judgement(first, candidate["id"], candidate["wording"], is_first=True))
     return scores + [
         Judgement(look["value"], candidate["id"], look["wording"])
         for look in candidate["looks"]
@@ -182,10 +232,14 @@ def _scores(candidate: Candidate, *, is_grouped: bool) -> list[Judgement]:
     ]
 
 
-def _order(candidate: Candidate, scores: Sequence[Judgement]) -> tuple[float, bool]:
-    """The place of a sample in its group: the highest mean score first, shared ones after others."""
+def _order(candidate: Candidate, scores: Sequence[Judgement]) -> tuple[bool, float, bool]:
+    """A sample's place in its group: by mean score, the highest first; shared ones after others, unscored ones last."""
     mean = sum(score.value for score in scores) / len(scores) if scores else candidate["reward"] or 0.0
-    return -mean, not scores
+    return candidate["reward"] is None, -mean, not scores
+
+
+def _is_finalist(candidate: Candidate) -> bool:
+    return bool(candidate["looks"]) and candidate["reward"] is not None
 
 
 def _finalist(candidate: Candidate, field: Field, now: Standing, index: int) -> Finalist:

@@ -10,6 +10,7 @@ import typer
 from metascale import __version__
 from metascale.cli import memory
 from metascale.cli.bench import bench, report
+from metascale.cli.choice import try_choice
 from metascale.cli.export import export_command
 from metascale.cli.judge import judge_trial
 from metascale.cli.options import WRONG_USAGE, fail, method_named
@@ -73,6 +74,7 @@ app.add_typer(memory_app, name="memory")
 
 bench_app = typer.Typer()
 bench_app.callback(invoke_without_command=True)(bench)
+bench_app.command(name="choice")(try_choice)
 bench_app.command(name="judge")(judge_trial)
 bench_app.command(name="replay")(replay_policies)
 bench_app.command(name="memory")(replay_memory)

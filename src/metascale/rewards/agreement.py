@@ -18,6 +18,8 @@ class AgreementReward:
     that mark the same one. The memo of an answer is its final answer in canonical form.
     """
 
+    counts_votes = True
+
     def __init__(self, kind: Kind | None = None) -> None:
         """Compare final answers.
 

@@ -33,9 +33,12 @@ def exact_settings(settings: MetaScaleSettings) -> MetaScaleSettings:
     """The settings as they apply with an exact reward, whose values need neither second looks nor support.
 
     The answer of the highest reward is chosen, and the first verified answer ends the search, unless `target_reward` is
-    set: to another value, or to None for no end before the budget.
+    set: to another value, or to None for no end before the budget. Agreement on an answer that is not verified does not
+    end it, unless `stop_on_agreement` is set.
     """
     changes: dict[str, Any] = {"confirm": 0, "final_choice": "best"}
+    if "stop_on_agreement" not in settings.model_fields_set:
+        changes["stop_on_agreement"] = None
     if "target_reward" not in settings.model_fields_set:
         changes["target_reward"] = VERIFIED
     return settings.model_copy(update=changes)
@@ -107,9 +110,14 @@ class Scorer:
         return is_exact(self.reward)
 
     def settings_for(self, settings: MetaScaleSettings) -> MetaScaleSettings:
-        """The settings as they apply with this reward; see `exact_settings` and `settings_of_votes`."""
+        """The settings as they apply with this reward; see `exact_settings` and `settings_of_votes`.
+
+        A reward whose attribute `counts_votes` is true counts as the reward `"agreement"`, however it was given.
+        """
         if self.is_exact:
             return exact_settings(settings)
+        if getattr(self.reward, "counts_votes", False) is True:
+            return settings.model_copy(update={"reward": "agreement"})
         return settings_of_votes(settings) if getattr(self.reward, "weighs_votes", False) is True else settings
 
     def calls(self, new: int, earlier: int = 0) -> int:

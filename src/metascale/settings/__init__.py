@@ -56,8 +56,8 @@ class MetaScaleSettings(TrafficSettings, LimitSettings, ScoringSettings, SearchS
         """The paper's way to search (Liu et al. 2026, section 3).
 
         A pool of 8, UCB on the mean (`policy="softmax"` is its mini-batch rule), evolution by combining the arms of
-        highest UCB, and the answer of the highest single score. What the paper does not state (budget, beta,
-        intervals) keeps its default.
+        highest UCB, the whole budget, and the answer of the highest single score. What the paper does not state
+        (budget, beta, intervals) keeps its default.
 
         Args:
             changes: any other settings.
@@ -73,6 +73,7 @@ class MetaScaleSettings(TrafficSettings, LimitSettings, ScoringSettings, SearchS
             "confirm": 0,
             "final_choice": "best",
             "head_start": 0,
+            "stop_on_agreement": None,
         }
         return cls.model_validate(preset | changes)
 

@@ -45,11 +45,11 @@ class LimitSettings(Frozen):
         json_schema_extra=on("select_arm"),
     )
     stop_on_agreement: float | None = Field(
-        default=None,
+        default=0.99,
         gt=0.5,
         lt=1,
-        description="Stop once, with this probability, the most frequent final answer is also the one that further "
-        "samples would give most often (the rule of Adaptive-Consistency).",
+        description="Stop once the samples that are left are expected to raise the chance of a right answer by less "
+        "than 1 minus this, where final answers can be compared; null draws them all. The budget is then a ceiling.",
         json_schema_extra=on("score"),
     )
     min_progress: float | None = Field(

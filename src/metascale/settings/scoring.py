@@ -119,8 +119,9 @@ class ScoringSettings(Frozen):
     )
     final_choice: Literal["support", "sum", "best"] = Field(
         default="support",
-        description="How answers with the same marked final answer count together: the mean of their rewards and a "
-        "bonus for their number ('support'), the sum of their rewards ('sum'), or each alone ('best', as the paper).",
+        description="How answers with the same marked final answer count together: by the probability that it is "
+        "right, from votes and rewards ('support'), by the sum of their rewards ('sum'), or each alone ('best', as the "
+        "paper).",
         json_schema_extra=on("confirm", "synthesize", "finalize"),
     )
     weigh_votes: bool = Field(

@@ -1,0 +1,1 @@
+"""`metascale bench choice`: rules of the final choice on recorded answers and verdicts."""
