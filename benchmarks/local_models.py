@@ -1,7 +1,7 @@
 """A model file as `gguf:FILE` beside the same file on llama.cpp's own server: first answer, tokens per second, memory.
 
 Both use the same build of llama.cpp, threads, slots and context. `gguf:` is asked through LangChain's client, as
-metascale does; the bare server is a script of ten lines that is asked with httpx. Each one starts new processes.
+metascale does; the bare server is a script of ten lines, asked with httpx. Each measurement starts new processes.
 
     python -m benchmarks.local_models MODEL.gguf --threads 1 --repeats 3
 """
@@ -85,7 +85,8 @@ class Ours:
 
 def _started(code: str, wanted: dict[str, Any]) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code, json.dumps(wanted)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipe, apart = subprocess.PIPE, True  # as the server of `gguf:` is, because Linux shares processors out by session
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=apart)
 
 
 def _line(process: subprocess.Popen[str]) -> str:

@@ -19,7 +19,7 @@ from metascale import MetaScaleSettings, create_metascale
 from metascale.cli.options import WRONG_USAGE
 from metascale.errors import MetaScaleError, ModelCallError, ModelSetupError, UnknownNameError
 from metascale.evals.harness.bench import plan
-from metascale.models import resolve_model
+from metascale.models import MeteredModel, resolve_model
 from metascale.models.local import machine, server
 from metascale.models.local.chat_model import LocalChatModel
 from metascale.models.local.gguf_file import read_model_file
@@ -27,7 +27,7 @@ from metascale.models.local.names import LocalName, Options, name_of_file
 from metascale.models.resolve import shown_name
 from metascale.server.names import Names
 from tests.command_line import invoke
-from tests.conftest import ServerFactory, ask
+from tests.conftest import ServerFactory, ask, chat_model
 from tests.waiting import CEILING, wait_until
 
 LLAMA = {
@@ -216,6 +216,23 @@ def test_one_server_answers_all_that_name_a_file(file: Path, monkeypatch: pytest
     process = first._server._process
     end_all()
     assert process.returncode == 0
+
+
+def test_requests_wait_for_a_slot_where_no_timeout_runs(
+    file: Path, start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once: list[int] = []
+    upstream = start_server(latency=0.05, script=lambda *_: at_once.append(upstream.working))
+    monkeypatch.setenv("ADDRESS", upstream.url.removesuffix("/v1"))
+    model = local(f"gguf:{file}?slots=2")
+    settings = MetaScaleSettings(budget=8, batch_size=8, evolution="off")
+    create_metascale(model, settings=settings).invoke(ask())
+    assert max(at_once) == 2
+    metered = MeteredModel(model)
+    assert metered._timeout(settings) is None
+    assert metered._timeout(MetaScaleSettings(call_timeout=600)) == 600
+    assert MeteredModel(chat_model(upstream))._timeout(settings) == 600
+    end_all()
 
 
 def test_slots_follow_the_batch_size(file: Path) -> None:

@@ -18,6 +18,7 @@ from metascale.graphs import METHODS, Graph
 from metascale.integrations import ChatMetaScale
 from metascale.models import MeteredModel, resolve_model
 from metascale.models.flaws import outcome
+from metascale.models.local.names import is_local
 from metascale.question import check_question
 from metascale.records import Status
 from metascale.server.errors import bad_request, timed_out
@@ -66,6 +67,8 @@ class Searches:
         self._settings = settings.model_copy(update=UNATTENDED)
         self._model = cache(_resolved)
         self._graph = cache(self._new_graph)
+        for model in filter(is_local, options.models):
+            self._model(model)  # now, because later the event loop would wait
 
     def prepare(self, request: ChatRequest) -> PreparedSearch:
         """Check a request and make its search, without a model request.

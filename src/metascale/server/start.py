@@ -107,7 +107,8 @@ def plan(
     )
     Names(options.models)
     for name in options.models:
-        model = resolve_model(name, base_url=base_url if name.startswith("openai:") else None)
+        address = base_url if name.startswith("openai:") else None
+        model = resolve_model(name, base_url=address, at_once=settings.batch_size)
         create_metascale(model, settings=settings)
     environment = {
         MODEL_VARIABLE: options.models[0],
