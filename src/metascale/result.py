@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from metascale.budget.ledger import looks_made
@@ -15,6 +16,9 @@ from metascale.records import Bill, Candidate, ForesightReport, Result, Status, 
 from metascale.settings import MetaScaleSettings
 from metascale.state import State
 from metascale.usage import Usage, cached_tokens
+
+_MAY_PASS = re.compile(r"\b(?:429|5\d\d): |Connection error\. \(")
+"""What the errors of servers hold that may work again later."""
 
 
 def conclude(state: State, reason: StopReason, settings: MetaScaleSettings, *, is_exact: bool = False) -> Result:
@@ -126,4 +130,5 @@ def _why_nothing(state: State) -> str:
     if not problems:
         return "no sample was drawn before the run ended"
     error, _ = problems.most_common(1)[0]
-    return f"none of {len(state['candidates'])} attempts at a sample gave an answer: {error}"
+    later = "; try again later" if _MAY_PASS.search(error or "") else ""
+    return f"none of {len(state['candidates'])} attempts at a sample gave an answer: {error}{later}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+import sys
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from metascale import __version__
 from metascale.cli import memory
@@ -13,12 +15,47 @@ from metascale.cli.bench import bench, report
 from metascale.cli.choice import try_choice
 from metascale.cli.export import export_command
 from metascale.cli.judge import judge_trial
-from metascale.cli.options import WRONG_USAGE, fail, method_named
+from metascale.cli.options import FAILED, WRONG_USAGE, UsageError, fail, method_named
 from metascale.cli.policies import replay_memory, replay_policies
 from metascale.cli.serve import serve
 from metascale.cli.settings import list_settings
 from metascale.cli.solve import solve
 from metascale.errors import UnknownNameError
+
+MISUSE: type[Exception] = typer.BadParameter.__mro__[1]
+"""The error of a command line that cannot be read: Typer's own or click's, depending on its version."""
+
+
+class Commands(TyperGroup):
+    """A group of commands that says in one line what is wrong with its command line."""
+
+    def main(self, args: Any = None, prog_name: Any = None, *more: Any, **extra: Any) -> Any:
+        """Run a command; see `click.Command.main`."""
+        if more or not extra.pop("standalone_mode", True):
+            return super().main(args, prog_name, *more, **{"standalone_mode": False, **extra})
+        try:
+            code = super().main(args, prog_name, standalone_mode=False, **extra)
+        except typer.Abort:
+            _end(UsageError("nothing was done: the question was not answered"), FAILED)
+        except MISUSE as misuse:
+            if not str(misuse):
+                sys.exit(WRONG_USAGE)  # no command was named, and the help was shown
+            _end(_in_one_line(misuse), WRONG_USAGE)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(error: Exception, code: int) -> NoReturn:
+    try:
+        fail(error, code)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+
+
+def _in_one_line(misuse: Any) -> UsageError:
+    """What is wrong with a command line, and which command lists what is right."""
+    path = misuse.ctx.command_path.split()[1:] if misuse.ctx else []
+    said = " ".join(misuse.format_message().split()).replace(". Did you", "; did you").rstrip(".?")
+    return UsageError(f"{said[:1].lower()}{said[1:]}; {' '.join(['metascale', *path, '-h'])} shows what is possible")
 
 
 def main() -> None:
@@ -53,6 +90,7 @@ def draw(
 
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -87,6 +87,8 @@ def bench(
 
     try:
         _check_who_answers(model, remote, at_once, local=(base_url, judge_model))
+        if log_dir.exists() and not log_dir.is_dir():
+            raise UsageError(f"logs need a folder, and {str(log_dir)!r} is a file; name another with --log-dir")
         from metascale.cli.bench_plan import say_what_it_costs  # noqa: PLC0415  the extra `evals`
         from metascale.evals.harness import bench as benchmark  # noqa: PLC0415
         from metascale.evals.harness.models import SERVERS  # noqa: PLC0415

@@ -158,16 +158,17 @@ def solve(
         given |= {"memory": memory_name if said["memory"] is not None else None, "foresee": foresee or None}
         given |= {"review_pool": review_pool or pool is not None or None, "ask_for_budget": ask_for_budget or None}
         settings = read_settings(before.settings | preset_values(preset), given, setting or [])
+        unused = 1
         if method_named(method).one_pass:
             unused = settings.budget if "budget" in settings.model_fields_set else 1
             settings = settings.model_copy(update={"budget": 1})
-            if unused > 1 and not quiet:
-                notice = f"The method {method!r} gives one answer, so the budget of {unused} is not used."
-                console.print(notice, style="yellow", soft_wrap=True)
         is_judged = parts["judge_model"] is not None or reward is not None
         _check_method(method, settings, judged=is_judged, memory=memory, more=more)
         at_terminal = console.is_terminal and sys.stdin.isatty() and question != "-"
         _check_answers(settings, db, pool, more, at_terminal=at_terminal)
+        if unused > 1 and not quiet:
+            notice = f"The method {method!r} gives one answer, so the budget of {unused} is not used."
+            console.print(notice, style="yellow", highlight=False, soft_wrap=True)
         dialogue = Dialogue(settings, console if at_terminal else None, _review(pool))
         for where in (db, memory):
             if where is not None:

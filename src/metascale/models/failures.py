@@ -71,6 +71,10 @@ _NO_SUCH_MODEL = re.compile(
     r"|models?\b.{0,120}?(?:does not exist|not exist|not found|is not available)|model identifier is invalid",
     re.IGNORECASE,
 )
+_TOO_LONG = re.compile(
+    r"context[ _](?:length|window|size)|maximum context|too many tokens|prompt is too long|exceeds? .{0,40}context",
+    re.I,
+)
 _ABOUT_THE_FORM = re.compile(
     r"\btools?\b|tool_|function|response_format|json|schema|structured|image|vision|modal", re.IGNORECASE
 )
@@ -333,6 +337,8 @@ def _hint(error: BaseException, status: int | None, *, is_about_the_key: bool) -
         return "the quota is exhausted; check the account's plan and billing"
     if status is not None and _WRONG_KEY.search(said):
         return _HINTS[401]
+    if status is not None and _TOO_LONG.search(said):
+        return "shorten the conversation, or give the server a longer context"
     if status is not None:
         is_unknown = is_fatal(error) and (status not in _HINTS or status == HTTPStatus.NOT_FOUND)
         return _HINTS[404] if is_unknown else _HINTS.get(status, "") if status != HTTPStatus.NOT_FOUND else ""

@@ -21,6 +21,11 @@ from metascale.rewards.panel import Member, PanelReward
 from metascale.rewards.verifier import VerifierReward
 from metascale.settings import MetaScaleSettings, PanelMember, RewardModelSettings, RewardName
 
+EXAMPLES = {
+    "verifier": "verifier=checks:is_right",
+    "reward_model": 'reward_model={"api": "tei", "url": "http://localhost:8080", "model": "NAME"}',
+}
+"""What the settings look like that a reward needs."""
 T = TypeVar("T")
 
 
@@ -54,7 +59,7 @@ def create_reward(
 
 def _needed(value: T | None, name: str) -> T:
     if value is None:
-        raise ModelSetupError(f"the reward {name!r} needs the setting {name!r}")
+        raise ModelSetupError(f"the reward {name!r} needs the setting {name!r}, such as {EXAMPLES[name]}")
     return value
 
 

@@ -53,7 +53,10 @@ class VerifierReward:
         try:
             module = importlib.import_module(module_name)
         except Exception as error:
-            raise ModelSetupError(f"cannot import the verifier {name!r}: {describe(error)}") from error
+            raise ModelSetupError(
+                f"cannot import the verifier {name!r}: {describe(error)}; modules are found in this folder and on "
+                "PYTHONPATH"
+            ) from error
         try:
             function = attrgetter(path)(module)
         except AttributeError as error:

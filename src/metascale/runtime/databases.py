@@ -54,7 +54,8 @@ def check_database(where: str) -> None:
                 database.execute("begin immediate")
                 database.execute("rollback")
     except sqlite3.Error as error:
-        raise DatabaseError(f"the database {where!r} cannot be used: {error}") from error
+        why = "" if Path(where).parent.is_dir() else "; its folder does not exist"
+        raise DatabaseError(f"the database {where!r} cannot be used: {error}{why}") from error
 
 
 def _check_file(where: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+from metascale.errors import SettingError
 from metascale.graphs import METHODS
 from metascale.models.local.names import is_local, name_of_file
 from metascale.server.errors import ApiError, bad_request
@@ -38,11 +39,11 @@ class Names:
         """Serve `models`, the first of them by default.
 
         Raises:
-            ValueError: two of them have the same short name.
+            SettingError: two of them have the same short name.
         """
         self._models = {short_name(model): model for model in models}
         if len(self._models) < len(models):
-            raise ValueError(f"two models have the same name: {', '.join(models)}")
+            raise SettingError(f"two models have the same name: {', '.join(models)}; serve each of them once")
 
     def __iter__(self) -> Iterator[str]:
         """The full names, the default first."""

@@ -93,8 +93,8 @@ def plan(
         token_file: file with the token; None for `METASCALE_SERVER_TOKEN`.
 
     Raises:
-        MetaScaleError: a model or the settings cannot be set up, or a required token is missing. ValueError: an option
-        is invalid. OSError: the token cannot be read, or the port is taken.
+        MetaScaleError: a model or the settings cannot be set up, a required token is missing, or the port is taken.
+        ValueError: an option is invalid. OSError: the token cannot be read.
     """
     host, port = place
     token = _token(token_file)
@@ -145,7 +145,7 @@ def _free(host: str, port: int) -> int:
     """The port, or a free one for 0.
 
     Raises:
-        OSError: the server cannot listen on it.
+        SettingError: the server cannot listen on it.
     """
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family) as probe:
@@ -153,5 +153,8 @@ def _free(host: str, port: int) -> int:
         try:
             probe.bind(address)
         except OSError as error:
-            raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+            raise SettingError(
+                f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}; "
+                "choose another --port, or 0 for a free one"
+            ) from error
         return int(probe.getsockname()[1])
