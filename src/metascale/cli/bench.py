@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from metascale.cli.loading import load_files
 from metascale.cli.options import (
     FAILED,
     INTERRUPTED,
@@ -110,6 +111,7 @@ def bench(
             judge_model=judge_model,
             base_url=base_url,
         )
+        load_files(console, model, judge_model)
         say_what_it_costs(laid, MetaScaleSettings.model_validate(further).prices, console)
         for line in benchmark.check_servers(laid, remote) if remote else ():
             tell(line)

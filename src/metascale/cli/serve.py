@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from metascale.budget.rounds import round_sizes
+from metascale.cli.loading import load_files
 from metascale.cli.options import WRONG_USAGE, OtherSettings, Preset, fail, preset_values, read_settings, with_extra
 from metascale.errors import (
     MetaScaleError,
@@ -52,6 +54,7 @@ def serve(
 
         settings = read_settings(preset_values(preset), {"budget": budget}, setting or [])
         name, simulated_by_default = model_or_simulation(None)
+        load_files(console, *(model or [name]), at_once=max(round_sizes(settings)))
         launch = start.plan(
             model or [name],
             {name: bound for name, bound in bounds.items() if bound is not None},

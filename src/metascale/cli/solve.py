@@ -20,7 +20,7 @@ from rich.console import Console
 from metascale.budget.rounds import round_sizes
 from metascale.cli.dialogue import Dialogue, pool_table
 from metascale.cli.live import Frame, LiveView
-from metascale.cli.loading import loading
+from metascale.cli.loading import load_files
 from metascale.cli.memory import DEFAULT_NAME
 from metascale.cli.options import (
     FAILED,
@@ -85,8 +85,7 @@ def solve(
     ] = None,
     method: Annotated[str | None, typer.Option(help=f"{', '.join(METHODS)} (default: metascale).")] = None,
     model: Annotated[
-        str | None,
-        typer.Option(help="openai:NAME, gguf:FILE, simulated, … (default: METASCALE_MODEL, else simulated)."),
+        str | None, typer.Option(help="openai:NAME, gguf:FILE, … (default: METASCALE_MODEL, else simulated).")
     ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models, judge included.")
@@ -178,9 +177,9 @@ def solve(
         if simulated_by_default and not quiet:
             _print_notice(asked, console)
         judge_name = parts["judge_model"] if METHODS[method].judged else None
-        with loading(None if quiet or as_json else console, name, judge_name):
-            latency = DEMO_LATENCY if simulated_by_default and console.is_terminal and not quiet else 0.0
-            chat, judge = _models(name, judge_name, parts["base_url"], settings, latency=latency)
+        load_files(None if quiet or as_json else console, name, judge_name, at_once=max(round_sizes(settings)))
+        latency = DEMO_LATENCY if simulated_by_default and console.is_terminal and not quiet else 0.0
+        chat, judge = _models(name, judge_name, parts["base_url"], settings, latency=latency)
         ended = asyncio.run(
             _solve(
                 asked,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metascale.budget.rounds import round_sizes
 from metascale.errors import SettingError
 from metascale.graphs import METHODS, create_metascale
 from metascale.models import resolve_model
@@ -108,7 +109,7 @@ def plan(
     Names(options.models)
     for name in options.models:
         address = base_url if name.startswith("openai:") else None
-        model = resolve_model(name, base_url=address, at_once=settings.batch_size)
+        model = resolve_model(name, base_url=address, at_once=max(round_sizes(settings)))
         create_metascale(model, settings=settings)
     environment = {
         MODEL_VARIABLE: options.models[0],

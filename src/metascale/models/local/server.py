@@ -77,15 +77,18 @@ class LocalServer:
         """
         self.path, self.name, self.layout, self.key = file.path, name, layout, secrets.token_urlsafe(24)
         spare = free_memory() - _needed(file, layout)
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the server
         self._owner = os.getpid()
-        self._process = subprocess.Popen(  # noqa: S603  our own script
-            [sys.executable, "-P", child.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            start_new_session=True,  # Ctrl-C at the terminal is for this process only
-        )
+        try:
+            self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the server
+            self._process = subprocess.Popen(  # noqa: S603  our own script
+                [sys.executable, "-P", child.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                start_new_session=True,  # Ctrl-C at the terminal is for this process only
+            )
+        except OSError as error:
+            raise ModelSetupError(f"llama.cpp's process cannot be started: {error.strerror}") from error
         request = {
             **asdict(layout),
             "path": str(file.path),
