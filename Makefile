@@ -36,7 +36,7 @@ types: install  ## check types, strictly
 
 studio: install  ## start LangGraph's development server for Studio
 	@test -e .env || cp .env.example .env
-	LANGGRAPH_CLI_NO_ANALYTICS=1 .venv/bin/langgraph dev
+	METASCALE_STUDIO=1 LANGGRAPH_CLI_NO_ANALYTICS=1 .venv/bin/langgraph dev
 
 notebooks: install  ## execute the notebooks
 	.venv/bin/pytest tests/test_notebooks.py

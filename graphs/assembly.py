@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, cast
 
@@ -17,6 +19,7 @@ from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 from typing_extensions import TypedDict
 
+from metascale.errors import UnknownNameError
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
 from metascale.models.scope import RunScope
 from metascale.nodes import Components, Node, Run, generate, runnable
@@ -24,6 +27,8 @@ from metascale.nodes.run import SCOPE
 from metascale.rewards import Reward
 from metascale.runtime.interruption import interruptible
 from metascale.settings import MetaScaleSettings
+from metascale.settings.studio import VARIABLE as STUDIO
+from metascale.settings.studio import StudioSettings
 from metascale.state import Input, Output, Sampling, State
 
 Graph = CompiledStateGraph[State, MetaScaleSettings, Any, Any]
@@ -177,21 +182,39 @@ def compiled(graph: Builder, name: str, parts: Unjudged | Judged) -> Graph:
     return _Embeddable(**vars(ready)).with_config(max_concurrency=MAX_CONCURRENCY)
 
 
-def for_studio(create: Callable[..., Graph]) -> Callable[[], Coroutine[Any, Any, Graph]]:
+def for_studio(create: Callable[..., Graph]) -> Callable[..., Coroutine[Any, Any, Graph]]:
     """The entry point for LangGraph's server: the graph on `METASCALE_MODEL`, or on the offline model if that is unset.
 
-    The settings come from `METASCALE_SETTINGS`. The graph is built once, in a thread, because a model file loads for
-    seconds and LangGraph's server calls the entry point in its event loop.
+    The settings come from `METASCALE_SETTINGS`. If `METASCALE_STUDIO` is set, a run may name its model and its method.
+    Each graph is built once, in a thread, because a model file loads for seconds and LangGraph's server calls the entry
+    point in its event loop.
     """
+    in_studio = bool(os.environ.get(STUDIO))
 
     @functools.cache
-    def built() -> Graph:
-        name, by_default = model_or_simulation(None)
+    def built(model: str | None, method: str | None) -> Graph:
+        name, by_default = model_or_simulation(model)
         if by_default:
             logging.getLogger(__name__).warning(SIMULATION_NOTICE)
-        return create(name, settings=MetaScaleSettings.from_environment())
+        if not in_studio:
+            return create(name, settings=MetaScaleSettings.from_environment())
+        ready = _create_of(method, create)(name, settings=StudioSettings.from_environment())
+        ready.context_schema = ready.builder.context_schema = StudioSettings
+        return ready
 
-    async def graph() -> Graph:
-        return await asyncio.to_thread(built)
+    async def graph(config: RunnableConfig | None = None) -> Graph:
+        named = (config or {}).get("configurable", {}) if in_studio else {}
+        return await asyncio.to_thread(built, named.get("model") or None, named.get("method") or None)
 
     return graph
+
+
+def _create_of(method: str | None, drawn: Callable[..., Graph]) -> Callable[..., Graph]:
+    """What builds the graph of a method; None is the graph that is drawn."""
+    if method is None:
+        return drawn
+    methods = importlib.import_module("metascale.graphs").METHODS
+    if method not in methods:
+        raise UnknownNameError("method", method, methods)
+    made: Callable[..., Graph] = methods[method].create
+    return made

@@ -98,6 +98,10 @@ def url(upstream: OpenAIServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(CEILING) == 0, log.read_text()
+    said = log.read_text()
+    assert said.count(f"Serving openai:loopback at {found}/v1\n") == 1
+    assert "\x1b" not in said
+    assert re.search(r"^\d\d:\d\d:\d\d POST /v1/chat/completions 200 \d+\.\d s$", said, re.MULTILINE)
     left = {path: path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file()}
     assert {path.name for path, text in left.items() if KEY in text or TOKEN in text} == {"token"}
     assert not any("unpickled" in path.name for path in left)
@@ -245,6 +249,71 @@ def test_structured_output(client: OpenAI) -> None:
     question: Any = {"role": "user", "content": "There are 3 bolts. How many?"}
     reply = client.chat.completions.create(model=MODEL, messages=[question], response_format=form)
     assert json.loads(reply.choices[0].message.content or "") == {"bolts": 3}
+
+
+def test_a_response_is_the_answer_of_a_search(client: OpenAI, upstream: OpenAIServer) -> None:
+    before = upstream.count("solve")
+    reply = client.responses.create(
+        model=MODEL,
+        instructions="Be brief.",
+        input=[{"role": "user", "content": [{"type": "input_text", "text": QUESTION}]}],
+        metadata={"budget": "2"},
+    )
+    assert reply.output_text.startswith(NOTICE)
+    assert (reply.status, reply.model) == ("completed", MODEL)
+    assert reply.usage is not None
+    assert reply.usage.total_tokens == reply.usage.input_tokens + reply.usage.output_tokens
+    assert upstream.count("solve") - before == extra(reply)["samples"] == 2
+    samples = [one.body["messages"][0]["content"] for one in upstream.served if one.kind == "solve"]
+    assert all("Be brief." in str(system) for system in samples[-2:])
+    city = {"type": "json_schema", "name": "c", "schema": WEATHER["function"]["parameters"], "strict": True}
+    shaped = client.responses.create(model=MODEL, input=QUESTION, text={"format": city})  # type: ignore[arg-type]
+    assert json.loads(shaped.output_text).keys() == {"city"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"stream": True}, "/v1/chat/completions streams"),
+        ({"tools": [{"type": "web_search"}]}, "/v1/chat/completions does"),
+        ({"previous_response_id": "resp_1"}, "send the whole conversation"),
+        ({"input": [{"type": "function_call_output", "output": "x"}]}, "/v1/chat/completions takes tool calls"),
+        ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "send text or images by URL"),
+        ({"nonsense": 1}, "nonsense"),
+        ({"metadata": {"bugdet": "1"}}, "did you mean 'budget'?"),
+    ],
+)
+def test_what_a_response_cannot_be_is_refused_with_what_to_use(url: str, changes: dict[str, Any], says: str) -> None:
+    body = {"model": MODEL, "input": QUESTION, **changes}
+    reply = httpx.post(f"{url}/v1/responses", json=body, headers=AUTHORIZED, timeout=CEILING)
+    assert (reply.status_code, says in reply.json()["error"]["message"]) == (400, True), reply.text
+
+
+def test_a_chat_clients_housekeeping_costs_one_request(client: OpenAI, upstream: OpenAIServer) -> None:
+    before = sum(upstream.requests.values())
+    title: Any = [*MESSAGES, {"role": "assistant", "content": "18"}]
+    title += [{"role": "user", "content": "### Task:\nGenerate a concise, 3-5 word title with an emoji."}]
+    reply = client.chat.completions.create(model=MODEL, messages=title, temperature=0.2, top_p=0.9)
+    assert sum(upstream.requests.values()) - before == extra(reply)["calls"] == 1
+    assert extra(reply)["notes"] == ["housekeeping of a chat client, answered by one direct request"]
+
+
+def test_a_search_is_a_tool_at_mcp(url: str, upstream: OpenAIServer) -> None:
+    def call(method: str, **params: Any) -> Any:
+        asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        headers = {**AUTHORIZED, "accept": "application/json, text/event-stream"}
+        reply = httpx.post(f"{url}/mcp", json=asked, headers=headers, timeout=CEILING)
+        assert reply.status_code == 200, reply.text
+        return reply.json()["result"]
+
+    tools = {tool["name"]: tool for tool in call("tools/list")["tools"]}
+    schema = tools["think_hard"]["inputSchema"]
+    assert (schema["required"], schema["properties"]["question"]["type"]) == (["question"], "string")
+    before = upstream.count("solve")
+    done = call("tools/call", name="think_hard", arguments={"question": QUESTION})
+    assert not done.get("isError")
+    assert NOTICE in done["content"][0]["text"]
+    assert upstream.count("solve") - before == 4
 
 
 def test_the_models_that_may_be_asked_for(client: OpenAI) -> None:
@@ -460,7 +529,12 @@ def keeps_the_promise(reply: httpx.Response, operation: dict[str, Any]) -> None:
 
 def test_the_servers_document_describes_our_routes(url: str, described: dict[str, Any]) -> None:
     ours = {path: set(item) for path, item in described.items()}
-    assert ours == {"/v1/chat/completions": {"post"}, "/v1/models": {"get"}, "/v1/models/{name}": {"get"}}
+    assert ours == {
+        "/v1/chat/completions": {"post"},
+        "/v1/responses": {"post"},
+        "/v1/models": {"get"},
+        "/v1/models/{name}": {"get"},
+    }
     create = described["/v1/chat/completions"]["post"]
     schema = create["requestBody"]["content"]["application/json"]["schema"]
     tooled = chat(tools=[WEATHER], messages=[{"role": "user", "content": "The weather in 'Oslo'?"}])

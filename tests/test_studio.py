@@ -15,7 +15,7 @@ from tests.langgraph_server import serving_langgraph
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving_langgraph(tmp_path_factory.mktemp("studio")) as (url, _):
+    with serving_langgraph(tmp_path_factory.mktemp("studio"), METASCALE_STUDIO="1") as (url, _):
         yield url
 
 
@@ -58,6 +58,7 @@ def test_chat_mode_and_the_settings_form(client: SyncLangGraphClient) -> None:
     assert list(schemas["input_schema"]["properties"]) == ["messages"]
     assert {"messages", "result"} <= set(schemas["output_schema"]["properties"])
     form = schemas["context_schema"]["properties"]
+    assert form["model"]["langgraph_nodes"] == ["initialize_pool", "generate"]
     assert form["budget"]["default"] == 16
     assert form["budget"]["minimum"] == 1
     assert form["policy"]["enum"][:3] == ["upper_tail", "ucb", "softmax"]
@@ -88,6 +89,24 @@ def test_a_streamed_run_on_a_thread_with_its_own_budget(client: SyncLangGraphCli
     assert values["result"]["usage"]["samples"] == 12
     assert [message["type"] for message in values["messages"]] == ["human", "ai"]
     assert client.threads.get_history(thread)
+
+
+def test_a_run_names_its_model_and_its_method_in_the_form(client: SyncLangGraphClient) -> None:
+    run: dict[str, Any] = {"input": {"messages": [{"role": "user", "content": QUESTION}]}}
+    out = client.runs.wait(None, assistant(client), context={"model": "simulated", "budget": 1}, **run)
+    assert out["result"]["usage"]["samples"] == 1
+    context = {"method": "best_of_n", "budget": 3}
+    nodes = [
+        node
+        for part in client.runs.stream(None, assistant(client), context=context, stream_mode="updates", **run)
+        if part.event == "updates"
+        for node in part.data
+    ]
+    assert (nodes[0], nodes.count("generate")) == ("set_arm", 3)
+    refused = client.runs.wait(None, assistant(client), context={"model": "simulatde"}, raise_error=False, **run)
+    assert "did you mean 'simulated'?" in str(refused)
+    refused = client.runs.wait(None, assistant(client), context={"method": "best"}, raise_error=False, **run)
+    assert "did you mean 'best_of_n'?" in str(refused)
 
 
 def test_the_pool_is_edited_and_more_budget_granted_through_the_sdk(client: SyncLangGraphClient) -> None:

@@ -67,5 +67,4 @@ def serve(
         fail(with_extra(error, "serve"), WRONG_USAGE)
     if simulated_by_default and not model:
         console.print(SIMULATION_NOTICE, style="yellow", soft_wrap=True)
-    console.print(f"Serving {', '.join(model or [name])} at {launch.url}/v1", markup=False, soft_wrap=True)
-    launch.run()
+    launch.run(f"Serving {', '.join(model or [name])} at {launch.url}/v1")

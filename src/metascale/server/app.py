@@ -19,12 +19,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from metascale.server import openapi
+from metascale.server import openapi, responses
 from metascale.server.auth import Guard
 from metascale.server.errors import ApiError, as_api_error
 from metascale.server.options import TOKEN_VARIABLE, ServerOptions
 from metascale.server.replies import chunks, completion, first_chunk, new_head
-from metascale.server.request import ChatRequest, read_request
+from metascale.server.request import ChatRequest, read_body
 from metascale.server.search import PreparedSearch, Searches, SearchOutcome
 from metascale.settings import MetaScaleSettings
 
@@ -50,6 +50,7 @@ class Completions:
         """The routes, below `/v1`."""
         return [
             Route("/chat/completions", _answering(self.create, openapi.CREATE), methods=["POST"]),
+            Route("/responses", _answering(self.respond, openapi.RESPOND), methods=["POST"]),
             Route("/models", _answering(self.list_models, openapi.LIST), methods=["GET"]),
             Route("/models/{name:path}", _answering(self.show_model, openapi.SHOW), methods=["GET"]),
         ]
@@ -67,9 +68,27 @@ class Completions:
 
     async def create(self, request: Request) -> Response:
         """Answer by a search, at once or as a stream."""
-        asked = await read_request(request, self._options.max_body)
+        asked = ChatRequest.model_validate_json(await read_body(request, self._options.max_body))
         search = self._searches.prepare(asked)
         head = new_head(search.target.name)
+        with contextlib.ExitStack() as place:
+            place.enter_context(self._one_more())
+            if asked.stream:
+                return _Stream(self._events(head, asked, search), place.pop_all())
+            found = await _unless_gone(request, search)
+        return JSONResponse(completion(head, found)) if found else Response(status_code=499)
+
+    async def respond(self, request: Request) -> Response:
+        """Answer by a search, in the format of OpenAI's Responses API."""
+        asked = responses.as_chat(await read_body(request, self._options.max_body))
+        search = self._searches.prepare(asked)
+        with self._one_more():
+            found = await _unless_gone(request, search)
+        head = new_head(search.target.name)
+        return JSONResponse(responses.response(head, asked, found)) if found else Response(status_code=499)
+
+    @contextlib.contextmanager
+    def _one_more(self) -> Iterator[None]:
         if self._running >= self._options.max_concurrent:
             raise ApiError(
                 429,
@@ -78,12 +97,11 @@ class Completions:
                 code="rate_limit_exceeded",
                 headers={"retry-after": str(RETRY_AFTER)},
             )
-        with contextlib.ExitStack() as place:
-            place.enter_context(self._one_more())
-            if asked.stream:
-                return _Stream(self._events(head, asked, search), place.pop_all())
-            found = await _unless_gone(request, search)
-        return JSONResponse(completion(head, found)) if found else Response(status_code=499)
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
 
     async def _events(self, head: dict[str, Any], asked: ChatRequest, search: PreparedSearch) -> AsyncGenerator[bytes]:
         with_usage = asked.stream_options.include_usage
@@ -99,14 +117,6 @@ class Completions:
         for chunk in chunks(head, found, with_usage=with_usage):
             yield _event(chunk)
         yield b"data: [DONE]\n\n"
-
-    @contextlib.contextmanager
-    def _one_more(self) -> Iterator[None]:
-        self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
 
 
 class _Stream(StreamingResponse):

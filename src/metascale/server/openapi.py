@@ -114,6 +114,12 @@ CREATE = _operation(
     *(400, 404, 413, 415, 429, 502, 504),
     requestBody={"required": True, "content": {JSON: {"schema": _request()}}},
 )
+RESPOND = _operation(
+    "Answer by a search, in the format of the Responses API.",
+    {JSON: {"schema": {"type": "object"}}},
+    *(400, 404, 413, 415, 429, 502, 504),
+    requestBody={"required": True, "content": {JSON: {"schema": {"type": "object"}}}},
+)
 _MODELS = _object({"object": {"const": "list"}, "data": {"type": "array", "items": _MODEL}})
 LIST = _operation("List the models.", {JSON: {"schema": _MODELS}})
 SHOW = _operation(

@@ -265,12 +265,11 @@ class ChatRequest(BaseModel):
         return [(name, value) for name, values in named.items() for value in values if value is not None]
 
 
-async def read_request(request: Request, longest: int) -> ChatRequest:
-    """Read a request in chunks, at most `longest` bytes.
+async def read_body(request: Request, longest: int) -> bytes:
+    """Read a request's body in chunks, at most `longest` bytes.
 
     Raises:
         ApiError: 413 if it is longer, 415 if its content type is not JSON (which keeps out forms on web pages).
-        pydantic.ValidationError: it is not JSON or not a valid request.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "send JSON, with 'Content-Type: application/json'")
@@ -282,4 +281,4 @@ async def read_request(request: Request, longest: int) -> ChatRequest:
         body += piece
         if len(body) > longest:
             raise too_long
-    return ChatRequest.model_validate_json(bytes(body))
+    return bytes(body)

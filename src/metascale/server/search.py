@@ -22,6 +22,7 @@ from metascale.models.local.names import is_local
 from metascale.question import check_question
 from metascale.records import Status
 from metascale.server.errors import bad_request, timed_out
+from metascale.server.housekeeping import NOTE, is_housekeeping
 from metascale.server.names import DEFAULT_METHOD, Names, Target
 from metascale.server.options import ServerOptions
 from metascale.server.request import ChatRequest
@@ -90,6 +91,9 @@ class Searches:
             raise bad_request(f"the model {target.name!r} reads text only", "messages")
         if not request.tools and request.tool_choice not in {None, "none", "auto"}:
             raise bad_request("tool_choice asks for a call, but the request has no tools", "tool_choice")
+        if is_housekeeping(messages) and not request.tools:
+            plain = self._graph("direct", target.model)
+            return PreparedSearch(target, lambda: self._in_time(_run(plain, messages, chosen, NOTE)))
         if request.tools or request.sample_options():
             shaped = self._shaped(request, target, model, settings)
             return PreparedSearch(target, lambda: self._in_time(_ask(shaped, messages)))
@@ -149,11 +153,11 @@ def _resolved(model: str) -> BaseChatModel:
         raise RuntimeError(f"a served model cannot be set up: {error}") from error
 
 
-async def _run(graph: Graph, messages: list[AnyMessage], settings: MetaScaleSettings) -> SearchOutcome:
+async def _run(graph: Graph, messages: list[AnyMessage], settings: MetaScaleSettings, *notes: str) -> SearchOutcome:
     out = await graph.ainvoke({"messages": messages}, context=settings, output_keys=["result", "candidates"])
     result = out["result"]
     winner = next(candidate for candidate in out["candidates"] if candidate["id"] == result["candidate"])
-    return SearchOutcome(AIMessage(result["answer"]), winner["status"], result)
+    return SearchOutcome(AIMessage(result["answer"]), winner["status"], {**result, "notes": [*notes, *result["notes"]]})
 
 
 async def _ask(chat: Runnable[Any, AIMessage], messages: list[AnyMessage]) -> SearchOutcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import socket
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metascale import prompts
 from metascale.budget.rounds import round_sizes
 from metascale.errors import SettingError
 from metascale.graphs import METHODS, create_metascale
@@ -19,6 +21,7 @@ from metascale.models.resolve import ENVIRONMENT_VARIABLE as MODEL_VARIABLE
 from metascale.server.auth import is_local
 from metascale.server.names import Names
 from metascale.server.options import OPTIONS_VARIABLE, TOKEN_VARIABLE, ServerOptions
+from metascale.server.request_log import announce
 from metascale.settings import ENVIRONMENT_VARIABLE as SETTINGS_VARIABLE
 from metascale.settings import MetaScaleSettings
 
@@ -28,6 +31,12 @@ BACKGROUND_RUNS = 10
 """Parallel runs of LangGraph's own queue, as in `langgraph dev`."""
 SECONDS_TO_STOP = 5
 """Seconds that running searches get to finish when the server stops."""
+TOOL = "think_hard"
+"""The name of the graph that is a tool at `/mcp`."""
+QUIET = {"LOG_LEVEL": "WARNING", "LOG_COLOR": str(sys.stderr.isatty()).lower()}
+"""Variables of LangGraph's log, unless they are set."""
+CHATTY = ("langgraph_api.cli", "langgraph_api.timing.timer", "py.warnings")
+"""Loggers whose information and warnings help nobody who runs a server."""
 PAGES = {
     "allow_origins": ["https://smith.langchain.com"],
     "allow_origin_regex": r"http://(localhost|127\.0\.0\.1)(:\d+)?",
@@ -59,9 +68,14 @@ class Launch:
         """The base URL for clients."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
-    def run(self) -> None:
-        """Serve until the process is stopped."""
+    def run(self, said: str) -> None:
+        """Serve until the process is stopped, and say something once the server answers."""
         os.environ.update(self.environment)
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        announce(self.url, said)
         run_server(
             self.host,
             self.port,
@@ -71,6 +85,7 @@ class Launch:
             checkpointer={"serde": {"pickle_fallback": False}},
             disable_persistence=True,
             timeout_graceful_shutdown=SECONDS_TO_STOP,
+            server_level="ERROR",
         )
 
 
@@ -129,7 +144,10 @@ def graphs() -> dict[str, dict[str, str]]:
         module = method.create.__module__
         variable = name if hasattr(sys.modules[module], name) else "graph"
         served[name] = {"path": f"{module}:{variable}", "description": method.description}
-    return served
+    return {
+        **served,
+        TOOL: {"path": "metascale.graphs.think_hard:graph", "description": prompts.load("tool_description")},
+    }
 
 
 def _token(file: Path | None) -> str | None:
