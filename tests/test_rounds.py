@@ -10,6 +10,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from metascale import MetaScaleSettings, create_metascale
 from metascale.budget.rounds import is_composed_beside, round_size, round_sizes
+from metascale.graphs import create_best_of_n, create_direct
 from metascale.pool.arms import fixed_arm
 from metascale.usage import no_usage
 from tests.conftest import THREAD, ask
@@ -88,17 +89,26 @@ def test_max_calls_also_pays_for_what_is_composed_beside_the_first_round(max_cal
     assert state["result"]["stop_reason"] == "max_calls"
 
 
-def test_what_was_drawn_is_not_paid_for_again_if_the_run_is_killed_while_it_composes() -> None:
-    model = TimedModel(write=sensible, takes=lambda kind, _: 1.0 if kind == "compose" else 0.1)
+async def test_what_was_drawn_is_not_paid_for_again_if_the_run_is_killed_while_it_composes() -> None:
+    hangs = [True]
+    model = TimedModel(write=sensible, takes=lambda kind, _: 3_600.0 if kind == "compose" and hangs[0] else 0.0)
     graph = create_metascale(model, checkpointer=InMemorySaver())
+    async with asyncio.TaskGroup() as group:
+        killed = group.create_task(graph.ainvoke(ask(), THREAD))
+        drawn = 0
+        while drawn < 4:  # noqa: ASYNC110  nothing tells when a checkpoint is written
+            drawn = len([task for task in (await graph.aget_state(THREAD)).tasks if task.result is not None])
+            await asyncio.sleep(0)
+        killed.cancel()
+    assert drawn == len(model.requests("solve")) == 4
+    hangs[0] = False
+    state = await graph.ainvoke(None, THREAD)
+    assert len(model.requests("solve")) == state["result"]["usage"]["samples"] == 16
+    pool = (await graph.aget_state(THREAD)).values["pool"]
+    assert [thought["origin"] for thought in pool] == ["fixed"] * 2 + ["self_composed"] * 6
 
-    async def killed() -> None:
-        async with asyncio.timeout(0.5):
-            await graph.ainvoke(ask(), THREAD)
 
-    with pytest.raises(TimeoutError):
-        in_virtual_time(killed)
-    assert len(model.requests("solve")) == 4
-    result = in_virtual_time(lambda: graph.ainvoke(None, THREAD))["result"]
-    assert len(model.requests("solve")) == result["usage"]["samples"] == 16
-    assert len(model.requests("compose")) == 2
+@pytest.mark.parametrize("create", [create_best_of_n, create_direct])
+def test_methods_without_a_pool_reserve_nothing_for_composing_it(create: Any) -> None:
+    state, model = run(sensible, create=create, settings={"batch_size": 1, "max_calls": 31})
+    assert len(model._requests) == state["result"]["usage"]["calls"] <= 31

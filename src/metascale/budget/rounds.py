@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metascale.budget.limits import tokens_of
+from metascale.pool.arms import FIXED_ARMS
 from metascale.records import MetaThought
 from metascale.settings import MetaScaleSettings
 from metascale.usage import Usage
@@ -56,8 +57,8 @@ def is_composed_beside(settings: MetaScaleSettings, pool: Sequence[MetaThought])
     """
     first = settings.batch_size or FIRST_ROUND
     return (
-        len(pool) < settings.pool_size
-        and all(thought["origin"] == "fixed" for thought in pool)
+        tuple(thought["id"] for thought in pool) == FIXED_ARMS
+        and len(pool) < settings.pool_size
         and SHARE_BESIDE * first <= settings.budget
         and settings.head_start > 0
         and settings.memory is None
