@@ -5,8 +5,10 @@ One slot serves the rounds: requests wait for it, and find what the last one rea
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,12 +124,13 @@ def test_a_killed_run_continues_on_a_new_server(file: Path, tmp_path: Path) -> N
     command += ["--db", str(base), "--thread", "t", "--budget", "6", "--batch-size", "1", "--reward", "agreement"]
     command += ["--set", "pool_size=2", "--set", "max_tokens=12"]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ))
-    wait_until(lambda: len(answered(base)) >= 2, first)
+    wait_until(lambda: steps(base) >= 9, first)
     (server,) = psutil.Process(first.pid).children()
     first.kill()
     first.communicate(timeout=CEILING)
     wait_until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
     before = answered(base)
+    assert before
 
     second = subprocess.run(command, capture_output=True, text=True, timeout=CEILING, check=False)
     assert second.returncode == 0, second.stderr
@@ -137,10 +140,17 @@ def test_a_killed_run_continues_on_a_new_server(file: Path, tmp_path: Path) -> N
     assert "llama" not in second.stderr
 
 
+def steps(base: Path) -> int:
+    """Steps of a run that are stored, seen without a lock."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{base.as_uri()}?mode=ro", uri=True)) as reader:
+            return int(reader.execute("SELECT count(*) FROM checkpoints").fetchone()[0])
+    except sqlite3.OperationalError:  # there is no file, or no table yet
+        return 0
+
+
 def answered(base: Path) -> list[str]:
-    """The answers that a thread holds."""
-    if not base.exists():
-        return []
+    """The answers that the thread of a dead process holds."""
     with SqliteSaver.from_conn_string(str(base)) as saver:
         values = create_metascale("simulated", checkpointer=saver).get_state(THREAD).values
     return [sample["text"] for sample in sorted(values.get("candidates", []), key=lambda sample: sample["id"])]
