@@ -27,7 +27,7 @@ from tests.openai_server import Fault
 from tests.scripted import ScriptedModel, sensible, verdict
 
 BUDGET = 6
-SETTINGS = MetaScaleSettings(budget=BUDGET, batch_size=3, confirm=0, max_retries=0)
+SETTINGS = MetaScaleSettings(budget=BUDGET, batch_size=3, confirm=0, max_retries=0, stop_on_agreement=None)
 HARD = ask("Think hard about 'Why?', please.")
 
 

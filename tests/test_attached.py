@@ -40,7 +40,14 @@ def refusing(status: int, reason: str) -> Any:
 def test_images_reach_every_request_about_the_task(start_server: ServerFactory, reward: Any) -> None:
     server = start_server()
     settings = MetaScaleSettings(
-        budget=24, seed=1, reward=reward, evolution="always", evolve_every=1, synthesize=True, confirm=4
+        budget=24,
+        seed=1,
+        reward=reward,
+        evolution="always",
+        evolve_every=1,
+        synthesize=True,
+        confirm=4,
+        stop_on_agreement=None,
     )
     result = create_metascale(chat_model(server), settings=settings).invoke(TALK)["result"]
     kinds = {served.kind for served in server.served}
@@ -65,7 +72,7 @@ def test_a_judge_that_refuses_images_sees_the_text_and_the_notes_say_so(
 ) -> None:
     solver = start_server()
     blind = start_server(script=refusing(status, reason), forms=forms)
-    settings = MetaScaleSettings(budget=6, batch_size=2, max_retries=0, confirm=0)
+    settings = MetaScaleSettings(budget=6, batch_size=2, max_retries=0, confirm=0, stop_on_agreement=None)
     graph = create_metascale(
         chat_model(solver), reward=JudgeReward(chat_model(blind, max_retries=0)), settings=settings
     )

@@ -26,7 +26,9 @@ from tests.openai_server import Probabilities
 from tests.runs import plain
 
 BUDGET = 6
-SETTINGS = MetaScaleSettings(budget=BUDGET, batch_size=3, confirm=0, evolve_every=0, max_retries=0, seed=1)
+SETTINGS = MetaScaleSettings(
+    budget=BUDGET, batch_size=3, confirm=0, evolve_every=0, max_retries=0, seed=1, stop_on_agreement=None
+)
 
 
 class Plain(Sure):

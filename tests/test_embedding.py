@@ -24,7 +24,7 @@ from tests.conftest import ask
 from tests.scripted import ScriptedModel, sensible
 
 BUDGET = 24
-SETTINGS = MetaScaleSettings(budget=BUDGET, batch_size=2, confirm=0, stragglers="wait")
+SETTINGS = MetaScaleSettings(budget=BUDGET, batch_size=2, confirm=0, stop_on_agreement=None, stragglers="wait")
 THREAD: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 25}
 TASK = {"task": "Why?"}
 AnyGraph = Any

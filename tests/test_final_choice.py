@@ -480,7 +480,7 @@ def test_agreement_needs_two_ways_of_thinking() -> None:
         return "#### 5"
 
     same = playing(lambda *_: verdict(5), five)
-    state, _ = pick(same, budget=16, batch_size=1, **NUMBERS)
+    state, _ = pick(same, budget=16, batch_size=1, stop_on_agreement=0.99, **NUMBERS)
     assert state["result"]["stop_reason"] == "agreement"
     assert state["result"]["usage"]["samples"] == 16 - state["result"]["saved"] == 3
 
@@ -489,7 +489,7 @@ def test_agreement_needs_two_ways_of_thinking() -> None:
             return f"Let me think {number}.\nHm."
         return same(kind, number, messages)
 
-    state, _ = pick(only_one_marks, budget=16, batch_size=1, **NUMBERS)
+    state, _ = pick(only_one_marks, budget=16, batch_size=1, stop_on_agreement=0.99, **NUMBERS)
     assert {c["meta_thought"] for c in state["candidates"] if c["extracted"]} == {"chain_of_thought"}
     assert state["result"]["stop_reason"] == "budget"
 

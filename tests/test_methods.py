@@ -21,7 +21,9 @@ from tests.scripted import DISCOVERY, ScriptedModel, discovering, sensible, verd
 def test_every_method_keeps_its_budget_and_an_honest_bill(start_server: ServerFactory, name: str, budget: int) -> None:
     server = start_server()
     method = METHODS[name]
-    graph = method.create(chat_model(server), settings=MetaScaleSettings(budget=budget, batch_size=3))
+    graph = method.create(
+        chat_model(server), settings=MetaScaleSettings(budget=budget, batch_size=3, stop_on_agreement=None)
+    )
     out = graph.invoke(ask())
     usage = out["result"]["usage"]
     samples = 1 if method.one_pass else budget

@@ -26,13 +26,13 @@ from metascale.stats.shrinkage import effective_count
 Numbers = NDArray[np.float64]
 Rule = Literal["support", "sum", "best"]
 
-VALIDITY = 0.4
+VALIDITY = 0.2
 """Share of the lasting differences between a judge's scores that are differences in quality; the rest is error that no
 further look removes. It was below 0.1 for Llama's verdicts on GPQA, 0.1 for Qwen's on GSM8K and 0.4 for GPT-4's on
-LLMBar, whose texts are nearest to free answers."""
+LLMBar."""
 MARGIN = 0.05
 """By how much a free text must excel to count as better: half a mark of ten."""
-MIN_GAIN = 0.00004
+MIN_GAIN = 0.00002
 """Expected gain in reward per call below which no free text is judged again."""
 WORTH_A_CALL = 0.002
 """Expected gain in the chance of a right answer per call below which no final answer is judged again. Not tuned."""

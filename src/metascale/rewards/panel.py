@@ -17,11 +17,14 @@ from metascale.rewards.base import Earlier, Reward, Score
 from metascale.rewards.judge import WORDINGS, JudgeReward
 from metascale.rewards.scorer import Scorer
 from metascale.settings import MetaScaleSettings
+from metascale.stats.dawid_skene import judge_weights
 from metascale.stats.reliability import Reliability
 from metascale.usage import add_usage, no_usage
 
 ENOUGH_TO_BE_CONSTANT = 3
 """Answers with the same value after which a member counts as constant: two equal values are common."""
+ENOUGH_TO_AGREE = 3
+"""Members whose agreement tells them apart: of two, both agree equally often."""
 DECIMALS = 9
 """Decimals of a value, well above rounding errors, so that equal judgements give equal values."""
 
@@ -47,11 +50,12 @@ class Member:
 class PanelReward:
     """The weighted mean of its members' values of an answer.
 
-    A member's weight is its measured reliability. It is 0 in a task where the member gave the same value to at least
-    `ENOUGH_TO_BE_CONSTANT` answers while another member gave those answers different values. So a judge that gives
-    every answer a 10 has no influence, even if its reliability is unknown. If all weights are 0, the members that did
-    distinguish answers get equal weights, regardless of their reliability. Weights depend on all answers of the task so
-    far and are the same for all of them.
+    A member's weight is its measured reliability, or 1 without a measurement, times what the agreement of three or more
+    members in this task says (`metascale.stats.dawid_skene`); a few answers say little. It is 0 in a task where the
+    member gave the same value to at least `ENOUGH_TO_BE_CONSTANT` answers while another member gave those answers
+    different values. So a judge that gives every answer a 10 has no influence, even if its reliability is unknown. If
+    all weights are 0, the members that did distinguish answers get equal weights, regardless of their reliability.
+    Weights depend on all answers of the task so far and are the same for all of them.
 
     If members failed on an answer, its value is the mean of all answers plus the weighted mean of the differences
     between the other members' values and their own means. So the severity of the missing members makes no difference.
@@ -183,7 +187,11 @@ class PanelReward:
         """
         telling = np.array([_scored_any(column) and not _is_constant(column, said) for column in said.T])
         weights = np.where(telling, [member.weight for member in self.members], 0.0)
-        return weights if weights.any() else telling.astype(np.float64)
+        weights = weights if weights.any() else telling.astype(np.float64)
+        heard = weights > 0
+        if heard.sum() >= ENOUGH_TO_AGREE:
+            weights[heard] *= judge_weights(said[:, heard])
+        return weights
 
 
 class _OneWording(JudgeReward):

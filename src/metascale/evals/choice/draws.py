@@ -15,7 +15,7 @@ from metascale.evals.choice.rows import Numbers, Question
 
 @dataclass(frozen=True)
 class Draw:
-    """The answers to one question in a random order, those with verdicts first, and their verdicts in a random order.
+    """The answers to one question in a random order, and their verdicts in a random order.
 
     Attributes:
         question: the question.
@@ -56,13 +56,14 @@ class Draw:
         return list(found.values())
 
 
-def draws_of(question: Question, repeats: int, seed: Sequence[int]) -> list[Draw]:
+def draws_of(question: Question, repeats: int, seed: Sequence[int], *, judged_first: bool = True) -> list[Draw]:
     """Random orders of a question's answers.
 
     Args:
         question: the question.
         repeats: how many, at least 1.
         seed: of the random numbers.
+        judged_first: whether answers with verdicts come before those without.
     """
     rng = np.random.default_rng(seed)
     answers = len(question.finals)
@@ -70,7 +71,8 @@ def draws_of(question: Question, repeats: int, seed: Sequence[int]) -> list[Draw
     found = []
     for _ in range(repeats):
         order = rng.permutation(answers)
-        order = order[np.argsort(~judged[order], kind="stable")]
+        if judged_first:
+            order = order[np.argsort(~judged[order], kind="stable")]
         verdicts = {
             name: [list(rng.permutation(said[index])) for index in order] for name, said in question.verdicts.items()
         }
@@ -78,21 +80,27 @@ def draws_of(question: Question, repeats: int, seed: Sequence[int]) -> list[Draw
     return found
 
 
-def contenders_of(draw: Draw, groups: Sequence[Sequence[int]], judged: Mapping[int, int]) -> list[Contender]:
+def contenders_of(
+    draw: Draw,
+    groups: Sequence[Sequence[int]],
+    judged: Mapping[int, int],
+    weights: Mapping[str, float] | None = None,
+) -> list[Contender]:
     """The contenders that a run would see.
 
     Args:
         draw: the answers.
         groups: as `Draw.groups` returns.
         judged: the number of verdicts that are known of an answer, by its place; every judge gave as many.
+        weights: of the judges; several judges are one panel.
     """
     size = sum(len(group) for group in groups)
-    weights = draw.certainty(size)
+    votes = draw.certainty(size)
     return [
         Contender(
-            tuple(score for place in group for score in _scores(draw, place, judged.get(place, 0))),
+            tuple(score for place in group for score in _scores(draw, place, judged.get(place, 0), weights or {})),
             support=len(group),
-            weight=1.0 if weights is None else float(weights[list(group)].mean()),
+            weight=1.0 if votes is None else float(votes[list(group)].mean()),
             final=draw.finals[group[0]],
             arms=tuple(draw.arms[place] for place in group) if draw.arms else (),
         )
@@ -100,9 +108,17 @@ def contenders_of(draw: Draw, groups: Sequence[Sequence[int]], judged: Mapping[i
     ]
 
 
-def _scores(draw: Draw, place: int, known: int) -> list[Judgement]:
-    return [
-        Judgement(value, place, name, is_first=number == 0)
-        for name, said in draw.verdicts.items()
-        for number, value in enumerate(said[place][:known])
-    ]
+def _scores(draw: Draw, place: int, known: int, weights: Mapping[str, float]) -> list[Judgement]:
+    wording = "panel" if len(draw.verdicts) > 1 else next(iter(draw.verdicts), "")
+    found = []
+    for number in range(known):
+        heard = [
+            (said[place][number], weights.get(name, 1.0))
+            for name, said in draw.verdicts.items()
+            if len(said[place]) > number
+        ]
+        total = sum(weight for _, weight in heard)
+        if total:
+            value = sum(value * weight for value, weight in heard) / total
+            found.append(Judgement(value, place, wording, is_first=number == 0))
+    return found

@@ -12,6 +12,7 @@ from metascale.budget.stopping import MIN_VOTES, agreement
 from metascale.choice.posterior import gain_of_votes
 from metascale.choice.second_look import confidence, gain_of_looking, next_looks, standing
 from metascale.evals.choice.draws import Draw, contenders_of
+from metascale.evals.choice.panels import AGREED
 from metascale.evals.choice.rows import SELF, Numbers, Question
 
 SHARED = 8
@@ -105,9 +106,11 @@ def entrants(questions: Sequence[Question], panels: Mapping[str, Sequence[Number
             panel = partial(_panel, judges=judges, weights=weights, places=places)
             found.append(Entrant(f"best of N by a panel, {name}", panel, partial(_shared_by, both)))
     if judges:
-        found.append(Entrant(EACH, partial(_choice, verdicts="each"), partial(_shared_by, both)))
+        agreed = panels.get(AGREED)
+        learned = dict(zip(judges, agreed[0].tolist(), strict=True)) if agreed else None
+        found.append(Entrant(EACH, partial(_choice, verdicts="each", weights=learned), partial(_shared_by, both)))
         if is_comparable:
-            found.append(Entrant(SHARING, partial(_choice, verdicts="shared"), _beside_verdicts))
+            found.append(Entrant(SHARING, partial(_choice, verdicts="shared", weights=learned), _beside_verdicts))
     return found
 
 
@@ -141,8 +144,11 @@ def _marked(draw: Draw, size: int) -> list[list[int]]:
 
 
 def _majority(draw: Draw, size: int) -> Pick:
+    """The most frequent final answer; its share of the votes stands for a confidence."""
     groups = _marked(draw, size)
-    return Pick(_shared(draw, groups, [len(group) for group in groups]), size)
+    votes = [len(group) for group in groups]
+    right = _shared(draw, groups, votes)
+    return Pick(right, size, confidence=max(votes) / size, is_right=right, unjudged=right)
 
 
 def _by_certainty(draw: Draw, size: int) -> Pick:
@@ -178,7 +184,7 @@ def _panel(
     return Pick(_shared(draw, [[place] for place in range(size)], worth), calls)
 
 
-def _choice(draw: Draw, size: int, *, verdicts: str) -> Pick:
+def _choice(draw: Draw, size: int, *, verdicts: str, weights: Mapping[str, float] | None = None) -> Pick:
     """The choice of a run, with its second looks.
 
     Args:
@@ -186,6 +192,7 @@ def _choice(draw: Draw, size: int, *, verdicts: str) -> Pick:
         size: how many of them.
         verdicts: `"none"`, one on `"each"` sample, or one on the first sample of each leading final answer (`"shared"`,
             as many as `SHARED` allows).
+        weights: of several judges.
     """
     groups = draw.groups(size)
     judged: dict[int, int] = {}
@@ -198,10 +205,10 @@ def _choice(draw: Draw, size: int, *, verdicts: str) -> Pick:
         judged = {group[0]: 1 for group in leading} if len(groups) > 1 else {}
     first = sum(_count(draw, place, known) for place, known in judged.items())
     left = size // 2 if verdicts == "each" else max(0, most - first) if verdicts == "shared" else 0
-    now = standing(contenders_of(draw, groups, judged))
+    now = standing(contenders_of(draw, groups, judged, weights))
     before, looks, predicted = now.lead, 0, 0.0
     while left > 0:
-        contenders = contenders_of(draw, groups, judged)
+        contenders = contenders_of(draw, groups, judged, weights)
         wanted = [i for i in next_looks(contenders, left) if _next(draw, groups[i], judged) is not None]
         if not wanted:
             break
@@ -212,7 +219,7 @@ def _choice(draw: Draw, size: int, *, verdicts: str) -> Pick:
             judged[place] = judged.get(place, 0) + 1
         looks += len(wanted)
         left -= len(wanted)
-        now = standing(contenders_of(draw, groups, judged))
+        now = standing(contenders_of(draw, groups, judged, weights))
     lead = now.lead
     means = [float(draw.quality[group].mean()) for group in groups]
     votes = max(range(len(groups)), key=lambda i: (draw.finals[groups[i][0]] is not None, len(groups[i])))

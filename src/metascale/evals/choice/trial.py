@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from metascale.evals.choice.rules import (
     drawn_until_sure,
     entrants,
 )
-from metascale.evals.statistics import Interval, mean_interval
+from metascale.evals.statistics import Interval
 from metascale.settings import MetaScaleSettings
 from metascale.stats.reliability import CalibrationBin, expected_calibration
 
@@ -28,6 +29,8 @@ DRAWS = 2_000
 SURE_ENOUGH: float = MetaScaleSettings.model_fields["stop_on_agreement"].default or 0.99
 BATCH: int = MetaScaleSettings.model_fields["batch_size"].default
 BETAS = (0.9, 0.95)
+RESAMPLES = 2_000
+"""Bootstrap resamples of the questions."""
 
 
 @dataclass(frozen=True)
@@ -143,10 +146,9 @@ def try_rules(
     able = sorted({size for size in sizes if size <= longest})
     if not able:
         raise ChoiceFileError(f"no question has {min(sizes)} answers")
-    drawn = [
-        draws_of(question, repeats or max(2, min(60, DRAWS // len(questions))), [seed, number])
-        for number, question in enumerate(questions)
-    ]
+    times = repeats or max(2, min(60, DRAWS // len(questions)))
+    drawn = [draws_of(question, times, [seed, number]) for number, question in enumerate(questions)]
+    votes = [draws_of(q, times, [seed, number, 1], judged_first=False) for number, q in enumerate(questions)]
     rules = entrants(questions, panels_of(questions, seed=seed))
     base = next(rule for rule in rules if rule.name == (MAJORITY if any(q.is_comparable for q in questions) else ONE))
     names = [rule.name for rule in rules]
@@ -155,7 +157,7 @@ def try_rules(
         for size in able
         if base.name == MAJORITY and size > batch
         for rounds in sorted({1, batch})
-        for one in _stopping(_enough(drawn, size), size, rounds, base)
+        for one in _stopping(_enough(votes, size), size, rounds, base)
     ]
     return Trial(
         measure=measure_of(questions),
@@ -172,6 +174,19 @@ def try_rules(
             for size in able
         },
     )
+
+
+@lru_cache
+def _resamples(questions: int) -> Numbers:
+    """How often each question is drawn in each bootstrap resample, as shares, shape (RESAMPLES, questions)."""
+    counts = np.random.default_rng(0).multinomial(questions, np.full(questions, 1 / questions), RESAMPLES)
+    return counts / questions
+
+
+def _interval(values: Numbers) -> Interval:
+    """The 95 % percentile bootstrap interval of a mean over questions."""
+    low, high = np.quantile(_resamples(len(values)) @ values, (0.025, 0.975))
+    return Interval(float(low), float(high))
 
 
 def _enough(drawn: Sequence[list[Draw]], size: int) -> list[list[Draw]]:
@@ -221,9 +236,9 @@ def _outcome(rule: str, n: int, samples: int, picks: Sequence[Sequence[Pick]], b
         calls=mean(lambda pick: pick.calls),
         questions=len(picks),
         value=float(value.mean()),
-        interval=mean_interval(value, seed=0),
+        interval=_interval(value),
         difference=float((value - baseline).mean()),
-        difference_interval=mean_interval(value - baseline, seed=0),
+        difference_interval=_interval(value - baseline),
         looks=mean(lambda pick: pick.looks),
         predicted_gain=mean(lambda pick: pick.predicted),
         realised_gain=mean(lambda pick: pick.quality - pick.before if pick.looks else 0.0),
@@ -257,5 +272,5 @@ def _stopping(drawn: Sequence[list[Draw]], budget: int, batch: int, base: Entran
             ]
         )
         share = float(np.mean([size / budget for own in sizes for size in own]))
-        found.append(Stopping(name, budget, batch, share, float(lost.mean()), mean_interval(lost, seed=0)))
+        found.append(Stopping(name, budget, batch, share, float(lost.mean()), _interval(lost)))
     return found
