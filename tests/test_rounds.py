@@ -96,7 +96,7 @@ async def test_what_was_drawn_is_not_paid_for_again_if_the_run_is_killed_while_i
     async with asyncio.TaskGroup() as group:
         killed = group.create_task(graph.ainvoke(ask(), THREAD))
         drawn = 0
-        while drawn < 4:  # noqa: ASYNC110  nothing tells when a checkpoint is written
+        while drawn < 4:
             drawn = len([task for task in (await graph.aget_state(THREAD)).tasks if task.result is not None])
             await asyncio.sleep(0)
         killed.cancel()
