@@ -20,10 +20,12 @@ COLOURS = (
     "#332288",
     "#8C564B",
     "#808080",
+    "#117733",
+    "#661100",
 )
-"""Okabe and Ito's seven for white paper, which colour-blind people can tell apart, and five of Tol's and Tableau's."""
+"""Okabe and Ito's seven for white paper, which colour-blind people can tell apart, and seven of Tol's and Tableau's."""
 MARKERS = "osD^vPX*<>d"
-"""As many as have no common divisor with `COLOURS`: a colour and a marker meet once in 132 methods."""
+"""As many as have no common divisor with `COLOURS`: a colour and a marker meet once in 154 methods."""
 LINES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
@@ -51,7 +53,7 @@ class Look(NamedTuple):
 def looks_of(methods: Iterable[str]) -> dict[str, Look]:
     """The look of each method, METASCALE's first.
 
-    Twelve methods have twelve colours. Marker, filling and line style together, which stay in grey, tell apart 110.
+    Fourteen methods have fourteen colours. Marker, filling and line style together, which stay in grey, tell apart 110.
     """
     places = enumerate(sorted(set(methods), key=method_order, reverse=True))
     return {method: _look(place) for place, method in places}
