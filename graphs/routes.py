@@ -39,11 +39,11 @@ def after_pool(_: State, run: Run) -> Literal["pool made", "to be reviewed"]:
 
 
 def after_score(state: State, run: Run) -> Next | Literal["time to evolve", "ask for more"]:
-    """Evolve if it is time; ask a person for more samples once the budget is spent; else as `next_phase`."""
+    """Evolve if it is time; ask a person for more once the budget or the money is spent; else as `next_phase`."""
     ledger = run.ledger(state)
     if ledger.stop_reason is None and ledger.evolution_due:
         return "time to evolve"
-    if run.settings.ask_for_budget and ledger.is_ended_by_budget_alone:
+    if run.settings.ask_for_budget and ledger.grant_wanted is not None:
         return "ask for more"
     return next_phase(ledger)
 
@@ -106,7 +106,6 @@ def to_samples(state: State) -> Sequence[Send] | Literal["finalize"]:
                 refined=refined_answer(pull["refines"], thoughts, answers) if pull["refines"] is not None else None,
                 reads=pull.get("reads", []),
                 limit=limit,
-                spent=state["usage"]["seconds"],
             ),
         )
         for pull in state["plan"]

@@ -53,7 +53,7 @@ class Found(NamedTuple):
 
 async def compose(state: State, run: Run) -> Update:
     """Fill the pool while the first round is drawn under the fixed arms; see `budget.rounds.is_composed_beside`."""
-    started = run.start_work(state["usage"]["seconds"], share=PREPARATION)
+    started = run.start_work(state, share=PREPARATION)
     beside = len(state["plan"])
     in_flight: Usage = {**no_usage(), "calls": beside + run.scorer.calls(beside)}
     pool, notes, usage = await filled(state["pool"], Beliefs(), state, run, add_usage(state["usage"], in_flight))

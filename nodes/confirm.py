@@ -19,7 +19,7 @@ from metascale.usage import Usage, add_usage, no_usage, working_since
 
 async def confirm(state: State, run: Run) -> Update:
     """Re-judge the finalists, each once, concurrently."""
-    started = run.start_work(state["usage"]["seconds"])
+    started = run.start_work(state)
     finalists = run.ledger(state).finalists_to_judge
     if not finalists:
         return {}

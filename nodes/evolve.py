@@ -26,7 +26,7 @@ async def evolve(state: State, run: Run) -> Update:
     Children have no pulls yet, so every policy pulls them first. A failed evolution leaves the pool unchanged. In a
     full pool, one arm retires for each child.
     """
-    started = run.start_work(state["usage"]["seconds"], share=PREPARATION)
+    started = run.start_work(state, share=PREPARATION)
     settings = run.settings
     pool = state["pool"]
     members = arm_statistics(pool, state["candidates"])

@@ -25,7 +25,7 @@ async def foresee(state: State, run: Run) -> Update:
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
     """
-    started = run.start_work(0.0, share=PREPARATION)
+    started = run.start_work(None, share=PREPARATION)
     settings = run.settings
     run.check_resumable()
     check_question(state["messages"], settings.max_question_chars)

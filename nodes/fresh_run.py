@@ -37,6 +37,7 @@ def fresh_run(
         "evolved_at": 0,
         "usage": Overwrite(usage),
         "granted": Overwrite(0),
+        "granted_usd": Overwrite(0.0),
         "reopened_at": 0,
         "notes": Overwrite(list(dict.fromkeys(notes))),
         "refusal": Overwrite(""),

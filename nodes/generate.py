@@ -26,7 +26,7 @@ from metascale.usage import Usage, add_usage, working_since
 
 async def generate(state: Sampling, run: Run) -> Update:
     """Draw one sample. A failed request becomes a failed candidate with its error, and costs no budget."""
-    started = run.start_work(state.get("spent", 0.0))
+    started = run.start_work({"usage": _read("usage"), "granted_usd": _read("granted_usd")})
     reads = state.get("reads")
     attempts = _texts(reads, _read("candidates")) if reads else []
     messages = _asked(state["meta_thought"], state["refined"], _conversation(state), attempts)

@@ -1,6 +1,8 @@
-"""After the budget: a person may grant more samples, and a finished run may continue with more."""
+"""After the budget: a person may grant more samples or dollars, and a finished run may continue with more."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from langchain_core.messages import RemoveMessage
 from langgraph.config import get_stream_writer
@@ -9,7 +11,7 @@ from langgraph.types import Overwrite, interrupt
 from metascale.choice.ranking import ranking
 from metascale.errors import ThreadError
 from metascale.events import Granted
-from metascale.interrupts import AnswerError, BudgetQuestion, granted_samples
+from metascale.interrupts import AnswerError, BudgetQuestion, Grant, granted_by
 from metascale.nodes.remember import unremember
 from metascale.nodes.run import Run, Update
 from metascale.pool.arms import SYNTHESIS
@@ -19,7 +21,7 @@ from metascale.state import State
 
 
 async def grant_budget(state: State, run: Run) -> Update:
-    """Ask a person how many more samples to draw, or continue a finished run that was granted some.
+    """Ask a person how many more samples to draw or dollars to spend, or continue a finished run that was granted some.
 
     Raises:
         ThreadError: samples were granted to a thread without a finished run.
@@ -28,12 +30,16 @@ async def grant_budget(state: State, run: Run) -> Update:
         raise ThreadError("samples were granted, but this thread has no run to continue; ask it a question first")
     if state["result"] is not None:
         return await _reopened(state, run)
-    more = _asked(state, run) if run.ledger(state).is_ended_by_budget_alone else 0
-    get_stream_writer()(Granted(event="granted", samples=state["granted"] + more))
-    return {"granted": more}
+    spent = run.ledger(state).grant_wanted
+    more = _asked(state, run, spent) if spent is not None else Grant()
+    samples, usd = state["granted"] + more.samples, state.get("granted_usd", 0.0) + more.usd
+    get_stream_writer()(Granted(event="granted", samples=samples, usd=usd))
+    return {"granted": more.samples, "granted_usd": more.usd}
 
 
-def _asked(state: State, run: Run) -> int:
+def _asked(state: State, run: Run, spent: Literal["budget", "max_cost_usd"]) -> Grant:
+    limits = run.ledger(state).limits
+    money = limits.max_cost_usd
     best = next(iter(ranking(state["candidates"])), None)
     asked: BudgetQuestion = {
         "asks": "grant_budget",
@@ -41,15 +47,16 @@ def _asked(state: State, run: Run) -> int:
         "answer": best and best["text"],
         "reward": best and best["reward"],
         "meta_thought": best and best["meta_thought"],
-        "stop_reason": "budget",
-        "budget": run.ledger(state).limits.budget,
+        "stop_reason": spent,
+        "budget": limits.budget,
+        "max_cost_usd": None if money is None else money + state.get("granted_usd", 0.0),
         "usage": bill(state["usage"]),
         "problem": None,
     }
     while True:
         answer = interrupt(asked)
         try:
-            return granted_samples(answer)
+            return granted_by(answer, spent)
         except AnswerError as error:
             asked = {**asked, "problem": str(error)}
 
@@ -78,7 +85,8 @@ async def _reopened(state: State, run: Run) -> Update:
     reason = run.ledger(reopened).stop_reason
     if reason is not None:
         notes.append(f"more samples were granted, but {reason!r} still ends the search")
-    get_stream_writer()(Granted(event="granted", samples=state["granted"]))
+    usd = state.get("granted_usd", 0.0)
+    get_stream_writer()(Granted(event="granted", samples=state["granted"], usd=usd))
     return {
         "messages": [RemoveMessage(id=str(last.id))],
         "refusal": Overwrite(""),

@@ -32,8 +32,7 @@ async def initialize_pool(state: State, run: Run) -> Update:
         SettingError: a setting asks people, but there is no checkpointer.
     """
     settings = run.settings
-    before = state["usage"] if settings.foresee else no_usage()
-    started = run.start_work(before["seconds"], share=PREPARATION)
+    started = run.start_work(state if settings.foresee else None, share=PREPARATION)
     run.check_resumable()
     check_question(state["messages"], settings.max_question_chars)
     pool = [fixed_arm(name) for name in FIXED_ARMS]

@@ -33,7 +33,7 @@ async def rate_methods(state: State, run: Run) -> Update:
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
     """
-    started = run.start_work(0.0, share=PREPARATION)
+    started = run.start_work(None, share=PREPARATION)
     check_question(state["messages"], run.settings.max_question_chars)
     ratings, notes, usage = await ask_ratings(task_of(state["messages"]), run.rated_methods, run)
     if not ratings:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from langchain_core.runnables import RunnableLambda
 from langgraph.config import get_config
 from langgraph.runtime import Runtime, get_runtime
 from langgraph.types import Overwrite
+from typing_extensions import TypedDict
 
 from metascale.bandits import Policy, create_policy
 from metascale.budget.ledger import UNCOUNTED_STEPS, Costs, Ledger
@@ -24,14 +26,16 @@ from metascale.memory.embeddings import HashedEmbeddings
 from metascale.memory.store import StrategyMemory
 from metascale.models import MeteredModel, Sampler
 from metascale.models.scope import RunScope, inside
+from metascale.models.tracing import about
 from metascale.nodes.config_keys import CHECKPOINTER
 from metascale.pool.methods import ReasoningMethod, catalogue
-from metascale.rewards import Reward, create_reward
+from metascale.rewards import Reward, create_reward, models_of
 from metascale.rewards.scorer import Scorer
 from metascale.runtime.bridge import run_sync
 from metascale.runtime.deadline import end_in
 from metascale.settings import BUILDERS_SETTINGS, MetaScaleSettings
 from metascale.state import State, check_continuable
+from metascale.usage import Usage, charged, no_usage, of_node
 
 PREPARATION = 0.5
 """Share of the remaining seconds that a node may take to predict, compose or breed: a request that hangs there must
@@ -40,6 +44,13 @@ SCOPE = "__metascale_scope"
 """The config key of a run's `RunScope`. LangGraph stores no key that starts with two underscores."""
 
 Update = dict[str, Any]
+
+
+class Spent(TypedDict):
+    """The part of the state that says what was spent."""
+
+    usage: Usage
+    granted_usd: float
 
 
 @dataclass
@@ -215,6 +226,7 @@ class Run:
             rounds=state["round"],
             evolved_at=state["evolved_at"],
             granted=state["granted"],
+            granted_usd=state.get("granted_usd", 0.0),
             reopened_at=state.get("reopened_at", 0),
             refusal=state.get("refusal", ""),
             remaining_steps=state["remaining_steps"] if self.runtime else UNCOUNTED_STEPS,
@@ -227,19 +239,27 @@ class Run:
         held = get_config().get("configurable", {}).get(SCOPE) if self.runtime else None
         return held if isinstance(held, RunScope) else RunScope()
 
-    def start_work(self, spent: float, *, share: float = 1.0) -> float:
-        """Set the deadline of the node's requests, from `max_seconds`.
+    def start_work(self, state: Spent | None, *, share: float = 1.0) -> float:
+        """Set the deadline of the node's requests, from `max_seconds`, and the money for them, from `max_cost_usd`.
 
         Args:
-            spent: seconds that the run has worked before this node.
+            state: what the run has spent before this node; None if the node begins the run.
             share: share of the remaining seconds that the node may take, in (0, 1].
 
         Returns:
             The time now, in seconds since the epoch.
+
+        Raises:
+            SettingError: money is limited, but a model has no price. It is raised before the run's first request.
         """
-        limit = self.settings.max_seconds
+        usage, granted = (state["usage"] or no_usage(), state["granted_usd"]) if state else (no_usage(), 0.0)
+        limit, money = self.settings.max_seconds, self.settings.max_cost_usd
         if limit is not None:
-            end_in(share * max(0.0, limit - spent))
+            end_in(share * max(0.0, limit - usage["seconds"]))
+        purse = self.scope.purse
+        purse.open(None if money is None else money + granted, charged(usage))
+        if purse.is_limited and not usage["calls"]:
+            check_prices(self.settings, (self.solver, *models_of(self.scorer.reward)))
         return time.time()
 
     def check_resumable(self) -> None:
@@ -252,6 +272,20 @@ class Run:
         if wanted and not get_config()["configurable"].get(CHECKPOINTER):
             raise SettingError(
                 f"the setting {wanted[0]!r} needs a checkpointer: create_metascale(..., checkpointer=...)"
+            )
+
+
+def check_prices(settings: MetaScaleSettings, models: Iterable[MeteredModel]) -> None:
+    """Check that every model has a price, so that a limit of money can hold.
+
+    Raises:
+        SettingError: one has none.
+    """
+    for model in models:
+        if model.tariff(settings) is None:
+            raise SettingError(
+                f"max_cost_usd is set, but no price of the model {model.name!r} is known; set it: "
+                f'prices={{"{model.name}": {{"input": 0.15, "output": 0.6}}}}, in US dollars per million tokens'
             )
 
 
@@ -272,6 +306,19 @@ _UNCHANGED: Update = {"notes": []}
 """The update of a node that changes nothing: LangGraph streams an empty one as None."""
 
 
+def _about(node: Node, state: Mapping[str, Any]) -> AbstractContextManager[None]:
+    thought = state.get("meta_thought")
+    return about(node.__name__, state.get("round"), thought["id"] if thought else None)
+
+
+def _billed(update: Update, node: Node) -> Update:
+    """The update with its bill as the node's part of the run's."""
+    bill = update.get("usage")
+    if isinstance(bill, Overwrite):
+        return {**update, "usage": Overwrite(of_node(bill.value, node.__name__))}
+    return {**update, "usage": of_node(bill, node.__name__)} if bill else update
+
+
 def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
     """A LangGraph node that runs one coroutine for `invoke` and `ainvoke`; refuses states of earlier versions."""
 
@@ -279,15 +326,17 @@ def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
         check_continuable(state)
         run = parts.run()
         scope = run.scope
-        with inside(scope):
-            return _with_findings(run_sync(lambda: node(state, run), scope.work), scope) or _UNCHANGED
+        with inside(scope), _about(node, state):
+            update = run_sync(lambda: node(state, run), scope.work)
+        return _with_findings(_billed(update, node), scope) or _UNCHANGED
 
     async def acall(state: Any) -> Update:
         check_continuable(state)
         run = parts.run()
         scope = run.scope
-        with inside(scope):
-            return _with_findings(await node(state, run), scope) or _UNCHANGED
+        with inside(scope), _about(node, state):
+            update = await node(state, run)
+        return _with_findings(_billed(update, node), scope) or _UNCHANGED
 
     afunc: Callable[[Any], Awaitable[Update]] = acall
     return RunnableLambda(call, afunc=afunc, name=node.__name__)

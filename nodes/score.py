@@ -34,7 +34,7 @@ async def score(state: State, run: Run) -> Update:
     The best answer that reaches the target reward is re-judged at once. It ends the search only if its mean score
     still reaches the target.
     """
-    started = run.start_work(state["usage"]["seconds"])
+    started = run.start_work(state)
     settings = run.settings
     new = [c for c in state["candidates"] if c["round"] == state["round"] and c["status"] != "failed"]
     updates, usage = await scored(new, state, run)

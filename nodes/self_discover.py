@@ -58,7 +58,7 @@ async def select_modules(state: State, run: Run) -> Update:
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
     """
-    started = run.start_work(0.0, share=PREPARATION)
+    started = run.start_work(None, share=PREPARATION)
     check_question(state["messages"], run.settings.max_question_chars)
     listed = prompts.load("reasoning_modules")
     found, usage, notes = await _ask(state, run, "select", Modules, modules=listed)
@@ -68,7 +68,7 @@ async def select_modules(state: State, run: Run) -> Update:
 
 async def adapt_modules(state: SelfDiscoverState, run: Run) -> Update:
     """Adapt the modules to the task."""
-    started = run.start_work(state["usage"]["seconds"], share=PREPARATION)
+    started = run.start_work(state, share=PREPARATION)
     if not state["modules"]:
         return {"modules": []}
     found, usage, notes = await _ask(state, run, "adapt", Modules)
@@ -79,7 +79,7 @@ async def adapt_modules(state: SelfDiscoverState, run: Run) -> Update:
 
 async def compose_plan(state: SelfDiscoverState, run: Run) -> Update:
     """Compose the modules into a plan, the only arm of this run; plain chain of thought if a step failed."""
-    started = run.start_work(state["usage"]["seconds"], share=PREPARATION)
+    started = run.start_work(state, share=PREPARATION)
     if not state["modules"]:
         tell_pool([fixed_arm("chain_of_thought")], no_usage())
         return {"pool": [fixed_arm("chain_of_thought")]}

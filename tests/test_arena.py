@@ -28,7 +28,7 @@ FIGHT = """
 import json, sys
 from pathlib import Path
 from inspect_ai import eval
-from metascale.evals.harness.journal import journal_in
+from metascale.journal.database import journal_in
 from metascale.evals.harness.solvers import SOLVERS
 from metascale.evals.harness.tasks import arena_hard
 

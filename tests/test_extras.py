@@ -39,6 +39,7 @@ def test_the_package_imports_without_its_extras() -> None:
         "inspect_ai",
         "matplotlib",
         "psycopg",
+        "opentelemetry",
         "torch",
         "transformers",
         "xllamacpp",

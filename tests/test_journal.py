@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metascale.evals.harness.journal import current_journal, journal_in, once
+from metascale.journal.database import current_journal, journal_in, once
 
 
 def test_a_reply_is_asked_for_once_however_often_it_is_wanted(tmp_path: Path) -> None:

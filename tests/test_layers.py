@@ -17,8 +17,8 @@ LAYERS = [
     {"result"},
     {"nodes"},
     {"graphs"},
-    {"integrations"},
-    {"cli", "server", "evals", "training"},
+    {"integrations", "journal"},
+    {"batches", "cli", "server", "evals", "training"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = ["records", "stats", "answers", "bandits", "choice", "pool", "evolution", "foresight", "budget"]

@@ -10,62 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metascale import MetaScaleSettings
-from metascale.budget.ledger import MIN_SYNTHESISED, STEPS_TO_CONCLUDE, TARGET_LOOKS, Costs, Ledger
+from metascale.budget.ledger import MIN_SYNTHESISED, STEPS_TO_CONCLUDE, TARGET_LOOKS, Costs
 from metascale.budget.limits import may_compose
-from metascale.pool.arms import SYNTHESIS, fixed_arm
-from metascale.records import Candidate, Foresight, Look
-from metascale.usage import Usage, no_usage
-
-POOL = [fixed_arm("chain_of_thought"), fixed_arm("no_strategy")]
-JUDGED = Costs(lambda new, _: new, look=1)
-
-
-def candidate(number: int, reward: float | None = 0.5, *, looks: tuple[float | None, ...] = (), **changes: Any) -> Any:
-    judged: list[Look] = [{"value": value, "wording": "again"} for value in looks]
-    made: Candidate = {
-        "id": number,
-        "round": 1 + number // 4,
-        "meta_thought": POOL[number % 2]["id"],
-        "refines": None,
-        "status": "ok",
-        "text": f"answer {number}",
-        "error": None,
-        "reward": reward,
-        "critique": None,
-        "wording": "",
-        "memo": None,
-        "looks": judged,
-        "extracted": None,
-        "input_tokens": 10,
-        "output_tokens": 10,
-    }
-    return {**made, **changes}
-
-
-def spent(samples: int, calls: int | None = None, **changes: Any) -> Usage:
-    usage = no_usage()
-    usage |= {"samples": samples, "calls": 2 * samples if calls is None else calls}
-    return usage | changes  # type: ignore[return-value]
-
-
-def ledger(samples: int = 0, costs: Costs = JUDGED, *, usage: Usage | None = None, **settings: Any) -> Ledger:
-    """After `samples` scored samples, each of which cost two calls."""
-    candidates = [candidate(number, 0.3 + 0.01 * number) for number in range(samples)]
-    return Ledger(
-        settings=MetaScaleSettings(**settings),
-        costs=costs,
-        usage=usage or spent(samples),
-        pool=POOL,
-        candidates=candidates,
-        rounds=-(-samples // 4),
-    )
+from metascale.pool.arms import SYNTHESIS
+from metascale.records import Foresight
+from metascale.usage import Usage
+from tests.ledgers import JUDGED, POOL, candidate, ledger, spent
 
 
 def test_the_budget_counts_samples_and_ends_the_run() -> None:
     assert ledger(0, budget=8).samples_left() == 8
     assert (ledger(7, budget=8).samples_left(), ledger(7, budget=8).stop_reason) == (1, None)
     assert (ledger(8, budget=8).samples_left(), ledger(8, budget=8).stop_reason) == (0, "budget")
-    assert ledger(8, budget=8).is_ended_by_budget_alone
+    assert ledger(8, budget=8).grant_wanted == "budget"
 
 
 @given(st.integers(0, 12), st.integers(1, 40), st.integers(0, 2), st.integers(1, 16))
@@ -84,7 +41,7 @@ def test_a_limit_of_calls_pays_for_every_sample_with_its_judgement(
 
 def test_a_grant_raises_the_budget_and_nothing_else() -> None:
     book = ledger(8, budget=8, max_calls=16)
-    assert not book.is_ended_by_budget_alone, "a grant cannot buy calls"
+    assert book.grant_wanted is None, "a grant cannot buy calls"
     granted = replace(ledger(8, budget=8), granted=4)
     assert (granted.limits.budget, granted.samples_left(), granted.stop_reason) == (12, 4, None)
 

@@ -278,7 +278,17 @@ CHANGING = {
     *("retriever_k", "duplicate_similarity", "head_start", "seed_methods", "rated_methods", "methods_dir", "seed"),
     *("review_pool", "evolution", "operators", "evolve_every", "parents", "children", "max_pool", "foresee"),
     *("predictions", "memory", "memory_seeds", "reward", "judge_at_once", "rubric", "panel", "reward_model"),
-    *("verifier", "answer_kind", "confirm", "synthesize", "final_choice", "budget", "max_calls", "max_tokens_total"),
+    *(
+        "verifier",
+        "answer_kind",
+        "confirm",
+        "synthesize",
+        "final_choice",
+        "budget",
+        "max_calls",
+        "max_tokens_total",
+        "max_cost_usd",
+    ),
     *("max_seconds", "target_reward", "stop_on_agreement", "min_progress", "max_failures", "max_question_chars"),
     *("ask_for_budget", "weigh_votes", "end_early", "expected_score"),
 }

@@ -26,6 +26,7 @@ from metascale.cli.session import Session
 from metascale.errors import ThreadError
 from metascale.events import Event, follow
 from metascale.graphs.routes import to_samples
+from metascale.interrupts import Grant
 from metascale.state import State, empty_state, fold
 from tests.command_line import end_of, start_solving, wait_for
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask
@@ -94,7 +95,7 @@ async def test_a_run_cut_off_before_its_first_step_begins_again(monkeypatch: pyt
         with pytest.raises(CutError):
             await session.solve(question, lambda _: None)
         with pytest.raises(ThreadError, match="has not finished"):
-            await session.solve(question, lambda _: None, more=4)
+            await session.solve(question, lambda _: None, more=Grant(samples=4))
         monkeypatch.setattr(CutSaver, "is_cut", False)
         ended = await session.solve(question, lambda _: None)
         assert ended.result["usage"]["samples"] == 2

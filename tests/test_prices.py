@@ -59,8 +59,13 @@ def test_the_server_decides_and_a_setting_overrides() -> None:
     by_router = price_of({}, "anthropic/claude-sonnet-4.5", "openai", "https://openrouter.ai/api/v1")
     assert by_router is not None
     assert by_router.of(1_000, 1_000) == pytest.approx(0.018)
-    for spelling in ("openai/gpt-4o-mini", "openai:gpt-4o-mini"):
-        found = price_of({}, spelling)
+    for spelling, *where in (
+        ("openai/gpt-4o-mini",),
+        ("openai:gpt-4o-mini",),
+        ("openai/gpt-4o-mini", "openai", "https://api.openai.com/v1/"),
+        ("openrouter/openai/gpt-4o-mini", "openrouter", "https://openrouter.ai/api/v1"),
+    ):
+        found = price_of({}, spelling, *where)
         assert found is not None
         assert found.of(READ, WRITTEN, CACHED) == pytest.approx(BY_HAND["gpt-4o-mini", "openai"])
     own = Price(input=1, output=1)

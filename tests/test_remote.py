@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from metascale import MetaScaleSettings, abatch
+from metascale.data import gsm8k
 from metascale.evals.harness.fleet import Fleet, FleetError
 from metascale.evals.report.logs import logs_in, read_logs
 from metascale.server.options import TOKEN_VARIABLE
@@ -122,6 +124,30 @@ def test_a_fleet_that_cannot_be_asked_gets_one_line(options: list[str], says: st
     assert done.returncode == 2
     assert says in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("token")
+async def test_a_batch_shares_its_budget_over_servers_and_goes_on_after_a_stop(
+    servers: Servers, tmp_path: Path
+) -> None:
+    questions = [row["question"] for row in gsm8k()[:6]]
+    settings = MetaScaleSettings(pool_size=3, confirm=0, seed=1)
+    shared: Any = {"settings": settings, "budget_total": 30, "remotes": servers.urls, "journal": tmp_path}
+    before = servers.model.requests.total()
+
+    def stop(*_: object) -> None:
+        raise KeyError
+
+    with pytest.raises(KeyError):  # once the first row is final: all others wait on their servers
+        await abatch(questions, **shared, at_once=2, on_row=stop)
+    rows = await abatch(questions, **shared, at_once=2)
+    assert [row["question"] for row in rows] == questions
+    assert all(row["answer"] and row["error"] is None for row in rows)
+    assert sum(row["samples"] for row in rows) == 30
+    assert max(row["samples"] for row in rows) > min(row["samples"] for row in rows)
+    assert sum(row["calls"] for row in rows) == servers.model.requests.total() - before
+    assert await abatch(questions, **shared, at_once=2) == rows
+    assert sum(row["calls"] for row in rows) == servers.model.requests.total() - before
 
 
 @pytest.mark.usefixtures("token")

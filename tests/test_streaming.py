@@ -145,11 +145,11 @@ async def test_reviews_and_grants_are_told_and_the_answer_is_streamed_anew() -> 
     assert (reviewed["event"], len(made["pool"]), len(reviewed["pool"])) == ("pool", 8, 7)
     assert reviewed["usage"]["calls"] == 0
     granted, pulled, *rest = told(Command(resume=3))
-    assert (granted, pulled["event"]) == ({"event": "granted", "samples": 3}, "pulled")
+    assert (granted, pulled["event"]) == ({"event": "granted", "samples": 3, "usd": 0.0}, "pulled")
     assert kinds(rest).count("sampled") == 3
     assert kinds(told(Command(resume=0)))[-1] == "chosen"
     granted, *rest = told(grant(2))
-    assert granted == {"event": "granted", "samples": 5}
+    assert granted == {"event": "granted", "samples": 5, "usd": 0.0}
     assert kinds(rest).count("sampled") == 2
     graph.invoke(Command(resume=0), THREAD)
     graph.invoke(grant(1), THREAD)

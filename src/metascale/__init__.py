@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from metascale.batches import abatch, batch
 from metascale.errors import (
     MetaScaleError,
     ModelSetupError,
@@ -44,8 +45,10 @@ __all__ = [
     "UnknownNameError",
     "VerifierReward",
     "__version__",
+    "abatch",
     "as_node",
     "as_tool",
+    "batch",
     "create_metascale",
     "grant",
 ]

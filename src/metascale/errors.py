@@ -73,6 +73,14 @@ class OutOfTimeError(MetaScaleError, TimeoutError):
         super().__init__("max_seconds was reached before a reply came")
 
 
+class OutOfMoneyError(MetaScaleError):
+    """A request was not sent, because a limit of money or of requests was reached."""
+
+    def __init__(self, limit: str) -> None:
+        """Name the limit."""
+        super().__init__(f"{limit} was reached before the request was sent")
+
+
 class NoAnswerError(MetaScaleError):
     """A run ended without a sample that can be an answer.
 

@@ -103,11 +103,13 @@ class Evolved(TypedDict):
 
 
 class Granted(TypedDict):
-    """A person answered a request for more samples, or granted some."""
+    """A person answered a request for more samples or dollars, or granted some."""
 
     event: Literal["granted"]
     samples: int
     """All samples granted so far, on top of the budget in the settings."""
+    usd: float
+    """All US dollars granted so far, on top of `max_cost_usd`."""
 
 
 class Chosen(TypedDict):
@@ -155,7 +157,7 @@ def follow(state: State, event: Event) -> State:
         case "evolved":
             update["pool"] = [*({"id": name, "retired": True} for name in event["retired"]), *event["children"]]
         case "granted":
-            update |= {"granted": Overwrite(event["samples"]), "result": None}
+            update |= {"granted": Overwrite(event["samples"]), "granted_usd": Overwrite(event["usd"]), "result": None}
         case "chosen":
             update["result"] = event["result"]
     return updated(state, update)

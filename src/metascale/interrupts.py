@@ -51,7 +51,10 @@ class PoolQuestion(TypedDict):
 
 
 class BudgetQuestion(TypedDict):
-    """Asks a person for more samples once the budget is spent. Answers: how many; 0 or null for none."""
+    """Asks a person for more samples once the budget is spent, or for more dollars once `max_cost_usd` is reached.
+
+    Answers: how many of these, 0 or null for none; or `{"samples": 8, "usd": 0.5}`.
+    """
 
     asks: Literal["grant_budget"]
     question: str
@@ -62,9 +65,12 @@ class BudgetQuestion(TypedDict):
     """Its reward in [0, 1]."""
     meta_thought: str | None
     """The id of the meta-thought that it was sampled under."""
-    stop_reason: Literal["budget"]
+    stop_reason: Literal["budget", "max_cost_usd"]
+    """What is spent."""
     budget: int
     """Samples allowed so far, earlier grants included."""
+    max_cost_usd: float | None
+    """US dollars allowed so far, earlier grants included; null without a limit."""
     usage: Bill
     problem: str | None
     """What was wrong with the last answer; null at first."""
@@ -178,6 +184,35 @@ def _text(thought: MetaThought) -> str:
     return f"{thought['mindset']}\n{thought['strategy']}"
 
 
+class Grant(BaseModel):
+    """What a person grants a run on top of its limits."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    samples: int = Field(default=0, ge=0, le=MOST_SAMPLES, description="Samples on top of the budget.")
+    usd: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="US dollars on top of max_cost_usd.")
+
+
+def granted_by(answer: Any, spent: Literal["budget", "max_cost_usd"]) -> Grant:
+    """What an answer to `BudgetQuestion` grants; null grants nothing.
+
+    Args:
+        answer: a number, in the unit of what is spent; an object with `samples` and `usd`; or null.
+        spent: the question's `stop_reason`.
+
+    Raises:
+        AnswerError: the answer is neither.
+    """
+    try:
+        if isinstance(answer, dict):
+            return Grant.model_validate(answer)
+        if spent == "max_cost_usd" and not isinstance(answer, bool):
+            return Grant.model_validate({"usd": answer or 0})
+    except ValidationError as error:
+        raise AnswerError(f"how many more US dollars? {describe(error)}") from error
+    return Grant(samples=granted_samples(answer))
+
+
 def granted_samples(answer: Any, *, least: int = 0) -> int:
     """The samples that an answer to `BudgetQuestion` grants; null grants none.
 
@@ -197,16 +232,21 @@ def granted_samples(answer: Any, *, least: int = 0) -> int:
     raise AnswerError(f"how many more samples? Give a number from {least} to {MOST_SAMPLES:,}, not {answer!r:.60}")
 
 
-def grant(samples: int) -> Command[Any]:
-    """The input that continues a finished thread with more samples, on the same pool, candidates and bill.
+def grant(samples: int = 0, *, usd: float = 0.0) -> Command[Any]:
+    """The input that continues a finished thread with more samples or dollars, on the same pool, candidates and bill.
 
     Call `graph.invoke(grant(8), config)` with the thread's `config` and the run's `context`. It also answers a run that
-    asks for more samples.
+    asks for more.
 
     Args:
-        samples: how many to add to the budget, from 1 to `MOST_SAMPLES`.
+        samples: how many to add to the budget, up to `MOST_SAMPLES`.
+        usd: US dollars to add to `max_cost_usd`, at least 0.
 
     Raises:
-        AnswerError: `samples` is out of that range.
+        AnswerError: a number is out of its range, or both are 0.
     """
-    return Command(update={"granted": granted_samples(samples, least=1)}, goto="grant_budget")
+    try:
+        given = Grant(samples=granted_samples(samples, least=int(usd == 0)), usd=usd)
+    except ValidationError as error:
+        raise AnswerError(describe(error)) from error
+    return Command(update={"granted": given.samples, "granted_usd": given.usd}, goto="grant_budget")

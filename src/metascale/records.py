@@ -6,6 +6,8 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from metascale.usage import NodeBill
+
 Origin = Literal[
     "fixed",
     "self_composed",
@@ -40,6 +42,7 @@ StopReason = Literal[
     "max_calls",
     "max_tokens_total",
     "max_seconds",
+    "max_cost_usd",
     "failures",
     "step_limit",
     "interrupted",
@@ -262,6 +265,7 @@ class Bill(TypedDict):
     output_tokens: int
     seconds: float
     cost_usd: float | None
+    by_node: dict[str, NodeBill]
 
 
 class Result(TypedDict):

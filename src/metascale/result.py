@@ -118,6 +118,7 @@ def bill(usage: Usage) -> Bill:
         "output_tokens": usage["output_tokens"],
         "seconds": round(usage["seconds"], 3),
         "cost_usd": usage["cost_usd"],
+        "by_node": usage.get("by_node", {}),
     }
 
 

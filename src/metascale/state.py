@@ -56,6 +56,7 @@ REDUCERS: dict[str, Callable[[Any, Any], Any]] = {
     "candidates": lambda items, records: merge_by_id(items, [records]),
     "usage": add_usage,
     "granted": operator.add,
+    "granted_usd": operator.add,
     "notes": add_notes,
     "refusal": lambda first, later: first or later,
 }
@@ -119,6 +120,8 @@ class State(TypedDict):
     """What was spent so far."""
     granted: Annotated[int, REDUCERS["granted"]]
     """Samples granted on top of the budget."""
+    granted_usd: Annotated[float, REDUCERS["granted_usd"]]
+    """US dollars granted on top of `max_cost_usd`."""
     reopened_at: int
     """Samples that existed when a finished run was last continued; 0 if it never was."""
     notes: Annotated[list[str], REDUCERS["notes"]]
@@ -143,8 +146,6 @@ class Sampling(TypedDict):
     """The length limit that foresight sets, in tokens; null or absent for none."""
     reads: NotRequired[list[int]]
     """The ids of the samples that the request shows; absent for none."""
-    spent: NotRequired[float]
-    """Seconds that the run had worked when it planned the sample; absent means 0."""
 
 
 def empty_state() -> State:
@@ -159,6 +160,7 @@ def empty_state() -> State:
         "evolved_at": 0,
         "usage": no_usage(),
         "granted": 0,
+        "granted_usd": 0.0,
         "reopened_at": 0,
         "notes": [],
         "refusal": "",

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import TypeGuard
+from typing import NotRequired, TypeGuard
 
 from typing_extensions import TypedDict
+
+
+class NodeBill(TypedDict):
+    """What one node of the graph cost."""
+
+    calls: int
+    """Model requests of every kind."""
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    """US dollars; null if the price of any request is unknown."""
 
 
 class Usage(TypedDict):
@@ -26,6 +37,10 @@ class Usage(TypedDict):
     and its resumption does not count."""
     cost_usd: float | None
     """US dollars; null if the price of any request is unknown."""
+    by_node: NotRequired[dict[str, NodeBill]]
+    """The parts of the nodes that asked a model, by name."""
+    charged_usd: NotRequired[float]
+    """US dollars that count towards `max_cost_usd`: the known costs, and estimates of the others."""
     until: float
     """When the last working span ended, in seconds since the epoch; 0 if there was none."""
 
@@ -42,6 +57,11 @@ def is_believable(tokens: object) -> TypeGuard[int]:
 def cached_tokens(usage: Usage) -> int:
     """The cached prompt tokens of a bill; 0 in bills of earlier versions, which did not count them."""
     return usage.get("cached_input_tokens", 0)
+
+
+def charged(usage: Usage) -> float:
+    """US dollars that count towards `max_cost_usd`; of bills of earlier versions, what is known."""
+    return max(usage.get("charged_usd", 0.0), usage["cost_usd"] or 0.0)
 
 
 def no_usage() -> Usage:
@@ -80,5 +100,37 @@ def add_usage(total: Usage, part: Usage) -> Usage:
         "output_tokens": total["output_tokens"] + part["output_tokens"],
         "seconds": total["seconds"] + max(0.0, overlap_free),
         "cost_usd": None if costs[0] is None or costs[1] is None else costs[0] + costs[1],
+        "charged_usd": charged(total) + charged(part),
+        "by_node": _by_node(total, part),
         "until": max(total["until"], part["until"]),
     }
+
+
+def of_node(usage: Usage, node: str) -> Usage:
+    """The bill with all of it as the part of one node."""
+    if not usage["calls"]:
+        return usage
+    part: NodeBill = {
+        "calls": usage["calls"],
+        "input_tokens": usage["input_tokens"],
+        "output_tokens": usage["output_tokens"],
+        "cost_usd": usage["cost_usd"],
+    }
+    return {**usage, "by_node": {node: part}}
+
+
+def _by_node(total: Usage, part: Usage) -> dict[str, NodeBill]:
+    found = dict(total.get("by_node", {}))
+    for node, more in part.get("by_node", {}).items():
+        before = found.get(node)
+        if before is None:
+            found[node] = more
+            continue
+        costs = (before["cost_usd"], more["cost_usd"])
+        found[node] = {
+            "calls": before["calls"] + more["calls"],
+            "input_tokens": before["input_tokens"] + more["input_tokens"],
+            "output_tokens": before["output_tokens"] + more["output_tokens"],
+            "cost_usd": None if costs[0] is None or costs[1] is None else costs[0] + costs[1],
+        }
+    return found

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from metascale.budget.allowance import allowance
-from metascale.budget.limits import affordable, evolution_due, reached, stop_reason, tokens_of
+from metascale.budget.limits import affordable, calls_paid_for, evolution_due, reached, stop_reason, tokens_of
 from metascale.choice.ranking import field_of
 from metascale.choice.second_look import next_looks, reserve
 from metascale.pool.admission import arm_statistics
 from metascale.pool.arms import SYNTHESIS
 from metascale.records import Candidate, Foresight, MetaThought, StopReason
 from metascale.settings import MetaScaleSettings
-from metascale.usage import Usage
+from metascale.usage import Usage, charged
 
 TARGET_LOOKS = 2
 """Second looks that confirm a reached target. Not tuned."""
@@ -57,6 +58,7 @@ class Ledger:
         rounds: rounds planned so far.
         evolved_at: the round after which the pool last evolved; 0 before the first evolution.
         granted: samples granted on top of the budget.
+        granted_usd: US dollars granted on top of `max_cost_usd`.
         reopened_at: samples that existed when a finished run was last continued; 0 if it never was.
         refusal: why no further request can succeed; empty while requests can.
         remaining_steps: supersteps that LangGraph's recursion limit leaves.
@@ -72,6 +74,7 @@ class Ledger:
     rounds: int = 0
     evolved_at: int = 0
     granted: int = 0
+    granted_usd: float = 0.0
     reopened_at: int = 0
     refusal: str = ""
     remaining_steps: int = UNCOUNTED_STEPS
@@ -79,9 +82,10 @@ class Ledger:
 
     @cached_property
     def limits(self) -> MetaScaleSettings:
-        """The settings with the current budget.
+        """The settings with the current budget and the requests that it and the money allow.
 
-        Grants raise the budget. Without grants, foresight may lower it (see `allowance`).
+        Grants raise the budget. Without grants, foresight may lower it (see `allowance`). Money limits requests as
+        `max_calls` does, by what they cost on average.
         """
         budget = self.settings.budget + self.granted
         if not self.granted:
@@ -92,7 +96,8 @@ class Ledger:
                 samples=self.usage["samples"],
                 several_arms=len(self.pool) > 1,
             )
-        return self.settings if budget == self.settings.budget else self.settings.model_copy(update={"budget": budget})
+        calls = self._calls_paid_for if self._is_short_of_money else self.settings.max_calls
+        return self.settings.model_copy(update={"budget": budget, "max_calls": calls})
 
     def samples_left(self, *, beside: int = 0) -> int:
         """Samples that the limits still pay for, each with its judgement; at least 0, and 0 where none can succeed.
@@ -128,14 +133,21 @@ class Ledger:
             is_refused=bool(self.refusal),
         )
         reason = reason or ("budget" if self._is_synthesised else None)
+        if reason == "max_calls" and self._is_short_of_money:
+            return "max_cost_usd"
         if reason == "budget" and self.foresight is not None and self.limits.budget < self.settings.budget:
             return "foreseen" if self.foresight["outlook"] == "easy" else "hopeless"
         return reason
 
     @property
-    def is_ended_by_budget_alone(self) -> bool:
-        """Whether one more granted sample would let the search continue."""
-        return self.stop_reason == "budget" and replace(self, granted=self.granted + 1).stop_reason is None
+    def grant_wanted(self) -> Literal["budget", "max_cost_usd"] | None:
+        """The limit that alone ends the search, so that a grant of samples or dollars would let it continue."""
+        if self.stop_reason == "budget" and replace(self, granted=self.granted + 1).stop_reason is None:
+            return "budget"
+        more = self.granted_usd + (self.settings.max_cost_usd or 0.0) + charged(self.usage)
+        if self.stop_reason == "max_cost_usd" and replace(self, granted_usd=more).stop_reason is None:
+            return "max_cost_usd"
+        return None
 
     @property
     def may_improve_the_choice(self) -> bool:
@@ -205,12 +217,27 @@ class Ledger:
 
     @property
     def _is_exhausted(self) -> bool:
-        """Whether no request may be sent: tokens or time ran out, or the server refuses all requests."""
+        """Whether no request may be sent: tokens, time or money ran out, or the server refuses all requests."""
         return (
             bool(self.refusal)
             or reached(self.limits.max_tokens_total, tokens_of(self.usage))
             or reached(self.limits.max_seconds, self.usage["seconds"])
+            or reached(self._max_usd, charged(self.usage))
         )
+
+    @property
+    def _max_usd(self) -> float | None:
+        return None if self.settings.max_cost_usd is None else self.settings.max_cost_usd + self.granted_usd
+
+    @cached_property
+    def _calls_paid_for(self) -> int | None:
+        return calls_paid_for(self._max_usd, self.usage)
+
+    @property
+    def _is_short_of_money(self) -> bool:
+        """Whether money allows fewer requests than `max_calls`."""
+        paid, most = self._calls_paid_for, self.settings.max_calls
+        return paid is not None and (most is None or paid < most)
 
     @cached_property
     def _reserve(self) -> int:

@@ -10,7 +10,7 @@ from metascale.evolution import children_pay, room
 from metascale.pool.admission import PoolArm, arm_statistics
 from metascale.records import Candidate, MetaThought, StopReason
 from metascale.settings import MetaScaleSettings
-from metascale.usage import Usage
+from metascale.usage import Usage, charged
 
 Judging = Callable[[int], int]
 
@@ -21,7 +21,8 @@ PULLS_AN_ARM = 4
 distinguish the arms. Not tuned."""
 
 SHARE_OF_CALLS, SHARE_OF_TOKENS = 1 / 4, 1 / 2
-"""Shares of `max_calls` and of `max_tokens_total` from which no further meta-thought is asked for. Not tuned."""
+"""Shares of `max_calls` and `max_cost_usd`, and of `max_tokens_total`, from which no further meta-thought is asked for.
+Not tuned."""
 
 
 def affordable(settings: MetaScaleSettings, usage: Usage, judging: Judging, *, reserve: int = 0, kept: int = 0) -> int:
@@ -57,11 +58,24 @@ def tokens_of(usage: Usage) -> int:
 
 
 def may_compose(settings: MetaScaleSettings, usage: Usage) -> bool:
-    """Whether `max_calls` and `max_tokens_total` leave enough for the search after one more request for the pool."""
-    calls, tokens = settings.max_calls, settings.max_tokens_total
-    return (calls is None or usage["calls"] < SHARE_OF_CALLS * calls) and (
-        tokens is None or tokens_of(usage) < SHARE_OF_TOKENS * tokens
+    """Whether the limits of requests, tokens and money leave enough for the search after one more for the pool."""
+    calls, tokens, usd = settings.max_calls, settings.max_tokens_total, settings.max_cost_usd
+    return (
+        (calls is None or usage["calls"] < SHARE_OF_CALLS * calls)
+        and (tokens is None or tokens_of(usage) < SHARE_OF_TOKENS * tokens)
+        and (usd is None or charged(usage) < SHARE_OF_CALLS * usd)
     )
+
+
+def calls_paid_for(max_usd: float | None, usage: Usage) -> int | None:
+    """The requests of a whole run that its money pays for, if further ones cost as much as those so far on average.
+
+    None without a limit, or while nothing was charged.
+    """
+    spent, calls = charged(usage), usage["calls"]
+    if max_usd is None or spent == 0 or calls == 0:
+        return None
+    return calls + int(max(0.0, max_usd - spent) * calls / spent + 1e-9)  # whatever is lost in rounding
 
 
 def reached(limit: float | None, spent: float) -> bool:

@@ -11,12 +11,13 @@ from typer.core import TyperGroup
 
 from metascale import __version__
 from metascale.cli import memory
+from metascale.cli.batch import batch
 from metascale.cli.bench import bench, report
 from metascale.cli.choice import try_choice
 from metascale.cli.export import export_command
 from metascale.cli.judge import judge_trial
 from metascale.cli.options import FAILED, WRONG_USAGE, UsageError, fail, method_named
-from metascale.cli.policies import replay_memory, replay_policies
+from metascale.cli.policies import replay_memory, replay_policies, share_budget
 from metascale.cli.serve import serve
 from metascale.cli.settings import list_settings
 from metascale.cli.solve import solve
@@ -98,6 +99,7 @@ app = typer.Typer(
 )
 app.callback()(_metascale)
 app.command()(solve)
+app.command()(batch)
 app.command(name="graph")(draw)
 app.command(name="settings")(list_settings)
 app.command(name="export")(export_command)
@@ -116,4 +118,5 @@ bench_app.command(name="choice")(try_choice)
 bench_app.command(name="judge")(judge_trial)
 bench_app.command(name="replay")(replay_policies)
 bench_app.command(name="memory")(replay_memory)
+bench_app.command(name="budget")(share_budget)
 app.add_typer(bench_app, name="bench")

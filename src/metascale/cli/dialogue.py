@@ -18,7 +18,7 @@ from rich.text import Text
 
 from metascale.cli.live import ORIGINS, LiveView, best_panel
 from metascale.cli.session import Question, WaitingError
-from metascale.interrupts import ACCEPT, AnswerError, BudgetQuestion, PoolQuestion, edited_pool, granted_samples
+from metascale.interrupts import ACCEPT, AnswerError, BudgetQuestion, PoolQuestion, edited_pool, granted_by
 from metascale.records import MetaThought
 from metascale.settings import MetaScaleSettings
 
@@ -61,12 +61,13 @@ class Dialogue:
                 raise WaitingError("the pool waits for review; the same command with --pool FILE goes on", question)
             return review(question, self._settings, self.console)
         if self.console is None:
+            option = "--more" if question["stop_reason"] == "budget" else "--more-usd"
             raise WaitingError(
-                f"the budget of {question['budget']} samples is spent; the same command with --more N goes on, and "
-                "with --more 0 it ends with the best answer",
+                f"{_spent(question)}; the same command with {option} N goes on, and with {option} 0 it ends with the "
+                "best answer",
                 question,
             )
-        return ask_for_samples(question, self.console)
+        return ask_for_more(question, self.console)
 
     def _checked_pool(self, question: PoolQuestion) -> Any:
         try:
@@ -116,18 +117,26 @@ def review(question: PoolQuestion, settings: MetaScaleSettings, console: Console
             console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
 
 
-def ask_for_samples(question: BudgetQuestion, console: Console) -> int:
-    """Ask the user how many samples to add; returns that number."""
+def _spent(question: BudgetQuestion) -> str:
+    if question["stop_reason"] == "budget":
+        return f"the budget of {question['budget']} samples is spent"
+    return f"the ${question['max_cost_usd']:,.2f} of max_cost_usd are spent"
+
+
+def ask_for_more(question: BudgetQuestion, console: Console) -> dict[str, Any]:
+    """Ask the user how many samples or dollars to add; returns the grant as JSON."""
     if question["answer"] is not None:
         console.print(best_panel(question["answer"], question["reward"], question["meta_thought"] or ""))
     usage = question["usage"]
     console.print(
-        f"The budget of {question['budget']} samples is spent: {usage['calls']} calls, {usage['seconds']:.1f} s.",
+        f"T{_spent(question)[1:]}: {usage['calls']} calls, {usage['seconds']:.1f} s.",
         highlight=False,
     )
     while True:
         try:
-            return granted_samples(_read(console, "How many more samples? (Enter: none) ") or 0)
+            unit = "samples" if question["stop_reason"] == "budget" else "US dollars"
+            answer = _read(console, f"How many more {unit}? (Enter: none) ") or 0
+            return granted_by(answer, question["stop_reason"]).model_dump()
         except AnswerError as error:
             console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
 

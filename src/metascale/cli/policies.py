@@ -211,3 +211,33 @@ def replay_memory(
         sys.stdout.write(json.dumps(asdict(found), ensure_ascii=False) + "\n")
     else:
         policy_tables.show_memory_replay(found, samples, judge_accuracy, orders, Console())
+
+
+def share_budget(
+    record: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Recorded answers with `gold`, as JSONL: see the manual.")
+    ],
+    samples: Annotated[int, typer.Option(min=3, help="Samples of every question in the comparison.")] = 16,
+    repeats: Annotated[int, typer.Option(min=1, help="Random orders of the answers.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the orders.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure on recorded answers what it brings to share one budget over all questions.
+
+    A row has `question_id`, `gold` and `answers`: a list, a string of letters (- none extracted, ? missing), or one of
+    these for each arm, which are pooled. Recorded samples, with one row each, will do as well.
+    """
+    from metascale.evals.policies import sharing  # noqa: PLC0415  only where it is used
+    from metascale.evals.policies import tables as policy_tables  # noqa: PLC0415
+
+    try:
+        with Console(stderr=True).status("sharing …"):
+            found = sharing.compare_sharing(record, reference=samples, repeats=repeats, seed=seed)
+    except MetaScaleError as error:
+        fail(error, WRONG_USAGE)
+    except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
+        fail(error, FAILED)
+    if as_json:
+        sys.stdout.write(json.dumps({"file": record.name, **asdict(found)}) + "\n")
+    else:
+        policy_tables.show_sharing(found, record.name, Console())

@@ -22,7 +22,7 @@ from metascale.choice.ranking import ranking
 from metascale.cli.threads import COMMAND, command_metadata
 from metascale.errors import MetaScaleError, NoAnswerError, ThreadError
 from metascale.events import Event, follow
-from metascale.interrupts import BudgetQuestion, PoolQuestion, grant, granted_samples
+from metascale.interrupts import BudgetQuestion, Grant, PoolQuestion, grant
 from metascale.records import Result
 from metascale.result import conclude
 from metascale.rewards import Reward
@@ -155,7 +155,7 @@ class Session:
         watch: Watcher,
         answer: Answerer = nobody,
         *,
-        more: int | None = None,
+        more: Grant | None = None,
         at_work: WorkWatcher = lambda _: None,
     ) -> Ended:
         """Answer the question, or continue the thread's run where it stopped.
@@ -166,8 +166,8 @@ class Session:
             question: the question.
             watch: called with the state after every change.
             answer: answers questions that the run asks people.
-            more: samples to add to the thread's run, which has finished or asks for them. An unfinished run that got
-                samples before gets no more, so that repeating the command continues it.
+            more: samples and dollars to add to the thread's run, which has finished or asks for them. An unfinished run
+                that got some before gets no more, so that repeating the command continues it.
             at_work: called with the nodes at work whenever one begins or ends.
 
         Raises:
@@ -185,17 +185,17 @@ class Session:
         elif snapshot.tasks:
             self._check(snapshot, same_question=same_question)
             is_asked_for = any(pending.value["asks"] == "grant_budget" for pending in snapshot.interrupts)
-            if more is not None and not is_asked_for and not values["granted"]:
+            if more is not None and not is_asked_for and not (values["granted"] or values["granted_usd"]):
                 raise ThreadError(f"thread {self.thread!r} has not finished; continue it before it is granted more")
             if snapshot.tasks[0].name == "finalize" and not ranking(values["candidates"]):
                 given = {"messages": [HumanMessage(question, id=asked.id if asked else None)]}
             else:
                 state, given = state_of(await self.graph.aget_state(snapshot.config)), None
             if more is not None and is_asked_for:
-                given = Command(resume=granted_samples(more))
+                given = Command(resume=more.model_dump())
         elif more is not None:
             self._check_finished(snapshot, same_question=same_question)
-            state, given = values, grant(more)
+            state, given = values, grant(more.samples, usd=more.usd)
         elif same_question and values["result"] is not None and not self._changes(snapshot):
             return Ended(values, values["result"], stored=True)
         while True:
@@ -250,7 +250,7 @@ class Session:
             if name not in beside and before.get(name) != self.fingerprint.get(name)
         ]
 
-    def _check_not_begun(self, more: int | None) -> None:
+    def _check_not_begun(self, more: Grant | None) -> None:
         """Refuse to add samples to a run that was cut off before its first step.
 
         Such a thread holds no question yet, so the run starts with the current one.

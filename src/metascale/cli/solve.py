@@ -47,7 +47,7 @@ from metascale.errors import (
     describe,
 )
 from metascale.graphs import METHODS
-from metascale.interrupts import AnswerError
+from metascale.interrupts import AnswerError, Grant, granted_samples
 from metascale.models import resolve_model
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation, shown_name
 from metascale.models.simulated import knows
@@ -92,6 +92,9 @@ def solve(
     ] = None,
     judge_model: Annotated[str | None, typer.Option(help="Model that scores answers (default: the same).")] = None,
     budget: Annotated[int | None, typer.Option(help="Answers to generate.")] = None,
+    max_cost_usd: Annotated[
+        float | None, typer.Option(metavar="USD", help="US dollars that the run may cost, with models of known price.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Answers generated in parallel.")] = None,
     policy: Annotated[str | None, typer.Option(help=f"How to search: {', '.join(get_args(PolicyName))}.")] = None,
     reward: Annotated[str | None, typer.Option(help=f"What scores answers: {', '.join(get_args(RewardName))}.")] = None,
@@ -126,10 +129,14 @@ def solve(
         Path | None, typer.Option(help='The review as JSON: "accept", or what to drop, change and add.')
     ] = None,
     ask_for_budget: Annotated[
-        bool, typer.Option("--ask-for-budget", help="Ask for more samples once the budget is spent.")
+        bool, typer.Option("--ask-for-budget", help="Ask for more once the budget or the money is spent.")
     ] = False,
     more: Annotated[
         int | None, typer.Option(help="Samples to add to the run in --db, which has finished or asks for more.")
+    ] = None,
+    more_usd: Annotated[
+        float | None,
+        typer.Option(metavar="USD", help="US dollars to add to the run in --db, which has finished or asks for more."),
     ] = None,
     svg: Annotated[Path | None, typer.Option(help="Draw the final view of the search into this file.")] = None,
     as_json: AsJson = False,
@@ -153,18 +160,28 @@ def solve(
         said = {"method": method, "model": model, "judge_model": judge_model, "base_url": base_url, "memory": memory}
         parts = _parts(said, before)
         method, memory = parts["method"] or DEFAULT_METHOD, parts["memory"]
-        given = {"budget": budget, "batch_size": batch_size, "policy": policy, "reward": reward, "seed": seed}
-        given |= {"memory": memory_name if said["memory"] is not None else None, "foresee": foresee or None}
-        given |= {"review_pool": review_pool or pool is not None or None, "ask_for_budget": ask_for_budget or None}
+        given: dict[str, Any] = {
+            "budget": budget,
+            "batch_size": batch_size,
+            "policy": policy,
+            "reward": reward,
+            "seed": seed,
+            "max_cost_usd": max_cost_usd,
+            "memory": memory_name if said["memory"] is not None else None,
+            "foresee": foresee or None,
+            "review_pool": review_pool or pool is not None or None,
+            "ask_for_budget": ask_for_budget or None,
+        }
         settings = read_settings(before.settings | preset_values(preset), given, setting or [])
         unused = 1
         if method_named(method).one_pass:
             unused = settings.budget if "budget" in settings.model_fields_set else 1
             settings = settings.model_copy(update={"budget": 1})
         is_judged = parts["judge_model"] is not None or reward is not None
-        _check_method(method, settings, judged=is_judged, memory=memory, more=more)
+        granted = _granted(more, more_usd)
+        _check_method(method, settings, judged=is_judged, memory=memory, more=granted)
         at_terminal = console.is_terminal and sys.stdin.isatty() and question != "-"
-        _check_answers(settings, db, pool, more, at_terminal=at_terminal)
+        _check_answers(settings, db, pool, granted, at_terminal=at_terminal)
         if unused > 1 and not quiet:
             notice = f"The method {method!r} gives one answer, so the budget of {unused} is not used."
             console.print(notice, style="yellow", highlight=False, soft_wrap=True)
@@ -191,7 +208,7 @@ def solve(
                 memory=memory,
                 console=console if console.is_terminal and not quiet else None,
                 dialogue=dialogue,
-                more=more,
+                more=granted,
             )
         )
     except (
@@ -216,8 +233,15 @@ def solve(
         _draw_view(ended, settings, shown_name(name), svg)
 
 
+def _granted(samples: int | None, usd: float | None) -> Grant | None:
+    """What the options grant; None without them."""
+    if samples is None and usd is None:
+        return None
+    return Grant(samples=granted_samples(samples), usd=usd or 0.0)
+
+
 def _check_method(
-    method: str, settings: MetaScaleSettings, *, judged: bool, memory: str | None, more: int | None
+    method: str, settings: MetaScaleSettings, *, judged: bool, memory: str | None, more: Grant | None
 ) -> None:
     """Check that the method supports what is asked of it."""
     if settings.memory is not None and (memory is None or method != "metascale"):
@@ -227,17 +251,17 @@ def _check_method(
     if judged and not METHODS[method].judged:
         raise UsageError(f"method {method!r} scores nothing, so it takes no --judge-model and no --reward")
     if method != "metascale" and (settings.review_pool or settings.ask_for_budget or more is not None):
-        raise UsageError("only the method 'metascale' supports --review-pool, --ask-for-budget and --more")
+        raise UsageError("only the method 'metascale' supports --review-pool, --ask-for-budget, --more and --more-usd")
 
 
 def _check_answers(
-    settings: MetaScaleSettings, db: str | None, pool: Path | None, more: int | None, *, at_terminal: bool
+    settings: MetaScaleSettings, db: str | None, pool: Path | None, more: Grant | None, *, at_terminal: bool
 ) -> None:
     """Check that questions of the run can be answered, now or later."""
     if db is not None:
         return
     if more is not None:
-        raise UsageError("--more needs --db and --thread, which hold the run to continue")
+        raise UsageError("--more needs --db and --thread, which hold the run to continue; so does --more-usd")
     waits = {"--review-pool": settings.review_pool and pool is None, "--ask-for-budget": settings.ask_for_budget}
     for name, is_wanted in waits.items():
         if is_wanted and not at_terminal:
@@ -305,7 +329,7 @@ async def _solve(
     memory: str | None,
     console: Console | None,
     dialogue: Dialogue,
-    more: int | None,
+    more: Grant | None,
 ) -> Ended:
     model, judge = models
     db, thread = place

@@ -10,8 +10,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.runnables import Runnable, RunnableConfig
-from langgraph.constants import TAG_NOSTREAM
+from langchain_core.runnables import Runnable
 
 from metascale.errors import MetaScaleError, ModelCallError, ModelSetupError, OutOfTimeError
 from metascale.models.capabilities import Capabilities
@@ -21,24 +20,29 @@ from metascale.models.ending_early import ESTIMATED, SAID_OF_ESTIMATES, can_stre
 from metascale.models.failures import explain, is_fatal, is_rejected, status_of
 from metascale.models.gate import gate_of
 from metascale.models.hedging import first_reply, within
+from metascale.models.kept import current_keeper, kept
 from metascale.models.parameters import LIMIT_FIELDS
 from metascale.models.probabilities import shortfall
 from metascale.models.retries import NoCompletionError, attempts
 from metascale.models.scope import RunScope, current_scope
 from metascale.models.tariffs import tariff_of
 from metascale.models.tool_arguments import reading_any_arguments
+from metascale.models.tracing import config_of
 from metascale.runtime.bridge import generate, in_threads, invoke, is_awaited
 from metascale.runtime.deadline import seconds_left
 from metascale.runtime.loops import for_running_loop, is_of_another_loop
 from metascale.runtime.seeds import derive_seed
 from metascale.settings.prices import Tariff
 from metascale.settings.traffic import TrafficSettings
-from metascale.usage import Usage, add_usage, is_believable, no_usage
+from metascale.usage import Usage, add_usage, charged, is_believable, no_usage
 
 Sampler = Callable[[BaseChatModel], Runnable[Any, AIMessage]]
 """Wraps the model of one request, seed and temperature already set: `lambda model: model.bind(stop=["END"])`, say."""
 
 
+CHARS_A_TOKEN, TOKENS_OF_A_REPLY = 3, 1_000
+"""Characters of a prompt that make a token, and tokens of a reply, where a request is counted whose bill did not come.
+Not tuned; high, so that limits hold."""
 _FORM_OPTIONS = frozenset({"tools", "tool_choice", "response_format", "format", "text", "ls_structured_output_format"})
 """Keyword arguments by which models are asked for tools and structured replies."""
 
@@ -362,7 +366,9 @@ class MeteredModel:
                 rejected=is_rejected(error, has_form=has_form),
                 fatal=is_fatal(error, has_form=has_form) or getattr(error, "fatal", False),
             ) from error
-        return replies, add_usage(usage, self._bill(replies, settings))
+        bill = self._bill(replies, settings)
+        bill["charged_usd"] = current_scope().purse.pay(bill["cost_usd"], self._estimate(request, settings))
+        return replies, add_usage(usage, bill)
 
     async def _reply_in_time(
         self, request: _Request, usage: Usage, settings: TrafficSettings, *, is_retry: bool
@@ -379,7 +385,7 @@ class MeteredModel:
             raise OutOfTimeError
         timeout = self._timeout(settings)
         longest = math.inf if timeout is None else timeout
-        gate, scope = self._gate, current_scope()
+        gate, scope, calls = self._gate, current_scope(), usage["calls"]
         at_most = min(settings.max_in_flight, self._slots or settings.max_in_flight)
 
         async def send() -> list[BaseMessage]:
@@ -389,16 +395,20 @@ class MeteredModel:
             except Exception as error:
                 if not is_of_another_loop(error):
                     raise
-            usage["calls"] += 1  # the first one may have reached the server
-            usage["cost_usd"] = None
+            usage["calls"] += 1
+            lose()  # the first one may have reached the server
             with in_threads():
                 return await self._send(request)
+
+        def lose() -> None:
+            usage["cost_usd"] = None
+            usage["charged_usd"] = charged(usage) + scope.purse.pay(None, self._estimate(request, settings))
 
         def send_again() -> asyncio.Task[list[BaseMessage]] | None:
             place = gate.try_enter(at_most) if gate else None
             if place is None:
                 return None
-            usage["cost_usd"] = None
+            lose()
             scope.tell(
                 f"the request {request.name!r} took far longer than the others, so it was sent twice; both are in the "
                 "bill's calls, and the cost is unknown"
@@ -407,26 +417,39 @@ class MeteredModel:
 
         try:
             if gate is None:
+                scope.purse.ask()
                 return await within(min(longest, seconds_left()), send())
             place = await within(seconds_left(), gate.enter(at_most, is_retry=is_retry))
-            if scope.refusal:
+            try:
+                if scope.refusal:
+                    raise ModelCallError(scope.refusal)
+                scope.purse.ask()
+            except MetaScaleError:
                 place.give_up()
-                raise ModelCallError(scope.refusal)
+                raise
             first, seconds = place.task(send()), min(longest, seconds_left())
             if settings.stragglers == "wait" or self._sampler is not None:
                 return await within(seconds, first)
             latencies = scope.latencies(self.name, request.kind)
             return await first_reply(seconds, first, send_again, latencies, tokens_of=_tokens_written)
         except Exception as error:
-            if status_of(error) is None:
-                usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
+            if status_of(error) is None and usage["calls"] > calls:
+                lose()
             if isinstance(error, TimeoutError) and seconds_left() <= 0:
                 raise OutOfTimeError from error
             raise
 
     async def _send(self, request: _Request) -> list[BaseMessage]:
-        """Send one attempt at a request; returns all its replies, at least one."""
-        config: RunnableConfig = {"tags": [TAG_NOSTREAM]}
+        """Send one attempt at a request, unless its replies are kept; returns all its replies, at least one."""
+        keeper = current_keeper()
+        if keeper is None or getattr(self.model, "keeps_replies", False):
+            return await self._said(request)
+        set_up = {name: getattr(request.model, name, None) for name in ("temperature", "seed", "n", *LIMIT_FIELDS)}
+        decides = [self.name, list(request.place), set_up, sorted(map(str, request.options))]
+        return await kept(keeper, decides, request.messages, lambda: self._said(request))
+
+    async def _said(self, request: _Request) -> list[BaseMessage]:
+        config = config_of(request.place)
         model = for_running_loop(request.model) if is_awaited() else request.model
         if self._sampler:
             return [await invoke(self._sampler(model), list(request.messages), config, **request.options)]
@@ -447,6 +470,12 @@ class MeteredModel:
             return self.model
         _ = self.model._serialized  # tracers need it: computed once here, its copies inherit the cached value
         return self.model.model_copy(update={"seed": seed})
+
+    def _estimate(self, request: _Request, settings: TrafficSettings) -> float:
+        """About what a request costs whose bill did not come, in US dollars; 0 if the model has no price."""
+        tariff = self.tariff(settings)
+        read = sum(len(message.text) for message in request.messages) / CHARS_A_TOKEN
+        return tariff.of(read, TOKENS_OF_A_REPLY) if tariff else 0.0
 
     def _bill(self, replies: Sequence[AIMessage], settings: TrafficSettings) -> Usage:
         """The bill of one request, which LangChain repeats on each of its replies."""

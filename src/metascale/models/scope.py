@@ -9,6 +9,7 @@ from contextvars import ContextVar
 
 from metascale.models.latencies import Latencies
 from metascale.models.prompt_lengths import PromptLengths
+from metascale.models.purse import Purse, shared_purse
 from metascale.runtime.interruption import Work
 
 
@@ -19,6 +20,7 @@ class RunScope:
         refusal: why no request of the run can succeed; empty while that is not known.
         work: its nodes that run synchronously.
         prompts: the prompts whose tokens are known.
+        purse: what its requests may still cost.
     """
 
     def __init__(self) -> None:
@@ -26,6 +28,7 @@ class RunScope:
         self.refusal = ""
         self.work = Work()
         self.prompts = PromptLengths()
+        self.purse = Purse(inside=shared_purse())
         self._latencies: dict[tuple[str, str], Latencies] = {}
         self._notes: list[str] = []
         self._lock = threading.Lock()

@@ -11,7 +11,7 @@ from metascale.errors import ModelSetupError
 from metascale.models import MeteredModel
 from metascale.models.resolve import resolve_model
 from metascale.rewards.agreement import AgreementReward
-from metascale.rewards.base import Reward
+from metascale.rewards.base import RelativeReward, Reward
 from metascale.rewards.certainty import CertaintyReward
 from metascale.rewards.critique import CritiqueReward
 from metascale.rewards.judge import JudgeReward
@@ -55,6 +55,13 @@ def create_reward(
         "verifier": lambda: VerifierReward.named(_needed(settings.verifier, "verifier")),
     }
     return makers[settings.reward]()
+
+
+def models_of(reward: Reward | RelativeReward) -> list[MeteredModel]:
+    """The chat models that a reward asks, those of a panel's members included, as its attributes show them."""
+    own = [value for value in getattr(reward, "__dict__", {}).values() if isinstance(value, MeteredModel)]
+    members = reward.members if isinstance(reward, PanelReward) else ()
+    return own + [model for member in members for model in models_of(member.reward)]
 
 
 def _needed(value: T | None, name: str) -> T:

@@ -141,6 +141,7 @@ async def open_store(where: str) -> AsyncIterator[BaseStore]:
         async with AsyncSqliteStore.from_conn_string(where) as store:
             await store.setup()
             yield store
+        await asyncio.sleep(0)  # its task, which is cancelled, ends
 
 
 async def _set_up(opened: Any) -> None:

@@ -24,7 +24,7 @@ NAMES_OF_OTHER_THINGS = {"api_key", *(name for part in _OTHERS for name in part.
 LIKENESS = 0.7
 """Similarity from which an unknown name counts as a misspelt setting. Ours: `bugdet` has 0.83 to `budget`, and no
 usual label (`user_id`, `session`, `trace_id`) reaches it."""
-CEILINGS = ("max_calls", "max_tokens_total", "max_seconds")
+CEILINGS = ("max_calls", "max_tokens_total", "max_seconds", "max_cost_usd")
 """Limits of the server that a request may lower but not raise."""
 
 

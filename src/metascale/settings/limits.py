@@ -36,6 +36,15 @@ class LimitSettings(Frozen):
         description="Seconds at work: no round begins at or above it, and requests in flight are cut off there.",
         json_schema_extra=on("select_arm", "generate", "score"),
     )
+    max_cost_usd: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="US dollars of the run, for models with a known price: rounds shrink to fit, and no request is "
+        "sent at or above it, so it is exceeded by no more than the requests in flight. A request whose cost stays "
+        "unknown counts as much as the dearest one.",
+        json_schema_extra=on("select_arm", "generate", "score"),
+    )
     target_reward: float | None = Field(
         default=None,
         ge=0,

@@ -13,6 +13,7 @@ from pydantic import Field
 from metascale.settings.fields import Frozen
 
 if TYPE_CHECKING:
+    from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelInfo, Provider
 
 OWN_SERVERS = "openai-api"
@@ -118,14 +119,26 @@ def list_price(model: str, provider: str, address: str) -> ListPrice | None:
         provider, _, model = re.sub(":", "/", model, count=1).partition("/")
     if provider == OWN_SERVERS:
         return None
-    name = re.sub(f"^(models|{re.escape(provider)})[/:]", "", model) if not address else model.removeprefix("models/")
+    tables = get_snapshot()
+    named = _provider(tables, provider, None)
+    found = _provider(tables, None, address) if address else named
+    if found is None:
+        return None
+    own = f"|{re.escape(provider)}" if found is named else ""  # a router's names begin with others' providers
+    name = re.sub(f"^(models{own})[/:]", "", model)
     try:
-        by_address = get_snapshot().find_provider(None, None, address) if address else None
-        known_by = (by_address, None, None) if by_address else (None, provider, None)
-        found, info = get_snapshot().find_provider_model(name, *known_by)
+        _, info = tables.find_provider_model(name, found, None, None)
     except LookupError:
         return None
-    return ListPrice(info, found) if ListPrice(info, found).of(1_000_000, 0) or "free" in name else None
+    price = ListPrice(info, found)
+    return price if price.of(1_000_000, 0) or "free" in name else None
+
+
+def _provider(tables: DataSnapshot, name: str | None, address: str | None) -> Provider | None:
+    try:
+        return tables.find_provider(None, name, address)
+    except LookupError:
+        return None
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -14,11 +14,11 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import TaskState
 
 from metascale import prompts
-from metascale.evals.harness.journal import once
 from metascale.evals.harness.models import generate_quietly, model_named, tokens_of
 from metascale.evals.harness.solvers import RECORD
 from metascale.evals.report.records import BattleVerdict
 from metascale.evals.report.style import share_won, style_difference, style_of
+from metascale.journal.database import once
 from metascale.settings import Price, price_of
 
 _VERDICT = re.compile(r"\[\[(A>>B|A>B|A=B|B>A|B>>A)\]\]")

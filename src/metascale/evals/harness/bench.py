@@ -25,16 +25,16 @@ from metascale.evals.harness.costs import (
     parts_of_one,
     question_tokens,
 )
-from metascale.evals.harness.fleet import Fleet
-from metascale.evals.harness.journal import journal_in
+from metascale.evals.harness.fleet import Fleet, context_of
 from metascale.evals.harness.local_models import known_as, local_name
 from metascale.evals.harness.models import ADDRESS_VARIABLE, KEY_VARIABLE, OWN_SERVER, RECORDED, SERVERS
 from metascale.evals.harness.outcome import BENCHMARK, Evaluation, Outcome, outcome_of
-from metascale.evals.harness.runs import name_of
-from metascale.evals.harness.solvers import SOLVERS, context_of
+from metascale.evals.harness.solvers import SOLVERS
 from metascale.evals.harness.tasks import arena_hard, baseline_answers, gsm8k, mmlu_pro, recorded
 from metascale.evals.harness.watch import EndAtRefusal, watching
 from metascale.graphs import METHODS
+from metascale.journal.database import journal_in
+from metascale.journal.runs import name_of
 from metascale.models.local.names import is_local
 from metascale.models.resolve import NO_KEY
 from metascale.models.simulated import OVERCONFIDENCE

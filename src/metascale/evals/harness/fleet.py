@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,11 +16,12 @@ import httpx
 from jsonschema import Draft202012Validator
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import APIStatusError, NotFoundError
-from langgraph_sdk.schema import Assistant
+from langgraph_sdk.schema import Assistant, ThreadState
 
 from metascale.errors import MetaScaleError
 from metascale.graphs import METHODS
 from metascale.server.options import TOKEN_VARIABLE
+from metascale.settings import MetaScaleSettings
 from metascale.state import State, empty_state
 
 AT_ONCE = 8
@@ -32,7 +33,8 @@ PATIENCE = 10.0
 AWAY = 30.0
 """Seconds before a dead server is tried again: about the time of a restart."""
 
-Message = Mapping[str, str]
+Message = Mapping[str, Any]
+Begun = Callable[[str, str], Awaitable[None]]
 
 
 class FleetError(MetaScaleError):
@@ -100,21 +102,50 @@ class Fleet:
             raise self._none_answers()
         return [f"{server.url} does not answer and is left out: {server.why}" for server in self._servers if server.why]
 
-    async def ask(self, method: str, messages: Sequence[Message], context: Mapping[str, Any]) -> FleetReply:
-        """Answer a question on a server.
+    async def ask(
+        self,
+        method: str,
+        messages: Sequence[Message],
+        context: Mapping[str, Any],
+        *,
+        place: tuple[str, str] | None = None,
+        answer: Any = None,
+        begun: Begun | None = None,
+    ) -> FleetReply:
+        """Answer a question on a server, or go on with a run that waits there for an answer or is at work.
+
+        Args:
+            method: the method's name.
+            messages: the question.
+            context: the settings of the run.
+            place: the server and the thread of a run that was begun; a run that is lost begins anew elsewhere.
+            answer: to what a paused run asks.
+            begun: called with the server and the thread of a new run, before it starts; such a run goes on when nobody
+                waits for it.
 
         Raises:
             FleetError: no server answers any more, or one refuses the question.
         """
         notes: list[str] = []
         while True:
-            server = await self._free()
+            server = await self._free(place[0] if place is not None else None)
             server.asked += 1
             try:
                 async with _connected(server.url) as client:
-                    state, problem = await _run(client, graph_of(method), messages, context)
+                    thread = place[1] if place is not None and place[0] == server.url else None
+                    if thread is None:
+                        thread, answer = (await client.threads.create())["thread_id"], None
+                        if begun is not None:
+                            await begun(server.url, thread)
+                    given: dict[str, Any] = {"input": {"messages": [dict(message) for message in messages]}}
+                    if answer is not None:
+                        given = {"command": {"resume": answer}}
+                    state, problem = await _run(
+                        client, graph_of(method), thread, given, context, is_kept=begun is not None
+                    )
                 return FleetReply(server.url, state, problem, tuple(notes))
             except _LostError as error:
+                place = None
                 server.why, server.away_until = str(error), time.monotonic() + AWAY
                 notes.append(
                     f"asked again, for {server.url} was lost ({error}); what it spent on this question is not counted"
@@ -122,13 +153,23 @@ class Fleet:
             finally:
                 server.asked -= 1
 
-    async def _free(self) -> _Server:
-        """The server with the fewest questions; waits until one has room."""
+    async def look(self, url: str, thread: str) -> tuple[State, bool] | None:
+        """The state of a run, and whether it waits for an answer; None if its server does not answer or lost it."""
+        try:
+            async with _connected(url) as client:
+                found = await client.threads.get_state(thread)
+                is_busy = (await client.threads.get(thread))["status"] == "busy"
+        except _LostError:
+            return None
+        return _state_in(found), _is_paused(found) and not is_busy
+
+    async def _free(self, url: str | None = None) -> _Server:
+        """The server at a URL, or else that with the fewest questions; waits until it has room."""
         while True:
             here = [server for server in self._servers if server.away_until <= time.monotonic()]
             if not here:
                 raise self._none_answers()
-            server = min(here, key=lambda server: server.asked)
+            server = min(here, key=lambda server: (server.url != url, server.asked))
             if server.asked < self._at_once:
                 return server
             await asyncio.sleep(0.05)
@@ -193,26 +234,55 @@ async def _connected(url: str) -> AsyncIterator[LangGraphClient]:
 
 
 async def _run(
-    client: LangGraphClient, graph: str, messages: Sequence[Message], context: Mapping[str, Any]
+    client: LangGraphClient,
+    graph: str,
+    thread: str,
+    given: Mapping[str, Any],
+    context: Mapping[str, Any],
+    *,
+    is_kept: bool,
 ) -> tuple[State, str | None]:
-    """Wait for a background run; returns its state and the reason of a failure."""
-    thread = (await client.threads.create())["thread_id"]
-    asked: Any = {"messages": [dict(message) for message in messages]}
-    run = await client.runs.create(thread, graph, input=asked, context=dict(context))
+    """Wait for a background run on a thread, which begins or goes on with what is `given`, or is at work already.
+
+    If the waiting is cancelled, so is the run, unless it is kept: then somebody knows where it is and will ask again.
+
+    Returns:
+        Its state, and why it failed. A run that waits for an answer has neither a result nor a failure.
+    """
+    at_work = [run for run in await client.runs.list(thread) if run["status"] in {"pending", "running"}]
+    if at_work:
+        run = at_work[0]
+    else:
+        run = await client.runs.create(thread, graph, context=dict(context), **given)
     try:
         while run["status"] in {"pending", "running"}:
             await asyncio.sleep(POLLED_EVERY)
             run = await client.runs.get(thread, run["run_id"])
     except asyncio.CancelledError:
-        with contextlib.suppress(httpx.HTTPError):
-            await asyncio.shield(client.runs.cancel(thread, run["run_id"]))
+        if not is_kept:
+            with contextlib.suppress(httpx.HTTPError):
+                await asyncio.shield(client.runs.cancel(thread, run["run_id"]))
         raise
     found = await client.threads.get_state(thread)
-    values = cast("dict[str, Any]", found["values"] or {})
-    state = cast("State", empty_state() | {key: value for key, value in values.items() if value})
-    if state["result"] is not None:
+    state = _state_in(found)
+    if state["result"] is not None or _is_paused(found):
         return state, None
     ended: Any = await client.runs.join(thread, run["run_id"])
     why = (ended or {}).get("__error__") or {}
     message = " ".join(why.get("message", "without an answer").split())
     return state, f"the server's run ended as {run['status']!r}: {message}"
+
+
+def _state_in(found: ThreadState) -> State:
+    values = cast("dict[str, Any]", found["values"] or {})
+    return cast("State", empty_state() | {key: value for key, value in values.items() if value})
+
+
+def _is_paused(found: ThreadState) -> bool:
+    return any(task.get("interrupts") for task in found.get("tasks") or ())
+
+
+def context_of(settings: MetaScaleSettings) -> dict[str, Any]:
+    """Settings for a server: those that are set. No seed is no setting; another null may switch something off."""
+    given = settings.model_dump(mode="json", exclude_unset=True)
+    return {name: value for name, value in given.items() if name != "seed" or value is not None}

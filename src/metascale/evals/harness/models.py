@@ -36,10 +36,10 @@ from tenacity import RetryError
 from metascale.errors import ModelSetupError, UnknownNameError, describe
 from metascale.evals.harness.fleet import AT_ONCE, Fleet
 from metascale.evals.harness.messages import as_sent, logprobs_of, to_inspect, to_langchain
-from metascale.evals.harness.replies import current_replies
 from metascale.evals.harness.watch import current_watch
 from metascale.models import RecordedChatModel, SimulatedChatModel
 from metascale.models.failures import explain
+from metascale.models.kept import current_keeper
 from metascale.models.local.chat_model import LocalChatModel
 from metascale.models.retries import attempts
 from metascale.models.simulated import OVERCONFIDENCE
@@ -78,6 +78,7 @@ class InspectChatModel(BaseChatModel):
         logprobs: as in `GenerateConfig`.
         top_logprobs: likewise.
         hides_limits: True: the evaluation's own `max_tokens` is hidden here and could be raised by mistake.
+        keeps_replies: True: it hands its replies to the keeper itself, the moment they come.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -91,6 +92,7 @@ class InspectChatModel(BaseChatModel):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     hides_limits: ClassVar[bool] = True
+    keeps_replies: ClassVar[bool] = True
     _exceeded: list[LimitExceededError] = PrivateAttr(default_factory=list)
 
     @property
@@ -169,13 +171,13 @@ class InspectChatModel(BaseChatModel):
         async def ask() -> str:
             return (await send(self.inner, asked, config)).model_dump_json(exclude_none=True)
 
-        paid = current_replies()
+        keeper = current_keeper()
         try:
-            if paid is None:
+            if keeper is None:
                 output = await send(self.inner, asked, config)
             else:
                 request = [str(self.inner), config.model_dump(exclude_none=True), [(m.role, m.text) for m in asked]]
-                output = ModelOutput.model_validate_json(await paid.reply(request, ask))
+                output = ModelOutput.model_validate_json(await keeper.reply(request, ask))
         except LimitExceededError as error:
             self._exceeded.append(error)
             raise

@@ -12,8 +12,7 @@ from metascale import __version__
 from metascale.errors import MetaScaleError, SettingError
 from metascale.evals.harness.choices import LETTERS, mark_choices, show_choices
 from metascale.evals.harness.finals import FinalAnswers, final_answers, wanted_kind
-from metascale.evals.harness.fleet import FleetError, FleetReply
-from metascale.evals.harness.journal import current_journal
+from metascale.evals.harness.fleet import FleetError, FleetReply, context_of
 from metascale.evals.harness.messages import as_sent, to_langchain
 from metascale.evals.harness.models import (
     InspectChatModel,
@@ -23,10 +22,11 @@ from metascale.evals.harness.models import (
     is_recorded,
     model_named,
 )
-from metascale.evals.harness.runs import name_of, run_on, run_once, why_failed
 from metascale.evals.harness.watch import RunFailedError, current_watch
 from metascale.foresight.meta_rewards import used
 from metascale.graphs import METHODS
+from metascale.journal.database import current_journal
+from metascale.journal.runs import name_of, run_on, run_once, why_failed
 from metascale.models.simulated import NOTICE
 from metascale.result import bill, conclude
 from metascale.rewards import create_reward
@@ -158,12 +158,6 @@ async def _solve_here(
 
 
 SOLVERS = {name: _solver(name) for name in METHODS}
-
-
-def context_of(settings: MetaScaleSettings) -> dict[str, Any]:
-    """Settings for a server: those that are set. No seed is no setting; another null may switch something off."""
-    given = settings.model_dump(mode="json", exclude_unset=True)
-    return {name: value for name, value in given.items() if name != "seed" or value is not None}
 
 
 def _deciding(settings: MetaScaleSettings) -> dict[str, Any]:

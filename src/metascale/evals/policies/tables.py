@@ -13,6 +13,7 @@ from metascale.evals.policies.choosing import MAJORITY, Chosen
 from metascale.evals.policies.memory_replay import MemoryReplay
 from metascale.evals.policies.replay import ALWAYS_COT, EntrantResult, Replay
 from metascale.evals.policies.searching import SELF_CONSISTENCY, VOTES, Method
+from metascale.evals.policies.sharing import Shared
 from metascale.evals.recordings import Recordings
 from metascale.evals.statistics import Interval, is_tie
 from metascale.settings import MetaScaleSettings
@@ -101,6 +102,25 @@ def show_choices(recordings: Recordings, found: Sequence[Chosen], console: Conso
     _say("= marks a tie: the interval over questions contains 0. Combinations are cross-fitted by question.", console)
     for note in recordings.notes:
         _say(f"Note: {note}", console)
+
+
+def show_sharing(found: Shared, file: str, console: Console) -> None:
+    """Print the curves of the rules that share a budget."""
+    table = Table("rule", "samples a question", "% right", f"against {found.reference} for everybody", box=None)
+    table.title = f"{file}: {found.questions:,} questions with {found.reference} answers or more"
+    for one in found.points:
+        low, high = one.difference_interval
+        against = f"{100 * one.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        table.add_row(one.rule, f"{one.samples:.1f}", _percent(one.right), against)
+    console.print(table)
+    _say(
+        f"Recorded answers; {found.repeats} random orders, 95 % bootstrap intervals over questions. shared: each "
+        "sample goes where it is expected to gain most. one by one: a question stops once its most frequent answer is "
+        "likely to stay it.",
+        console,
+    )
+    if found.left_out:
+        _say(f"Note: {found.left_out:,} questions have fewer answers and are left out", console)
 
 
 def show_memory_replay(found: MemoryReplay, samples: int, accuracy: float, orders: int, console: Console) -> None:

@@ -11,7 +11,7 @@ import json
 import sqlite3
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,11 @@ class Journal:
         connection.executescript(_TABLES)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
+    def close(self) -> None:
+        """Close the database, once a statement at work in another thread has ended."""
+        with self.saver.lock:
+            self.saver.conn.close()
+
     async def get(self, *key: Part) -> str | None:
         """The reply that was put under a key; None if there is none."""
         return await asyncio.to_thread(self._get, _name(key))
@@ -84,9 +89,9 @@ class Journal:
             found[request].append(reply)
         return found
 
-    async def add_reply(self, run: str, request: str, reply: str) -> None:
-        """Keep the reply to a request of an unfinished run."""
-        await asyncio.to_thread(self._write, "INSERT INTO replies VALUES (?, ?, ?)", run, request, reply)
+    def add_reply(self, run: str, request: str, reply: str) -> None:
+        """Keep the reply to a request of an unfinished run. Nothing is awaited, so that no interrupt comes between."""
+        self._write("INSERT INTO replies VALUES (?, ?, ?)", run, request, reply)
 
     async def finish(self, run: str) -> None:
         """Drop the replies to the requests of a run: its last checkpoint holds all that they gave."""
@@ -130,13 +135,13 @@ def journal_in(folder: Path) -> Iterator[Journal]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     check_database(str(folder / FILE))
-    with closing(sqlite3.connect(folder / FILE, check_same_thread=False)) as connection:
-        journal = Journal(connection)
-        token = _journal.set(journal)
-        try:
-            yield journal
-        finally:
-            _journal.reset(token)
+    journal = Journal(sqlite3.connect(folder / FILE, check_same_thread=False))
+    token = _journal.set(journal)
+    try:
+        yield journal
+    finally:
+        _journal.reset(token)
+        journal.close()
 
 
 def _name(key: Sequence[Part]) -> str:

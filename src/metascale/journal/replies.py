@@ -8,14 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from langgraph.config import get_config
 
-from metascale.evals.harness.journal import Journal, Replies
+from metascale.journal.database import Journal, Replies
 from metascale.nodes.config_keys import READ
 
 _TAG = re.compile(r"\b[0-9a-f]{16}\b")
@@ -42,7 +40,7 @@ class PaidReplies:
         if self._before.get(key):
             return self._before[key].popleft()
         reply = await ask()
-        await self._journal.add_reply(self._run, key, reply)
+        self._journal.add_reply(self._run, key, reply)
         return reply
 
 
@@ -55,21 +53,3 @@ def _place() -> list[Any]:
     config = get_config()
     made = config["configurable"][READ]("usage").get("calls", 0)  # the bill is empty before the first node
     return [list(config["metadata"]["langgraph_path"]), made]
-
-
-_replies: ContextVar[PaidReplies | None] = ContextVar("metascale_replies", default=None)
-
-
-def current_replies() -> PaidReplies | None:
-    """The replies of the run that goes on here; None where nothing is kept."""
-    return _replies.get()
-
-
-@contextmanager
-def keeping(replies: PaidReplies) -> Iterator[None]:
-    """Keep the replies to all requests in this context."""
-    token = _replies.set(replies)
-    try:
-        yield
-    finally:
-        _replies.reset(token)

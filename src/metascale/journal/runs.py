@@ -12,12 +12,14 @@ from typing import Any, cast
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.constants import START
-from langgraph.types import StateSnapshot
+from langgraph.types import Command, StateSnapshot
 
 from metascale.budget.limits import failures_in_a_row
 from metascale.errors import MetaScaleError
-from metascale.evals.harness.journal import Journal
-from metascale.evals.harness.replies import PaidReplies, keeping
+from metascale.journal.database import Journal
+from metascale.journal.replies import PaidReplies
+from metascale.models.kept import keeping
+from metascale.settings import MetaScaleSettings
 from metascale.state import AnyGraph, State, empty_state, fold, state_of
 
 
@@ -33,26 +35,46 @@ async def run_once(graph: AnyGraph, messages: Sequence[AnyMessage]) -> tuple[Sta
 
 
 async def run_on(
-    graph: AnyGraph, messages: Sequence[AnyMessage], journal: Journal, name: str
+    graph: AnyGraph,
+    messages: Sequence[AnyMessage],
+    journal: Journal,
+    name: str,
+    *,
+    answer: Any = None,
+    context: MetaScaleSettings | None = None,
 ) -> tuple[State, str | None]:
     """Run a graph that has the journal's checkpoints, or go on with its run of this name; returns as `run_once` does.
 
     A run that failed goes back to the last checkpoint before the failure. Replies that came in since are not asked for
-    again.
+    again. A run that asks a person something stops there.
+
+    Args:
+        graph: compiled with the journal's saver.
+        messages: the question.
+        journal: keeps the run.
+        name: of the run.
+        answer: to what a paused run asks; with None it stays paused. A run that is not paused ignores it.
+        context: the settings of the run; None for the graph's.
     """
     config: RunnableConfig = {"configurable": {"thread_id": name}}
     snapshot = await graph.aget_state(config)
     if not snapshot.next and state_of(snapshot)["result"] is not None and why_failed(state_of(snapshot)) is None:
         return state_of(snapshot), None
+    if is_paused(snapshot) and answer is None:
+        return state_of(snapshot), None
     replies = PaidReplies(journal, name, await journal.replies_of(name))
     begun = config if _is_underway(snapshot) else await _last_sound(graph, config)
-    given = None if begun is not None else {"messages": list(messages)}
+    given: Any = None if begun is not None else {"messages": list(messages)}
+    if is_paused(snapshot):
+        given = Command(resume=answer)
     if begun is None:  # what a kill left of its beginning must not add to it
         await asyncio.to_thread(journal.saver.delete_thread, name)
     problem = None
     with keeping(replies):
         try:
-            async for _ in graph.astream(given, begun or config, stream_mode="updates", durability="sync"):
+            async for _ in graph.astream(
+                given, begun or config, context=context, stream_mode="updates", durability="sync"
+            ):
                 pass
         except MetaScaleError as error:
             problem = str(error)
@@ -60,6 +82,11 @@ async def run_on(
     if problem is None and why_failed(state) is None:
         await journal.finish(name)
     return state, problem
+
+
+def is_paused(snapshot: StateSnapshot) -> bool:
+    """Whether a run waits for an answer."""
+    return bool(snapshot.interrupts)
 
 
 async def _last_sound(graph: AnyGraph, config: RunnableConfig) -> RunnableConfig | None:

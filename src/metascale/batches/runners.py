@@ -1,0 +1,155 @@
+"""Where the runs of a batch are: in this process, or on LangGraph servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import message_to_dict
+
+from metascale.batches.questions import Asked
+from metascale.graphs import METHODS
+from metascale.interrupts import Grant
+from metascale.journal.database import Journal
+from metascale.journal.runs import is_paused, run_on
+from metascale.models import MeteredModel
+from metascale.nodes.run import check_prices
+from metascale.rewards import models_of
+from metascale.settings import MetaScaleSettings
+from metascale.state import State, state_of
+
+AT_ONCE = 8
+"""Questions at a time."""
+
+
+class Runner(Protocol):
+    """Runs questions, each under a name, and goes on with them."""
+
+    identity: str
+    """What answers: a part of the names of runs."""
+    is_local: bool
+    """Whether requests are sent from this process, so that they are counted as they are sent."""
+
+    async def look(self, name: str) -> tuple[State, bool] | None:
+        """The state of a run, and whether it waits for a grant; None if it never began."""
+        ...
+
+    async def advance(
+        self, asked: Asked, name: str, settings: MetaScaleSettings, grant: Grant | None
+    ) -> tuple[State, str | None, list[str]]:
+        """Begin a run or go on with it, until it ends or waits for a grant.
+
+        Args:
+            asked: the question.
+            name: of the run.
+            settings: of the run.
+            grant: the answer to its question for more; None if it asked none.
+
+        Returns:
+            Its state, why it failed or None, and notes about its server.
+        """
+        ...
+
+
+class LocalRunner:
+    """Runs in this process, with the journal's checkpoints."""
+
+    is_local = True
+
+    def __init__(
+        self,
+        model: BaseChatModel,
+        settings: MetaScaleSettings,
+        method: str,
+        journal: Journal,
+        parts: Mapping[str, Any],
+        *,
+        is_limited: bool,
+    ) -> None:
+        """Build the graph, with `parts` as for `create_metascale`.
+
+        Raises:
+            SettingError: money is limited, but a model has no price.
+        """
+        self._journal = journal
+        given = {name: part for name, part in parts.items() if name != "reward" or METHODS[method].judged}
+        self._graph = METHODS[method].create(model, settings=settings, checkpointer=journal.saver, **given)
+        reward = given.get("reward")
+        models = [MeteredModel(model), *(models_of(reward) if reward is not None else [])]
+        self.identity = " ".join(one.name for one in models)
+        if is_limited:
+            check_prices(settings, models)
+
+    async def look(self, name: str) -> tuple[State, bool] | None:
+        """As in `Runner`."""
+        snapshot = await self._graph.aget_state({"configurable": {"thread_id": name}})
+        return (state_of(snapshot), is_paused(snapshot)) if snapshot.values else None
+
+    async def advance(
+        self, asked: Asked, name: str, settings: MetaScaleSettings, grant: Grant | None
+    ) -> tuple[State, str | None, list[str]]:
+        """As in `Runner`."""
+        answer = grant.model_dump() if grant is not None else None
+        messages = list(asked.messages)
+        state, problem = await run_on(self._graph, messages, self._journal, name, answer=answer, context=settings)
+        return state, problem, []
+
+
+class RemoteRunner:
+    """Runs on LangGraph servers; the journal holds which server has which run."""
+
+    is_local = False
+
+    def __init__(self, urls: Sequence[str], method: str, journal: Journal, at_once: int) -> None:
+        """Use these servers, with at most `at_once` questions in flight on each."""
+        from metascale.evals.harness.fleet import Fleet  # noqa: PLC0415  the extra `serve`
+
+        self._fleet = Fleet(urls, at_once)
+        self._method, self._journal = method, journal
+        self.identity = "langgraph/servers"
+
+    async def check(self, settings: MetaScaleSettings) -> None:
+        """Check that the servers have the graph and accept the settings.
+
+        Raises:
+            FleetError: none answers, or one refuses.
+        """
+        from metascale.evals.harness.fleet import context_of  # noqa: PLC0415  the extra `serve`
+
+        await self._fleet.check([self._method], [context_of(settings)])
+
+    async def look(self, name: str) -> tuple[State, bool] | None:
+        """As in `Runner`; a run that is at work on its server is waited for in `advance`."""
+        place = await self._place(name)
+        return await self._fleet.look(*place) if place is not None else None
+
+    async def advance(
+        self, asked: Asked, name: str, settings: MetaScaleSettings, grant: Grant | None
+    ) -> tuple[State, str | None, list[str]]:
+        """As in `Runner`."""
+        from metascale.evals.harness.fleet import context_of  # noqa: PLC0415  the extra `serve`
+
+        async def begun(url: str, thread: str) -> None:
+            await self._journal.put(json.dumps([url, thread]), "remote", name)
+
+        reply = await self._fleet.ask(
+            self._method,
+            [_sent(message) for message in asked.messages],
+            context_of(settings),
+            place=await self._place(name),
+            answer=grant.model_dump() if grant is not None else None,
+            begun=begun,
+        )
+        return reply.state, reply.problem, list(reply.notes)
+
+    async def _place(self, name: str) -> tuple[str, str] | None:
+        kept = await self._journal.get("remote", name)
+        return tuple(json.loads(kept)) if kept is not None else None
+
+
+def _sent(message: Any) -> dict[str, Any]:
+    """A message as LangGraph's servers take it."""
+    data = message_to_dict(message)
+    return {"role": data["type"], "content": data["data"]["content"]}
