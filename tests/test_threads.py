@@ -89,6 +89,12 @@ def test_what_the_command_line_says_goes_first(tmp_path: Path) -> None:
     assert (other.exit_code, "leave the question out to continue that one" in other.stderr) == (2, True)
 
 
+def test_another_method_begins_with_its_own_settings(tmp_path: Path) -> None:
+    found_by(on_thread(tmp_path, QUESTION, "--model", "simulated", "--method", "direct", "--json"))
+    found = found_by(on_thread(tmp_path, "--method", "best_of_n", "--json"))
+    assert found["usage"]["samples"] == 16
+
+
 def test_a_memory_is_remembered_with_its_file(tmp_path: Path) -> None:
     memory = str(tmp_path / "memory.sqlite")
     found_by(on_thread(tmp_path, QUESTION, "--model", "simulated", "--budget", "2", "--memory", memory, "--json"))

@@ -172,7 +172,8 @@ def solve(
             "review_pool": review_pool or pool is not None or None,
             "ask_for_budget": ask_for_budget or None,
         }
-        settings = read_settings(before.settings | preset_values(preset), given, setting or [])
+        kept = before.settings if method == before.parts.get("method", method) else {}
+        settings = read_settings(kept | preset_values(preset), given, setting or [])
         unused = 1
         if method_named(method).one_pass:
             unused = settings.budget if "budget" in settings.model_fields_set else 1
