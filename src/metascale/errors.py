@@ -120,7 +120,7 @@ def describe(error: BaseException, secrets: Iterable[str] = ()) -> str:
         return " ".join(line.strip() for line in lines)
     name = type(error).__name__
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return redacted(f"{error.strerror.lower()}: {str(error.filename)!r}", secrets)
+        return redacted(f"{error.strerror}: {str(error.filename)!r}", secrets)
     return f"{name}: {lines[0][:300]}" if lines else name
 
 

@@ -19,7 +19,6 @@ from langgraph_sdk.errors import APIStatusError, NotFoundError
 from langgraph_sdk.schema import Assistant, ThreadState
 
 from metascale.errors import MetaScaleError
-from metascale.graphs import METHODS
 from metascale.server.options import TOKEN_VARIABLE
 from metascale.settings import MetaScaleSettings
 from metascale.state import State, empty_state
@@ -140,9 +139,7 @@ class Fleet:
                     given: dict[str, Any] = {"input": {"messages": [dict(message) for message in messages]}}
                     if answer is not None:
                         given = {"command": {"resume": answer}}
-                    state, problem = await _run(
-                        client, graph_of(method), thread, given, context, is_kept=begun is not None
-                    )
+                    state, problem = await _run(client, method, thread, given, context, is_kept=begun is not None)
                 return FleetReply(server.url, state, problem, tuple(notes))
             except _LostError as error:
                 place = None
@@ -177,7 +174,7 @@ class Fleet:
     async def _check(self, server: _Server, methods: Sequence[str], contexts: Sequence[Mapping[str, Any]]) -> None:
         try:
             async with _connected(server.url) as client:
-                for graph in dict.fromkeys(graph_of(method) for method in methods):
+                for graph in dict.fromkeys(methods):
                     assistants = await _assistants(client, graph)
                     if not assistants:
                         raise FleetError(f"{server.url} has no graph {graph!r}")
@@ -189,11 +186,6 @@ class Fleet:
 
     def _none_answers(self) -> FleetError:
         return FleetError(f"no server answers: {'; '.join(f'{one.url}: {one.why}' for one in self._servers)}")
-
-
-def graph_of(method: str) -> str:
-    """The name of a method's graph in `langgraph.json`."""
-    return METHODS[method].create.__name__.removeprefix("create_")
 
 
 async def _assistants(client: LangGraphClient, graph: str) -> list[Assistant]:
