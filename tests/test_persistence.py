@@ -119,7 +119,7 @@ def test_checkpoint_bytes_grow_linearly(tmp_path: Path) -> None:
     bytes_a_sample = {}
     for budget in (32, 128, 512):
         path = tmp_path / f"{budget}.sqlite"
-        settings = MetaScaleSettings(budget=budget, evolution="always", evolve_every=4)
+        settings = MetaScaleSettings(budget=budget, batch_size=4, evolution="always", evolve_every=4)
         with SqliteSaver.from_conn_string(str(path)) as saver:
             graph = create_metascale(ScriptedModel(write=long_winded), settings=settings, checkpointer=saver)
             graph.invoke(ask(), THREAD)
@@ -193,7 +193,7 @@ def test_the_same_seed_gives_the_same_run_parallel_sequential_and_resumed(
         expected = plain(graph.get_state(thread("parallel")).values)
         graph.invoke(ask(), {**thread("sequential"), "max_concurrency": 1})
         assert plain(graph.get_state(thread("sequential")).values) == expected
-        for cut in range(1, 28, 3):
+        for cut in range(1, 24, 3):
             config = thread(f"cut {cut}")
             stream = graph.stream(ask(), config, stream_mode="updates", durability="sync")
             for _ in range(cut):
