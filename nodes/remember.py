@@ -40,9 +40,11 @@ async def remember(state: State, result: Result, run: Run) -> list[str]:
         return []
     members = arm_statistics(state["pool"], state["candidates"])
     records, names = records_of(state["pool"], members)
+    winner = _winner(result)
+    names.setdefault(winner, result["meta_thought"]["id"])
     kept = worth_keeping(state["pool"], members)
     try:
-        await memory.remember(question_text(state["messages"]), records, names=names, winner=_winner(result), kept=kept)
+        await memory.remember(question_text(state["messages"]), records, names=names, winner=winner, kept=kept)
     except Exception as error:  # noqa: BLE001  the run has its answer, whatever the user's store does
         return [f"could not write to the strategy memory: {describe(error)}"]
     return []
@@ -53,12 +55,17 @@ async def unremember(state: State, result: Result, run: Run) -> list[str]:
     memory = run.memory
     if memory is None:
         return []
-    records, _ = records_of(state["pool"], arm_statistics(state["pool"], state["candidates"]))
     try:
-        await memory.forget(key_of_run(question_text(state["messages"]), records, _winner(result)))
+        await memory.forget(remembered_as(state, result))
     except Exception as error:  # noqa: BLE001  as above
         return [f"this run counts twice in the strategy memory, which could not be changed: {describe(error)}"]
     return []
+
+
+def remembered_as(state: State, result: Result) -> str:
+    """The key under which a strategy memory holds a finished run; `StrategyMemory.feedback` takes it."""
+    records, _ = records_of(state["pool"], arm_statistics(state["pool"], state["candidates"]))
+    return key_of_run(question_text(state["messages"]), records, _winner(result))
 
 
 def _winner(result: Result) -> str:

@@ -31,7 +31,7 @@ from metascale.cli.app import app
 from metascale.errors import SettingError
 from metascale.graphs import Graph
 from metascale.memory.embeddings import HashedEmbeddings
-from metascale.memory.recollection import HALF_LIFE, MOST_WEIGHT, Episode, Record, recollect, worth_trying
+from metascale.memory.recollection import FADING, MOST_WEIGHT, Episode, Record, recollect, worth_trying
 from metascale.memory.store import NAMESPACE, StrategyMemory
 from metascale.pool.beliefs import Kept, key_of
 from tests.scripted import ScriptedModel
@@ -103,9 +103,10 @@ def test_memory_never_counts_for_more_than_a_few_rewards(runs: int) -> None:
 
 def test_old_runs_fade() -> None:
     old = [episode(SUM, careful=0.9, quick=0.2)] * 40
-    new = [episode(SUM, other=0.5)] * (2 * HALF_LIFE)
-    assert recollect(old + new, embedded(SUM)).known["careful"].advantage < (
-        recollect(old, embedded(SUM)).known["careful"].advantage
+    new = [episode(SUM, other=0.5)] * int(2 * FADING)
+    before, after = (recollect(runs, embedded(SUM), budget=64).known for runs in (old, old + new))
+    assert (
+        after["careful"].advantage - after["quick"].advantage < before["careful"].advantage - before["quick"].advantage
     )
 
 

@@ -10,9 +10,19 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from metascale.cli.app import app
-from metascale.evals.policies.memory_replay import MEMORY, REVERSED, TOLD, WITHOUT, MemoryReplay, replay_memory
+from metascale.evals.policies.memory_replay import (
+    BEST,
+    LIMITED,
+    MEMORY,
+    REVERSED,
+    TOLD,
+    WITHOUT,
+    MemoryReplay,
+    replay_memory,
+)
 from metascale.evals.policies.replay import ReplayError
 from metascale.memory.embeddings import HashedEmbeddings
+from metascale.settings import Price
 
 KINDS = {
     "sums": "What is {0} + {1} times {0}? Give the number.",
@@ -20,7 +30,7 @@ KINDS = {
 }
 
 
-def record(path: Path, *, texts: bool = True, samples: int = 1, questions: int = 120) -> Path:
+def record(path: Path, *, texts: bool = True, samples: int = 1, questions: int = 100) -> Path:
     """Two kinds of question; of three arms each kind has a good one."""
     rng = np.random.default_rng(0)
     rates = {"sums": (0.9, 0.3, 0.5), "verses": (0.3, 0.9, 0.5)}
@@ -36,7 +46,7 @@ def record(path: Path, *, texts: bool = True, samples: int = 1, questions: int =
 
 
 def replayed(file: Path, **changes: object) -> MemoryReplay:
-    given: dict[str, object] = {"orders": 3, "reversed_runs": 20} | changes
+    given: dict[str, object] = {"orders": 2, "reversed_runs": 20} | changes
     return replay_memory(file, HashedEmbeddings(), **given)  # type: ignore[arg-type]
 
 
@@ -70,7 +80,52 @@ def test_several_samples_never_draw_one_twice_and_help(tmp_path: Path, accuracy:
     one, three = (replayed(record(tmp_path, samples=2), samples=samples, accuracy=accuracy) for samples in (1, 3))
     assert all(more.right >= less.right - 0.03 for less, more in zip(one.lines, three.lines, strict=True))
     everything = replayed(record(tmp_path), samples=50)
-    assert len({round(line.right, 6) for line in everything.lines}) == 1
+    assert len({round(line.right, 6) for line in everything.lines if line.name != BEST}) == 1
+
+
+def graded(path: Path, questions: int = 240) -> Path:
+    """Three models on two kinds of question; the dear one is best at both, and the cheap one is as good at sums."""
+    rng = np.random.default_rng(1)
+    rates = {"sums": (0.9, 0.9, 0.2), "verses": (0.9, 0.3, 0.2)}
+    rows = []
+    for number in range(questions):
+        kind = list(KINDS)[number % 2]
+        models = {
+            name: {"scores": [float(rng.random() < rate)], "characters": [400]}
+            for name, rate in zip(("dear", "cheap", "poor"), rates[kind], strict=True)
+        }
+        text = KINDS[kind].format(number, number * 7)
+        rows.append({"question_id": f"q{number}", "task": kind, "question": text, "models": models})
+    file = path / "graded.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+PRICES = {name: {"input": 0.0, "output": price} for name, price in (("dear", 10.0), ("cheap", 1.0), ("poor", 1.0))}
+
+
+def test_a_cost_limit_is_kept_and_spent_where_it_pays(tmp_path: Path) -> None:
+    found = replayed(graded(tmp_path), prices={name: Price(**price) for name, price in PRICES.items()}, limit=0.6)
+    lines = {line.name: line for line in found.lines}
+    limited, best = lines[LIMITED], lines[BEST]
+    assert limited.cost is not None
+    assert best.cost is not None
+    assert limited.cost <= 0.62 * best.cost
+    assert limited.right > best.right - 0.12
+    assert limited.right > 0.6 * best.right + 0.4 * 0.6
+
+
+def test_the_command_with_prices(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.json"
+    prices.write_text(json.dumps(PRICES))
+    file = str(graded(tmp_path, 20))
+    shown = metascale(file, "--orders", "2", "--processes", "1", "--prices", str(prices), COLUMNS="300")
+    assert shown.exit_code == 0, shown.stderr
+    assert LIMITED in shown.stdout
+    assert "no hidden reasoning" in shown.stdout
+    for broken in ("no json", json.dumps({"dear": PRICES["dear"]})):
+        prices.write_text(broken)
+        assert metascale(file, "--processes", "1", "--prices", str(prices)).exit_code == 2
 
 
 def test_processes_change_nothing(tmp_path: Path) -> None:

@@ -106,8 +106,11 @@ app.command(name="export")(export_command)
 app.command()(report)
 app.command()(serve)
 
-memory_app = typer.Typer(help="Look at a strategy memory, export it, or forget it.", no_args_is_help=True)
+memory_app = typer.Typer(
+    help="Look at a strategy memory, tell it how good an answer was, export it, or forget it.", no_args_is_help=True
+)
 memory_app.command()(memory.show)
+memory_app.command()(memory.feedback)
 memory_app.command()(memory.export)
 memory_app.command()(memory.forget)
 app.add_typer(memory_app, name="memory")

@@ -1,14 +1,13 @@
-"""`metascale memory`: look at a strategy memory, export it, or forget it."""
+"""`metascale memory`: look at a strategy memory, tell it how good an answer was, export it, or forget it."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
 import sys
-from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from statistics import fmean
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,11 +16,16 @@ from rich.text import Text
 
 from metascale.cli.options import WRONG_USAGE, counted, fail
 from metascale.errors import MetaScaleError
+from metascale.memory.explained import Believed, explain
 from metascale.memory.store import Remembered, StrategyMemory
+from metascale.pool.parts import ArmKey
 from metascale.runtime.databases import check_database, failure_of, is_postgres, open_store
 
 DEFAULT_NAME = "default"
 SHOWN = 20
+BEST = 3
+"""Arms that are shown of each kind of task."""
+T = TypeVar("T")
 
 Where = Annotated[
     str, typer.Argument(metavar="FILE|URL", help="The SQLite file or postgresql://… of `metascale solve --memory`.")
@@ -30,7 +34,7 @@ Name = Annotated[str, typer.Option("--name", help="Name of the memory, such as a
 
 
 def show(where: Where, name: Name = DEFAULT_NAME) -> None:
-    """Show the latest runs, and what the meta-thoughts earned in all runs."""
+    """Show the latest runs, and which meta-thoughts are believed to be good at which kinds of task."""
     found = _runs(where, name)
     console = Console()
     if not found:
@@ -44,16 +48,52 @@ def show(where: Where, name: Name = DEFAULT_NAME) -> None:
         winner = run.names.get(run.winner or "", "")
         table.add_row(key[:8], f"{run.at:%Y-%m-%d %H:%M}", Text(" ".join(run.task.split())[:60]), Text(winner[:40]))
     console.print(table)
-    earned, names, won = defaultdict(list), dict[str, str](), Counter(run.winner for run in found.values())
-    for run in found.values():
-        names |= run.names
-        for key, record in run.records.items():
-            earned[key].append(record.mean)
-    table = Table("meta-thought", "runs", "mean reward", "won", title="Meta-thoughts")
-    for key in sorted(earned, key=lambda key: -len(earned[key]))[:SHOWN]:
-        means = earned[key]
-        table.add_row(Text(names.get(key, key)[:60]), f"{len(means):,}", f"{fmean(means):.2f}", f"{won[key]:,}")
+    known = [(run.task, episode) for run in found.values() if (episode := run.episode()).records]
+    if not known:
+        return
+    names = {key: name for run in found.values() for key, name in run.names.items()}
+    told = explain([task for task, _ in known], [episode for _, episode in known])
+    table = Table("arm", "runs", "a sample earns (95 %)", title="All kinds of task")
+    for one in told.everywhere[:SHOWN]:
+        table.add_row(*_believed(one, names))
     console.print(table)
+    table = Table("kind of task", "its runs", "arm", "runs", "a sample earns (95 %)", title="Kinds of task")
+    for kind in told.kinds[:SHOWN]:
+        for place, one in enumerate(kind.arms[:BEST]):
+            first = (" ".join(kind.words) or "(no common words)", f"{kind.runs:,}") if place == 0 else ("", "")
+            table.add_row(Text(first[0]), first[1], *_believed(one, names))
+    console.print(table)
+
+
+def _believed(one: Believed, names: Mapping[str, str]) -> tuple[Text, str, str]:
+    arm = ArmKey.of(one.arm)
+    name = names.get(one.arm, names.get(arm.thought, arm.thought))[:60]
+    shown = f"{arm.model}: {name}" if arm.model else name
+    return Text(shown), f"{one.runs:,}", f"{one.mean:.2f} ({one.low:.2f} to {one.high:.2f})"
+
+
+def feedback(
+    where: Where,
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="Its key, or the beginning of it; `show` prints it, and `solve --json` as `memory_run`."
+        ),
+    ],
+    score: Annotated[
+        float, typer.Argument(metavar="SCORE", min=0, max=1, help="How good its answer was: 0 is wrong, 1 is right.")
+    ],
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Tell the memory how good the answer of a run was."""
+    _runs(where, name)
+
+    async def work() -> str:
+        async with open_store(where) as store:
+            return await StrategyMemory(store, name).feedback(run, score)
+
+    key = _done(work, where)
+    Console(stderr=True).print(f"run {key[:8]} now has the verdict {score:g}")
 
 
 def export(where: Where, name: Name = DEFAULT_NAME) -> None:
@@ -82,15 +122,20 @@ def forget(
             for key in keys:
                 await StrategyMemory(store, name).forget(key)
 
+    _done(work, where)
+    Console(stderr=True).print(f"forgot {counted(len(keys), 'run')}")
+
+
+def _done(work: Callable[[], Coroutine[Any, Any, T]], where: str) -> T:
+    """Change a memory, or end the command with a line that says why it cannot be changed."""
     try:
         check_database(where)
-        asyncio.run(work())
+        return asyncio.run(work())
     except Exception as error:
         failure = error if isinstance(error, MetaScaleError) else failure_of(error, where)
         if failure is None:
             raise
         fail(failure, WRONG_USAGE)
-    Console(stderr=True).print(f"forgot {counted(len(keys), 'run')}")
 
 
 def _runs(where: str, name: str) -> dict[str, Remembered]:

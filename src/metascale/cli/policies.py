@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter
 from rich.console import Console
 
-from metascale.cli.options import FAILED, WRONG_USAGE, AsJson, fail
+from metascale.cli.options import FAILED, WRONG_USAGE, AsJson, UsageError, fail
 from metascale.errors import (
     MetaScaleError,
     UnknownNameError,
 )
 from metascale.memory.embeddings import EMBEDDINGS
+from metascale.settings import Price
 
 
 def replay_policies(
@@ -163,6 +165,13 @@ def _replay_samples(
     policy_tables.show_choices(recordings, found, console)
 
 
+def _read_prices(file: Path) -> dict[str, Price]:
+    try:
+        return TypeAdapter(dict[str, Price]).validate_json(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{str(file)!r} cannot be read as prices: {error}") from error
+
+
 def replay_memory(
     record: Annotated[Path, typer.Argument(metavar="FILE", help="Recorded correctness, as JSONL.")],
     arm: Annotated[list[str] | None, typer.Option(help="Arms to use; repeat for more (default: all).")] = None,
@@ -170,10 +179,19 @@ def replay_memory(
     judge_accuracy: Annotated[
         float, typer.Option(min=0.5, max=1, help="How often a right answer scores above a wrong one.")
     ] = 1.0,
-    orders: Annotated[int, typer.Option(min=2, help="Random orders of the questions.")] = 40,
+    orders: Annotated[int, typer.Option(min=2, help="Random orders of the questions.")] = 10,
     reversed_runs: Annotated[
         int, typer.Option(min=1, help="Runs with reversed rewards that the misled memory starts with.")
     ] = 300,
+    prices: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON file of US dollars per million tokens: {MODEL: {input: X, output: Y}}; adds a cost limit."
+        ),
+    ] = None,
+    cost_limit: Annotated[
+        float, typer.Option(min=0.01, help="Limit with --prices, as a share of the cost of the best single arm.")
+    ] = 0.5,
     embeddings: Annotated[str, typer.Option(help=f"Embeddings of questions: {', '.join(EMBEDDINGS)}.")] = "hashed",
     seed: Annotated[int, typer.Option(min=0, help="Seed of orders, samples and policies.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Processes at work.")] = os.cpu_count() or 1,
@@ -181,8 +199,10 @@ def replay_memory(
 ) -> None:
     """Measure a strategy memory on recorded answers to mixed questions, asked one after another.
 
-    It is compared with no memory, with Thompson sampling that knows each question's kind, and with a memory that starts
-    with reversed rewards. The record is that of `bench replay`, with the text in `question` if known.
+    It is compared with no memory, with Thompson sampling that knows each question's kind, with a memory that starts
+    with reversed rewards, and with the arm that is best in hindsight. The record is that of `bench replay`, with the
+    text in `question` if known; or it has `models`, with each model's `scores` from 0 to 1 and its answers' lengths as
+    `characters`. With prices, a memory with a cost limit is added; four characters count as one token.
     """
     console = Console(stderr=True)
     try:
@@ -200,6 +220,8 @@ def replay_memory(
                 accuracy=judge_accuracy,
                 orders=orders,
                 reversed_runs=reversed_runs,
+                prices=_read_prices(prices) if prices else None,
+                limit=cost_limit,
                 seed=seed,
                 processes=processes,
             )

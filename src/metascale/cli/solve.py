@@ -51,6 +51,7 @@ from metascale.interrupts import AnswerError, Grant, granted_samples
 from metascale.models import resolve_model
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation, shown_name
 from metascale.models.simulated import knows
+from metascale.nodes.remember import remembered_as
 from metascale.pool.admission import arm_statistics
 from metascale.rewards import create_reward
 from metascale.runtime.databases import (
@@ -230,7 +231,7 @@ def solve(
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong
         fail(failure_of(error, db, memory) or error, FAILED)
     else:
-        _report(ended, console, as_json=as_json, quiet=quiet, is_kept=db is not None)
+        _report(ended, console, as_json=as_json, quiet=quiet, is_kept=db is not None, remembers=memory is not None)
         _draw_view(ended, settings, shown_name(name), svg)
 
 
@@ -367,7 +368,7 @@ def _note(model: str) -> str:
     return SIMULATED if model.startswith("simulated") else ""
 
 
-def _report(ended: Ended, console: Console, *, as_json: bool, quiet: bool, is_kept: bool) -> None:
+def _report(ended: Ended, console: Console, *, as_json: bool, quiet: bool, is_kept: bool, remembers: bool) -> None:
     result = ended.result
     if not quiet:
         if result["stop_reason"] == "interrupted" and is_kept:
@@ -377,7 +378,7 @@ def _report(ended: Ended, console: Console, *, as_json: bool, quiet: bool, is_ke
         for note in result["notes"]:
             console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     if as_json:
-        sys.stdout.write(json.dumps(_as_json(ended), ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(_as_json(ended, remembers=remembers), ensure_ascii=False) + "\n")
     else:
         typer.echo(result["answer"])
 
@@ -399,8 +400,8 @@ def _draw_view(ended: Ended, settings: MetaScaleSettings, model: str, file: Path
             fail(error, FAILED)
 
 
-def _as_json(ended: Ended) -> dict[str, Any]:
-    """What `--json` prints: the result, with every arm's statistics and every sample."""
+def _as_json(ended: Ended, *, remembers: bool) -> dict[str, Any]:
+    """What `--json` prints: the result, with every arm's statistics and every sample, and the run's key in a memory."""
     pool, candidates = ended.state["pool"], ended.state["candidates"]
     arms = [
         {
@@ -411,4 +412,5 @@ def _as_json(ended: Ended) -> dict[str, Any]:
         }
         for thought, arm in zip(pool, arm_statistics(pool, candidates), strict=True)
     ]
-    return {**ended.result, "pool": arms, "candidates": sorted(candidates, key=lambda c: c["id"])}
+    result = dict(ended.result) | ({"memory_run": remembered_as(ended.state, ended.result)} if remembers else {})
+    return {**result, "pool": arms, "candidates": sorted(candidates, key=lambda c: c["id"])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,30 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metascale.bandits import Prior
+from metascale.bandits.routing import knowledge_gradient
+from metascale.memory.levels import Evidence, Levels, Whole, levels, similar
 from metascale.pool.beliefs import Beliefs, Kept, key_of
-from metascale.stats.shrinkage import Scale, effective_count, pulled
+from metascale.pool.parts import NEW, ArmKey
+from metascale.stats.shrinkage import Joint, effective_count
 
 Numbers = NDArray[np.float64]
 
-SHARPNESS = 4
-"""The power of the cosine similarity by which a remembered task counts. Ours, as all constants below: tuned on recorded
-answers to five kinds of task, where powers from 2 to 4 were equally good."""
-HALF_LIFE = 500
-"""Runs after which a remembered run counts for half."""
+FADING = 300.0
+"""Rewards on similar tasks after which an older one counts for half. Kinds that are rarely asked do not fade meanwhile.
+Not tuned, except that shorter ones forgot too much of the record of ten models."""
+FADING_EVERYWHERE = 3_000.0
+"""The same for what holds for all tasks, in rewards on any task."""
 NEWEST = 15.0
-"""How much of the newest similar evidence is compared with all older evidence, in runs."""
-CONFLICT = 2.0
-"""Mean squared standardised difference between old and new evidence above which the new contradicts the old. By chance
-it is about 1."""
-LOCAL_WEIGHT = 2.0
-"""How many runs an arm's record over all tasks counts for beside its record on similar tasks. Estimated by
-`spread_variance` instead, it gave 0.4 % fewer right answers on the recorded exams (SE 0.5 %)."""
-GLOBAL_WEIGHT = 40.0
-"""How many runs without a difference between arms count beside the record over all tasks. Estimated by
-`spread_variance` instead, it gave 0.3 % fewer right answers on the recorded exams (SE 0.2 %)."""
-OPTIMISM = 0.3
-"""The bonus of an arm for what trying it would teach, in standard errors of its estimate, times the square root of
-ln(runs) as in UCB."""
+"""How much of the newest evidence is compared with all older evidence, in rewards, and twice as much, and so on."""
+LEAST_COMPARED = 0.9
+"""Evidence on both sides from which two means are compared, in rewards."""
 MOST_WEIGHT = 4.0
 """The most rewards that memory counts for beside those of the run. It bounds the cost of a wrong memory."""
 LEAST_WEIGHT = 0.05
@@ -44,9 +38,11 @@ weight falls with the square of the range, so that a memory that hardly distingu
 is slightly better on average may be the worst on one question."""
 WITHIN_RUN = 0.3
 """Correlation of the rewards of one run; see `effective_count`."""
-REWARD = Scale(0.15, 1)
-"""The deviation of one reward on similar tasks."""
 SMALLEST_VARIANCE = 1e-4
+MOST_ARMS = 40
+"""The most arms that are compared. Every run may compose new meta-thoughts; most are never seen again."""
+ELSEWHERE = 0.05
+"""What a reward on any task counts for, beside one on a similar task, in the choice of these arms."""
 WORTH_KEEPING = 2
 """Samples that a meta-thought needs before it is worth keeping."""
 
@@ -81,22 +77,41 @@ class Episode:
 
     Attributes:
         embedding: of the task, shape (dimensions,), of length 1.
-        records: by the key of the meta-thought (`key_of`); at least one.
+        records: by the arm's name (`ArmKey`); at least one.
         kept: meta-thoughts that are worth trying on similar tasks.
+        kind: the name of the task's kind, found by the memory; runs without one are of one kind.
     """
 
     embedding: Numbers
     records: Mapping[str, Record]
     kept: Sequence[Kept] = field(default=())
+    kind: str = ""
+
+
+def evidence_of(episodes: Sequence[Episode], arms: Sequence[ArmKey]) -> Evidence:
+    """The rewards of some arms in earlier runs as arrays.
+
+    Args:
+        episodes: from old to new.
+        arms: one of them was pulled in at least one run.
+    """
+    place = {str(arm): index for index, arm in enumerate(arms)}
+    found = [
+        (row, place[key], effective_count(record.pulls, WITHIN_RUN), record.mean, record.variance)
+        for row, episode in enumerate(episodes)
+        for key, record in episode.records.items()
+        if key in place
+    ]
+    runs, pulled, counts, means, variances = (np.array(column) for column in zip(*found, strict=True))
+    kinds = {kind: number for number, kind in enumerate(dict.fromkeys(episode.kind for episode in episodes))}
+    numbers = np.array([kinds[episode.kind] for episode in episodes])
+    return Evidence(arms, numbers, runs, pulled, counts.astype(np.float64), means.astype(np.float64), variances)
 
 
 def recollect(episodes: Sequence[Episode], embedding: Numbers, *, budget: int = 1) -> Beliefs:
-    """Priors of all meta-thoughts: those that earlier runs tried, and any other.
+    """Priors of all arms: those that earlier runs tried, and any other; see `advantages`.
 
-    Each run counts by the similarity of its task and by its recency. An arm's mean on similar tasks is drawn towards
-    its record over all tasks, and that record towards the average arm. Its advantage is the difference to the mean of
-    all arms on similar tasks. If the newest similar runs contradict older ones, the older runs lose weight. A bonus
-    favours arms with little evidence. It falls with the budget, because a run with many samples explores by itself.
+    An arm that no run has tried begins at what is known of its model or its meta-thought.
 
     Args:
         episodes: from old to new.
@@ -107,33 +122,66 @@ def recollect(episodes: Sequence[Episode], embedding: Numbers, *, budget: int = 
         Priors of equal weight: at most `MOST_WEIGHT`, so that a few rewards outweigh them, and smaller where no task is
         similar.
     """
-    keys = sorted({key for episode in episodes for key in episode.records})
-    if not keys:
+    if not episodes:
         return Beliefs()
-    pulls, means, variances = _tables(episodes, keys)
-    similarity = np.clip(np.array([episode.embedding for episode in episodes]) @ embedding, 0.0, 1.0) ** SHARPNESS
-    recency = 0.5 ** (np.arange(len(episodes))[::-1] / HALF_LIFE)
-    weight = similarity * recency
-    weight = weight * _trust(weight, pulls, means)
+    near = similar(np.array([episode.embedding for episode in episodes]) @ embedding)
+    tried = most_tried(episodes, near)
+    models, thoughts = {arm.model for arm in tried}, {arm.thought for arm in tried}
+    pairs = {ArmKey(thought, model) for thought in [*thoughts, NEW] for model in [*models, NEW]}
+    evidence = evidence_of(episodes, [*tried, *sorted(pairs - set(tried))])
+    known = remembered_levels(evidence, near)
+    found = advantages(known, budget=budget, rng=np.random.default_rng(len(episodes)))
+    priors = dict(zip(map(str, evidence.arms), priors_of(known, found, len(tried)), strict=True))
+    return Beliefs(priors, priors[str(ArmKey(NEW, NEW))])
 
-    overall = float(_mean(recency, pulls, means, axis=None, towards=0.5, pseudo=2.0))
-    everywhere = _mean(recency, pulls, means, axis=0, towards=overall, pseudo=GLOBAL_WEIGHT)
-    level = float(_mean(weight, pulls, means, axis=None, towards=overall, pseudo=2.0))
-    expected = np.clip(level + everywhere - overall, 0.0, 1.0)
-    estimates = _mean(weight, pulls, means, axis=0, towards=expected, pseudo=LOCAL_WEIGHT)
 
-    evidence = weight @ pulls
-    variance = _variance(weight, pulls, means, variances, level)
-    noise = OPTIMISM**2 * variance * math.log(len(episodes) + 1) / budget
-    advantages = np.clip(estimates - level + np.sqrt(noise / (evidence + LOCAL_WEIGHT)), -1.0, 1.0).tolist()
-    average = float(evidence.mean())
-    by_chance = math.sqrt(variance / (average + LOCAL_WEIGHT))
-    apart = min(1.0, max(0.0, (max(advantages) - min(advantages) - by_chance) / TOLD_APART) ** 2)
-    trust = max(LEAST_WEIGHT, apart * MOST_WEIGHT * (average + 0.5) / (average + MOST_WEIGHT))
-    return Beliefs(
-        {key: Prior(advantage, trust) for key, advantage in zip(keys, advantages, strict=True)},
-        Prior(min(1.0, math.sqrt(noise / LOCAL_WEIGHT)), trust),
-    )
+def priors_of(known: Levels, values: Numbers, tried: int) -> list[Prior]:
+    """Priors of equal weight; the weight grows with the evidence and with the differences between the arms.
+
+    Args:
+        known: the posterior.
+        values: the arms' `advantages`.
+        tried: how many of the first arms were tried; their mean value is the average arm's.
+    """
+    average = float(known.near.sum()) / tried
+    spread = float(np.ptp(known.here.means)) - math.sqrt(known.noise / (average + 2))
+    apart = min(1.0, max(0.0, spread / TOLD_APART) ** 2)
+    weight = max(LEAST_WEIGHT, apart * MOST_WEIGHT * (average + 0.5) / (average + MOST_WEIGHT))
+    centred = np.clip(values - values[:tried].mean(), -1.0, 1.0)
+    return [Prior(value, weight) for value in centred.tolist()]
+
+
+def remembered_levels(evidence: Evidence, near: Numbers) -> Levels:
+    """The posterior on both levels, where old evidence fades and contradicted evidence loses weight.
+
+    Args:
+        evidence: at least one observation, from old to new.
+        near: the similarity of each run in [0, 1], shape (runs,); see `similar`.
+    """
+    here = _faded(near, evidence, evidence.pulled, FADING)
+    cells = evidence.kinds[evidence.runs] * len(evidence.arms) + evidence.pulled
+    return levels(evidence, near * here, (1 - near) * _faded(np.ones(len(near)), evidence, cells, FADING_EVERYWHERE))
+
+
+def advantages(known: Levels, *, budget: int, rng: np.random.Generator) -> Numbers:
+    """Each arm's expected reward, plus what trying it is worth to later questions; shape (arms,).
+
+    What it teaches about tasks like this one is worth the knowledge gradient, as often as such tasks were asked before:
+    the future of a kind is expected to be as long as its past. For what holds for all tasks the arms' parts are
+    drawn from their posterior (Thompson sampling), which cannot settle on one arm too early; they change the estimates
+    only as far as similar tasks leave them open. Both fall with the budget, because a run with many samples explores
+    by itself.
+
+    Args:
+        known: the posterior.
+        budget: samples of the new run, at least 1.
+        rng: draws the parts.
+    """
+    means = np.clip(known.here.means, 0.0, 1.0)
+    gain = knowledge_gradient(Joint(means, known.here.covariance), known.noise, float(known.near.sum()) / budget)
+    spread, axes = np.linalg.eigh(known.everywhere.covariance)
+    drawn = axes @ (np.sqrt(np.maximum(spread, 0.0)) * rng.standard_normal(len(means)))
+    return np.asarray(means + gain + known.share @ drawn / math.sqrt(budget))
 
 
 def worth_trying(episodes: Sequence[Episode], embedding: Numbers, at_most: int) -> list[Kept]:
@@ -146,7 +194,7 @@ def worth_trying(episodes: Sequence[Episode], embedding: Numbers, at_most: int) 
     """
     best: dict[str, tuple[float, Kept]] = {}
     for episode in episodes:
-        near = float(np.clip(episode.embedding @ embedding, 0.0, 1.0)) ** SHARPNESS
+        near = float(similar(episode.embedding @ embedding))
         for kept in episode.kept:
             key, score = key_of(kept.mindset, kept.strategy), near * kept.advantage
             if score > best.get(key, (0.0, kept))[0]:
@@ -155,52 +203,53 @@ def worth_trying(episodes: Sequence[Episode], embedding: Numbers, at_most: int) 
     return [kept for _, kept in ranked[:at_most]]
 
 
-def _tables(episodes: Sequence[Episode], keys: Sequence[str]) -> tuple[Numbers, Numbers, Numbers]:
-    """Independent samples, means and variances of every arm in every run, each of shape (runs, arms)."""
-    place = {key: index for index, key in enumerate(keys)}
-    pulls, means, variances = np.zeros((3, len(episodes), len(keys)))
-    for row, episode in enumerate(episodes):
-        for key, record in episode.records.items():
-            column = place[key]
-            pulls[row, column] = effective_count(record.pulls, WITHIN_RUN)
-            means[row, column], variances[row, column] = record.mean, record.variance
-    return pulls, means, variances
+def most_tried(episodes: Sequence[Episode], near: Numbers) -> list[ArmKey]:
+    """The arms that are compared: those with most evidence on similar tasks, at most `MOST_ARMS`.
 
-
-def _mean(
-    weight: Numbers, pulls: Numbers, means: Numbers, *, axis: int | None, towards: Numbers | float, pseudo: float
-) -> Numbers:
-    """The weighted mean reward over runs, or over runs and arms, drawn towards a value."""
-    counts = weight[:, None] * pulls
-    known = np.asarray(counts.sum(axis=axis))
-    mean = np.asarray((counts * means).sum(axis=axis)) / np.maximum(known, 1e-300)
-    return pulled(mean, known, towards, pseudo)
-
-
-def _variance(weight: Numbers, pulls: Numbers, means: Numbers, variances: Numbers, level: float) -> float:
-    """The variance of one reward on similar tasks, over all arms."""
-    counts = weight[:, None] * pulls
-    squares = float((counts * (variances + np.square(means - level))).sum())
-    return max(SMALLEST_VARIANCE, REWARD.estimate(squares, float(counts.sum())))
-
-
-def _trust(weight: Numbers, pulls: Numbers, means: Numbers) -> Numbers:
-    """The factor of each run's weight, in (0, 1]: below 1 where newer similar runs contradict it.
-
-    The newest similar evidence (`NEWEST`) is compared with the rest, arm by arm. The mean of the squared standardised
-    differences is about 1 where nothing has changed. Above `CONFLICT` the older evidence is discounted by the square of
-    the ratio: a power prior whose power falls with the conflict.
+    Args:
+        episodes: from old to new.
+        near: how much each of them counts as similar, in [0, 1], shape (runs,).
     """
-    counts = weight[:, None] * pulls
-    newer = np.cumsum(counts.sum(axis=1)[::-1])[::-1] <= NEWEST
-    new, old = counts[newer].sum(axis=0), counts[~newer].sum(axis=0)
-    both = (new > 1) & (old > 1)
-    trust = np.ones(len(weight))
-    if both.any():
-        new_mean = (counts * means)[newer].sum(axis=0)[both] / new[both]
-        old_mean = (counts * means)[~newer].sum(axis=0)[both] / old[both]
-        shared = (new[both] * new_mean + old[both] * old_mean + 1) / (new[both] + old[both] + 2)
-        noise = np.maximum(SMALLEST_VARIANCE, shared * (1 - shared)) * (1 / new[both] + 1 / old[both])
-        conflict = float(np.mean(np.square(new_mean - old_mean) / noise))
-        trust[~newer] = min(1.0, (CONFLICT / max(conflict, 1e-9)) ** 2)
-    return trust
+    evidence: defaultdict[str, float] = defaultdict(float)
+    for episode, weight in zip(episodes, near.tolist(), strict=True):
+        for key, record in episode.records.items():
+            evidence[key] += (weight + ELSEWHERE) * effective_count(record.pulls, WITHIN_RUN)
+    return [ArmKey.of(key) for key in sorted(evidence, key=lambda key: -evidence[key])[:MOST_ARMS]]
+
+
+def _faded(weight: Numbers, evidence: Evidence, cells: Whole, half_life: float) -> Numbers:
+    """The factor of each run's weight in (0, 1]: smaller for old runs, and for runs that newer ones contradict.
+
+    The newest evidence is compared with all older evidence, cell by cell, for the newest `NEWEST` rewards, twice as
+    many, and so on. The mean of the squared standardised differences is about 1 where nothing has changed. Where it is
+    higher than by chance, the older evidence is discounted by the square of the ratio: a power prior whose power falls
+    with the conflict.
+
+    Args:
+        weight: how much each run counts, shape (runs,).
+        evidence: of the runs.
+        cells: what is comparable: a number from 0 for each observation.
+        half_life: rewards after which an older one counts for half.
+    """
+    counts = weight[evidence.runs] * evidence.counts
+    of_run = np.bincount(evidence.runs, counts, len(weight))
+    after = np.cumsum(of_run[::-1])[::-1]
+    age = after[evidence.runs]
+    rewards, length = counts * evidence.means, int(cells.max()) + 1
+    known, total = np.bincount(cells, counts, length), np.bincount(cells, rewards, length)
+    faded = 0.5 ** (after / half_life)
+    split = NEWEST
+    while split < after[0]:
+        newer = age <= split
+        new = np.bincount(cells, counts * newer, length)
+        both = (new > LEAST_COMPARED) & (known - new > LEAST_COMPARED)
+        if both.any():
+            earned = np.bincount(cells, rewards * newer, length)[both]
+            new, old = new[both], (known - new)[both]
+            shared = (total[both] + 1) / (known[both] + 2)
+            noise = np.maximum(SMALLEST_VARIANCE, shared * (1 - shared)) * (1 / new + 1 / old)
+            conflict = float(np.mean(np.square(earned / new - (total[both] - earned) / old) / noise))
+            by_chance = 1 + 2 * math.sqrt(2 / len(new))
+            faded[after > split] *= min(1.0, (by_chance / max(conflict, 1e-9)) ** 2)
+        split *= 2
+    return faded

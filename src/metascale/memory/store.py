@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from statistics import fmean, pvariance
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -26,6 +27,7 @@ from metascale.bandits import Arm
 from metascale.bandits.estimates import estimate
 from metascale.errors import SettingError
 from metascale.memory.embeddings import HashedEmbeddings
+from metascale.memory.levels import nearest_kind
 from metascale.memory.recollection import WORTH_KEEPING, Episode, Numbers, Record, recollect, worth_trying
 from metascale.pool.admission import PoolArm
 from metascale.pool.beliefs import Beliefs, Kept, key_of
@@ -38,12 +40,14 @@ T = TypeVar("T")
 NAMESPACE = ("metascale", "memory")
 NAME = re.compile(r"[^.\x00-\x1f]{1,100}")
 """Names of memories. LangGraph's stores allow no dots."""
-MOST_EPISODES = 1_000
-"""Runs that a memory holds; the oldest are forgotten. They take 2 MB. Older runs would count for a quarter or less."""
+MOST_EPISODES = 10_000
+"""Runs that a memory holds; the oldest are forgotten. They take about 20 MB."""
 MOST_KEPT = 3
 """The most meta-thoughts of a run that are kept as texts. Not tuned."""
 TASK_CHARACTERS = 200
 """Characters of a task's text that are kept, for people to recognise it."""
+VERDICT_COUNTS = 4
+"""Samples that a user's verdict counts for. Not tuned: as rewards of one run are correlated, it is worth about two."""
 QUANTA = 127
 """Embeddings are kept as whole numbers from -127 to 127: one byte a dimension, cosines exact to about 0.01."""
 
@@ -57,18 +61,23 @@ class Remembered(BaseModel):
     task: str = Field(description="The beginning of the question.")
     embedder: str = Field(description="What embedded the question; runs of another embedder are not compared.")
     embedding: str = Field(description="The question's embedding, base64 of a signed byte a dimension.")
-    records: dict[str, Record] = Field(min_length=1, description="The rewards of the meta-thoughts, by their keys.")
-    names: dict[str, str] = Field(description="Readable names of the meta-thoughts, by their keys.")
-    winner: str | None = Field(description="The key of the meta-thought whose answer was chosen.")
+    records: dict[str, Record] = Field(description="The rewards of the arms, by their names (`ArmKey`).")
+    names: dict[str, str] = Field(description="Readable names of the arms, by their names.")
+    winner: str | None = Field(description="The name of the arm whose answer was chosen.")
     kept: list[Kept] = Field(description="Meta-thoughts worth trying on similar tasks.")
+    kind: str = Field(default="", description="The kind of task: the key of the first run of this kind.")
+    verdict: float | None = Field(default=None, ge=0, le=1, description="The user's score of the answer; null without.")
 
     def episode(self) -> Episode:
-        """The run as `recollect` reads it.
+        """The run as `recollect` reads it. The user's verdict replaces what the winner's samples were rewarded.
 
         Raises:
             ValueError: the embedding is not base64.
         """
-        return Episode(_decoded(self.embedding), self.records, tuple(self.kept))
+        records = self.records
+        if self.verdict is not None and self.winner is not None:
+            records = {**records, self.winner: Record(VERDICT_COUNTS, self.verdict, 0.0)}
+        return Episode(_decoded(self.embedding), records, tuple(self.kept), self.kind)
 
 
 @dataclass(frozen=True)
@@ -128,8 +137,7 @@ class StrategyMemory:
             at_most: the most kept meta-thoughts to return.
         """
         embedding = await self._embedded(question)
-        ours = [run.episode() for run in (await self.runs()).values() if run.embedder == self._embedder(embedding)]
-        episodes = [episode for episode in ours if len(episode.embedding) == len(embedding)]
+        episodes = [episode for _, episode in await self._comparable(embedding) if episode.records]
         return Recollection(
             recollect(episodes, embedding, budget=budget), worth_trying(episodes, embedding, at_most), len(episodes)
         )
@@ -149,14 +157,19 @@ class StrategyMemory:
 
         Args:
             question: of the run.
-            records: the rewards of its meta-thoughts, by `key_of`; a run without any is not remembered.
-            names: readable names of the meta-thoughts, by `key_of`.
-            winner: the key of the meta-thought whose answer was chosen.
+            records: the rewards of its arms, by their names (`ArmKey`). There may be none if there is a winner, whose
+                answer may get a verdict later (`feedback`).
+            names: readable names of the arms, by their names.
+            winner: the name of the arm whose answer was chosen.
             kept: meta-thoughts that are worth trying on similar tasks.
         """
-        if not records:
+        if not records and winner is None:
             return
         embedding = await self._embedded(question)
+        key = key_of_run(question, records, winner)
+        earlier = [(other, episode) for other, episode in await self._comparable(embedding) if other != key]
+        cosines = np.array([episode.embedding for _, episode in earlier]).reshape(-1, len(embedding)) @ embedding
+        nearest = nearest_kind(cosines)
         run = Remembered(
             at=datetime.now(UTC),
             task=question[:TASK_CHARACTERS],
@@ -166,16 +179,66 @@ class StrategyMemory:
             names=dict(names or {}),
             winner=winner,
             kept=list(kept),
+            kind=key if nearest is None else earlier[nearest][1].kind,
         )
-        key = key_of_run(question, records, winner)
         await _either(self.store.put, self.store.aput, self.namespace, key, run.model_dump(mode="json"))
         for old in list(await self.runs())[: -self.most]:
             await self.forget(old)
 
+    async def feedback(self, run: str, score: float) -> str:
+        """Take the user's own verdict on the answer of a remembered run. A later verdict replaces an earlier one.
+
+        Args:
+            run: its key, or the beginning of it: `memory_run` of the result, or as `metascale memory show` prints it.
+            score: in [0, 1]; 1 is right.
+
+        Returns:
+            The whole key.
+
+        Raises:
+            SettingError: the score is out of its range, no run or several begin with this key, or the run has no
+                answer.
+        """
+        if not 0 <= score <= 1:
+            raise SettingError(f"a verdict is a score from 0 to 1, not {score}")
+        runs = await self.runs()
+        matching = [key for key in runs if key.startswith(run)]
+        if len(matching) != 1 or not run:
+            raise SettingError(f"{run!r} must match one remembered run, and matches {len(matching)}")
+        key = matching[0]
+        if runs[key].winner is None:
+            raise SettingError(f"the run {key[:8]} has no answer")
+        changed = runs[key].model_copy(update={"verdict": float(score)})
+        await _either(self.store.put, self.store.aput, self.namespace, key, changed.model_dump(mode="json"))
+        return key
+
     async def runs(self) -> dict[str, Remembered]:
         """All remembered runs by their key, from old to new. Invalid records are skipped."""
-        found = [(item.key, run) for item in await self._items() if (run := _read(item.value)) is not None]
-        return dict(sorted(found, key=lambda pair: (pair[1].at, pair[0])))
+        return {key: run for key, run, _ in await self._read()}
+
+    async def _comparable(self, embedding: Numbers) -> list[tuple[str, Episode]]:
+        """The runs with embeddings of the same kind, by their keys, from old to new."""
+        ours = self._embedder(embedding)
+        return [
+            (key, episode)
+            for key, run, episode in await self._read()
+            if run.embedder == ours and len(episode.embedding) == len(embedding)
+        ]
+
+    async def _read(self) -> list[tuple[str, Remembered, Episode]]:
+        """All valid runs, from old to new. What was read before and has not changed is not parsed again."""
+        known = _READ.setdefault(self.store, {})
+        before, found = known.get(self.namespace, {}), {}
+        for item in await self._items():
+            parsed = before.get(item.key)
+            if parsed is None or parsed[0] != item.updated_at:
+                run = _read(item.value)
+                parsed = (item.updated_at, run, run.episode()) if run is not None else None
+            if parsed is not None:
+                found[item.key] = parsed
+        known[self.namespace] = found
+        runs = [(key, run, episode) for key, (_, run, episode) in found.items()]
+        return sorted(runs, key=lambda one: (one[1].at, one[0]))
 
     async def forget(self, key: str | None = None) -> int:
         """Forget one run, or all.
@@ -198,6 +261,12 @@ class StrategyMemory:
 
     def _embedder(self, embedding: Numbers) -> str:
         return f"{type(self.embeddings).__name__}/{len(embedding)}"
+
+
+_READ: WeakKeyDictionary[BaseStore, dict[tuple[str, ...], dict[str, tuple[datetime, Remembered, Episode]]]] = (
+    WeakKeyDictionary()
+)
+"""What was read of each store before, by namespace and key."""
 
 
 async def _either(

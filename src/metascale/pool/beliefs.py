@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from metascale import prompts
 from metascale.bandits import Prior
+from metascale.pool.parts import NEW, ArmKey
 from metascale.records import MetaThought
 
 WEIGHT = 2.0
@@ -36,19 +37,30 @@ class Kept:
 
 @dataclass(frozen=True)
 class Beliefs:
-    """Priors of meta-thoughts for a new run, from one source.
+    """Priors of arms for a new run, from one source.
 
     Attributes:
-        known: priors by the key of the meta-thought (`key_of`).
-        unknown: the prior of every other meta-thought; None where the source says nothing at all.
+        known: priors by the arm's name (`ArmKey`). `NEW` stands for any model or meta-thought that is not named.
+        unknown: the prior of every other arm; None where the source says nothing at all.
     """
 
     known: Mapping[str, Prior] = field(default_factory=dict)
     unknown: Prior | None = None
 
-    def about(self, mindset: str, strategy: str) -> Prior | None:
-        """The prior of a meta-thought; None where the source says nothing at all."""
-        return self.known.get(key_of(mindset, strategy), self.unknown)
+    def about(self, mindset: str, strategy: str, model: str = "") -> Prior | None:
+        """The prior of an arm: of the pair, of its model or meta-thought with anything else, or of any arm.
+
+        Args:
+            mindset: of the meta-thought.
+            strategy: of the meta-thought.
+            model: the model's name; empty where every arm has the same model.
+
+        Returns:
+            None where the source says nothing at all.
+        """
+        thought = key_of(mindset, strategy)
+        pairs = [ArmKey(thought, model), ArmKey(NEW, model), ArmKey(thought, NEW)]
+        return next((self.known[str(pair)] for pair in pairs if str(pair) in self.known), self.unknown)
 
 
 def key_of(mindset: str, strategy: str) -> str:

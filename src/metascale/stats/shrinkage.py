@@ -137,3 +137,27 @@ def effective_count(count: Value, correlation: float) -> Value:
         correlation: of any two of them, in [0, 1].
     """
     return count / (1 + (count - 1) * correlation)
+
+
+class Joint(NamedTuple):
+    """Means of k groups as one joint normal distribution.
+
+    Attributes:
+        means: expected means, shape (k,).
+        covariance: of their errors, shape (k, k).
+    """
+
+    means: Numbers
+    covariance: Numbers
+
+    def given(self, precision: Numbers, pull: Numbers) -> Joint:
+        """The distribution after normal observations.
+
+        Args:
+            precision: of the observations about the means, shape (k, k); the diagonal matrix of `count / noise**2` for
+                independent observations of each group.
+            pull: `precision @ (observed - means)`, shape (k,).
+        """
+        covariance = self.covariance @ np.linalg.inv(np.eye(len(self.means)) + precision @ self.covariance)
+        covariance = (covariance + covariance.T) / 2
+        return Joint(self.means + covariance @ pull, covariance)

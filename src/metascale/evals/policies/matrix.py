@@ -28,18 +28,21 @@ class CorrectnessMatrix:
         question_ids: the questions' ids.
         tasks: the kind of each question.
         strategies: the strategies.
-        correct: shape (questions, strategies, samples): 1 right, 0 wrong, NaN not recorded.
+        correct: shape (questions, strategies, samples): 1 right, 0 wrong or in between, NaN not recorded.
+        characters: the lengths of the answers, of the same shape; NaN not recorded.
     """
 
     question_ids: Sequence[str]
     tasks: Sequence[str]
     strategies: Sequence[str]
     correct: Numbers
+    characters: Numbers
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a JSONL file with `question_id`, `task`, and one of two: `correct`, a list of 0 and 1 for each strategy;
-        or `gold` and `answers`, for each strategy a string with one letter per sample.
+        """Read a JSONL file with `question_id`, `task`, and one of three: `correct`, for each strategy a list of 0
+        and 1; `gold` and `answers`, for each strategy a string with one letter per sample; or `models`, for each model
+        its `scores` in [0, 1] and, if known, its answers' lengths as `characters`.
 
         Raises:
             ModelSetupError: the file cannot be read, or a row has another format.
@@ -48,11 +51,15 @@ class CorrectnessMatrix:
         marks = [_marks(row, path) for row in rows]
         strategies = list(dict.fromkeys(name for row in marks for name in row))
         samples = max(len(found) for row in marks for found in row.values())
-        correct = np.full((len(rows), len(strategies), samples), math.nan)
+        correct, characters = np.full((2, len(rows), len(strategies), samples), math.nan)
         for question, row in enumerate(marks):
             for name, found in row.items():
                 correct[question, strategies.index(name), : len(found)] = found
-        return cls([row["question_id"] for row in rows], [row["task"] for row in rows], strategies, correct)
+        for question, row in enumerate(rows):
+            for name, lengths in _lengths(row).items():
+                characters[question, strategies.index(name), : len(lengths)] = lengths
+        ids, tasks = [row["question_id"] for row in rows], [row["task"] for row in rows]
+        return cls(ids, tasks, strategies, correct, characters)
 
     def only(self, strategies: Sequence[str]) -> Self:
         """The matrix of some strategies.
@@ -64,7 +71,8 @@ class CorrectnessMatrix:
         if unknown:
             raise KeyError(f"no recorded strategy {unknown[0]!r}")
         chosen = [list(self.strategies).index(name) for name in strategies]
-        return type(self)(self.question_ids, self.tasks, list(strategies), self.correct[:, chosen])
+        correct, characters = self.correct[:, chosen], self.characters[:, chosen]
+        return type(self)(self.question_ids, self.tasks, list(strategies), correct, characters)
 
     def accuracy(self) -> Numbers:
         """Share of right samples, shape (questions, strategies); NaN where nothing is recorded."""
@@ -109,7 +117,8 @@ class CorrectnessMatrix:
         return float(np.mean(scores))
 
     def _samples(self, chosen: NDArray[Any]) -> Self:
-        return type(self)(self.question_ids, self.tasks, self.strategies, self.correct[:, :, chosen])
+        correct, characters = self.correct[:, :, chosen], self.characters[:, :, chosen]
+        return type(self)(self.question_ids, self.tasks, self.strategies, correct, characters)
 
 
 def _mean(values: Numbers, axis: int) -> Numbers:
@@ -120,6 +129,12 @@ def _mean(values: Numbers, axis: int) -> Numbers:
     return means
 
 
+def _lengths(row: dict[str, Any]) -> dict[str, list[float]]:
+    """The known lengths of the answers to one question by strategy, in characters."""
+    models = row.get("models", {})
+    return {name: list(found.get("characters", []))[: len(found["scores"])] for name, found in models.items()}
+
+
 def _marks(row: dict[str, Any], path: Path) -> dict[str, list[float]]:
     """The marks of one question by strategy."""
     if "correct" in row:
@@ -127,11 +142,16 @@ def _marks(row: dict[str, Any], path: Path) -> dict[str, list[float]]:
             name: [math.nan if mark is None else float(mark) for mark in found]
             for name, found in row["correct"].items()
         }
+    if "models" in row:
+        return {
+            name: [math.nan if mark is None else float(mark) for mark in found["scores"]]
+            for name, found in row["models"].items()
+        }
     if "answers" in row and "gold" in row:
         return {
             name: [math.nan if letter == MISSING else float(letter == row["gold"]) for letter in letters]
             for name, letters in row["answers"].items()
         }
     raise ModelSetupError(
-        f"{path.name}: question {row['question_id']!r} has neither 'correct' nor 'gold' and 'answers'"
+        f"{path.name}: question {row['question_id']!r} has none of 'correct', 'models', and 'gold' with 'answers'"
     )

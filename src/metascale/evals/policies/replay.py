@@ -87,8 +87,12 @@ class Replay:
     found: list[EntrantResult]
 
 
-def read_matrix(path: Path) -> CorrectnessMatrix:
+def read_matrix(path: Path, *, graded: bool = False) -> CorrectnessMatrix:
     """Read a record as `CorrectnessMatrix.load` does.
+
+    Args:
+        path: the record.
+        graded: whether marks may lie between 0 and 1.
 
     Raises:
         ModelSetupError: the file cannot be read, or a row has another format. ReplayError: a row's marks cannot be
@@ -99,8 +103,8 @@ def read_matrix(path: Path) -> CorrectnessMatrix:
     except (AttributeError, TypeError, ValueError, KeyError) as error:
         raise ReplayError(f"{path.name}: the marks of a row cannot be read ({error})") from error
     known = matrix.correct[~np.isnan(matrix.correct)]
-    if not np.isin(known, (0, 1)).all():
-        raise ReplayError(f"{path.name}: marks are 0 and 1")
+    if not (((known >= 0) & (known <= 1)).all() if graded else np.isin(known, (0, 1)).all()):
+        raise ReplayError(f"{path.name}: marks are {'from 0 to 1' if graded else '0 and 1'}")
     return matrix
 
 

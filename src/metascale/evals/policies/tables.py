@@ -10,7 +10,7 @@ from rich.text import Text
 
 from metascale.evals.policies.arms import ArmAccuracy
 from metascale.evals.policies.choosing import MAJORITY, Chosen
-from metascale.evals.policies.memory_replay import MemoryReplay
+from metascale.evals.policies.memory_replay import CHARACTERS_PER_TOKEN, MEMORY, MemoryReplay
 from metascale.evals.policies.replay import ALWAYS_COT, EntrantResult, Replay
 from metascale.evals.policies.searching import SELF_CONSISTENCY, VOTES, Method
 from metascale.evals.policies.sharing import Shared
@@ -128,12 +128,18 @@ def show_memory_replay(found: MemoryReplay, samples: int, accuracy: float, order
     if accuracy < 1:
         _say(REPLAYED, console)
     judge = "feedback reveals correctness" if accuracy == 1 else f"SIMULATED judge, right {accuracy:.0%} of pairs"
-    table = Table("", "% right (SE)", "quarters of the stream", "ahead of told (SE)", box=None)
+    is_priced = any(line.cost is not None for line in found.lines)
+    headings = ("", "% right (SE)", "quarters of the stream", "last half (SE)", "ahead of best (95 %)")
+    table = Table(*headings, *(["US$"] if is_priced else []), box=None)
     table.title = f"{found.file}: {found.questions:,} questions, {samples} samples each, {orders} orders; {judge}"
     for line in found.lines:
         quarters = " ".join(f"{100 * one:.1f}" for one in line.quarters)
-        ahead = f"{100 * line.ahead:+.1f} ({100 * line.ahead_error:.1f})"
-        table.add_row(Text(line.name), f"{100 * line.right:.1f} ({100 * line.error:.1f})", quarters, ahead)
+        late = f"{100 * line.last_half:.1f} ({100 * line.last_half_error:.1f})"
+        low, high = line.of_best_interval
+        ahead = f"{100 * line.of_best:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        cost = [f"{line.cost:.3f}"] if line.cost is not None else []
+        right = f"{100 * line.right:.1f} ({100 * line.error:.1f})"
+        table.add_row(Text(line.name), right, quarters, late, ahead, *cost)
     console.print(table)
     name, best = found.best_single
     _say(
@@ -141,10 +147,14 @@ def show_memory_replay(found: MemoryReplay, samples: int, accuracy: float, order
         f"({name}) {100 * best:.1f}; the best of each kind, cross-fitted, {100 * found.best_per_kind:.1f}",
         console,
     )
+    memory = next(line for line in found.lines if line.name == MEMORY)
+    _say(f"Regret of the memory: {memory.regret:.1f} right answers a stream against the best single arm", console)
+    if is_priced:
+        _say(f"Costs count {CHARACTERS_PER_TOKEN} characters as a token, and no hidden reasoning", console)
     _say(f"A reversed memory cost {found.lost:.1f} right answers of {found.questions:,} against no memory", console)
     if not found.has_texts:
         _say("The record has no texts, so all questions look alike to the memory", console)
-    _say(f"Arms: {', '.join(found.arms)}. SE over orders, of the same questions", console)
+    _say(f"Arms: {', '.join(found.arms)}. SE over orders; intervals over questions", console)
 
 
 def _replayed(one: EntrantResult) -> str:

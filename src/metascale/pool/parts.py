@@ -1,0 +1,52 @@
+"""Arms as pairs of a model and a meta-thought, and how alike their rewards are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+MODEL, THOUGHT, PAIR = 0.5, 0.3, 0.2
+"""Shares of the variance between arms that are the model's, the meta-thought's, and what only both together have. Not
+tuned: on recordings, models differ far more than prompts. They sum to 1."""
+
+NEW = "?"
+"""The name of a model or meta-thought that is not known yet."""
+
+
+class ArmKey(NamedTuple):
+    """An arm's name across runs.
+
+    Attributes:
+        thought: the meta-thought's key, as `metascale.pool.beliefs.key_of` gives it, without `@`.
+        model: the model's name; empty where every arm has the same model.
+    """
+
+    thought: str
+    model: str = ""
+
+    def __str__(self) -> str:
+        """The name as one string, which `of` reads."""
+        return f"{self.thought}@{self.model}" if self.model else self.thought
+
+    @classmethod
+    def of(cls, text: str) -> ArmKey:
+        """The arm that `str` wrote."""
+        thought, _, model = text.partition("@")
+        return cls(thought, model)
+
+
+def likeness(arms: Sequence[ArmKey]) -> NDArray[np.float64]:
+    """The correlations of the arms' expected rewards before any observation, shape (arms, arms).
+
+    A reward is the sum of the model's part, the meta-thought's part and a part of the pair, which are independent. So
+    a pull of one pair also teaches about all pairs with the same model or meta-thought.
+    """
+    models = np.array([arm.model for arm in arms], dtype=object)
+    thoughts = np.array([arm.thought for arm in arms], dtype=object)
+    same_model = (models[:, None] == models[None, :]).astype(np.float64)
+    same_thought = (thoughts[:, None] == thoughts[None, :]).astype(np.float64)
+    alike: NDArray[np.float64] = MODEL * same_model + THOUGHT * same_thought + PAIR * same_model * same_thought
+    return alike
