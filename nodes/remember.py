@@ -63,7 +63,12 @@ async def unremember(state: State, result: Result, run: Run) -> list[str]:
 
 
 def remembered_as(state: State, result: Result) -> str:
-    """The key under which a strategy memory holds a finished run; `StrategyMemory.feedback` takes it."""
+    """The key under which a strategy memory holds a finished run; `StrategyMemory.feedback` takes it.
+
+    Args:
+        state: the run, whose messages end with the question.
+        result: what it returned.
+    """
     records, _ = records_of(state["pool"], arm_statistics(state["pool"], state["candidates"]))
     return key_of_run(question_text(state["messages"]), records, _winner(result))
 

@@ -31,6 +31,7 @@ from metascale.cli.app import app
 from metascale.errors import SettingError
 from metascale.graphs import Graph
 from metascale.memory.embeddings import HashedEmbeddings
+from metascale.memory.explained import explain
 from metascale.memory.recollection import FADING, MOST_WEIGHT, Episode, Record, recollect, worth_trying
 from metascale.memory.store import NAMESPACE, StrategyMemory
 from metascale.pool.beliefs import Kept, key_of
@@ -438,3 +439,72 @@ def test_wrong_usage_of_the_memory_commands(tmp_path: Path) -> None:
         assert "metascale:" in done.stderr
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "missing.db").exists()
+
+
+# --- late feedback, and what is believed -----------------------------------------------------------------------------
+
+
+def test_a_late_verdict_outweighs_what_the_judge_said() -> None:
+    memory = StrategyMemory(InMemoryStore())
+    for number in range(6):
+        run(
+            memory.remember(
+                SUMS[number % 3] + " " * number, {"a": Record(2, 0.9, 0.0), "b": Record(2, 0.6, 0.0)}, winner="a"
+            )
+        )
+    before = run(memory.recall(SUM, budget=10_000)).beliefs.known
+    assert before["a"].advantage > before["b"].advantage
+    for key in run(memory.runs()):
+        run(memory.feedback(key, 0.5))
+        assert run(memory.feedback(key[:12], 0.0)) == key
+    after = run(memory.recall(SUM, budget=10_000)).beliefs.known
+    assert after["a"].advantage < after["b"].advantage
+
+
+def test_a_run_without_rewards_learns_from_its_verdict_alone() -> None:
+    memory = StrategyMemory(InMemoryStore())
+    run(memory.remember(SUM, {}, winner="a"))
+    assert run(memory.recall(SUM, budget=1)).similar == 0
+    run(memory.feedback(next(iter(run(memory.runs()))), 1.0))
+    assert "a" in run(memory.recall(SUM, budget=1)).beliefs.known
+
+
+def test_a_verdict_needs_a_run_and_a_score() -> None:
+    memory = StrategyMemory(InMemoryStore())
+    run(memory.remember(SUM, {"a": Record(1, 0.5, 0.0)}))
+    key = next(iter(run(memory.runs())))
+    for name, score, why in (
+        ("", 1.0, "match"),
+        ("zz", 1.0, "match"),
+        (key, 1.5, "from 0 to 1"),
+        (key, 1.0, "no answer"),
+    ):
+        with pytest.raises(SettingError, match=why):
+            run(memory.feedback(name, score))
+
+
+def test_kinds_are_told_apart_and_named_by_their_words() -> None:
+    memory = StrategyMemory(InMemoryStore())
+    for number in range(8):
+        run(memory.remember(f"{SUM} ({number})", {"a": Record(1, 0.9, 0.0), "b": Record(1, 0.2, 0.0)}))
+        run(memory.remember(f"{SONNET} ({number})", {"a": Record(1, 0.2, 0.0), "b": Record(1, 0.9, 0.0)}))
+    found = run(memory.runs()).values()
+    told = explain([one.task for one in found], [one.episode() for one in found])
+    assert [kind.runs for kind in told.kinds] == [8, 8]
+    best = {kind.arms[0].arm: kind for kind in told.kinds}
+    assert "sonnet" in best["b"].words
+    assert "sonnet" not in best["a"].words
+    assert all(one.low < one.mean < one.high or one.high == 1 for one in told.everywhere)
+    assert best["a"].arms[0].low > best["a"].arms[1].high
+    assert told == explain([one.task for one in found], [one.episode() for one in found])
+
+
+def test_the_command_line_takes_a_verdict_on_a_run(tmp_path: Path) -> None:
+    path = str(tmp_path / "memory.db")
+    asked = metascale("solve", SUM, "--model", "simulated", "--budget", "2", "--memory", path, "--json")
+    key = json.loads(asked.stdout)["memory_run"]
+    assert metascale("memory", "feedback", path, key, "0").exit_code == 0
+    (exported,) = [json.loads(line) for line in metascale("memory", "export", path).stdout.splitlines()]
+    assert exported["verdict"] == 0
+    assert metascale("memory", "feedback", path, "zz", "1").exit_code == 2
+    assert metascale("memory", "feedback", path, key, "2").exit_code == 2

@@ -412,5 +412,8 @@ def _as_json(ended: Ended, *, remembers: bool) -> dict[str, Any]:
         }
         for thought, arm in zip(pool, arm_statistics(pool, candidates), strict=True)
     ]
-    result = dict(ended.result) | ({"memory_run": remembered_as(ended.state, ended.result)} if remembers else {})
+    result: dict[str, Any] = {**ended.result}
+    if remembers and ended.result["stop_reason"] != "interrupted":
+        asked: State = {**ended.state, "messages": ended.state["messages"][:-1]}
+        result["memory_run"] = remembered_as(asked, ended.result)
     return {**result, "pool": arms, "candidates": sorted(candidates, key=lambda c: c["id"])}

@@ -115,7 +115,7 @@ def _words(tasks: Sequence[str], words: Sequence[set[str]], members: Sequence[in
     def distinct(word: str) -> float:
         return own[word] / len(members) * math.log((elsewhere + 1) / (every[word] - own[word] + 1) + 1)
 
-    chosen = sorted(common, key=lambda word: (-distinct(word), word))[:NAMED_BY]
+    chosen = sorted(common, key=lambda word: (-distinct(word), -len(word), word))[:NAMED_BY]
     text = " ".join(tasks[index].casefold() for index in members)
     return sorted(chosen, key=lambda word: (text.find(word), word))
 
