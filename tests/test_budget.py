@@ -17,7 +17,7 @@ from tests.scripted import ScriptedModel, sensible, verdict
 @pytest.mark.parametrize("budget", [1, 2, 7, 16, 33])
 def test_server_and_usage_agree(start_server: ServerFactory, budget: int, batch_size: int) -> None:
     server = start_server()
-    settings = MetaScaleSettings(budget=budget, batch_size=batch_size, stragglers="wait")
+    settings = MetaScaleSettings(stop_on_agreement=None, budget=budget, batch_size=batch_size, stragglers="wait")
     graph = create_metascale(chat_model(server), settings=settings)
     result = graph.invoke(ask())["result"]
     usage = result["usage"]
@@ -73,7 +73,7 @@ def test_other_limits_stop_at_round_boundaries(
     start_server: ServerFactory, limit: dict[str, Any], reason: str, check: Any
 ) -> None:
     server = start_server(script=lambda kind, *_: Fault(text=verdict(6)) if kind == "judge" else None)
-    settings = MetaScaleSettings.model_validate({"budget": 64, **limit})
+    settings = MetaScaleSettings.model_validate({"stop_on_agreement": None, "budget": 64, **limit})
     result = create_metascale(chat_model(server), settings=settings).invoke(ask())["result"]
     assert result["stop_reason"] == reason
     assert check(result["usage"])

@@ -37,7 +37,7 @@ from tests.conftest import QUESTION, THREAD, ServerFactory, ask, chat_model
 from tests.openai_server import Fault
 from tests.scripted import ScriptedModel, sensible, verdict
 
-FORESEE = MetaScaleSettings(foresee=True)
+FORESEE = MetaScaleSettings(foresee=True, stop_on_agreement=None)
 
 
 def prediction(rate: float = 0.9, length: int = 100, notions: tuple[str, ...] = ()) -> Prediction:
@@ -249,7 +249,7 @@ def test_a_hopeless_run_that_does_well_gets_the_full_budget() -> None:
 
 def test_one_arm_carries_the_hint_and_comes_last() -> None:
     model = scripted(lambda _: said(0.5))
-    settings = MetaScaleSettings(foresee=True, head_start=0)
+    settings = MetaScaleSettings(stop_on_agreement=None, foresee=True, head_start=0)
     graph = create_metascale(model, settings=settings, checkpointer=InMemorySaver())
     graph.invoke(ask(), THREAD)
     pool = graph.get_state(THREAD).values["pool"]
@@ -320,7 +320,9 @@ def test_a_new_turn_foresees_afresh_or_not_at_all() -> None:
     second = graph.invoke(ask("And 4 + 4?"), THREAD)["result"]
     assert second["foresight"] is None
     assert any("nothing was foreseen" in note for note in second["notes"])
-    third = graph.invoke(ask("And 5 + 5?"), THREAD, context=MetaScaleSettings(foresee=False))["result"]
+    third = graph.invoke(ask("And 5 + 5?"), THREAD, context=MetaScaleSettings(stop_on_agreement=None, foresee=False))[
+        "result"
+    ]
     assert (third["foresight"], third["usage"]["samples"]) == (None, 16)
     assert not any("foreseen" in note for note in third["notes"])
 
@@ -328,7 +330,7 @@ def test_a_new_turn_foresees_afresh_or_not_at_all() -> None:
 def test_a_checkpoint_without_the_field_still_loads() -> None:
     saver = InMemorySaver()
     graph = create_metascale(scripted(lambda _: said(0.95)), settings=FORESEE, checkpointer=saver)
-    off = MetaScaleSettings(foresee=False)
+    off = MetaScaleSettings(stop_on_agreement=None, foresee=False)
     graph.invoke(ask(), THREAD, context=off, interrupt_before=["select_arm"])
     kept = saver.get_tuple(THREAD)
     assert kept is not None

@@ -40,7 +40,9 @@ EDITS = {
 
 def build(**settings: Any) -> tuple[Any, ScriptedModel]:
     model = ScriptedModel(write=sensible)
-    chosen = MetaScaleSettings.model_validate({"budget": 8, "seed": 1, "confirm": 0, **settings})
+    chosen = MetaScaleSettings.model_validate(
+        {"budget": 8, "seed": 1, "confirm": 0, "stop_on_agreement": None, **settings}
+    )
     return create_metascale(model, settings=chosen, checkpointer=InMemorySaver()), model
 
 
@@ -205,7 +207,9 @@ async def test_a_finished_thread_goes_on_with_what_it_is_granted(tmp_path: Path)
 
 def test_a_granted_run_that_is_cut_off_remembers_the_grant(tmp_path: Path) -> None:
     with SqliteSaver.from_conn_string(str(tmp_path / "runs.sqlite")) as saver:
-        graph = create_metascale("simulated", settings=MetaScaleSettings(budget=4, seed=1), checkpointer=saver)
+        graph = create_metascale(
+            "simulated", settings=MetaScaleSettings(stop_on_agreement=None, budget=4, seed=1), checkpointer=saver
+        )
         whole: RunnableConfig = {"configurable": {"thread_id": "whole"}}
         for config in (whole, THREAD):
             graph.invoke(ask(), config)
@@ -221,7 +225,7 @@ def test_a_granted_run_that_is_cut_off_remembers_the_grant(tmp_path: Path) -> No
 
 
 def test_a_grant_that_cannot_help_or_has_no_run_says_so() -> None:
-    settings = MetaScaleSettings(budget=16, max_calls=9, seed=1)
+    settings = MetaScaleSettings(stop_on_agreement=None, budget=16, max_calls=9, seed=1)
     graph = create_metascale("simulated", settings=settings, checkpointer=InMemorySaver())
     spent = graph.invoke(ask(), THREAD)["result"]["usage"]["samples"]
     result = graph.invoke(grant(4), THREAD)["result"]
@@ -300,7 +304,7 @@ def metascale(*options: str) -> Result:
 
 def solve(tmp_path: Path, *options: str) -> Result:
     place = ("--db", str(tmp_path / "runs.sqlite"), "--thread", "t")
-    return metascale("--seed", "3", "--budget", "4", *place, *options)
+    return metascale("--seed", "3", "--budget", "4", "--set", "stop_on_agreement=null", *place, *options)
 
 
 def test_the_command_line_waits_for_a_review_and_takes_it_from_a_file(tmp_path: Path) -> None:
@@ -449,7 +453,18 @@ def test_a_pool_is_reviewed_on_a_terminal(tmp_path: Path) -> None:
     editor.write_text('#!/bin/sh\nprintf "# mindset\\nYou are a mule.\\n\\n# strategy\\nRefuse at first.\\n" > "$1"\n')
     editor.chmod(0o755)
     place = ("--db", str(tmp_path / "runs.sqlite"), "--thread", "t")
-    terminal = Terminal("--seed", "3", "--budget", "6", "--review-pool", "--ask-for-budget", *place, EDITOR=str(editor))
+    terminal = Terminal(
+        "--seed",
+        "3",
+        "--budget",
+        "6",
+        "--set",
+        "stop_on_agreement=null",
+        "--review-pool",
+        "--ask-for-budget",
+        *place,
+        EDITOR=str(editor),
+    )
     for line in ("drop m1 m2", "drop m99", "edit m3", "edit no_strategy", "add", ""):
         terminal.read("add: ")
         terminal.type(line)
@@ -469,7 +484,7 @@ def test_a_pool_is_reviewed_on_a_terminal(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_at_a_question_leaves_the_thread_to_go_on(tmp_path: Path) -> None:
-    options = ("--seed", "3", "--budget", "4", "--review-pool", "--ask-for-budget")
+    options = ("--seed", "3", "--budget", "4", "--set", "stop_on_agreement=null", "--review-pool", "--ask-for-budget")
     options += ("--db", str(tmp_path / "runs.sqlite"), "--thread", "t")
     terminal = Terminal(*options)
     terminal.read("add: ")

@@ -317,7 +317,16 @@ def write(kind: str, number: int, messages: list[BaseMessage]) -> str | Exceptio
 
 def graph_with(store: BaseStore | None, **changes: Any) -> Graph:
     chosen = MetaScaleSettings.model_validate(
-        {"budget": 12, "memory": "ann", "seed": 1, "evolution": "off", "confirm": 0, "head_start": 0, **changes}
+        {
+            "budget": 12,
+            "memory": "ann",
+            "seed": 1,
+            "evolution": "off",
+            "confirm": 0,
+            "head_start": 0,
+            "stop_on_agreement": None,
+            **changes,
+        }
     )
     return create_metascale(ScriptedModel(write=write), settings=chosen, store=store)
 

@@ -50,7 +50,19 @@ def begun_by(commit: str, folder: Path) -> Path:
 def test_a_run_that_an_earlier_version_began_goes_on(tmp_path: Path) -> None:
     path = begun_by("1e5626b", tmp_path)
     kept = kept_in(path)
-    options = ["--budget", "12", "--batch-size", "4", "--seed", "1", "--model", "simulated", "--json"]
+    options = [
+        "--budget",
+        "12",
+        "--set",
+        "stop_on_agreement=null",
+        "--batch-size",
+        "4",
+        "--seed",
+        "1",
+        "--model",
+        "simulated",
+        "--json",
+    ]
     done = CliRunner().invoke(app, ["solve", QUESTION, *options, "--db", str(path), "--thread", "t"])
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
@@ -182,7 +194,7 @@ def test_the_same_seed_gives_the_same_run_parallel_sequential_and_resumed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    settings = MetaScaleSettings(budget=16, evolution="always", seed=5)
+    settings = MetaScaleSettings(stop_on_agreement=None, budget=16, evolution="always", seed=5)
     with SqliteSaver.from_conn_string(str(tmp_path / "runs.sqlite")) as saver:
         graph = create_metascale("simulated", settings=settings, checkpointer=saver)
 
@@ -219,7 +231,14 @@ def test_state_is_plain_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("seed", "happens"), [(2, "looked"), (20, "retired")])
 def test_followed_events_equal_the_state(seed: int, happens: str) -> None:
-    chosen = {"budget": 40, "evolution": "always", "evolve_every": 1, "max_pool": 9, "synthesize": True}
+    chosen = {
+        "stop_on_agreement": None,
+        "budget": 40,
+        "evolution": "always",
+        "evolve_every": 1,
+        "max_pool": 9,
+        "synthesize": True,
+    }
     settings = MetaScaleSettings.model_validate({**chosen, "final_choice": "best", "seed": seed})
     graph = create_metascale("simulated", settings=settings, checkpointer=InMemorySaver())
     state = empty_state()
@@ -349,12 +368,12 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
 def test_a_thread_whose_settings_or_question_changed_is_left_alone(tmp_path: Path, start_server: ServerFactory) -> None:
     place = ("--db", str(tmp_path / "runs.sqlite"), "--thread", "t")
     server = start_server(ready=lambda kind, number: kind != "solve" or number < 4)
-    process = start_solving(server, "--budget", "16", *place)
+    process = start_solving(server, "--budget", "16", "--set", "stop_on_agreement=null", *place)
     wait_for(server, "solve", 3, process)
     process.kill()
     process.communicate()
     server.ready = None
-    changed = start_solving(server, "--budget", "20", *place)
+    changed = start_solving(server, "--budget", "20", "--set", "stop_on_agreement=null", *place)
     _, complaint = end_of(changed)
     assert changed.returncode == 2
     assert complaint.count("\n") == 1
@@ -363,7 +382,7 @@ def test_a_thread_whose_settings_or_question_changed_is_left_alone(tmp_path: Pat
     other = subprocess.run(command, capture_output=True, text=True, check=False)
     assert other.returncode == 2
     assert "has not finished another question" in other.stderr
-    rest = start_solving(server, "--budget", "16", *place)
+    rest = start_solving(server, "--budget", "16", "--set", "stop_on_agreement=null", *place)
     assert json.loads(end_of(rest)[0])["usage"]["samples"] == 16
 
 

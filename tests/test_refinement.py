@@ -113,7 +113,7 @@ def test_regret_and_progress_by_hand() -> None:
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_every_round_tells_its_progress(*, asynchronous: bool) -> None:
-    graph = create_metascale("simulated", settings=MetaScaleSettings(budget=12, seed=2))
+    graph = create_metascale("simulated", settings=MetaScaleSettings(stop_on_agreement=None, budget=12, seed=2))
     if asynchronous:
         events = [event async for event in graph.astream(ask(), stream_mode="custom")]
     else:

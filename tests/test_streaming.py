@@ -134,7 +134,7 @@ async def test_a_parent_sees_the_answer_once_and_the_events_where_it_asks(
 
 
 async def test_reviews_and_grants_are_told_and_the_answer_is_streamed_anew() -> None:
-    settings = MetaScaleSettings(budget=4, review_pool=True, ask_for_budget=True, seed=1)
+    settings = MetaScaleSettings(stop_on_agreement=None, budget=4, review_pool=True, ask_for_budget=True, seed=1)
     graph = create_metascale("simulated", settings=settings, checkpointer=InMemorySaver())
 
     def told(given: Any) -> list[Any]:

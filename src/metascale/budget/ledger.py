@@ -84,8 +84,9 @@ class Ledger:
     def limits(self) -> MetaScaleSettings:
         """The settings with the current budget and the requests that it and the money allow.
 
-        Grants raise the budget. Without grants, foresight may lower it (see `allowance`). Money limits requests as
-        `max_calls` does, by what they cost on average.
+        Grants raise the budget, and who grants samples wants them drawn, so the search does not stop on agreement then.
+        Without grants, foresight may lower the budget (see `allowance`). Money limits requests as `max_calls` does, by
+        what they cost on average.
         """
         budget = self.settings.budget + self.granted
         if not self.granted:
@@ -97,7 +98,10 @@ class Ledger:
                 several_arms=len(self.pool) > 1,
             )
         calls = self._calls_paid_for if self._is_short_of_money else self.settings.max_calls
-        return self.settings.model_copy(update={"budget": budget, "max_calls": calls})
+        changes: dict[str, object] = {"budget": budget, "max_calls": calls}
+        if self.granted:
+            changes["stop_on_agreement"] = None
+        return self.settings.model_copy(update=changes)
 
     def samples_left(self, *, beside: int = 0) -> int:
         """Samples that the limits still pay for, each with its judgement; at least 0, and 0 where none can succeed.
