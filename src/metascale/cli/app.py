@@ -31,11 +31,11 @@ class Commands(TyperGroup):
     """A group of commands that says in one line what is wrong with its command line."""
 
     def main(self, args: Any = None, prog_name: Any = None, *more: Any, **extra: Any) -> Any:
-        """Run a command; see `click.Command.main`."""
+        """Run a command, always under the name `metascale`; see `click.Command.main`."""
         if more or not extra.pop("standalone_mode", True):
             return super().main(args, prog_name, *more, **{"standalone_mode": False, **extra})
         try:
-            code = super().main(args, prog_name, standalone_mode=False, **extra)
+            code = super().main(args, "metascale", standalone_mode=False, **extra)
         except typer.Abort:
             _end(UsageError("nothing was done: the question was not answered"), FAILED)
         except MISUSE as misuse:
@@ -56,7 +56,7 @@ def _in_one_line(misuse: Any) -> UsageError:
     """What is wrong with a command line, and which command lists what is right."""
     path = misuse.ctx.command_path.split()[1:] if misuse.ctx else []
     said = " ".join(misuse.format_message().split()).replace(". Did you", "; did you").rstrip(".?")
-    return UsageError(f"{said[:1].lower()}{said[1:]}; {' '.join(['metascale', *path, '-h'])} shows what is possible")
+    return UsageError(f"{said}; {' '.join(['metascale', *path, '-h'])} shows what is possible")
 
 
 def main() -> None:

@@ -159,7 +159,8 @@ def _numbered(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, 
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
             lines = file.read().split("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise ModelSetupError(f"cannot read {str(path)!r}: {error}") from error
+        why = getattr(error, "strerror", None) or describe(error)
+        raise ModelSetupError(f"cannot read {str(path)!r}: {why}") from error
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
