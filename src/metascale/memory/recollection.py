@@ -25,7 +25,7 @@ Not tuned, except that shorter ones forgot too much of the record of ten models.
 FADING_EVERYWHERE = 3_000.0
 """The same for what holds for all tasks, in rewards on any task."""
 NEWEST = 15.0
-"""How much of the newest evidence is compared with all older evidence, in rewards; then four times as much, and so
+"""How much of the newest evidence is compared with all older evidence, in rewards; then twice as much, and so
 on."""
 LEAST_COMPARED = 0.9
 """Evidence on both sides from which two means are compared, in rewards."""
@@ -222,7 +222,7 @@ def most_tried(episodes: Sequence[Episode], near: Numbers) -> list[ArmKey]:
 def _faded(weight: Numbers, evidence: Evidence, cells: Whole, half_life: float) -> Numbers:
     """The factor of each run's weight in (0, 1]: smaller for old runs, and for runs that newer ones contradict.
 
-    The newest evidence is compared with all older evidence, cell by cell, for the newest `NEWEST` rewards, four times
+    The newest evidence is compared with all older evidence, cell by cell, for the newest `NEWEST` rewards, twice
     as many, and so on. The mean of the squared standardised differences is about 1 where nothing has changed. Where it
     is higher than by chance, the older evidence is discounted by the square of the ratio: a power prior whose power
     falls with the conflict.
@@ -253,5 +253,5 @@ def _faded(weight: Numbers, evidence: Evidence, cells: Whole, half_life: float) 
             conflict = float(np.mean(np.square(earned / new - (total[both] - earned) / old) / noise))
             by_chance = 1 + 2 * math.sqrt(2 / len(new))
             faded[after > split] *= min(1.0, (by_chance / max(conflict, 1e-9)) ** 2)
-        split *= 4
+        split *= 2
     return faded
