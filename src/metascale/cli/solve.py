@@ -63,6 +63,7 @@ from metascale.runtime.databases import (
     open_store,
 )
 from metascale.settings import MetaScaleSettings, PolicyName, RewardName
+from metascale.state import State
 
 ONLY_THREAD = "run"
 DEMO_LATENCY = 0.35
