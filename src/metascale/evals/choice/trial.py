@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from metascale.budget.rounds import FIRST_ROUND
 from metascale.evals.choice.draws import Draw, draws_of
 from metascale.evals.choice.panels import panels_of
 from metascale.evals.choice.rows import ChoiceFileError, Measure, Numbers, Question, measure_of
@@ -27,7 +28,6 @@ from metascale.stats.reliability import CalibrationBin, expected_calibration
 DRAWS = 2_000
 """Random draws over all questions, for each number of samples, unless the caller says otherwise."""
 SURE_ENOUGH: float = MetaScaleSettings.model_fields["stop_on_agreement"].default or 0.99
-BATCH: int = MetaScaleSettings.model_fields["batch_size"].default
 BETAS = (0.9, 0.95)
 RESAMPLES = 2_000
 """Bootstrap resamples of the questions."""
@@ -125,7 +125,7 @@ def try_rules(
     sizes: Sequence[int] = (4, 8, 16, 32, 64),
     *,
     repeats: int | None = None,
-    batch: int = BATCH,
+    batch: int = FIRST_ROUND,
     seed: int = 0,
 ) -> Trial:
     """Measure every rule.
