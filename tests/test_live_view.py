@@ -147,10 +147,11 @@ def test_the_end_says_the_answer_how_sure_why_and_what_it_cost() -> None:
         "the end: SIMULATION",
     ):
         assert row in text
-    stopped: Any = {**ENDED.result, "stop_reason": "interrupted", "confidence": 0.9}
+    sure = {"confidence": 0.9, "notes": ["one arm failed", "the confidence rests on 3 votes"]}
+    stopped: Any = {**ENDED.result, **sure, "stop_reason": "interrupted"}
     text = "\n".join(drawn(frame(result=stopped, height=23)))
     assert "stopped by Ctrl-C; this is the best answer so far" in text
-    assert "at least 90% that no other answer is better" in text
+    assert "how sure  90%, which rests on 3 votes " in text
 
 
 def test_money_and_failures_are_shown() -> None:

@@ -298,7 +298,7 @@ class Result(TypedDict):
     foresight: ForesightReport | None
     """Null if nothing was foreseen."""
     notes: list[str]
-    """What went wrong or was replaced during the run, one line each."""
+    """What went wrong or was replaced during the run, one line each; the last one says what the confidence rests on."""
 
 
 class Refined(TypedDict):

@@ -19,6 +19,8 @@ from metascale.usage import Usage, cached_tokens
 
 _MAY_PASS = re.compile(r"\b(?:429|5\d\d): |Connection error\. \(")
 """What the errors of servers hold that may work again later."""
+_BASIS = "the confidence rests on "
+"""How the note that says it begins."""
 
 
 def conclude(state: State, reason: StopReason, settings: MetaScaleSettings, *, is_exact: bool = False) -> Result:
@@ -59,9 +61,19 @@ def conclude(state: State, reason: StopReason, settings: MetaScaleSettings, *, i
             *_hopeless(reason),
             *_refused(state),
             *_troubles(state, winner),
-            f"the confidence rests on {'an exact reward' if is_known else choice.basis}",
+            f"{_BASIS}{'an exact reward' if is_known else choice.basis}",
         ],
     }
+
+
+def basis(result: Result) -> str:
+    """What the confidence rests on, in words; empty in results of earlier versions."""
+    return next((note.removeprefix(_BASIS) for note in result["notes"] if note.startswith(_BASIS)), "")
+
+
+def troubles(result: Result) -> list[str]:
+    """The notes without the one that says what the confidence rests on: what went wrong or was replaced."""
+    return [note for note in result["notes"] if not note.startswith(_BASIS)]
 
 
 def _what_was_foreseen(state: State, winner: Candidate) -> ForesightReport | None:

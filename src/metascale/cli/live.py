@@ -159,7 +159,7 @@ class Frame:
         by = name if name == thought["id"].replace("_", " ") else f"{thought['id']}: {name}"
         rows.add_row("answer", _text(self._short_answer(result, max(8, width - 24)), "bold", plain=plain))
         rows.add_row("found by", _text(by, plain=plain))
-        rows.add_row("how sure", Text(how_sure(result)))
+        rows.add_row("how sure", Text(how_sure(result), no_wrap=True, overflow="crop" if plain else "ellipsis"))
         rows.add_row("stopped", Text(why_stopped(result)))
         rows.add_row("cost", Text(cost(result["usage"])))
         return Panel(rows, title=Text(f"the end{self.note and f': {self.note}'}"), title_align="left")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from metascale.cli.options import counted
 from metascale.records import Bill, Result
+from metascale.result import basis
 from metascale.state import State
 
 PHASES = {
@@ -70,7 +71,8 @@ def why_stopped(result: Result) -> str:
 def how_sure(result: Result) -> str:
     """How sure the choice of the answer is."""
     if result["confidence"] is not None:
-        return f"at least {result['confidence']:.0%} that no other answer is better"
+        rests_on = basis(result)
+        return f"{result['confidence']:.0%}{rests_on and f', which rests on {rests_on}'}"
     if result["reward"] is None:
         return "unknown: nothing scored the answer"
     return f"reward {result['reward']:.2f}; nothing was judged twice"

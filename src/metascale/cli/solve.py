@@ -53,6 +53,7 @@ from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation, sho
 from metascale.models.simulated import knows
 from metascale.nodes.remember import remembered_as
 from metascale.pool.admission import arm_statistics
+from metascale.result import troubles
 from metascale.rewards import create_reward
 from metascale.runtime.databases import (
     SERIALIZER,
@@ -376,7 +377,7 @@ def _report(ended: Ended, console: Console, *, as_json: bool, quiet: bool, is_ke
             console.print("Interrupted; the same command continues the run.", style="yellow")
         if ended.stored:
             console.print("This thread has already answered the question; nothing was spent.", style="yellow")
-        for note in result["notes"]:
+        for note in troubles(result):
             console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     if as_json:
         sys.stdout.write(json.dumps(_as_json(ended, remembers=remembers), ensure_ascii=False) + "\n")
