@@ -19,9 +19,10 @@ class Done(NamedTuple):
 
 
 def solve(db: Path, thread: str, question: str, *options: str) -> None:
-    """Leave a run in a database."""
+    """Leave a run in a database, which draws its whole budget of 8."""
     place = ("--db", str(db), "--thread", thread, "--quiet")
-    done = invoke("solve", *SIMULATED, "--seed", "4", "--budget", "8", *place, *options, question)
+    drawn = ("--seed", "4", "--budget", "8", "--set", "stop_on_agreement=null")
+    done = invoke("solve", *SIMULATED, *drawn, *place, *options, question)
     assert done.exit_code == 0, done.output
 
 

@@ -170,7 +170,7 @@ def test_it_runs_from_any_folder(tmp_path: Path) -> None:
 
 def test_a_terminal_shows_the_search_live() -> None:
     command = [sys.executable, "-m", "metascale.cli", "solve", QUESTION, *SIMULATED, "--seed", "7"]
-    command += ["--set", "evolution=always"]
+    command += ["--set", "evolution=always", "--set", "stop_on_agreement=null", "--batch-size", "4"]
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(sys.executable, command, {**os.environ, "COLUMNS": "120", "TERM": "xterm"})

@@ -47,13 +47,14 @@ def inspect(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_inspect_runs_each_task_with_a_method_on_the_offline_model(tmp_path: Path) -> None:
     options = ["--model", "metascale/simulated", "--solver", "metascale/metascale"]
-    options += ["-S", "budget=5", "-S", "seed=1", "-S", 'settings={"confirm": 0}']
+    options += ["-S", "budget=5", "-S", "seed=1", "-S", 'settings={"confirm": 0, "stop_on_agreement": null}']
+    method = "metascale (confirm=0, stop_on_agreement=None)"
     done = inspect(*(f"metascale/{task}" for task in TASKS), *options, "--limit", "3", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     answers = read_logs([tmp_path / "logs"])
     assert Counter(answer.task for answer in answers) == dict.fromkeys(TASKS, 3)
     for answer in answers:
-        assert (answer.method, answer.budget, answer.simulated) == ("metascale (confirm=0)", 5, True)
+        assert (answer.method, answer.budget, answer.simulated) == (method, 5, True)
         assert answer.score is not None
         assert 0 <= answer.score <= 1
         assert answer.usage is not None
@@ -180,7 +181,13 @@ def calls_of_one(method: str, settings: MetaScaleSettings) -> int:
 @pytest.mark.parametrize(("budget", "batch_size"), [(1, 4), (7, 4), (16, 4), (33, 8)])
 def test_the_plan_counts_the_calls_that_are_made(method: str, budget: int, batch_size: int) -> None:
     settings = MetaScaleSettings(
-        budget=budget, batch_size=batch_size, seed=2, evolution="always", final_choice="best", head_start=0
+        budget=budget,
+        batch_size=batch_size,
+        seed=2,
+        evolution="always",
+        final_choice="best",
+        head_start=0,
+        stop_on_agreement=None,
     )
     given: Any = {"messages": [{"role": "user", "content": "What is love?"}]}
     result = METHODS[method].create("simulated", settings=settings).invoke(given)["result"]
@@ -192,7 +199,7 @@ def test_the_plan_counts_the_calls_that_are_made(method: str, budget: int, batch
 
 @pytest.mark.parametrize(("budget", "least", "most"), [(31, 0, 0), (32, 1, 1), (96, 1, 2)])
 def test_the_plan_counts_gated_evolutions_at_most(budget: int, least: int, most: int) -> None:
-    settings = MetaScaleSettings(budget=budget, seed=2, confirm=0)
+    settings = MetaScaleSettings(budget=budget, seed=2, confirm=0, stop_on_agreement=None)
     given: Any = {"messages": [{"role": "user", "content": "What is love?"}]}
     graph = METHODS["metascale"].create("simulated", settings=settings)
     made = graph.invoke(given, {"recursion_limit": 1_000})["result"]["usage"]["calls"]
