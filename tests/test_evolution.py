@@ -353,7 +353,8 @@ def scoring(judge: Any, evolve: Any = None) -> Any:
 
 
 def evolve(write: Any, **settings: Any) -> tuple[dict[str, Any], ScriptedModel]:
-    return run(write, settings={"confirm": 0, "seed": 1, **settings})
+    """A run in equal rounds: in rounds that double, evolution is due a few times only."""
+    return run(write, settings={"confirm": 0, "seed": 1, "batch_size": 4, **settings})
 
 
 def evolutions(model: ScriptedModel) -> Counter[str]:
@@ -424,7 +425,7 @@ def test_every_operator_gets_its_turn_and_its_children_know_it() -> None:
 
 
 def test_the_papers_way_combines_the_arms_of_highest_ucb_at_every_interval() -> None:
-    state, model = evolve(children_earn(1), budget=64, evolution="always", operators="combine")
+    state, model = evolve(children_earn(1), budget=64, evolution="always", operators="combine", head_start=0)
     assert set(evolutions(model)) == {"evolve"}
     pool, candidates = state["pool"], state["candidates"]
     first = [c for c in candidates if c["round"] <= 2]
@@ -456,7 +457,14 @@ def scores_by_name(text: str) -> str:
     return verdict(1 if any(name in text for name in poor) else 7 if "child" in text else 9)
 
 
-CAPPED: dict[str, Any] = {"budget": 96, "max_pool": 9, "children": 1, "evolve_every": 1, "evolution": "always"}
+CAPPED: dict[str, Any] = {
+    "budget": 96,
+    "batch_size": 4,
+    "max_pool": 9,
+    "children": 1,
+    "evolve_every": 1,
+    "evolution": "always",
+}
 
 
 def capped() -> Any:
