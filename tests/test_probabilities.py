@@ -142,9 +142,18 @@ PLACE = ["sample", 0]
 
 async def drawn(server: OpenAIServer, probabilities: int | None, **options: Any) -> tuple[AIMessage, list[str]]:
     """A server's reply, and what the run learns from it."""
+    return await said(MeteredModel(chat_model(server, max_retries=0, **options), probabilities=probabilities))
+
+
+def clients(server: OpenAIServer) -> list[MeteredModel]:
+    """Two clients of a server: what it refuses is remembered as long as one of them lives."""
+    return [MeteredModel(chat_model(server, max_retries=0), probabilities=20) for _ in range(2)]
+
+
+async def said(model: MeteredModel) -> tuple[AIMessage, list[str]]:
+    """A model's reply, and what the run learns from it."""
     scope = RunScope()
     with inside(scope):
-        model = MeteredModel(chat_model(server, max_retries=0, **options), probabilities=probabilities)
         reply = await model.chat([HumanMessage(QUESTION)], TRAFFIC, place=PLACE)
     return reply.message, scope.take_notes()
 
@@ -190,8 +199,8 @@ async def test_a_server_that_refuses_them_answers_without(
         return Fault(status, json.dumps({"error": error})) if "logprobs" in body else None
 
     server = start_server(script=refuse)
-    for _ in range(2):
-        message, notes = await drawn(server, 20)
+    for client in clients(server):
+        message, notes = await said(client)
         assert message.text
         assert troubles(notes) == ["the server refuses logprobs, so requests are sent without it"]
         assert not {"logprobs", "top_logprobs"} & server.served[-1].body.keys()
@@ -234,8 +243,8 @@ async def test_a_server_that_allows_fewer_alternatives_is_asked_for_these(
         return Fault(400, json.dumps({"error": {"message": message}})) if too_many else None
 
     server = start_server(script=refuse)
-    for _ in range(2):
-        reply, notes = await drawn(server, 20)
+    for client in clients(server):
+        reply, notes = await said(client)
         assert {len(token.alternatives) for token in tokens_of(reply)} == {5}
         assert troubles(notes) == ["the server allows 5 alternatives for a token, so requests do not ask for 20"]
     assert server.requests.total() == 3, "it is remembered"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -59,7 +59,8 @@ class Reply:
 class _Request:
     """One request as it is sent: the seeded model, its keyword arguments, the messages, and the RNG seed path.
 
-    With a `floor` its reply is read as a stream, while the model is as sure of it as that.
+    With a `floor` its reply is read as a stream, while the model is as sure of it as that. `lessons` holds the errors
+    that say how to send it in another way.
     """
 
     model: BaseChatModel
@@ -67,6 +68,7 @@ class _Request:
     messages: Sequence[BaseMessage]
     place: Sequence[int | str]
     floor: float | None = None
+    lessons: list[Exception] = field(default_factory=list)
 
     @property
     def kind(self) -> str:
@@ -315,17 +317,13 @@ class MeteredModel:
                 replies, bill = await self._answered(request, settings)
             except ModelCallError as failure:
                 usage = add_usage(usage, failure.usage)
-                error = failure.__cause__ or failure
-                is_streamed = floor is not None
-                if self._dialect.learn(
-                    error, request.model, request.options, request.messages, is_streamed=is_streamed
-                ):
+                if request.lessons:
                     continue
                 if failure.fatal:
                     scope.refusal = scope.refusal or str(failure)
                 raise ModelCallError(
                     str(failure), usage=usage, rejected=failure.rejected, fatal=failure.fatal
-                ) from error
+                ) from (failure.__cause__ or failure)
             self._tell(request, replies, bill, scope)
             return replies, add_usage(usage, bill)
 
@@ -440,6 +438,19 @@ class MeteredModel:
             raise
 
     async def _send(self, request: _Request) -> list[BaseMessage]:
+        """As `_sent`. A failure is understood before another request takes the place in the server's gate."""
+        try:
+            return await self._sent(request)
+        except Exception as error:
+            is_streamed = request.floor is not None
+            if self._dialect.learn(error, request.model, request.options, request.messages, is_streamed=is_streamed):
+                request.lessons.append(error)
+            elif is_fatal(error, has_form=request.has_form):
+                scope = current_scope()
+                scope.refusal = scope.refusal or explain(error, self.model)
+            raise
+
+    async def _sent(self, request: _Request) -> list[BaseMessage]:
         """Send one attempt at a request, unless its replies are kept; returns all its replies, at least one."""
         keeper = current_keeper()
         if keeper is None or getattr(self.model, "keeps_replies", False):
