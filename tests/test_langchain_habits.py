@@ -229,7 +229,7 @@ async def test_one_model_uses_its_cache(start_server: ServerFactory) -> None:
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_recursion_limit_bound_to_the_graph_holds(*, nested: bool) -> None:
-    long = MetaScaleSettings(budget=16, batch_size=1, pool_size=2)
+    long = MetaScaleSettings(budget=16, batch_size=1, pool_size=2, stop_on_agreement=None)
     graph: Any = create_metascale("simulated", settings=long).with_config(recursion_limit=20)
     state = (parent(graph) if nested else graph).invoke(ask(), THREAD)
     if not nested:

@@ -42,7 +42,7 @@ def solved(**settings: Any) -> tuple[Ended, list[Mapping[str, int]]]:
     return ended, seen
 
 
-ENDED, SEEN = solved(evolution="always", evolve_every=1, budget=16)
+ENDED, SEEN = solved(evolution="always", evolve_every=1, budget=16, batch_size=4)
 
 
 def drawn(frame: Any, width: int = 80, height: int = 24, encoding: str = "utf-8") -> list[str]:

@@ -246,7 +246,8 @@ def test_what_changes_an_answer_is_never_merged_into_one_row(
     [
         ({"settings": {"policy": "ucb"}}, {"policy": "ucb"}),
         ({"settings": MetaScaleSettings.paper().model_dump(exclude_unset=True)}, {"policy": "ucb", "settings": {
-            "evolution": "always", "operators": "combine", "confirm": 0, "final_choice": "best", "head_start": 0.0}}),
+            "evolution": "always", "operators": "combine", "confirm": 0, "final_choice": "best", "head_start": 0.0,
+            "stop_on_agreement": None}}),
         ({"settings": {"temperature": 0.50}}, {"settings": {"temperature": 0.5, "pool_size": 8}}),
     ],
 )  # fmt: skip

@@ -32,7 +32,8 @@ def charged_by(server: OpenAIServer) -> float:
 
 
 def limited(**settings: Any) -> MetaScaleSettings:
-    return MetaScaleSettings.model_validate({"budget": 64, "prices": {"loopback": PRICE}, "seed": 1, **settings})
+    drawn: dict[str, Any] = {"budget": 64, "stop_on_agreement": None, "seed": 1}
+    return MetaScaleSettings.model_validate({**drawn, "prices": {"loopback": PRICE}, **settings})
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 16])

@@ -121,7 +121,7 @@ def test_p_true_costs_one_request_an_answer_and_keeps_to_max_calls(start_server:
     result = run(server)["result"]
     assert server.count("p_true") == result["usage"]["samples"] == 8
     assert result["usage"]["calls"] == server.requests.total() == 8 + 8 + 1
-    limited = run(start_server(), max_calls=12)["result"]
+    limited = run(start_server(), max_calls=12, stop_on_agreement=None)["result"]
     assert limited["stop_reason"] == "max_calls"
     assert limited["usage"]["calls"] <= 12
 
