@@ -42,7 +42,7 @@ notebooks: install  ## execute the notebooks
 	.venv/bin/pytest tests/test_notebooks.py
 
 picture: install  ## draw the README's picture of the live view
-	.venv/bin/metascale solve --model simulated --seed 7 --budget 24 --set evolution=always --svg docs/images/live.svg "A robe takes 2 bolts of blue fiber and half that much white fiber.  How many bolts in total does it take?"
+	.venv/bin/metascale solve --model simulated --seed 7 --budget 24 --set evolution=always --set stop_on_agreement=null --svg docs/images/live.svg "A robe takes 2 bolts of blue fiber and half that much white fiber.  How many bolts in total does it take?"
 
 serverfuzz: install  ## fuzz `metascale serve` against its OpenAPI document
 	test -x .venv-fuzz/bin/schemathesis || (python3 -m venv .venv-fuzz && .venv-fuzz/bin/pip install -q 'schemathesis>=4.32')

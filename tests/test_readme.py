@@ -65,10 +65,13 @@ def test_the_pictured_view_is_todays_and_says_that_it_simulates(tmp_path: Path) 
 
     fresh = tmp_path / "live.svg"
     question = re.search(r"solve --seed 7 (\".*?\")", README)
+    told = re.search(r"first command with (.*?); a simulation\]\(docs/images/live.svg\)", README)
     assert question is not None
-    options = ["--model", "simulated", "--seed", "7", "--budget", "24", "--set", "evolution=always"]
-    assert metascale("solve", question[1].strip('"'), *options, "--svg", str(fresh)).returncode == 0
+    assert told is not None
+    options = ["--seed", "7", *told[1].split(), "--svg", str(fresh)]
+    assert metascale("solve", question[1].strip('"'), *options).returncode == 0
     pictured = shown(TOP / "docs/images/live.svg")
     assert pictured == shown(fresh), "draw it anew: make picture"
     assert any("SIMULATION" in text for text in pictured)
+    assert "evolved" in pictured
     assert "url(" not in re.sub(r"url\(#", "(#", fresh.read_text(encoding="utf-8")), "it loads nothing"
