@@ -329,11 +329,13 @@ def test_kill_and_resume_repeats_no_finished_sample_and_keeps_the_budget(
         "operators=combine",
         "--set",
         "stragglers=wait",
+        "--set",
+        "stop_on_agreement=null",
     )
     options = (*search, "--db", path, "--thread", "t")
     server = start_server(latency=0.05)
     kept: dict[int, str] = {}
-    kills = ((2, "solve"), (5, "judge"), (11, "solve"), (1, "evolve"), (18, "judge"))
+    kills = ((2, "solve"), (5, "judge"), (11, "solve"), (1, "evolve"), (22, "solve"))
     for count, kind in kills:
         process = start_solving(server, *options)
         wait_for(server, kind, count, process)
