@@ -295,7 +295,7 @@ def test_a_chat_clients_housekeeping_costs_one_request(client: OpenAI, upstream:
     title += [{"role": "user", "content": "### Task:\nGenerate a concise, 3-5 word title with an emoji."}]
     reply = client.chat.completions.create(model=MODEL, messages=title, temperature=0.2, top_p=0.9)
     assert sum(upstream.requests.values()) - before == extra(reply)["calls"] == 1
-    assert extra(reply)["notes"] == ["housekeeping of a chat client, answered by one direct request"]
+    assert troubles(extra(reply)["notes"]) == ["housekeeping of a chat client, answered by one direct request"]
 
 
 def test_a_search_is_a_tool_at_mcp(url: str, upstream: OpenAIServer) -> None:
