@@ -75,7 +75,7 @@ def test_a_streamed_run_on_a_thread_with_its_own_budget(client: SyncLangGraphCli
             thread,
             assistant(client),
             input=question,
-            context={"budget": 12, "seed": 1, "evolution": "always", "head_start": 0},
+            context={"budget": 12, "seed": 1, "evolution": "always", "head_start": 0, "stop_on_agreement": None},
             stream_mode="updates",
         )
         if part.event == "updates"
