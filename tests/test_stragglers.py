@@ -39,7 +39,8 @@ def write(kind: str, number: int, messages: list[BaseMessage]) -> Any:
 
 def timed(model: TimedModel, **chosen: Any) -> dict[str, Any]:
     """The result of a run in virtual time, and the seconds that it `took`."""
-    settings = MetaScaleSettings.model_validate({"pool_size": 4, "confirm": 0, "prices": PRICES, **HEDGE, **chosen})
+    whole = {"pool_size": 4, "confirm": 0, "stop_on_agreement": None, "prices": PRICES, **HEDGE}
+    settings = MetaScaleSettings.model_validate({**whole, **chosen})
     graph = create_metascale(model, settings=settings)
 
     async def run() -> dict[str, Any]:
@@ -53,7 +54,8 @@ def timed(model: TimedModel, **chosen: Any) -> dict[str, Any]:
 
 def at_server(server: OpenAIServer, *, is_sync: bool, **chosen: Any) -> dict[str, Any]:
     """The result of a run at a real server."""
-    settings = MetaScaleSettings.model_validate({"pool_size": 4, "confirm": 0, **HEDGE, **chosen})
+    whole = {"pool_size": 4, "confirm": 0, "stop_on_agreement": None, **HEDGE}
+    settings = MetaScaleSettings.model_validate({**whole, **chosen})
     graph = create_metascale(chat_model(server, max_retries=0), settings=settings)
     out = graph.invoke(ask()) if is_sync else asyncio.run(graph.ainvoke(ask()))
     return dict(out["result"])
