@@ -90,6 +90,8 @@ def test_the_clock_ticks_while_nothing_happens() -> None:
         ({"generate": 4}, 4, "sampling 4 answers"),
         ({"generate": 1}, 1, "sampling 1 answer"),
         ({"generate": 1}, 4, "sampling: 3 of 4 answers came"),
+        ({"compose": 1, "generate": 4}, 4, "sampling 4 answers"),
+        ({"compose": 1, "generate": 0}, 4, "writing meta-thoughts"),
         ({"confirm": 1, "score": 0}, 0, "judging the leaders again"),
         ({"some_new_node": 1}, 0, "some new node"),
     ],
@@ -129,7 +131,7 @@ def test_it_fits_the_terminal_with_the_leader_in_it(parts: dict[str, Any], width
     lines = drawn(Frame(state, MetaScaleSettings(budget=16), **parts, height=height - 1), width, height)
     assert all(len(line) <= width for line in lines)
     assert len(lines) < height
-    assert sum(bool(re.search(r"\*[A-Z]", line)) for line in lines) == 1, "the leader is marked"
+    assert sum(bool(re.search(r"\*\w", line)) for line in lines) == 1, "the leader is marked"
     (hidden,) = (int(found[1]) for line in lines if (found := re.search(r"and (\d+) more", line)))
     assert 15 < hidden < len(state["pool"])
 
@@ -147,11 +149,11 @@ def test_the_end_says_the_answer_how_sure_why_and_what_it_cost() -> None:
         "the end: SIMULATION",
     ):
         assert row in text
-    sure = {"confidence": 0.9, "notes": ["one arm failed", "the confidence rests on 3 votes"]}
-    stopped: Any = {**ENDED.result, **sure, "stop_reason": "interrupted"}
+    notes = ["1 sample failed", "the confidence rests on 9 votes for 2 final answers"]
+    stopped: Any = {**ENDED.result, "stop_reason": "interrupted", "confidence": 0.9, "notes": notes}
     text = "\n".join(drawn(frame(result=stopped, height=23)))
     assert "stopped by Ctrl-C; this is the best answer so far" in text
-    assert "how sure  90%, which rests on 3 votes " in text
+    assert "how sure  90%, which rests on 9 votes for 2 final answers" in text
 
 
 def test_money_and_failures_are_shown() -> None:

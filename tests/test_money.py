@@ -102,7 +102,7 @@ def test_a_model_without_a_price_is_an_error_before_the_first_request(start_serv
 
 def test_a_person_is_asked_for_dollars_and_the_bill_goes_on(start_server: ServerFactory) -> None:
     server = start_server()
-    settings = limited(max_cost_usd=2.0, ask_for_budget=True, confirm=0)
+    settings = limited(budget=128, max_cost_usd=2.0, ask_for_budget=True, confirm=0)
     graph = create_metascale(chat_model(server), settings=settings, checkpointer=InMemorySaver())
     (asked,) = graph.invoke(ask(), THREAD)["__interrupt__"]
     assert (asked.value["stop_reason"], asked.value["max_cost_usd"]) == ("max_cost_usd", 2.0)
