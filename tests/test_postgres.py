@@ -103,9 +103,7 @@ def test_a_killed_run_goes_on_in_another_process(database: str, start_server: Se
 
 
 def test_workers_killed_at_random_finish_every_run_and_pay_no_sample_twice(database: str) -> None:
-    settings = MetaScaleSettings(
-        budget=8, batch_size=2, confirm=2, seed=1, memory="workers", stop_on_agreement=None
-    )
+    settings = MetaScaleSettings(budget=8, batch_size=2, confirm=2, seed=1, memory="workers", stop_on_agreement=None)
     found = measure(database, runs=12, kills=4, workers=2, settings=settings, latency=0.02, seed=3)
     assert (found.finished, found.kills) == (12, 4)
     assert found.samples_billed == 12 * 8

@@ -23,7 +23,9 @@ LATENCY = 0.02
 
 def solve(server: OpenAIServer, question: str, **settings: Any) -> dict[str, Any]:
     model = chat_model(server)
-    graph = create_metascale(model, settings=MetaScaleSettings(**{"budget": 16, "seed": 1, "stop_on_agreement": None, **settings}))
+    graph = create_metascale(
+        model, settings=MetaScaleSettings(**{"budget": 16, "seed": 1, "stop_on_agreement": None, **settings})
+    )
     result: dict[str, Any] = graph.invoke({"messages": [{"role": "user", "content": question}]})["result"]
     return result
 

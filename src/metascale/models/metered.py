@@ -321,9 +321,9 @@ class MeteredModel:
                     continue
                 if failure.fatal:
                     scope.refusal = scope.refusal or str(failure)
-                raise ModelCallError(
-                    str(failure), usage=usage, rejected=failure.rejected, fatal=failure.fatal
-                ) from (failure.__cause__ or failure)
+                raise ModelCallError(str(failure), usage=usage, rejected=failure.rejected, fatal=failure.fatal) from (
+                    failure.__cause__ or failure
+                )
             self._tell(request, replies, bill, scope)
             return replies, add_usage(usage, bill)
 
