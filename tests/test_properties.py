@@ -37,7 +37,7 @@ from metascale.rewards.panel import PanelReward
 from metascale.settings import ENVIRONMENT_VARIABLE, PolicyName, Price
 from metascale.state import add_notes, merge_by_id
 from metascale.stats.reliability import expected_calibration, reliability
-from metascale.usage import Usage, add_usage, no_usage
+from metascale.usage import NodeBill, Usage, add_usage, charged, no_usage
 from tests.conftest import ask
 from tests.scripted import PEOPLE, ScriptedModel, drafts, sensible, verdict
 
@@ -119,6 +119,10 @@ BILL = st.builds(
         output_tokens=2 * tokens,
         seconds=float(seconds),
         cost_usd=cost,
+        charged_usd=cost or 0.25,
+        by_node={
+            "generate": NodeBill(calls=calls, input_tokens=tokens, output_tokens=2 * tokens, cost_usd=cost),
+        },
         until=float(start + seconds),
     ),
     *(COUNTS, COUNTS, COUNTS, st.integers(1, 60), st.integers(0, 20)),
@@ -141,6 +145,12 @@ def test_a_bill_adds_up(bills: list[Usage]) -> None:
         assert spent[name] == sum(bill[name] for bill in bills)  # type: ignore[literal-required]
     costs = [bill["cost_usd"] for bill in bills]
     assert spent["cost_usd"] == (None if None in costs else sum(cost for cost in costs if cost is not None))
+    assert spent.get("charged_usd") == sum(charged(bill) for bill in bills)
+    if bills:
+        node = spent.get("by_node", {})["generate"]
+        assert [node[name] for name in ("calls", "input_tokens", "output_tokens", "cost_usd")] == [
+            spent[name] for name in ("calls", "input_tokens", "output_tokens", "cost_usd")
+        ]
     assert add_usage(spent, no_usage()) == spent
     assert spent["seconds"] <= sum(bill["seconds"] for bill in bills)
 

@@ -74,6 +74,8 @@ def no_usage() -> Usage:
         "output_tokens": 0,
         "seconds": 0.0,
         "cost_usd": 0.0,
+        "charged_usd": 0.0,
+        "by_node": {},
         "until": 0.0,
     }
 
