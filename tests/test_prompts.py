@@ -103,7 +103,16 @@ def outside(messages: list[BaseMessage]) -> str:
 def test_a_whole_run_shows_what_others_wrote_in_fences_only(reward: RewardName, judged: str) -> None:
     model = ScriptedModel(write=planting)
     settings = MetaScaleSettings(
-        budget=24, evolution="always", evolve_every=1, refine=True, confirm=4, memory="here", seed=3, reward=reward
+        budget=24,
+        batch_size=4,
+        stop_on_agreement=None,
+        evolution="always",
+        evolve_every=1,
+        refine=True,
+        confirm=4,
+        memory="here",
+        seed=3,
+        reward=reward,
     )
     graph = create_metascale(model, settings=settings, retriever=Examples(), store=InMemoryStore())
     for turn in ("first", "second"):  # the second run remembers the first
