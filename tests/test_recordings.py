@@ -299,20 +299,20 @@ def test_arms_are_compared_with_chain_of_thought_on_shared_questions(tmp_path: P
 
 def test_searches_cost_what_their_reward_costs_and_use_it(tmp_path: Path) -> None:
     rows = [
-        *[row(q, "chain_of_thought", "5", -1, verdicts=[3], yes=0.5) for q in range(4) for _ in range(8)],
-        *[row(q, "good", "4", -1, verdicts=[9], yes=0.5) for q in range(4) for _ in range(4)],
-        *[row(q, "poor", "6", -1, verdicts=[2], yes=0.5) for q in range(4) for _ in range(4)],
+        *[row(q, "chain_of_thought", "5", -1, verdicts=[3], yes=0.5) for q in range(4) for _ in range(16)],
+        *[row(q, "good", "4", -1, verdicts=[9], yes=0.5) for q in range(4) for _ in range(8)],
+        *[row(q, "poor", "6", -1, verdicts=[2], yes=0.5) for q in range(4) for _ in range(8)],
     ]
     found = read_recordings(write(tmp_path / "s", *rows))
-    methods = replay_search(found, "chain_of_thought", calls=[4, 8], policies=["upper_tail"], draws=20, repeats=2)
-    assert searched(methods, SELF_CONSISTENCY, 8).right == 0
-    assert searched(methods, BEST_OF_N, 8).samples == 4
-    judged_search = searched(methods, "upper_tail", 8, "judge")
-    assert (judged_search.samples, judged_search.right, judged_search.difference) == (4, 1, 1)
+    methods = replay_search(found, "chain_of_thought", calls=[8, 16], policies=["upper_tail"], draws=20, repeats=2)
+    assert searched(methods, SELF_CONSISTENCY, 16).right == 0
+    assert searched(methods, BEST_OF_N, 16).samples == 8
+    judged_search = searched(methods, "upper_tail", 16, "judge")
+    assert (judged_search.samples, judged_search.right, judged_search.difference) == (8, 1, 1)
     assert not judged_search.tie
-    assert searched(methods, "upper_tail", 8, "p_true").samples == 4
-    assert searched(methods, "upper_tail", 8, "agreement").samples == 8
-    assert searched(methods, "upper_tail", 8, "agreement").right == 0
+    assert searched(methods, "upper_tail", 16, "p_true").samples == 8
+    assert searched(methods, "upper_tail", 16, "agreement").samples == 16
+    assert searched(methods, "upper_tail", 16, "agreement").right == 0
 
 
 def test_a_search_draws_each_sample_once_and_goes_on_when_arms_are_exhausted(real: Recordings) -> None:
