@@ -174,7 +174,9 @@ def main() -> None:
     parser.add_argument("--database", help="URL of an empty PostgreSQL (default: one of its own, from a wheel)")
     parser.add_argument("--seed", type=int, default=0, help="when, and whom, to kill")
     options = parser.parse_args()
-    settings = MetaScaleSettings(budget=options.budget, seed=1, memory="postgres-benchmark")
+    settings = MetaScaleSettings(
+        budget=options.budget, batch_size=4, seed=1, memory="postgres-benchmark", stop_on_agreement=None
+    )
     with contextlib.nullcontext(options.database) if options.database else serving_postgres() as database:
         found = measure(
             database,
