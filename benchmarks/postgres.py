@@ -111,7 +111,7 @@ def measure(
         finished=finished,
         kills=kills - len(marks),
         budget=settings.budget,
-        batch=settings.batch_size,
+        batch=settings.batch_size or settings.budget,
         samples_paid=server.count("solve"),
         samples_billed=samples,
         calls_paid=len(server.served),
