@@ -85,7 +85,8 @@ def test_failed_samples_cost_no_budget_and_are_reported(start_server: ServerFact
         return Fault(400, '{"error": {"message": "no luck"}}') if kind == "solve" and number % 3 == 0 else None
 
     server = start_server(script=every_third_fails)
-    result = create_metascale(chat_model(server), settings=MetaScaleSettings(budget=12)).invoke(ask())["result"]
+    graph = create_metascale(chat_model(server), settings=MetaScaleSettings(budget=12, stop_on_agreement=None))
+    result = graph.invoke(ask())["result"]
     assert server.count("solve") == result["usage"]["samples"] == 12
     assert result["usage"]["calls"] == server.requests.total()
     assert any("samples failed" in note and "no luck" in note for note in result["notes"])

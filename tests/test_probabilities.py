@@ -142,7 +142,7 @@ PLACE = ["sample", 0]
 
 async def drawn(server: OpenAIServer, probabilities: int | None, **options: Any) -> tuple[AIMessage, list[str]]:
     """A server's reply, and what the run learns from it."""
-    return await said(MeteredModel(chat_model(server, max_retries=0, **options), probabilities=probabilities))
+    return await asked(MeteredModel(chat_model(server, max_retries=0, **options), probabilities=probabilities))
 
 
 def clients(server: OpenAIServer) -> list[MeteredModel]:
@@ -150,7 +150,7 @@ def clients(server: OpenAIServer) -> list[MeteredModel]:
     return [MeteredModel(chat_model(server, max_retries=0), probabilities=20) for _ in range(2)]
 
 
-async def said(model: MeteredModel) -> tuple[AIMessage, list[str]]:
+async def asked(model: MeteredModel) -> tuple[AIMessage, list[str]]:
     """A model's reply, and what the run learns from it."""
     scope = RunScope()
     with inside(scope):
@@ -200,7 +200,7 @@ async def test_a_server_that_refuses_them_answers_without(
 
     server = start_server(script=refuse)
     for client in clients(server):
-        message, notes = await said(client)
+        message, notes = await asked(client)
         assert message.text
         assert troubles(notes) == ["the server refuses logprobs, so requests are sent without it"]
         assert not {"logprobs", "top_logprobs"} & server.served[-1].body.keys()
@@ -244,7 +244,7 @@ async def test_a_server_that_allows_fewer_alternatives_is_asked_for_these(
 
     server = start_server(script=refuse)
     for client in clients(server):
-        reply, notes = await said(client)
+        reply, notes = await asked(client)
         assert {len(token.alternatives) for token in tokens_of(reply)} == {5}
         assert troubles(notes) == ["the server allows 5 alternatives for a token, so requests do not ask for 20"]
     assert server.requests.total() == 3, "it is remembered"

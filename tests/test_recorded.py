@@ -140,7 +140,7 @@ def test_letters_become_marks(tmp_path: Path) -> None:
     marks = CorrectnessMatrix.load(path).correct[0]
     assert np.array_equal(marks, [[1, 0, 0, np.nan], [1, 1, np.nan, np.nan]], equal_nan=True)
     path.write_text(json.dumps({"question_id": "1", "task": "a"}))
-    with pytest.raises(ModelSetupError, match="neither 'correct' nor 'gold' and 'answers'"):
+    with pytest.raises(ModelSetupError, match="none of 'correct', 'models', and 'gold' with 'answers'"):
         CorrectnessMatrix.load(path)
 
 

@@ -321,9 +321,8 @@ class MeteredModel:
                     continue
                 if failure.fatal:
                     scope.refusal = scope.refusal or str(failure)
-                raise ModelCallError(str(failure), usage=usage, rejected=failure.rejected, fatal=failure.fatal) from (
-                    failure.__cause__ or failure
-                )
+                told, cause = str(failure), failure.__cause__ or failure
+                raise ModelCallError(told, usage=usage, rejected=failure.rejected, fatal=failure.fatal) from cause
             self._tell(request, replies, bill, scope)
             return replies, add_usage(usage, bill)
 
