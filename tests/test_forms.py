@@ -150,9 +150,8 @@ async def test_arguments_that_are_json_twice_over_are_read_and_billed(
 
 async def test_grammars_see_the_bounds_and_words_show_an_example(start_server: ServerFactory) -> None:
     server = start_server()
-    state = create_metascale(chat_model(server), settings=MetaScaleSettings(budget=4, judge_at_once=2)).invoke(
-        question()
-    )
+    settings = MetaScaleSettings(budget=4, judge_at_once=2, final_choice="best")
+    state = create_metascale(chat_model(server), settings=settings).invoke(question())
     assert state["result"]["answer"]
     schemas = {s.kind: s.body["response_format"]["json_schema"]["schema"] for s in server.served if s.kind != "solve"}
     composed, judged = schemas["compose"], schemas["judge_list"]
