@@ -91,7 +91,7 @@ def test_what_the_command_line_says_goes_first(tmp_path: Path) -> None:
 
 def test_another_method_begins_with_its_own_settings(tmp_path: Path) -> None:
     found_by(on_thread(tmp_path, QUESTION, "--model", "simulated", "--method", "direct", "--json"))
-    found = found_by(on_thread(tmp_path, "--method", "best_of_n", "--json"))
+    found = found_by(on_thread(tmp_path, "--method", "best_of_n", "--set", "stop_on_agreement=null", "--json"))
     assert found["usage"]["samples"] == 16
 
 
