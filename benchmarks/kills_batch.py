@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import resource
 import signal
@@ -21,6 +20,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.figures import print_simulated
 from metascale.data import gsm8k
 from tests.openai_server import OpenAIServer, serving
 from tests.waiting import wait_until
@@ -119,20 +119,20 @@ def main() -> None:
             each=options.each,
             seed=options.seed,
         )
-    print(f"SIMULATION of a model; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    for what, figure in (
-        ("kills", found.kills),
-        ("requests in flight at the kills", sum(found.in_flight)),
-        ("requests that were answered", found.served),
-        ("requests in the bills", found.billed),
-        ("requests paid twice", found.served - found.billed),
-        ("samples in the bills", found.samples),
-        ("questions by how often they are answered", dict(found.questions)),
-        ("wall time in seconds", round(found.seconds)),
-        ("memory of the largest process in MB", round(found.megabytes)),
-        ("journal in MB", round(found.journal)),
-    ):
-        print(f"{what:48} {figure}")
+    print_simulated(
+        {
+            "kills": found.kills,
+            "requests in flight at the kills": sum(found.in_flight),
+            "requests that were answered": found.served,
+            "requests in the bills": found.billed,
+            "requests paid twice": found.served - found.billed,
+            "samples in the bills": found.samples,
+            "questions by how often they are answered": dict(found.questions),
+            "wall time in seconds": round(found.seconds),
+            "memory of the largest process in MB": round(found.megabytes),
+            "journal in MB": round(found.journal),
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ paid twice, as those in flight are.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import signal
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from inspect_ai.log import list_eval_logs, read_eval_log
 
+from benchmarks.figures import print_simulated
 from tests.bench_process import BenchProcess, Ended, bench
 from tests.openai_server import OpenAIServer, serving
 from tests.waiting import wait_until
@@ -119,18 +119,18 @@ def main() -> None:
             latency=options.latency,
             seed=options.seed,
         )
-    print(f"SIMULATION of a model; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    for what, figure in (
-        ("kills", found.kills),
-        ("requests in flight at the kills", sum(found.in_flight)),
-        ("requests that were answered", found.served),
-        ("requests in the bills", found.billed),
-        ("requests paid twice", found.served - found.billed),
-        ("requests of the command without Inspect's logs", found.afresh),
-        ("questions by how often they are answered", dict(found.questions)),
-        ("wall time in seconds", round(found.seconds)),
-    ):
-        print(f"{what:48} {figure}")
+    print_simulated(
+        {
+            "kills": found.kills,
+            "requests in flight at the kills": sum(found.in_flight),
+            "requests that were answered": found.served,
+            "requests in the bills": found.billed,
+            "requests paid twice": found.served - found.billed,
+            "requests of the command without Inspect's logs": found.afresh,
+            "questions by how often they are answered": dict(found.questions),
+            "wall time in seconds": round(found.seconds),
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import random
 import statistics
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from langchain_openai import ChatOpenAI
 
+from benchmarks.figures import print_simulated
 from metascale import MetaScaleError, MetaScaleSettings, create_metascale
 from metascale.settings import Price
 from tests.faults import FAULTS, QUESTION, Draws, FaultKind
@@ -96,18 +96,18 @@ def main() -> None:
     used = [one.charged / one.limit for one in found if one.reason == "max_cost_usd"]
     beyond = [one for one in found if one.charged > one.limit + BATCH * one.dearest]
     wrong = [one for one in found if one.billed is not None and abs(one.billed - one.charged) > 1e-9]
-    print(f"SIMULATION of a model; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    for what, figure in (
-        ("runs", len(found)),
-        ("runs that the limit ended", len(used)),
-        ("share of the limit that those were charged, median", round(statistics.median(used), 3)),
-        ("runs charged more than the limit", sum(one > 0 for one in over)),
-        ("largest overrun, in dearest requests", round(max(over, default=0.0), 2)),
-        ("runs beyond the requests in flight", len(beyond)),
-        ("runs with a known bill", sum(one.billed is not None for one in found)),
-        ("known bills that are not the server's", len(wrong)),
-    ):
-        print(f"{what:52} {figure}")
+    print_simulated(
+        {
+            "runs": len(found),
+            "runs that the limit ended": len(used),
+            "share of the limit that those were charged, median": round(statistics.median(used), 3),
+            "runs charged more than the limit": sum(one > 0 for one in over),
+            "largest overrun, in dearest requests": round(max(over, default=0.0), 2),
+            "runs beyond the requests in flight": len(beyond),
+            "runs with a known bill": sum(one.billed is not None for one in found),
+            "known bills that are not the server's": len(wrong),
+        }
+    )
     print("\n".join(map(str, [*beyond, *wrong])))
 
 

@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 from langgraph.graph import START
 
-from metascale.budget.rounds import round_sizes
+from metascale.budget.rounds import widest_round
 from metascale.graphs.assembly import (
     Builder,
     Graph,
@@ -73,7 +73,7 @@ def components_of(
         raise TypeError(f"unexpected arguments: {', '.join(sorted(unknown))}")
     chosen = given.get("settings") or MetaScaleSettings()
     return Components(
-        resolve_model(model, at_once=max(round_sizes(chosen))),
+        resolve_model(model, at_once=widest_round(chosen)),
         reward=given.get("reward") if judged else Unscored(),
         defaults=chosen,
         fixed=MetaScaleSettings(**fixed),

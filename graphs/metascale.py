@@ -30,7 +30,7 @@ from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 
 from metascale.bandits import Policy
-from metascale.budget.rounds import round_sizes
+from metascale.budget.rounds import widest_round
 from metascale.graphs import routes
 from metascale.graphs.assembly import Graph, add_nodes, bound, compiled, for_studio, new_graph
 from metascale.models import Sampler, resolve_model
@@ -89,7 +89,7 @@ def create_metascale(
     """
     chosen = settings or MetaScaleSettings()
     parts = Components(
-        resolve_model(model, at_once=max(round_sizes(chosen))),
+        resolve_model(model, at_once=widest_round(chosen)),
         reward=reward,
         policy=policy,
         retriever=retriever,

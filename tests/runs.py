@@ -48,8 +48,3 @@ def kept_in(path: str | Path) -> dict[int, str]:
     with SqliteSaver.from_conn_string(str(path)) as saver:
         graph = create_metascale("simulated", checkpointer=saver)
         return {c["id"]: c["text"] for c in graph.get_state(THREAD).values.get("candidates", [])}
-
-
-def troubles(notes: list[str]) -> list[str]:
-    """What went wrong in a run: its notes without the one that says what the confidence rests on."""
-    return [note for note in notes if not note.startswith("the confidence rests on ")]

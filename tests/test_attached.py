@@ -10,11 +10,11 @@ from langchain_core.messages import HumanMessage, ToolMessage
 
 from metascale import MetaScaleSettings, create_metascale
 from metascale.question import question_text, task_of
+from metascale.result import troubles
 from metascale.rewards import JudgeReward
 from metascale.rewards.panel import Member, PanelReward
 from tests.conftest import ServerFactory, chat_model
 from tests.openai_server import Fault, OpenAIServer
-from tests.runs import troubles
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 TURN = [{"type": "text", "text": "How many cats are there?"}, IMAGE]

@@ -14,11 +14,11 @@ from langgraph.checkpoint.memory import InMemorySaver
 from metascale import MetaScaleSettings, create_metascale
 from metascale.bandits import Arm, UpperTail
 from metascale.models import SimulatedChatModel
+from metascale.result import troubles
 from metascale.rewards import CertaintyReward, Drawn, Earlier, RelativeReward, SampleReward
 from metascale.rewards.certainty import UNKNOWN
 from metascale.rewards.scorer import Scorer
 from tests.conftest import THREAD, ServerFactory, ask, chat_model
-from tests.runs import troubles
 from tests.scoring import SETTINGS
 
 LEVELS = {"restate": -0.106, "represent": -0.119, "verify": -0.084, "estimate": -0.091, "decompose": -0.08}

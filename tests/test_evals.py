@@ -28,12 +28,12 @@ from metascale.evals.report.logs import LogError, logs_in, read_logs
 from metascale.evals.report.records import AnswerGiven
 from metascale.graphs import METHODS
 from metascale.models.simulated import NOTICE
+from metascale.result import troubles
 from tests.bench_process import BenchProcess, bench
 from tests.command_line import SIMULATED, invoke, metascale
 from tests.conftest import ServerFactory
 from tests.langgraph_server import wait_for_server
 from tests.recordings import few
-from tests.runs import troubles
 from tests.waiting import CEILING, wait_until
 
 BIN = Path(sys.executable).parent

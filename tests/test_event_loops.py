@@ -20,9 +20,9 @@ from pydantic import PrivateAttr
 
 from metascale import MetaScaleSettings, create_metascale
 from metascale.cli.session import Session
+from metascale.result import troubles
 from tests.conftest import QUESTION, ServerFactory, ask, chat_model
 from tests.openai_server import FOR_EVER, OpenAIServer
-from tests.runs import troubles
 from tests.scripted import ScriptedModel, TimedModel, sensible
 from tests.waiting import CEILING
 

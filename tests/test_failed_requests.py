@@ -15,10 +15,10 @@ from metascale.errors import NoAnswerError
 from metascale.graphs import METHODS
 from metascale.models.failures import LONGEST_REASON, explain, is_fatal, is_rejected, is_transient, status_of
 from metascale.models.simulated import SimulatedChatModel
+from metascale.result import troubles
 from metascale.rewards import JudgeReward
 from tests.conftest import ServerFactory, ask, chat_model
 from tests.openai_server import Fault, OpenAIServer
-from tests.runs import troubles
 
 KEY = "canary1Qx7zR4vW9kP2"
 REASONS = {

@@ -11,10 +11,10 @@ import pytest
 from benchmarks.faults import measure
 from metascale import MetaScaleSettings, create_metascale
 from metascale.errors import NoAnswerError
+from metascale.result import troubles
 from tests.conftest import ServerFactory, ask, chat_model
 from tests.faults import BY_NAME, FAULTS, ROLES, Cell, Role, broken, run
 from tests.openai_server import Fault
-from tests.runs import troubles
 
 AT_ONCE = 6
 BROKEN = ("reset connection", "no choices")

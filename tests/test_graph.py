@@ -15,8 +15,9 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from metascale import MetaScaleSettings, NoAnswerError, QuestionError, Score, create_metascale, prompts
 from metascale.data import gsm8k
+from metascale.result import troubles
 from tests.conftest import QUESTION, THREAD, ask
-from tests.runs import run, troubles
+from tests.runs import run
 from tests.scripted import PEOPLE, drafts, sensible, verdict
 
 

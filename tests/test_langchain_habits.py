@@ -22,9 +22,9 @@ from metascale.errors import ModelSetupError
 from metascale.graphs import METHODS
 from metascale.integrations import as_node
 from metascale.models import SimulatedChatModel
+from metascale.result import troubles
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask
 from tests.openai_server import Fault, OpenAIServer
-from tests.runs import troubles
 from tests.scripted import Reply, ScriptedModel, discovering
 
 SMALL = MetaScaleSettings(budget=3, batch_size=1, pool_size=2, confirm=0, max_retries=0, seed=1)

@@ -10,9 +10,10 @@ from langchain_core.messages import BaseMessage
 from metascale import MetaScaleSettings, NoAnswerError, QuestionError, create_metascale
 from metascale.graphs import METHODS, create_best_of_n, create_direct, create_self_consistency
 from metascale.graphs.self_discover_best_of_n import create_self_discover_best_of_n
+from metascale.result import troubles
 from tests.command_line import metascale
 from tests.conftest import ServerFactory, ask, chat_model
-from tests.runs import run, troubles
+from tests.runs import run
 from tests.scripted import DISCOVERY, ScriptedModel, discovering, sensible, verdict
 
 

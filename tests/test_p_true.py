@@ -19,13 +19,13 @@ from metascale.integrations import MetaScaleMiddleware
 from metascale.models import RecordedChatModel, SimulatedChatModel
 from metascale.models.probabilities import Token
 from metascale.models.yes_no import first_word, probability_in, probability_of_yes
+from metascale.result import troubles
 from metascale.rewards import Drawn, JudgeReward, PTrueReward
 from metascale.rewards.p_true import REPLIES, SHORT
 from metascale.rewards.scorer import Scorer
 from metascale.stats.reliability import auc
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask, chat_model
 from tests.openai_server import Fault, OpenAIServer
-from tests.runs import troubles
 from tests.scoring import SETTINGS
 from tests.scripted import ScriptedModel, verdict
 

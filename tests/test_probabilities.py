@@ -23,10 +23,10 @@ from metascale.models.probabilities import (
     without_tokens,
 )
 from metascale.models.scope import RunScope, inside
+from metascale.result import troubles
 from metascale.settings.traffic import TrafficSettings
 from tests.conftest import QUESTION, ServerFactory, chat_model
 from tests.openai_server import Fault, OpenAIServer
-from tests.runs import troubles
 from tests.scripted import ScriptedModel
 
 

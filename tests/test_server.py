@@ -30,6 +30,7 @@ from typer.testing import CliRunner
 import metascale.cli.app
 from metascale import MetaScaleSettings
 from metascale.models.simulated import NOTICE
+from metascale.result import troubles
 from metascale.server import app as server_app
 from metascale.server.app import create_app
 from metascale.server.options import ServerOptions
@@ -38,7 +39,6 @@ from metascale.server.start import graphs, plan
 from tests.conftest import QUESTION, ServerFactory
 from tests.langgraph_server import wait_for_server
 from tests.openai_server import FOR_EVER, Fault, OpenAIServer, serving
-from tests.runs import troubles
 from tests.waiting import CEILING, wait_until
 
 

@@ -13,11 +13,11 @@ from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 from metascale import MetaScaleSettings
+from metascale.result import troubles
 from metascale.server.app import create_app
 from metascale.server.options import ServerOptions
 from tests.conftest import QUESTION, ServerFactory
 from tests.openai_server import Fault, OpenAIServer
-from tests.runs import troubles
 
 MODEL = "metascale/loopback"
 ASKED: Any = {"role": "user", "content": QUESTION}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from metascale.budget.ledger import looks_made
 from metascale.budget.progress import progress, regret
@@ -71,9 +72,9 @@ def basis(result: Result) -> str:
     return next((note.removeprefix(_BASIS) for note in result["notes"] if note.startswith(_BASIS)), "")
 
 
-def troubles(result: Result) -> list[str]:
-    """The notes without the one that says what the confidence rests on: what went wrong or was replaced."""
-    return [note for note in result["notes"] if not note.startswith(_BASIS)]
+def troubles(notes: Sequence[str]) -> list[str]:
+    """What went wrong or was replaced in a run: its notes, except the one on the confidence."""
+    return [note for note in notes if not note.startswith(_BASIS)]
 
 
 def _what_was_foreseen(state: State, winner: Candidate) -> ForesightReport | None:

@@ -55,7 +55,7 @@ class SharedLimits:
 def opening_budget(settings: MetaScaleSettings, limits: SharedLimits, questions: int) -> int:
     """The samples that every question gets first: at most half of what each would get of an equal share.
 
-    A budget that the settings set is kept, as far as the samples suffice for all questions.
+    A budget that the settings set is kept, unless the samples would not suffice for all questions.
     """
     is_set = "budget" in settings.model_fields_set
     if limits.samples is None:

@@ -45,6 +45,11 @@ def round_sizes(settings: MetaScaleSettings) -> list[int]:
     return sizes
 
 
+def widest_round(settings: MetaScaleSettings) -> int:
+    """The samples of the widest round of a run: as many requests as its model gets at once."""
+    return max(round_sizes(settings)) if settings.batch_size is None else min(settings.batch_size, settings.budget)
+
+
 def is_composed_beside(settings: MetaScaleSettings, pool: Sequence[MetaThought]) -> bool:
     """Whether the rest of the pool is composed while the first round is drawn under the fixed arms.
 

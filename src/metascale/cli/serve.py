@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from metascale.budget.rounds import round_sizes
+from metascale.budget.rounds import widest_round
 from metascale.cli.loading import load_files
 from metascale.cli.options import WRONG_USAGE, OtherSettings, Preset, fail, preset_values, read_settings, with_extra
 from metascale.errors import (
@@ -54,7 +54,7 @@ def serve(
 
         settings = read_settings(preset_values(preset), {"budget": budget}, setting or [])
         name, simulated_by_default = model_or_simulation(None)
-        load_files(console, *(model or [name]), at_once=max(round_sizes(settings)))
+        load_files(console, *(model or [name]), at_once=widest_round(settings))
         launch = start.plan(
             model or [name],
             {name: bound for name, bound in bounds.items() if bound is not None},

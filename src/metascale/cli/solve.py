@@ -17,7 +17,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ValidationError
 from rich.console import Console
 
-from metascale.budget.rounds import round_sizes
+from metascale.budget.rounds import widest_round
 from metascale.cli.dialogue import Dialogue, pool_table
 from metascale.cli.live import Frame, LiveView
 from metascale.cli.loading import load_files
@@ -198,7 +198,7 @@ def solve(
         if simulated_by_default and not quiet:
             _print_notice(asked, console)
         judge_name = parts["judge_model"] if METHODS[method].judged else None
-        load_files(None if quiet or as_json else console, name, judge_name, at_once=max(round_sizes(settings)))
+        load_files(None if quiet or as_json else console, name, judge_name, at_once=widest_round(settings))
         latency = DEMO_LATENCY if simulated_by_default and console.is_terminal and not quiet else 0.0
         chat, judge = _models(name, judge_name, parts["base_url"], settings, latency=latency)
         ended = asyncio.run(
@@ -292,7 +292,7 @@ def _parts(said: Mapping[str, str | None], before: Remembered) -> dict[str, str 
 
 
 def _question(text: str | None, before: Remembered, thread: str | None) -> str:
-    """The question: the one that is asked, else the thread's."""
+    """The question of the command line, or that of the thread if there is none."""
     if text is None:
         if before.question is None and thread is not None:
             raise ThreadError(f"thread {thread!r} holds no run; ask a question to begin one")
@@ -313,13 +313,13 @@ def _models(
     name: str, judge_name: str | None, base_url: str | None, settings: MetaScaleSettings, *, latency: float
 ) -> tuple[BaseChatModel, BaseChatModel]:
     """The model and its judge, which may be the same; the offline model takes `latency` seconds for a request."""
-    model = resolve_model(name, base_url=base_url, at_once=max(round_sizes(settings)))
+    model = resolve_model(name, base_url=base_url, at_once=widest_round(settings))
     if latency:
         model = model.model_copy(update={"latency": latency})
     if judge_name is None:
         return model, model
     judge_url = base_url if judge_name.startswith("openai:") else None
-    return model, resolve_model(judge_name, base_url=judge_url, at_once=max(round_sizes(settings)))
+    return model, resolve_model(judge_name, base_url=judge_url, at_once=widest_round(settings))
 
 
 async def _solve(
@@ -377,7 +377,7 @@ def _report(ended: Ended, console: Console, *, as_json: bool, quiet: bool, is_ke
             console.print("Interrupted; the same command continues the run.", style="yellow")
         if ended.stored:
             console.print("This thread has already answered the question; nothing was spent.", style="yellow")
-        for note in troubles(result):
+        for note in troubles(result["notes"]):
             console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     if as_json:
         sys.stdout.write(json.dumps(_as_json(ended, remembers=remembers), ensure_ascii=False) + "\n")

@@ -2,8 +2,8 @@
 
 The reward of an arm on a task is the level of its kind of task, plus the arm's part that holds for all tasks, plus its
 part for this kind, plus noise. All are normal. The part for this kind is drawn towards the part for all tasks, and that
-one towards the average arm, each as far as its evidence does not reach. Arms with a common model or meta-thought are
-alike on both levels (`metascale.pool.parts`).
+one towards the average arm: the less evidence, the more. Arms with a common model or meta-thought are alike on both
+levels (`metascale.pool.parts`).
 
 The kind of the new task is not given. Earlier runs count by the similarity of their tasks; what remains of them counts
 for the level of all tasks, by the kinds that the memory has found itself.

@@ -169,9 +169,9 @@ def advantages(known: Levels, *, budget: int, rng: np.random.Generator) -> Numbe
 
     What it teaches about tasks like this one is worth the knowledge gradient, as often as such tasks were asked before:
     the future of a kind is expected to be as long as its past. For what holds for all tasks the arms' parts are
-    drawn from their posterior (Thompson sampling), which cannot settle on one arm too early; they change the estimates
-    only as far as similar tasks leave them open. Both fall with the budget, because a run with many samples explores
-    by itself.
+    drawn from their posterior (Thompson sampling), which cannot settle on one arm too early; the more
+    similar tasks have settled the estimates, the less they change them. Both fall with the budget, because a run with
+    many samples explores by itself.
 
     Args:
         known: the posterior.

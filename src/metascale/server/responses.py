@@ -1,4 +1,4 @@
-"""OpenAI's Responses API, as far as a search can answer it: text, images, instructions and a format of the answer.
+"""The part of OpenAI's Responses API that a search can answer: text, images, instructions and a format of the answer.
 
 What needs stored responses, tools or a stream is refused, with what to use instead.
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metascale import prompts
-from metascale.budget.rounds import round_sizes
+from metascale.budget.rounds import widest_round
 from metascale.errors import SettingError
 from metascale.graphs import METHODS, create_metascale
 from metascale.models import resolve_model
@@ -124,7 +124,7 @@ def plan(
     Names(options.models)
     for name in options.models:
         address = base_url if name.startswith("openai:") else None
-        model = resolve_model(name, base_url=address, at_once=max(round_sizes(settings)))
+        model = resolve_model(name, base_url=address, at_once=widest_round(settings))
         create_metascale(model, settings=settings)
     environment = {
         MODEL_VARIABLE: options.models[0],

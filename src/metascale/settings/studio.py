@@ -8,7 +8,7 @@ from metascale.settings import MetaScaleSettings
 from metascale.settings.fields import on
 
 VARIABLE = "METASCALE_STUDIO"
-"""The variable that turns the form on. It lets whoever opens Studio name any model, so only `make studio` sets it."""
+"""The variable that turns the form on. Anyone in Studio can then name any model, so only `make studio` sets it."""
 
 
 class StudioSettings(MetaScaleSettings):

@@ -196,7 +196,7 @@ def _enough(drawn: Sequence[list[Draw]], size: int) -> list[list[Draw]]:
 def _compared(
     rules: Sequence[Entrant], base: Entrant, drawn: Sequence[list[Draw]], n: int, samples: dict[str, int]
 ) -> list[Outcome]:
-    """The outcomes of the rules with so many samples each, on questions that have enough of them for every rule."""
+    """The outcomes of the rules, each with its number of samples, on the questions that have enough for all of them."""
     able = _enough(drawn, max(samples.values()))
     if not able:
         return []

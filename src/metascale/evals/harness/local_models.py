@@ -11,14 +11,12 @@ from inspect_ai.model import (
     GenerateConfig,
     ModelAPI,
     ModelOutput,
-    ModelUsage,
     StopReason,
     modelapi,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
-from langchain_core.messages import AIMessage
 
-from metascale.evals.harness.messages import logprobs_of, to_langchain
+from metascale.evals.harness.messages import logprobs_of, to_langchain, usage_of
 from metascale.models.local.chat_model import local_model
 from metascale.models.local.names import is_local, name_of_file
 from metascale.runtime.bridge import generate
@@ -89,21 +87,8 @@ class LocalModels(ModelAPI):
         return ModelOutput(
             model=f"{GGUF}/{self.model_name}",
             choices=[ChatCompletionChoice(message=message, stop_reason=reason, logprobs=logprobs_of(reply))],
-            usage=_usage(reply) if isinstance(reply, AIMessage) else None,
+            usage=usage_of(reply),
         )
-
-
-def _usage(reply: AIMessage) -> ModelUsage | None:
-    told = reply.usage_metadata
-    if told is None:
-        return None
-    cached = told.get("input_token_details", {}).get("cache_read", 0)
-    return ModelUsage(
-        input_tokens=told["input_tokens"] - cached,
-        input_tokens_cache_read=cached,
-        output_tokens=told["output_tokens"],
-        total_tokens=told["total_tokens"],
-    )
 
 
 @modelapi(name=GGUF)

@@ -18,6 +18,7 @@ from inspect_ai.model import (
     ContentReasoning,
     ContentText,
     Logprobs,
+    ModelUsage,
 )
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import TypeAdapter
@@ -108,3 +109,17 @@ def _within(image: str) -> str:
     except OSError as error:
         raise SettingError(f"the image {image!r} of a sample cannot be read: {error.strerror}") from error
     return f"data:{mimetypes.guess_type(image)[0] or 'image/png'};base64,{data}"
+
+
+def usage_of(reply: BaseMessage) -> ModelUsage | None:
+    """The tokens of a reply in Inspect's form; None if they are unknown. Prompt tokens of a cache are counted apart."""
+    told = reply.usage_metadata if isinstance(reply, AIMessage) else None
+    if told is None:
+        return None
+    cached = told.get("input_token_details", {}).get("cache_read")
+    return ModelUsage(
+        input_tokens=told["input_tokens"] - (cached or 0),
+        input_tokens_cache_read=cached,
+        output_tokens=told["output_tokens"],
+        total_tokens=told["total_tokens"],
+    )

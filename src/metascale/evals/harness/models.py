@@ -35,7 +35,7 @@ from tenacity import RetryError
 
 from metascale.errors import ModelSetupError, UnknownNameError, describe
 from metascale.evals.harness.fleet import AT_ONCE, Fleet
-from metascale.evals.harness.messages import as_sent, logprobs_of, to_inspect, to_langchain
+from metascale.evals.harness.messages import as_sent, logprobs_of, to_inspect, to_langchain, usage_of
 from metascale.evals.harness.watch import current_watch
 from metascale.models import RecordedChatModel, SimulatedChatModel
 from metascale.models.failures import explain
@@ -353,8 +353,7 @@ class MetaScaleModels(ModelAPI):
             chat = chat.model_copy(update={"seed": config.seed, "n": config.num_choices})
         probabilities = {"logprobs": True, "top_logprobs": config.top_logprobs or 0} if config.logprobs else {}
         replies = await generate(chat, [to_langchain(message) for message in input], {}, **probabilities)
-        reply = replies[0]
-        output = ModelOutput(
+        return ModelOutput(
             model=f"metascale/{self.model_name}",
             choices=[
                 ChatCompletionChoice(
@@ -362,14 +361,8 @@ class MetaScaleModels(ModelAPI):
                 )
                 for one in replies
             ],
+            usage=usage_of(replies[0]),
         )
-        if isinstance(reply, AIMessage) and reply.usage_metadata:
-            output.usage = ModelUsage(
-                input_tokens=reply.usage_metadata["input_tokens"],
-                output_tokens=reply.usage_metadata["output_tokens"],
-                total_tokens=reply.usage_metadata["total_tokens"],
-            )
-        return output
 
 
 def is_recorded(model: Model) -> bool:

@@ -40,8 +40,8 @@ def once(entries: Iterable[Entry]) -> list[AnswerGiven]:
     method with its settings, the budget, the seed, the question and the epoch. An answer goes before a failure, and a
     failure before nothing; then a finished log before another, and the later entry before the earlier.
 
-    An answer that is left out, and is not a copy of the one that counts, is counted apart: it was paid for, and it
-    shows that a benchmark was run twice.
+    Answers that are left out and differ from the one that counts are counted apart. They were paid for, and they show
+    that a benchmark was run twice.
 
     Questions of one task with the same id and different texts are different questions. Where a method was run with
     several seeds, the seed is a condition of all methods, so that answers of different seeds are not mixed.
