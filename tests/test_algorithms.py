@@ -31,11 +31,13 @@ from metascale.state import merge_by_id
 from metascale.usage import MOST_TOKENS, Usage, add_usage, is_believable, no_usage, working_since
 
 REWARDS = st.floats(0, 1)
-ARMS = st.lists(
-    st.lists(REWARDS, max_size=6).flatmap(lambda r: st.builds(Arm, st.integers(len(r), len(r) + 2), st.just(tuple(r)))),
-    min_size=1,
-    max_size=12,
-)
+
+
+def arm(rewards: list[float], missing: int) -> Arm:
+    return Arm(len(rewards) + missing, tuple(rewards))
+
+
+ARMS = st.lists(st.builds(arm, st.lists(REWARDS, max_size=6), st.integers(0, 2)), min_size=1, max_size=12)
 POLICIES: list[Policy] = [UCB(0.3), UCB(0.0), Softmax(0.1), RoundRobin()]
 
 

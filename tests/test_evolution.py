@@ -67,11 +67,12 @@ def thought(name: str) -> MetaThought:
 
 # --- estimates and parents -----------------------------------------------------------------------------------------
 
-ARMS = st.lists(
-    st.builds(lambda rewards: PoolArm(max(1, len(rewards)), tuple(rewards)), st.lists(st.floats(0, 1), max_size=5)),
-    min_size=1,
-    max_size=9,
-)
+
+def pool_arm(rewards: list[float]) -> PoolArm:
+    return PoolArm(max(1, len(rewards)), tuple(rewards))
+
+
+ARMS = st.lists(st.builds(pool_arm, st.lists(st.floats(0, 1), max_size=5)), min_size=1, max_size=9)
 
 
 @given(ARMS)

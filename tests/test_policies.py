@@ -43,11 +43,17 @@ from metascale.bandits.upper_tail import SCALE, _all_are_due, _improvements, _ta
 REWARDS = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0]))
 MISSING = st.one_of(st.integers(0, 2), st.just(10_000))
 PRIORS = st.none() | st.builds(Prior, st.floats(-1, 1), st.floats(0.01, 1_000))
-ARM = st.lists(REWARDS, max_size=6).flatmap(
-    lambda rewards: st.builds(
-        lambda missing, prior: Arm(len(rewards) + missing, tuple(rewards), prior=prior), MISSING, PRIORS
-    )
-)
+
+
+@st.composite
+def arms_of(draw: st.DrawFn, *, least: int = 0) -> Arm:
+    """An arm of at least so many pulls."""
+    rewards = draw(st.lists(REWARDS, max_size=6))
+    missing = draw(MISSING) if rewards else max(least, draw(MISSING))
+    return Arm(len(rewards) + missing, tuple(rewards), prior=draw(PRIORS))
+
+
+ARM, PULLED = arms_of(), arms_of(least=1)
 ARMS = st.lists(ARM, min_size=1, max_size=12)
 COMPARING = [name for name in ALL_POLICIES if name != "single"]
 every_policy = pytest.mark.parametrize("policy", [make() for make in ALL_POLICIES.values()], ids=list(ALL_POLICIES))
@@ -111,7 +117,7 @@ def test_hundreds_of_arms_and_a_single_one(policy: Policy) -> None:
 @pytest.mark.parametrize("name", ["ucb", "softmax", "round_robin", "max_ucb", "successive_halving", "upper_tail"])
 @few
 @given(
-    arms=st.lists(ARM.filter(lambda arm: arm.pulls > 0), min_size=1, max_size=8),
+    arms=st.lists(PULLED, min_size=1, max_size=8),
     size=st.integers(1, 10),
     data=st.data(),
 )

@@ -111,8 +111,11 @@ def test_notes_are_kept_once_in_order_however_they_are_grouped(
 # --- the bill ------------------------------------------------------------------------------------------------------
 
 COUNTS = st.integers(0, 10**9)
-BILL = st.builds(
-    lambda samples, calls, tokens, start, seconds, cost: Usage(
+
+
+def bill(counts: tuple[int, int, int], times: tuple[int, int], cost: float | None) -> Usage:
+    (samples, calls, tokens), (start, seconds) = counts, times
+    return Usage(
         samples=samples,
         calls=calls,
         input_tokens=tokens,
@@ -124,9 +127,14 @@ BILL = st.builds(
             "generate": NodeBill(calls=calls, input_tokens=tokens, output_tokens=2 * tokens, cost_usd=cost),
         },
         until=float(start + seconds),
-    ),
-    *(COUNTS, COUNTS, COUNTS, st.integers(1, 60), st.integers(0, 20)),
-    st.none() | st.integers(0, 2**20).map(lambda cents: cents / 64),
+    )
+
+
+BILL = st.builds(
+    bill,
+    st.tuples(COUNTS, COUNTS, COUNTS),
+    st.tuples(st.integers(1, 60), st.integers(0, 20)),
+    st.none() | st.sampled_from([cents / 64 for cents in (0, 1, 7, 64, 2**14 + 1, 2**20)]),
 )
 
 

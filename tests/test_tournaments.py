@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -25,21 +26,15 @@ from tests.scripted import Reply, ScriptedModel
 
 # --- strengths from games ------------------------------------------------------------------------------------------
 
-GAMES = st.integers(1, 6).flatmap(
-    lambda players: st.tuples(
-        st.just(players),
-        st.lists(
-            st.builds(
-                Game,
-                st.integers(0, players - 1),
-                st.integers(0, players - 1),
-                st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]),
-                st.sampled_from([0.5, 1.0]),
-            ).filter(lambda game: game.first != game.second),
-            max_size=12 if players > 1 else 0,
-        ),
-    )
-)
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[int, list[Game]]:
+    """Players and the games between two of them."""
+    players = draw(st.integers(2, 6))
+    pairs = st.sampled_from(list(itertools.permutations(range(players), 2)))
+    points, weight = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.sampled_from([0.5, 1.0])
+    drawn = draw(st.lists(st.tuples(pairs, points, weight), max_size=12))
+    return players, [Game(*pair, point, heavy) for pair, point, heavy in drawn]
 
 
 def test_strengths_follow_from_who_beat_whom() -> None:
@@ -83,7 +78,7 @@ def test_a_long_winning_streak_stays_finite_and_is_fitted_exactly() -> None:
 
 
 @settings(deadline=None)
-@given(GAMES, st.randoms())
+@given(tables(), st.randoms())
 def test_strengths_depend_on_nothing_but_the_games(given: tuple[int, list[Game]], random: Any) -> None:
     players, games = given
     plain = strengths(players, games)

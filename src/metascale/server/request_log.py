@@ -69,4 +69,5 @@ def _announce(url: str, said: str) -> None:
                 break
         except (urllib.error.URLError, OSError):
             time.sleep(POLL)
-    print(said, file=sys.stderr, flush=True)  # noqa: T201
+    sys.stderr.write(f"{said}\n")
+    sys.stderr.flush()
