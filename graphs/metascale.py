@@ -3,6 +3,7 @@
 START ─┬ straight in             → initialize_pool
        └ foresee first → foresee → initialize_pool
 initialize_pool → select_arm ⇉ generate → score ─┬ budget left       → select_arm
+                                                 ├ answers cannot be compared → compose → select_arm
                                                  ├ time to evolve    → evolve → select_arm
                                                  ├ write a synthesis → synthesize ─┐
                                                  ├ look again        → confirm ────┤
@@ -10,11 +11,12 @@ initialize_pool → select_arm ⇉ generate → score ─┬ budget left       �
 finalize ─┬ answer chosen → END
           └ budget left   → select_arm (a fork with a larger budget)
 
-From a budget of 16 on, `compose` adds the meta-thoughts that the model designs beside the first `generate`s; below it,
-`initialize_pool` does so itself. `synthesize` writes one more answer from the best ones. `confirm` re-judges the
-leaders, round by round, while a second look is worth its call. Two nodes ask a person if the settings say so:
-`review_pool` before select_arm, `grant_budget` after score. Every routing decision is a function in
-`metascale.graphs.routes`.
+By default the first round is plain chain of thought. If its final answers can be compared, so is every round, and
+votes decide. Elsewhere, or if the settings ask for it, the search of the paper begins: `compose` adds the meta-thoughts
+that the model designs. It does so after the first round or, from a budget of 16 on, beside its `generate`s, and below
+that `initialize_pool` does. `synthesize` writes one more answer from the best ones. `confirm` re-judges the leaders,
+round by round, while a second look is worth its call. Two nodes ask a person if the settings say so: `review_pool`
+before select_arm, `grant_budget` after score. Every routing decision is a function in `metascale.graphs.routes`.
 """
 
 from __future__ import annotations
@@ -96,6 +98,7 @@ def create_metascale(
         embeddings=embeddings,
         sampler=sampler,
         defaults=chosen,
+        may_vote=True,
     )
     graph = new_graph()
     add_nodes(graph, parts, foresee, initialize_pool, review_pool, select_arm, compose, generate, score, evolve)
@@ -113,11 +116,18 @@ def create_metascale(
         "select_arm", bound(routes.to_first_samples, parts), ["generate", "compose", "finalize"]
     )
     graph.add_edge("generate", "score")
-    graph.add_edge("compose", "score")
+    graph.add_conditional_edges(
+        "compose", routes.after_composing, {"beside samples": "score", "pool made": "select_arm"}
+    )
     graph.add_conditional_edges(
         "score",
         bound(routes.after_score, parts),
-        {"time to evolve": "evolve", "ask for more": "grant_budget", **routes.NEXT},
+        {
+            "answers cannot be compared": "compose",
+            "time to evolve": "evolve",
+            "ask for more": "grant_budget",
+            **routes.NEXT,
+        },
     )
     for phase in ("evolve", "grant_budget", "synthesize", "confirm"):
         graph.add_conditional_edges(phase, bound(routes.after_spending, parts), routes.NEXT)

@@ -10,7 +10,8 @@ from langgraph.types import Send
 
 from metascale.budget.allowance import length_limit
 from metascale.budget.ledger import Ledger
-from metascale.budget.rounds import is_composed_beside
+from metascale.budget.rounds import is_composed_beside, is_short
+from metascale.nodes.compose import unsampled
 from metascale.nodes.run import Run
 from metascale.pool.refinement import refined_answer
 from metascale.state import Sampling, State
@@ -38,9 +39,21 @@ def after_pool(_: State, run: Run) -> Literal["pool made", "to be reviewed"]:
     return "to be reviewed" if run.settings.review_pool else "pool made"
 
 
-def after_score(state: State, run: Run) -> Next | Literal["time to evolve", "ask for more"]:
-    """Evolve if it is time; ask a person for more once the budget or the money is spent; else as `next_phase`."""
+def after_composing(state: State) -> Literal["beside samples", "pool made"]:
+    """Whether the pool was composed beside a round, whose samples are then to be scored."""
+    return "beside samples" if unsampled(state) else "pool made"
+
+
+def after_score(
+    state: State, run: Run
+) -> Next | Literal["answers cannot be compared", "time to evolve", "ask for more"]:
+    """Compose the pool if answers cannot be compared; evolve if it is time; ask a person for more; else `next_phase`.
+
+    A person is asked once the budget or the money is spent.
+    """
     ledger = run.ledger(state)
+    if run.is_automatic and is_short(run.settings, state["pool"]) and ledger.stop_reason is None:
+        return "answers cannot be compared"
     if ledger.stop_reason is None and ledger.evolution_due:
         return "time to evolve"
     if run.settings.ask_for_budget and ledger.grant_wanted is not None:

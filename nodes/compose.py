@@ -19,18 +19,23 @@ from metascale.models.schema_in_words import example
 from metascale.models.sized import sized
 from metascale.nodes.fresh_run import tell_pool
 from metascale.nodes.rate_methods import ask_ratings
+from metascale.nodes.remember import recall
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.admission import Draft, Drafts, admit, builtin_drafts, interleave
 from metascale.pool.arms import FIXED_ARMS, best_methods, hint_arm, refinement_arm
 from metascale.pool.beliefs import Beliefs, believed_at_start
 from metascale.pool.ratings import beliefs_from_ratings
 from metascale.question import shown, task_of
-from metascale.records import MetaThought, Origin, Rating
+from metascale.records import MetaThought, Origin, Pull, Rating
 from metascale.runtime.bridge import invoke
 from metascale.settings import MetaScaleSettings
 from metascale.state import State
 from metascale.usage import Usage, add_usage, no_usage, working_since
 
+OWN_JUDGE = (
+    "the answers cannot be compared, so the model judges its own answers; a small one does so badly: "
+    "another judge helps (--judge-model NAME)"
+)
 FRUITLESS = 2
 """Requests in a row that add no meta-thought, after which no more is asked for. Not tuned."""
 
@@ -52,20 +57,41 @@ class Found(NamedTuple):
 
 
 async def compose(state: State, run: Run) -> Update:
-    """Fill the pool while the first round is drawn under the fixed arms; see `budget.rounds.is_composed_beside`."""
+    """Fill a pool of fixed arms: beside the first round, or after it if its answers cannot be compared.
+
+    See `budget.rounds.is_composed_beside` and `choice.automatic`.
+    """
     started = run.start_work(state, share=PREPARATION)
-    beside = len(state["plan"])
+    beside = len(unsampled(state))
     in_flight: Usage = {**no_usage(), "calls": beside + run.scorer.calls(beside)}
-    pool, notes, usage = await filled(state["pool"], Beliefs(), state, run, add_usage(state["usage"], in_flight))
+    pool, notes, usage = await whole_pool(state["pool"], state, run, add_usage(state["usage"], in_flight))
     usage = add_usage(usage, working_since(started))
     tell_pool(pool, usage)
-    return {"pool": pool, "usage": usage, "notes": notes}
+    return {"pool": pool, "usage": usage, "notes": [OWN_JUDGE, *notes] if run.is_automatic else notes}
+
+
+def unsampled(state: State) -> list[Pull]:
+    """The planned pulls that have no answer yet."""
+    drawn = {candidate["id"] for candidate in state["candidates"]}
+    return [pull for pull in state["plan"] if pull["id"] not in drawn]
 
 
 def first_requests(run: Run) -> int:
     """The requests that `filled` makes at once, repairs and missing meta-thoughts aside."""
     settings = run.settings
     return 1 + (run.parts.retriever is not None and settings.retriever_k > 0) + (settings.seed_methods > 0)
+
+
+async def whole_pool(
+    first: Sequence[MetaThought], state: State, run: Run, spent: Usage
+) -> tuple[list[MetaThought], list[str], Usage]:
+    """The fixed arms, what the strategy memory adds, and what `filled` adds to both; arguments as there."""
+    settings = run.settings
+    remembered, kept, notes = await recall(task_of(state["messages"]), run)
+    at_most = settings.pool_size - len(first)
+    pool = [*first, *admit(first, kept, at_most=at_most, threshold=settings.duplicate_similarity)]
+    pool, problems, usage = await filled(pool, remembered, state, run, spent)
+    return pool, [*notes, *problems], usage
 
 
 async def filled(

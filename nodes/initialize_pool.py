@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from metascale.budget.rounds import is_composed_beside
-from metascale.nodes.compose import filled
+from metascale.nodes.compose import whole_pool
 from metascale.nodes.fresh_run import fresh_run, tell_pool
-from metascale.nodes.remember import recall
 from metascale.nodes.run import PREPARATION, Run, Update
-from metascale.pool.admission import admit
 from metascale.pool.arms import FIXED_ARMS, fixed_arm
 from metascale.pool.beliefs import Beliefs, believed_at_start
-from metascale.question import check_question, task_of
+from metascale.question import check_question
 from metascale.state import State
 from metascale.usage import add_usage, no_usage, working_since
 
@@ -23,9 +21,10 @@ async def initialize_pool(state: State, run: Run) -> Update:
     rates best take at most half of the free places. A hint at the foreseen notions takes the last place. Memory and
     ratings also set the priors.
 
-    If the budget only covers the two fixed arms, no others are composed. If the model gives too few, it is asked for
-    the others one by one. Then built-in strategies fill the pool, and a note says so. Where the first round can do with
-    the fixed arms, `compose` adds the others beside it.
+    The fixed arms are the whole pool under the policy `"single"`, as for answers that are compared by votes. If the
+    budget only covers them, no others are composed. If the model gives too few, it is asked for the others one by one.
+    Then built-in strategies fill the pool, and a note says so. Where the first round can do with the fixed arms,
+    `compose` adds the others beside it.
 
     Raises:
         QuestionError: the conversation does not end with a question, or is too long.
@@ -34,17 +33,14 @@ async def initialize_pool(state: State, run: Run) -> Update:
     settings = run.settings
     started = run.start_work(state if settings.foresee else None, share=PREPARATION)
     run.check_resumable()
+    run.check_store()
     check_question(state["messages"], settings.max_question_chars)
     pool = [fixed_arm(name) for name in FIXED_ARMS]
-    if is_composed_beside(settings, pool):
+    if settings.policy == "single" or is_composed_beside(settings, pool):
         pool = believed_at_start(pool, Beliefs(), Beliefs(), advantage=settings.head_start)
         notes, usage = list[str](), no_usage()
     else:
-        remembered, kept, notes = await recall(task_of(state["messages"]), run)
-        at_most = settings.pool_size - len(pool)
-        pool += admit(pool, kept, at_most=at_most, threshold=settings.duplicate_similarity)
-        pool, problems, usage = await filled(pool, remembered, state, run, no_usage())
-        notes += problems
+        pool, notes, usage = await whole_pool(pool, state, run, no_usage())
     usage = add_usage(usage, working_since(started))
     if not settings.foresee:
         return fresh_run(pool, usage, notes)

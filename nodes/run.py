@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
@@ -16,11 +16,13 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langgraph.config import get_config
 from langgraph.runtime import Runtime, get_runtime
+from langgraph.store.base import BaseStore
 from langgraph.types import Overwrite
 from typing_extensions import TypedDict
 
 from metascale.bandits import Policy, create_policy
 from metascale.budget.ledger import UNCOUNTED_STEPS, Costs, Ledger
+from metascale.choice.automatic import asks_for_search, is_decided, settled
 from metascale.errors import SettingError
 from metascale.memory.embeddings import HashedEmbeddings
 from metascale.memory.store import StrategyMemory
@@ -29,6 +31,7 @@ from metascale.models.scope import RunScope, inside
 from metascale.models.tracing import about
 from metascale.nodes.config_keys import CHECKPOINTER
 from metascale.pool.methods import ReasoningMethod, catalogue
+from metascale.records import Candidate
 from metascale.rewards import Reward, create_reward, models_of
 from metascale.rewards.scorer import Scorer
 from metascale.runtime.bridge import run_sync
@@ -66,6 +69,7 @@ class Components:
         retriever: finds similar worked examples.
         embeddings: embed questions for the strategy memory; None for hashed words.
         sampler: wraps the model for each sample; None for the model itself.
+        may_vote: whether the reward `"auto"` may stand for votes; elsewhere it is a judge.
     """
 
     model: BaseChatModel
@@ -77,6 +81,7 @@ class Components:
     retriever: BaseRetriever | None = None
     embeddings: Embeddings | None = None
     sampler: Sampler | None = None
+    may_vote: bool = False
     thinker: MeteredModel = field(init=False)
     methods: dict[str, ReasoningMethod] = field(init=False)
     _scorers: dict[str, Scorer] = field(init=False, default_factory=dict)
@@ -91,11 +96,14 @@ class Components:
         folder = self.defaults.methods_dir
         self.methods = catalogue(Path(folder) if folder is not None else None)
 
-    def run(self) -> Run:
+    def run(self, candidates: Sequence[Candidate] = ()) -> Run:
         """The current run with its settings: the defaults, overlaid by the run's context, then by the fixed ones.
 
         Outside a run, as when somebody edits a thread's state, there is no context. A context of another type, such as
         a parent graph's, is ignored.
+
+        Args:
+            candidates: the samples so far, by which the reward `"auto"` is decided.
 
         Raises:
             SettingError: the context changes one of `BUILDERS_SETTINGS`, which belong to the graph.
@@ -109,7 +117,16 @@ class Components:
                     f"the setting {name!r} belongs to the graph, so a run cannot change it; pass it to create_metascale"
                 )
         settings = chosen.overlaid_by(self.fixed)
-        return Run(self, self.scorer(settings).settings_for(settings), runtime)
+        is_automatic = settings.reward == "auto" and self._may_vote and not asks_for_search(settings)
+        if settings.reward == "auto" and not is_automatic:
+            settings = settings.model_copy(update={"reward": "judge"})
+        settings = settled(settings, candidates)
+        return Run(self, self.scorer(settings).settings_for(settings), runtime, is_automatic=is_automatic)
+
+    @property
+    def _may_vote(self) -> bool:
+        """Whether no part of the graph asks for the search by a judge."""
+        return self.may_vote and self.reward is None and self.policy is None and self.retriever is None
 
     def scorer(self, settings: MetaScaleSettings) -> Scorer:
         """The scorer on the given reward, or on the one that the settings name."""
@@ -161,11 +178,13 @@ class Run:
         parts: the parts of the graph.
         settings: the settings of this run.
         runtime: LangGraph's runtime; None outside a run.
+        is_automatic: whether the answers of the first round decide between votes and the search by a judge.
     """
 
     parts: Components
     settings: MetaScaleSettings
     runtime: Runtime[MetaScaleSettings] | None
+    is_automatic: bool = False
 
     @property
     def thinker(self) -> MeteredModel:
@@ -209,16 +228,38 @@ class Run:
         """
         if self.settings.memory is None:
             return None
-        store = self.runtime.store if self.runtime else None
-        if store is None:
-            raise SettingError("the setting 'memory' needs a store: create_metascale(..., store=...)")
+        store = self.check_store()
+        assert store is not None  # noqa: S101
         return StrategyMemory(store, self.settings.memory, self.parts.embeddings or HashedEmbeddings())
 
+    def check_store(self) -> BaseStore | None:
+        """The graph's store.
+
+        Raises:
+            SettingError: the setting `memory` names a memory, but there is none.
+        """
+        store = self.runtime.store if self.runtime else None
+        if store is None and self.settings.memory is not None:
+            raise SettingError("the setting 'memory' needs a store: create_metascale(..., store=...)")
+        return store
+
     def ledger(self, state: State) -> Ledger:
-        """The ledger: what the run has spent, and what it may still spend."""
+        """The ledger: what the run has spent, and what it may still spend.
+
+        Until the answers decide between votes and a judge, verdicts are paid for as far as the limits allow that.
+        """
+        scorer = self.scorer
+        found = self._ledger(state, Costs(scorer.calls, scorer.calls_per_look))
+        if not self.is_automatic or is_decided(state["candidates"]):
+            return found
+        judge = self.parts.scorer(self.parts.defaults.model_copy(update={"reward": "judge"}))
+        judged = self._ledger(state, Costs(judge.calls))
+        return judged if judged.samples_left() else found
+
+    def _ledger(self, state: State, costs: Costs) -> Ledger:
         return Ledger(
             settings=self.settings,
-            costs=Costs(self.scorer.calls, self.scorer.calls_per_look),
+            costs=costs,
             usage=state["usage"],
             pool=state["pool"],
             candidates=state["candidates"],
@@ -324,7 +365,7 @@ def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
 
     def call(state: Any) -> Update:
         check_continuable(state)
-        run = parts.run()
+        run = parts.run(state.get("candidates", ()))
         scope = run.scope
         with inside(scope), _about(node, state):
             update = run_sync(lambda: node(state, run), scope.work)
@@ -332,7 +373,7 @@ def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
 
     async def acall(state: Any) -> Update:
         check_continuable(state)
-        run = parts.run()
+        run = parts.run(state.get("candidates", ()))
         scope = run.scope
         with inside(scope), _about(node, state):
             update = await node(state, run)

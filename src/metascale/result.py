@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from metascale.budget.ledger import looks_made
 from metascale.budget.progress import progress, regret
+from metascale.choice.automatic import settled
 from metascale.choice.ranking import choose, rivals
 from metascale.errors import NoAnswerError
 from metascale.foresight.alignment import consistency
@@ -36,6 +37,7 @@ def conclude(state: State, reason: StopReason, settings: MetaScaleSettings, *, i
     Raises:
         NoAnswerError: no sample succeeded so far.
     """
+    settings = settled(settings, state["candidates"])
     choice = choose(state["candidates"], settings)
     if not choice.ranked:
         is_upstreams = any(candidate["status"] == "failed" for candidate in state["candidates"])

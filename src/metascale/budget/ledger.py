@@ -12,7 +12,15 @@ from functools import cached_property
 from typing import Literal
 
 from metascale.budget.allowance import allowance
-from metascale.budget.limits import affordable, calls_paid_for, evolution_due, reached, stop_reason, tokens_of
+from metascale.budget.limits import (
+    affordable,
+    calls_paid_for,
+    draws_from_several,
+    evolution_due,
+    reached,
+    stop_reason,
+    tokens_of,
+)
 from metascale.choice.ranking import field_of
 from metascale.choice.second_look import next_looks, reserve
 from metascale.pool.admission import arm_statistics
@@ -95,7 +103,7 @@ class Ledger:
                 self._searched,
                 budget=budget,
                 samples=self.usage["samples"],
-                several_arms=len(self.pool) > 1,
+                several_arms=draws_from_several(self.settings, self.pool),
             )
         calls = self._calls_paid_for if self._is_short_of_money else self.settings.max_calls
         changes: dict[str, object] = {"budget": budget, "max_calls": calls}

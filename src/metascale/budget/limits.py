@@ -100,6 +100,11 @@ def unconfirmed(candidates: Sequence[Candidate], target: float | None) -> Candid
     return max(waiting, key=lambda c: c["reward"] or 0.0, default=None)
 
 
+def draws_from_several(settings: MetaScaleSettings, pool: Sequence[MetaThought]) -> bool:
+    """Whether the samples of a run come from more than one meta-thought."""
+    return len(pool) > 1 and settings.policy != "single"
+
+
 def stop_reason(
     settings: MetaScaleSettings,
     usage: Usage,
@@ -133,7 +138,7 @@ def stop_reason(
         "target_reward": settings.target_reward is not None
         and any(has_reached(candidate, settings.target_reward, target_looks) for candidate in candidates),
         "agreement": settings.stop_on_agreement is not None
-        and gain_of_more(candidates, samples_left, settings, several_arms=len(pool) > 1)
+        and gain_of_more(candidates, samples_left, settings, several_arms=draws_from_several(settings, pool))
         < 1 - settings.stop_on_agreement,
         "no_progress": settings.min_progress is not None
         and expected_progress(arm_statistics(pool, candidates)) < settings.min_progress,

@@ -50,6 +50,20 @@ def widest_round(settings: MetaScaleSettings) -> int:
     return max(round_sizes(settings)) if settings.batch_size is None else min(settings.batch_size, settings.budget)
 
 
+def is_short(settings: MetaScaleSettings, pool: Sequence[MetaThought]) -> bool:
+    """Whether the pool holds the fixed arms only, although the policy would draw from more.
+
+    Args:
+        settings: the run's settings.
+        pool: the meta-thoughts so far.
+    """
+    return (
+        tuple(thought["id"] for thought in pool) == FIXED_ARMS
+        and len(pool) < min(settings.pool_size, settings.budget)
+        and settings.policy != "single"
+    )
+
+
 def is_composed_beside(settings: MetaScaleSettings, pool: Sequence[MetaThought]) -> bool:
     """Whether the rest of the pool is composed while the first round is drawn under the fixed arms.
 
@@ -62,8 +76,7 @@ def is_composed_beside(settings: MetaScaleSettings, pool: Sequence[MetaThought])
     """
     first = settings.batch_size or FIRST_ROUND
     return (
-        tuple(thought["id"] for thought in pool) == FIXED_ARMS
-        and len(pool) < settings.pool_size
+        is_short(settings, pool)
         and SHARE_BESIDE * first <= settings.budget
         and settings.head_start > 0
         and settings.memory is None

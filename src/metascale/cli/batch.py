@@ -36,7 +36,7 @@ from metascale.errors import MetaScaleError, describe
 from metascale.graphs import METHODS
 from metascale.models import resolve_model
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
-from metascale.rewards import create_reward
+from metascale.rewards.create import reward_by
 from metascale.runtime.databases import DatabaseError, failure_of
 
 
@@ -104,7 +104,7 @@ def batch(
             judge_url = base_url if judge_model and judge_model.startswith("openai:") else None
             judge = resolve_model(judge_model, base_url=judge_url) if judge_model else chat
             sys.path.insert(0, str(Path.cwd()))  # a user's verifier is imported from here
-            parts["reward"] = create_reward(settings, judge, is_sampler=judge is chat)
+            parts["reward"] = reward_by(settings, judge, chat)
         with _written(out) as write, _shown(console, quiet=quiet) as show:
 
             def told(place: int, row: Answer) -> None:

@@ -54,7 +54,7 @@ from metascale.models.simulated import knows
 from metascale.nodes.remember import remembered_as
 from metascale.pool.admission import arm_statistics
 from metascale.result import troubles
-from metascale.rewards import create_reward
+from metascale.rewards.create import reward_by
 from metascale.runtime.databases import (
     SERIALIZER,
     DatabaseError,
@@ -340,7 +340,7 @@ async def _solve(
     parts: dict[str, Any] = {"settings": settings}
     if METHODS[method].judged:
         sys.path.insert(0, str(Path.cwd()))  # a user's verifier is imported from here
-        parts["reward"] = create_reward(settings, judge, is_sampler=judge is model)
+        parts["reward"] = reward_by(settings, judge, model)
     async with AsyncExitStack() as stack:
         checkpointer: BaseCheckpointSaver[str] = InMemorySaver(serde=SERIALIZER)
         if db is not None:

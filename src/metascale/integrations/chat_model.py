@@ -34,7 +34,7 @@ from metascale.models.dialect import probabilities_asked
 from metascale.models.failures import address_of
 from metascale.models.metered import has_field
 from metascale.rewards import Reward
-from metascale.rewards.create import create_reward
+from metascale.rewards.create import reward_by
 from metascale.settings import MetaScaleSettings
 
 
@@ -65,7 +65,7 @@ class ChatMetaScale(BaseChatModel):
     """Whether `invoke` also passes its answer to callbacks in chunks."""
 
     _model: BaseChatModel = PrivateAttr()
-    _reward: Reward = PrivateAttr()
+    _reward: Reward | None = PrivateAttr()
     _rules: CallRules = PrivateAttr(default_factory=CallRules)
     _objects: str = PrivateAttr(default="")
     """A name for the given reward, policy and so on; empty without any."""
@@ -88,7 +88,7 @@ class ChatMetaScale(BaseChatModel):
         super().model_post_init(context)
         check_uninterrupted(self.settings)
         self._model = resolve_model(self.model)
-        self._reward = self.reward or create_reward(self.settings, self._model, is_sampler=True)
+        self._reward = self.reward or reward_by(self.settings, self._model, self._model)
         given = (self.reward, self.policy, self.retriever, self.store, self.embeddings)
         self._objects = uuid.uuid4().hex if any(part is not None for part in given) else ""
 

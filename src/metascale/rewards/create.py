@@ -35,7 +35,7 @@ def create_reward(
     """The reward that the settings name.
 
     Args:
-        settings: `reward` names it; `panel`, `reward_model` and `verifier` configure it.
+        settings: `reward` names it, where "auto" is the judge; `panel`, `reward_model` and `verifier` configure it.
         model: the judge, for rewards that need a chat model.
         is_sampler: whether the answers are this model's own.
 
@@ -44,6 +44,7 @@ def create_reward(
     """
     judge = model if isinstance(model, MeteredModel) else MeteredModel(model)
     makers: dict[RewardName, Callable[[], Reward]] = {
+        "auto": lambda: JudgeReward(judge),
         "judge": lambda: JudgeReward(judge),
         "critique": lambda: CritiqueReward(judge),
         "pairwise": lambda: PairwiseReward(judge),
@@ -55,6 +56,21 @@ def create_reward(
         "verifier": lambda: VerifierReward.named(_needed(settings.verifier, "verifier")),
     }
     return makers[settings.reward]()
+
+
+def reward_by(settings: MetaScaleSettings, judge: BaseChatModel, model: BaseChatModel) -> Reward | None:
+    """The reward that the settings name; None for `"auto"` without another judge, which each run decides for itself.
+
+    Args:
+        settings: as for `create_reward`.
+        judge: the model that judges.
+        model: the model that answers.
+
+    Raises:
+        MetaScaleError: as `create_reward`.
+    """
+    is_sampler = judge is model
+    return None if settings.reward == "auto" and is_sampler else create_reward(settings, judge, is_sampler=is_sampler)
 
 
 def models_of(reward: Reward | RelativeReward) -> list[MeteredModel]:

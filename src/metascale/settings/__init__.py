@@ -56,8 +56,8 @@ class MetaScaleSettings(TrafficSettings, LimitSettings, ScoringSettings, SearchS
         """The paper's way to search (Liu et al. 2026, section 3).
 
         A pool of 8, UCB on the mean (`policy="softmax"` is its mini-batch rule), evolution by combining the arms of
-        highest UCB, the whole budget, and the answer of the highest single score. What the paper does not state
-        (budget, beta, intervals) keeps its default.
+        highest UCB, rounds of 4, the whole budget, a judge, and the answer of the highest single score. What the paper
+        does not state (budget, beta, intervals) keeps its default.
 
         Args:
             changes: any other settings.
@@ -67,6 +67,8 @@ class MetaScaleSettings(TrafficSettings, LimitSettings, ScoringSettings, SearchS
         """
         preset: dict[str, Any] = {
             "pool_size": 8,
+            "batch_size": 4,
+            "reward": "judge",
             "policy": "ucb",
             "evolution": "always",
             "operators": "combine",

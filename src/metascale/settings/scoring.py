@@ -11,7 +11,7 @@ from metascale.settings.fields import Frozen, Url, known, on
 from metascale.stats.reliability import Reliability
 
 RewardName = Literal[
-    "judge", "panel", "critique", "pairwise", "reward_model", "agreement", "p_true", "certainty", "verifier"
+    "auto", "judge", "panel", "critique", "pairwise", "reward_model", "agreement", "p_true", "certainty", "verifier"
 ]
 
 
@@ -51,8 +51,10 @@ class ScoringSettings(Frozen):
     """What an answer is worth, and which one is given."""
 
     reward: Annotated[RewardName, known("reward", RewardName)] = Field(
-        default="judge",
-        description="What scores answers: a chat model as 'judge', a 'panel' of them, a judge whose 'critique' is "
+        default="auto",
+        description="What scores answers. 'auto' draws plain chain of thought and lets votes decide where final "
+        "answers can be compared. Elsewhere, or if a setting of the pool, the policy, evolution or verdicts is set, it "
+        "searches with a 'judge'. Others: a chat model as 'judge', a 'panel' of them, a judge whose 'critique' is "
         "checked, a 'pairwise' tournament, a 'reward_model', 'agreement' of final answers, the model's own "
         "probability that the answer is correct ('p_true'), the probabilities of its tokens ('certainty'), or your own "
         "'verifier'.",

@@ -29,7 +29,7 @@ from metascale.journal.database import current_journal
 from metascale.journal.runs import name_of, run_on, run_once, why_failed
 from metascale.models.simulated import NOTICE
 from metascale.result import bill, conclude
-from metascale.rewards import create_reward
+from metascale.rewards.create import reward_by
 from metascale.rewards.scorer import Scorer
 from metascale.runtime.seeds import derive_seed
 from metascale.settings import KEEPS_ANSWERS, MetaScaleSettings
@@ -135,7 +135,7 @@ async def _solve_here(
     parts: dict[str, Any] = {}
     if method.judged:
         judge = _chat(model_named(judge_model)) if judge_model else chat
-        parts["reward"] = create_reward(own, judge, is_sampler=judge is chat)
+        parts["reward"] = reward_by(own, judge, chat)
     journal = None if is_recorded(asked) else current_journal()
     graph = method.create(chat, settings=own, checkpointer=journal.saver if journal else None, **parts)
     messages = [to_langchain(message) for message in state.messages]
@@ -150,7 +150,8 @@ async def _solve_here(
     finally:
         hide_keys()
     problem = problem or why_failed(run)
-    judged = Scorer(parts["reward"]).settings_for(own) if parts else own
+    reward = parts.get("reward")
+    judged = Scorer(reward).settings_for(own) if reward is not None else own
     _record(state, run, problem, judged, form, model=str(asked))
     if chat.exceeded is not None:
         return chat.exceeded

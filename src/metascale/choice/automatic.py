@@ -1,0 +1,68 @@
+"""What the reward `"auto"` stands for: votes where final answers can be compared, else the search by a judge. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metascale.answers import extract
+from metascale.records import Candidate
+from metascale.settings import MetaScaleSettings, ScoringSettings, SearchSettings
+
+LEAST_REQUESTS = 2
+"""Requests without which no answer can be drawn and judged."""
+_OF_VOTES = frozenset({"temperature", "max_tokens", "batch_size", "end_early", "answer_kind", "weigh_votes", "reward"})
+"""Settings of the search and of scores that concern votes, too."""
+_OF_MEMORY = frozenset({"memory", "memory_seeds"})
+ASKING_FOR_SEARCH = (SearchSettings.model_fields.keys() | ScoringSettings.model_fields.keys()) - _OF_VOTES - _OF_MEMORY
+"""Settings that ask for the search by a judge, whatever the answers are like: those of the pool, the policy, evolution
+and verdicts."""
+
+
+def asks_for_search(settings: MetaScaleSettings) -> bool:
+    """Whether a setting of the pool, the policy, evolution or verdicts is set."""
+    return not ASKING_FOR_SEARCH.isdisjoint(settings.model_fields_set)
+
+
+def is_decided(candidates: Sequence[Candidate]) -> bool:
+    """Whether an answer is there by which the reward `"auto"` is decided."""
+    return any(c["status"] == "ok" for c in candidates)
+
+
+def are_compared(candidates: Sequence[Candidate], settings: MetaScaleSettings) -> bool:
+    """Whether at least half of the whole answers in the first round that has any mark a final answer.
+
+    Later rounds change nothing, so that all rewards of a run have one scale. True while there are no answers.
+    """
+    whole = [c for c in candidates if c["status"] == "ok"]
+    first = [c for c in whole if c["round"] == whole[0]["round"]]
+    marked = sum(extract(c["text"], settings.answer_kind) is not None for c in first)
+    return 2 * marked >= len(first)
+
+
+def by_votes(settings: MetaScaleSettings) -> MetaScaleSettings:
+    """The settings of a run that draws plain chain of thought and weighs its votes by certainty.
+
+    It composes no meta-thoughts, asks for no verdicts and breeds nothing. On 48 questions of GSM8K, answered by
+    Qwen2.5-Coder-1.5B, this beats self-consistency under chain of thought at equal requests by 7.9, 3.4, 2.7 and 4.8
+    points with 2, 4, 8 and 16 of them. Seven other ways of thinking in the same votes cost 1 to 4 points, also where
+    the first answers differ, and a search by the model's own verdicts is 4 to 17 points below it.
+    """
+    changes: dict[str, object] = {"reward": "agreement", "policy": "single", "evolution": "off"}
+    if "weigh_votes" not in settings.model_fields_set:
+        changes["weigh_votes"] = True
+    return settings.model_copy(update=changes)
+
+
+def settled(settings: MetaScaleSettings, candidates: Sequence[Candidate]) -> MetaScaleSettings:
+    """The settings with the reward that `"auto"` stands for in a run that has drawn these samples.
+
+    Args:
+        settings: the run's settings, with any reward.
+        candidates: the samples so far.
+    """
+    if settings.reward != "auto":
+        return settings
+    may_judge = settings.max_calls is None or settings.max_calls >= LEAST_REQUESTS
+    if asks_for_search(settings) or (may_judge and not are_compared(candidates, settings)):
+        return settings.model_copy(update={"reward": "judge"})
+    return by_votes(settings)
