@@ -85,7 +85,7 @@ class Components:
     thinker: MeteredModel = field(init=False)
     methods: dict[str, ReasoningMethod] = field(init=False)
     _scorers: dict[str, Scorer] = field(init=False, default_factory=dict)
-    _solvers: dict[tuple[float | None, int | None, bool], MeteredModel] = field(init=False, default_factory=dict)
+    _solvers: dict[tuple[float | None, int | None, bool, bool], MeteredModel] = field(init=False, default_factory=dict)
     _foreseers: dict[float | None, MeteredModel] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -135,9 +135,9 @@ class Components:
             self._scorers[name] = Scorer(self.reward or create_reward(settings, self.thinker, is_sampler=True))
         return self._scorers[name]
 
-    def solver(self, settings: MetaScaleSettings) -> MeteredModel:
-        """The model, set up to draw samples."""
-        key = (self._temperature(settings), settings.max_tokens, self.reads_certainty(settings))
+    def solver(self, settings: MetaScaleSettings, *, if_told: bool = False) -> MeteredModel:
+        """The model, set up to draw samples; see `MeteredModel` for `if_told`."""
+        key = (self._temperature(settings), settings.max_tokens, self.reads_certainty(settings), if_told)
         if key not in self._solvers:
             self._solvers[key] = MeteredModel(
                 self.model,
@@ -146,6 +146,7 @@ class Components:
                 max_tokens=settings.max_tokens,
                 sampler=self.sampler,
                 probabilities=0 if key[2] else None,
+                if_told=if_told,
             )
         return self._solvers[key]
 
@@ -194,7 +195,7 @@ class Run:
     @property
     def solver(self) -> MeteredModel:
         """The model, set up to draw samples."""
-        return self.parts.solver(self.settings)
+        return self.parts.solver(self.settings, if_told=self.is_automatic and not self.settings.end_early)
 
     @property
     def foreseer(self) -> MeteredModel:

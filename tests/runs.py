@@ -24,10 +24,12 @@ def run(
 ) -> tuple[dict[str, Any], ScriptedModel]:
     """The final state of a run on a scripted model, and the model.
 
-    A scripted model repeats itself, so the whole budget is drawn unless the settings say otherwise.
+    A scripted model repeats itself, so the whole budget is drawn and judged unless the settings say otherwise.
     """
     model = ScriptedModel(write=write)
-    chosen = MetaScaleSettings.model_validate({"max_retries": 0, "stop_on_agreement": None, **(settings or {})})
+    chosen = MetaScaleSettings.model_validate(
+        {"max_retries": 0, "stop_on_agreement": None, "reward": "judge", **(settings or {})}
+    )
     graph = create(model, settings=chosen, checkpointer=InMemorySaver(), **parts)
     graph.invoke({"messages": messages} if messages else ask(), {**THREAD, **(config or {})})
     return graph.get_state(THREAD).values, model

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from metascale.answers import extract
+from metascale.answers import extract, read_number
 from metascale.records import Candidate
 from metascale.settings import MetaScaleSettings, ScoringSettings, SearchSettings
 
@@ -29,14 +30,21 @@ def is_decided(candidates: Sequence[Candidate]) -> bool:
 
 
 def are_compared(candidates: Sequence[Candidate], settings: MetaScaleSettings) -> bool:
-    """Whether at least half of the whole answers in the first round that has any mark a final answer.
+    """Whether final answers can be compared, by the whole answers of the first round that has any.
 
-    Later rounds change nothing, so that all rewards of a run have one scale. True while there are no answers.
+    At least half of them must mark a number, a letter, or a final answer that another one marks, too: four different
+    numbers are votes, four different slogans are not. Later rounds change nothing, so that all rewards of a run have
+    one scale. True while there are no answers.
     """
     whole = [c for c in candidates if c["status"] == "ok"]
     first = [c for c in whole if c["round"] == whole[0]["round"]]
-    marked = sum(extract(c["text"], settings.answer_kind) is not None for c in first)
-    return 2 * marked >= len(first)
+    marked = Counter(extract(c["text"], settings.answer_kind) for c in first)
+    votes = sum(
+        count
+        for final, count in marked.items()
+        if final is not None and (count > 1 or len(final) == 1 or read_number(final) is not None)
+    )
+    return 2 * votes >= len(first)
 
 
 def by_votes(settings: MetaScaleSettings) -> MetaScaleSettings:
@@ -62,7 +70,7 @@ def settled(settings: MetaScaleSettings, candidates: Sequence[Candidate]) -> Met
     """
     if settings.reward != "auto":
         return settings
-    may_judge = settings.max_calls is None or settings.max_calls >= LEAST_REQUESTS
+    may_judge = settings.budget > 1 and (settings.max_calls is None or settings.max_calls >= LEAST_REQUESTS)
     if asks_for_search(settings) or (may_judge and not are_compared(candidates, settings)):
         return settings.model_copy(update={"reward": "judge"})
     return by_votes(settings)

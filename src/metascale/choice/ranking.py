@@ -156,7 +156,9 @@ def _sureness(winner: Candidate, candidates: Sequence[Candidate], settings: Meta
     if votes:
         finals = sum(contender.final is not None for contender in contenders)
         chance = confidence(standing(contenders), place)
-        return chance, f"{_count(votes, 'vote')} for {_count(finals, 'final answer')}{judged}"
+        weighed = settings.weigh_votes and any(c.get("certainty") for c in candidates)
+        weights = ", weighed by certainty," if weighed else ""
+        return chance, f"{_count(votes, 'vote')}{weights} for {_count(finals, 'final answer')}{judged}"
     if len(contenders) == 1:
         alone = [replace(contenders[0], final=contenders[0].final or winner["text"])]
         return confidence(standing(alone)), f"a prior{judged}: there is nothing to compare the answer with"

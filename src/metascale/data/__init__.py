@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from string import ascii_uppercase
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -121,17 +122,20 @@ def squeeze(text: str) -> str:
     return " ".join(text.split())
 
 
-def read_rows(path: Path, required: Sequence[str]) -> list[dict[str, Any]]:
+def read_rows(
+    path: Path, required: Sequence[str], *, renamed: Mapping[str, str] = MappingProxyType({})
+) -> list[dict[str, Any]]:
     """The rows of a JSONL file, which may be compressed with gzip.
 
     Args:
         path: the file.
         required: keys of every row. Rows without the first of them, such as a canary, are skipped.
+        renamed: other names of keys, each with the name that it has in the rows returned.
 
     Raises:
         ModelSetupError: the file cannot be read, a row lacks a key, or no row has the first key.
     """
-    return [row for _, row in _numbered(path, required)]
+    return [row for _, row in _numbered(path, required, renamed)]
 
 
 def read_models(path: Path, shape: type[Row]) -> list[Row]:
@@ -154,7 +158,9 @@ def read_models(path: Path, shape: type[Row]) -> list[Row]:
     return found
 
 
-def _numbered(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, Any]]]:
+def _numbered(
+    path: Path, required: Sequence[str], renamed: Mapping[str, str] = MappingProxyType({})
+) -> list[tuple[int, dict[str, Any]]]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
             lines = file.read().split("\n")
@@ -171,6 +177,9 @@ def _numbered(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, 
             raise ModelSetupError(f"{path.name}, line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):
             raise ModelSetupError(f"{path.name}, line {number}: not a JSON object")
+        row = {name: row[name] for name in row if name not in renamed} | {
+            new: row[name] for name, new in renamed.items() if name in row and new not in row
+        }
         if required and required[0] not in row:
             continue
         missing = [key for key in required if key not in row]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -41,8 +41,8 @@ PARAMETERS = (
     "stream_options",
 )
 """Parameters without which a request still asks the same."""
-_PROBABILITIES = ("logprobs", "top_logprobs")
-_PROBABILITIES_STATUSES = frozenset({403, 500})
+PROBABILITIES = ("logprobs", "top_logprobs")
+PROBABILITIES_STATUSES = frozenset({403, 500})
 """Further statuses by which servers refuse token probabilities; 403 is OpenAI's for reasoning models."""
 _OUT_OF_RANGE = re.compile(
     r"less than|greater than|more than|at most|up to|between|maximum|\bmax\b|exceed|too (?:large|many|high)|range|limit"
@@ -107,15 +107,23 @@ class Dialect:
         """The parameters that are left out: those refused, and what makes no sense without them."""
         return self.left_out.union(["top_logprobs"] if "logprobs" in self.left_out else [])
 
-    def notes(self, model: BaseChatModel, options: Mapping[str, Any], messages: Sequence[BaseMessage]) -> Iterator[str]:
+    def notes(
+        self,
+        model: BaseChatModel,
+        options: Mapping[str, Any],
+        messages: Sequence[BaseMessage],
+        *,
+        but: Collection[str] = (),
+    ) -> Iterator[str]:
         """What is changed in a request, one line each.
 
         Args:
             model: the model before it was adapted.
             options: the keyword arguments before they were adapted.
             messages: the messages before they were phrased.
+            but: parameters that are no news if they are left out.
         """
-        for name in sorted(self.left_out):
+        for name in sorted(self.left_out.difference(but)):
             is_implied = name == "top_logprobs" and "logprobs" in self.left_out
             if _is_sent(model, options, name) and not is_implied:
                 yield f"the server refuses {name}, so requests are sent without it"
@@ -157,7 +165,7 @@ class Dialect:
                 self.streams = False
                 return True
             is_about_arguments = status is None and isinstance(error, TypeError)
-            is_unusual = status in _PROBABILITIES_STATUSES
+            is_unusual = status in PROBABILITIES_STATUSES
             if status not in REJECTED_STATUSES and not is_about_arguments and not is_unusual:
                 return False
             allowed = _allowed_alternatives(said, probabilities_asked(model, options))
@@ -165,7 +173,7 @@ class Dialect:
                 self.most_alternatives = allowed
                 return True
             name = _refused_parameter(error, said, model, options)
-            if name is None or (is_unusual and name not in _PROBABILITIES):
+            if name is None or (is_unusual and name not in PROBABILITIES):
                 return False
             other = _other_limit_name(name)
             if other is not None and self.limit_name is None and "extra_body" in type(model).model_fields:

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
@@ -15,7 +15,7 @@ from langchain_core.runnables import Runnable
 from metascale.errors import MetaScaleError, ModelCallError, ModelSetupError, OutOfTimeError
 from metascale.models.capabilities import Capabilities
 from metascale.models.cleaning import clean_message
-from metascale.models.dialect import dialect_of, probabilities_asked
+from metascale.models.dialect import PROBABILITIES, dialect_of, probabilities_asked
 from metascale.models.ending_early import ESTIMATED, SAID_OF_ESTIMATES, can_stream, counted, read_while_sure
 from metascale.models.failures import explain, is_fatal, is_rejected, status_of
 from metascale.models.gate import gate_of
@@ -109,6 +109,13 @@ def _limit_field(model: BaseChatModel) -> str | None:
     return next((name for name in LIMIT_FIELDS if has_field(model, name)), None)
 
 
+class _Telling(TypedDict):
+    """How a model is asked for token probabilities."""
+
+    probabilities: int | None
+    if_told: bool
+
+
 class MeteredModel:
     """A chat model whose every request is counted.
 
@@ -131,6 +138,7 @@ class MeteredModel:
         max_tokens: int | None = None,
         sampler: Sampler | None = None,
         probabilities: int | None = None,
+        if_told: bool = False,
     ) -> None:
         """Wrap a copy of `model`.
 
@@ -142,6 +150,7 @@ class MeteredModel:
             sampler: what requests are sent through; None sends them to the model itself.
             probabilities: ask for the log-probability of each token, and those of this many alternatives to it,
                 at least 0; None asks for none.
+            if_told: only models that have a parameter for it are asked, and a server that tells none is no news.
 
         Raises:
             ModelSetupError: `max_tokens` is given and the model takes no such limit.
@@ -158,10 +167,13 @@ class MeteredModel:
             if field is None:
                 raise ModelSetupError(f"max_tokens is set, but {type(model).__name__} takes no such limit")
             changes[field] = max_tokens
+        if if_told and not has_field(model, "logprobs"):
+            probabilities = None
         asked = _asking_for(probabilities)
         changes |= {name: value for name, value in asked.items() if has_field(model, name)}
         self._options = {name: value for name, value in asked.items() if name not in changes and sampler is None}
         self._probabilities = probabilities
+        self._if_told = if_told
         changed = model.model_copy(update=changes)
         vars(changed).pop("_serialized", None)  # the key of LangChain's cache, from before the changes
         self.model = reading_any_arguments(changed)
@@ -173,7 +185,7 @@ class MeteredModel:
 
     def sampling_at(self, temperature: float | None) -> MeteredModel:
         """The same model, set up so that repeated requests can give different answers."""
-        fresh = MeteredModel(self.model, sampling=True, temperature=temperature, probabilities=self._probabilities)
+        fresh = MeteredModel(self.model, sampling=True, temperature=temperature, **self._telling)
         fresh.capabilities = self.capabilities
         return fresh
 
@@ -192,9 +204,7 @@ class MeteredModel:
         own = getattr(self.model, field) if field is not None else None
         if field is None or (own is not None and own <= max_tokens):
             return self
-        capped = MeteredModel(
-            self.model, max_tokens=max_tokens, sampler=self._sampler, probabilities=self._probabilities
-        )
+        capped = MeteredModel(self.model, max_tokens=max_tokens, sampler=self._sampler, **self._telling)
         capped.capabilities = self.capabilities
         return capped
 
@@ -202,6 +212,10 @@ class MeteredModel:
     def _streams(self) -> bool:
         """Whether replies can be read as they are written."""
         return self._sampler is None and self._dialect.streams and can_stream(self.model)
+
+    @property
+    def _telling(self) -> _Telling:
+        return {"probabilities": self._probabilities, "if_told": self._if_told}
 
     @property
     def tells_probabilities(self) -> bool:
@@ -307,7 +321,7 @@ class MeteredModel:
         while True:
             if scope.refusal:
                 raise ModelCallError(scope.refusal, usage=usage, fatal=True)
-            for note in self._dialect.notes(model, options, messages):
+            for note in self._dialect.notes(model, options, messages, but=PROBABILITIES if self._if_told else ()):
                 scope.tell(note)
             if floor is not None and not self._streams:
                 scope.tell("answers cannot be ended early here, because they do not come as streams")
@@ -330,7 +344,7 @@ class MeteredModel:
         """Tell the run what replies lack, and remember how long the prompt is."""
         if not self.tells_probabilities:
             return
-        wanted = probabilities_asked(request.model, request.options)
+        wanted = None if self._if_told else probabilities_asked(request.model, request.options)
         lacks = [shortfall(reply, wanted) for reply in replies] if wanted is not None else []
         is_estimated = any(ESTIMATED in reply.response_metadata for reply in replies)
         for note in [*lacks, SAID_OF_ESTIMATES if is_estimated else None]:

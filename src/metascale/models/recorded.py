@@ -33,6 +33,8 @@ NEVER_CERTAIN = 1e-4
 """The least and, from 1, the greatest probability: recordings round them."""
 _MARK = re.compile(r"Recorded strategy `([^`]+)`")
 _REQUIRED = ("question", "strategy", "output_text")
+_OTHER_NAMES = {"arm": "strategy", "text": "output_text"}
+"""What the files that `metascale bench replay` reads call the same."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,12 @@ class RecordDryError(RecordError):
 class RecordedChatModel(BaseChatModel):
     """Serves recorded answers, keyed by question and strategy, each once.
 
-    The file has one JSON object a line with `question`, `strategy` and `output_text`, and optionally `sample` (the
-    order of several answers), `logprobs` (the log-probabilities of the answer's tokens, in nats), `pieces` (these
-    tokens) and `yes` (the probability of "Yes" when the model was asked whether the answer is correct); rows without a
-    question, such as a canary, are skipped. As a solver the model answers under the strategy that the meta-thought
-    names. Asked to compose meta-thoughts, it names the recorded strategies other than the fixed arms. It refuses to
-    judge and to evolve, which are not recorded. Token counts are unknown.
+    The file has one JSON object a line with `question`, `strategy` (or `arm`) and `output_text` (or `text`), and
+    optionally `sample` (the order of several answers), `logprobs` (the log-probabilities of the answer's tokens, in
+    nats), `pieces` (these tokens) and `yes` (the probability of "Yes" when the model was asked whether the answer is
+    correct); rows without a question, such as a canary, are skipped. As a solver the model answers under the strategy
+    that the meta-thought names. Asked to compose meta-thoughts, it names the recorded strategies other than the fixed
+    arms. It refuses to judge and to evolve, which are not recorded. Token counts are unknown.
 
     Attributes:
         path: the file.
@@ -89,7 +91,7 @@ class RecordedChatModel(BaseChatModel):
         """
         super().model_post_init(context)
         samples: dict[tuple[str, str], list[tuple[int, _Answer]]] = defaultdict(list)
-        for row in read_rows(self.path, _REQUIRED):
+        for row in read_rows(self.path, _REQUIRED, renamed=_OTHER_NAMES):
             answer = _Answer(
                 row["output_text"],
                 _tokens(row),

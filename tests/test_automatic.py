@@ -1,0 +1,154 @@
+"""The reward `"auto"`: votes where final answers can be compared, the search by a judge elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from metascale import MetaScaleSettings, create_metascale
+from metascale.choice.automatic import are_compared, asks_for_search, settled
+from metascale.graphs import METHODS
+from metascale.nodes.compose import OWN_JUDGE
+from metascale.records import Candidate
+from metascale.result import troubles
+from metascale.rewards import CertaintyReward
+from tests.conftest import ServerFactory, ask, chat_model
+from tests.ledgers import candidate
+from tests.scripted import PEOPLE, ScriptedModel, drafts, verdict
+
+UNCOUNTED = "the server reported no token usage"
+ALL = MetaScaleSettings(budget=8, stop_on_agreement=None, seed=1)
+
+
+def numbers(kind: str, number: int, messages: Any) -> str:  # noqa: ARG001
+    """Answers to a question with a final answer."""
+    return f"The answer is {number % 3}." if kind == "solve" else drafts(*PEOPLE)
+
+
+def letters(kind: str, number: int, messages: Any) -> str:  # noqa: ARG001
+    """Answers to an open task."""
+    if kind == "judge":
+        return verdict(1 + number % 9)
+    return f"This is letter {'abcdefghijklmnop'[number]} to a friend." if kind == "solve" else drafts(*PEOPLE)
+
+
+def solve(model: ScriptedModel, settings: MetaScaleSettings = ALL, **parts: Any) -> dict[str, Any]:
+    return create_metascale(model, settings=settings, **parts).invoke(ask())
+
+
+def kinds(model: ScriptedModel) -> dict[str, int]:
+    return {kind: len(model.requests(kind)) for kind in ("compose", "solve", "judge")}
+
+
+def test_votes_decide_where_final_answers_can_be_compared() -> None:
+    model = ScriptedModel(write=numbers)
+    result = solve(model)["result"]
+    assert kinds(model) == {"compose": 0, "solve": 8, "judge": 0}
+    assert all("step by step" in messages[-1].text for messages in model.requests("solve"))
+    assert result["answer"] in {"The answer is 0.", "The answer is 1."}
+    assert 0 < result["confidence"] < 1
+    assert troubles(result["notes"]) == [UNCOUNTED]
+
+
+def test_an_open_task_is_searched_by_a_judge_after_the_first_round() -> None:
+    model = ScriptedModel(write=letters)
+    out = solve(model)
+    assert kinds(model) == {"compose": 1, "solve": 8, "judge": 8}
+    assert out["result"]["usage"]["by_node"].keys() == {"generate", "compose", "score"}
+    assert troubles(out["result"]["notes"]) == [OWN_JUDGE, UNCOUNTED]
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 5])
+def test_small_budgets_are_kept_exactly(budget: int) -> None:
+    for write in (numbers, letters):
+        model = ScriptedModel(write=write)
+        settings = MetaScaleSettings(budget=budget, stop_on_agreement=None)
+        assert solve(model, settings)["result"]["usage"]["samples"] == budget == kinds(model)["solve"]
+
+
+@pytest.mark.parametrize("most", range(1, 12))
+def test_requests_for_verdicts_are_kept_until_the_answers_decide(most: int) -> None:
+    for write in (numbers, letters):
+        model = ScriptedModel(write=write)
+        result = solve(model, ALL.overlaid_by(MetaScaleSettings(max_calls=most)))["result"]
+        assert result["usage"]["calls"] == sum(kinds(model).values()) <= most
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"pool_size": 4}, {"policy": "round_robin"}, {"evolution": "always"}, {"rubric": "Be short."}, {"confirm": 2}],
+)
+def test_settings_of_the_search_ask_for_it(asked: dict[str, Any]) -> None:
+    model = ScriptedModel(write=lambda kind, *rest: verdict(5) if kind == "judge" else numbers(kind, *rest))
+    solve(model, ALL.overlaid_by(MetaScaleSettings(**asked)))
+    assert kinds(model)["compose"] == 1
+    assert kinds(model)["judge"] > 0
+
+
+@pytest.mark.parametrize(
+    "set_too", [{"budget": 3}, {"temperature": 0.5}, {"memory": "mine"}, {"answer_kind": "number"}]
+)
+def test_settings_of_samples_limits_and_memory_do_not(set_too: dict[str, Any]) -> None:
+    assert not asks_for_search(MetaScaleSettings(**set_too))
+
+
+def test_a_reward_that_is_given_is_used() -> None:
+    model = ScriptedModel(write=numbers)
+    result = solve(model, reward=CertaintyReward())["result"]
+    assert kinds(model) == {"compose": 1, "solve": 8, "judge": 0}
+    assert "8 answers are not scored: no token probabilities are known" in result["notes"]
+
+
+def test_other_methods_judge() -> None:
+    model = ScriptedModel(write=lambda kind, *rest: verdict(5) if kind == "judge" else numbers(kind, *rest))
+    METHODS["best_of_n"].create(model, settings=ALL).invoke(ask())
+    assert kinds(model)["judge"] > 0
+
+
+def drawn(*texts: str, number: int = 1) -> list[Candidate]:
+    return [candidate(0, text=text, round=number) for text in texts]
+
+
+def test_the_first_round_decides_for_good() -> None:
+    first = drawn("The answer is 1.", "I cannot say.")
+    later = drawn("A rose.", "A tulip.", "Two daisies.", number=2)
+    assert settled(ALL, [*first, *later]).reward == "agreement"
+    assert settled(ALL, [*later, *first]).reward == "judge"
+
+
+@pytest.mark.parametrize(
+    ("answers", "compared"),
+    [
+        ([], True),
+        (["It is 4.", "It is 5.", "It is 6."], True),
+        (["(C)", "(A)", "(B)"], True),
+        (["Photosynthesis", "Photosynthesis", "Respiration"], True),
+        (["Milo", "Luna", "Tiger"], False),
+        (["Eat well, feel well!", "Bread is life!", "Eat well."], False),
+        (["Roses are red,\nViolets are blue,\nSugar is sweet,\nAnd so are you."] * 2, False),
+        (["It is 4.", "I do not know.", "Nobody knows."], False),
+    ],
+)
+def test_what_can_be_compared(answers: list[str], compared: bool) -> None:  # noqa: FBT001
+    assert are_compared(drawn(*answers), ALL) is compared
+
+
+def test_votes_can_be_left_equal() -> None:
+    assert settled(ALL, []).weigh_votes
+    assert not settled(ALL.overlaid_by(MetaScaleSettings(weigh_votes=False)), []).weigh_votes
+
+
+@pytest.mark.parametrize("probabilities", [0, "ignored", "refused"])
+def test_servers_without_token_probabilities_are_no_news(start_server: ServerFactory, probabilities: int | str) -> None:
+    server = start_server(probabilities=probabilities)
+    result = create_metascale(chat_model(server), settings=ALL).invoke(ask())["result"]
+    assert troubles(result["notes"]) == []
+    assert ("weighed by certainty" in result["notes"][-1]) == (probabilities == 0)
+    assert len(server.served) == 8
+    assert result["usage"]["calls"] == server.requests.total()
+
+
+def test_the_papers_preset_judges_in_rounds_of_four() -> None:
+    settings = MetaScaleSettings.paper()
+    assert (settings.reward, settings.batch_size) == ("judge", 4)
