@@ -33,7 +33,7 @@ NEVER_CERTAIN = 1e-4
 """The least and, from 1, the greatest probability: recordings round them."""
 _MARK = re.compile(r"Recorded strategy `([^`]+)`")
 _REQUIRED = ("question", "strategy", "output_text")
-_OTHER_NAMES = {"arm": "strategy", "text": "output_text"}
+OTHER_NAMES = {"arm": "strategy", "text": "output_text"}
 """What the files that `metascale bench replay` reads call the same."""
 
 
@@ -91,7 +91,7 @@ class RecordedChatModel(BaseChatModel):
         """
         super().model_post_init(context)
         samples: dict[tuple[str, str], list[tuple[int, _Answer]]] = defaultdict(list)
-        for row in read_rows(self.path, _REQUIRED, renamed=_OTHER_NAMES):
+        for row in read_rows(self.path, _REQUIRED, renamed=OTHER_NAMES):
             answer = _Answer(
                 row["output_text"],
                 _tokens(row),

@@ -21,6 +21,7 @@ from metascale.answers import Kind
 from metascale.evals.harness.arena import arena as arena_scorer
 from metascale.evals.harness.finals import final_answers
 from metascale.evals.harness.scorers import final_answer, record_key, recorded_answer
+from metascale.models.recorded import OTHER_NAMES
 
 
 @task
@@ -110,11 +111,12 @@ def recorded(path: str, subset: int | None = None, seed: int = 0) -> Task:
     """Questions with recorded real answers, scored by the record.
 
     Args:
-        path: a JSONL file with `question_id`, `question`, `output_text` and `correct`, as for `metascale/recorded`.
+        path: a JSONL file with `question_id`, `question`, `output_text` (or `text`) and `correct`, as for
+            `metascale/recorded`.
         subset: number of questions to draw at random; None for all.
         seed: seed of the draw.
     """
-    rows = data.read_rows(Path(path), ("question_id", "question", "output_text", "correct"))
+    rows = data.read_rows(Path(path), ("question_id", "question", "output_text", "correct"), renamed=OTHER_NAMES)
     right = {record_key(row["question"], row["output_text"]): bool(row["correct"]) for row in rows}
     samples = {row["question_id"]: Sample(id=row["question_id"], input=row["question"]) for row in rows}
     return Task(dataset=_drawn(list(samples.values()), subset, seed), scorer=recorded_answer(right))
