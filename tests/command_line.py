@@ -29,9 +29,9 @@ def metascale(*arguments: str, stdin: bytes | None = None, **environment: str) -
 
 
 def start_solving(server: OpenAIServer, *options: str) -> subprocess.Popen[str]:
-    """Start `metascale solve` on a model of the loopback server."""
+    """Start `metascale solve`, with a judge, on a model of the loopback server."""
     command = [sys.executable, "-W", "error", "-m", "metascale.cli", "solve", QUESTION]
-    command += ["--model", "openai:loopback", "--base-url", server.url, "--json", *options]
+    command += ["--model", "openai:loopback", "--base-url", server.url, "--json", "--set", "reward=judge", *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
 
 

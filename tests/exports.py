@@ -19,9 +19,9 @@ class Done(NamedTuple):
 
 
 def solve(db: Path, thread: str, question: str, *options: str) -> None:
-    """Leave a run in a database, which draws its whole budget of 8."""
+    """Leave a judged run in a database, which draws its whole budget of 8."""
     place = ("--db", str(db), "--thread", thread, "--quiet")
-    drawn = ("--seed", "4", "--budget", "8", "--set", "stop_on_agreement=null")
+    drawn = ("--seed", "4", "--budget", "8", "--set", "stop_on_agreement=null", "--set", "reward=judge")
     done = invoke("solve", *SIMULATED, *drawn, *place, *options, question)
     assert done.exit_code == 0, done.output
 

@@ -30,7 +30,7 @@ def test_server_and_usage_agree(start_server: ServerFactory, budget: int, batch_
 
 async def test_a_round_runs_in_parallel_and_seconds_are_wall_clock(start_server: ServerFactory) -> None:
     server = start_server(latency=0.2, ready=lambda kind, _: kind != "solve" or server.requests["solve"] >= 8)
-    settings = MetaScaleSettings(budget=8, batch_size=8)
+    settings = MetaScaleSettings(budget=8, batch_size=8, reward="judge")
     started = time.time()
     usage = (await create_metascale(chat_model(server), settings=settings).ainvoke(ask()))["result"]["usage"]
     assert server.count("solve") == 8, "none was answered before all had come"
@@ -46,7 +46,8 @@ def test_a_synchronous_round_is_as_wide(start_server: ServerFactory) -> None:
 
 async def test_max_concurrency_of_the_caller_holds(start_server: ServerFactory) -> None:
     server = start_server(latency=0.05)
-    graph = create_metascale(chat_model(server), settings=MetaScaleSettings(budget=8, batch_size=8))
+    settings = MetaScaleSettings(budget=8, batch_size=8, reward="judge")
+    graph = create_metascale(chat_model(server), settings=settings)
     await graph.ainvoke(ask(), {"max_concurrency": 2})
     for kind in ("solve", "judge"):
         spans = [(s.started, s.finished) for s in server.served if s.kind == kind]
@@ -109,7 +110,7 @@ def test_transient_failures_are_retried_and_billed(start_server: ServerFactory) 
 
     server = start_server(script=hiccup)
     model = chat_model(server, max_retries=0)
-    result = create_metascale(model, settings=MetaScaleSettings(budget=6)).invoke(ask())["result"]
+    result = create_metascale(model, settings=MetaScaleSettings(budget=6, reward="judge")).invoke(ask())["result"]
     assert result["usage"]["samples"] == server.count("solve") == 6
     assert result["usage"]["calls"] == server.requests.total() > 14
 

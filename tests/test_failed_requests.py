@@ -199,7 +199,7 @@ FATAL = {
     "no balance": Fault(402, json.dumps({"error": {"message": "Insufficient Balance"}})),
     "credit": Fault(400, json.dumps({"error": {"message": "Your credit balance is too low to access the API"}})),
 }
-SETTINGS = MetaScaleSettings(budget=2, batch_size=2, max_retries=2)
+SETTINGS = MetaScaleSettings(budget=2, batch_size=2, max_retries=2, reward="judge")
 
 
 async def answered(graph: Any, *, is_sync: bool) -> Any:

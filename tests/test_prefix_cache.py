@@ -26,7 +26,10 @@ LATENCY = 0.02
 def solve(server: OpenAIServer, question: str, **settings: Any) -> dict[str, Any]:
     model = chat_model(server)
     graph = create_metascale(
-        model, settings=MetaScaleSettings(**{"budget": 16, "seed": 1, "stop_on_agreement": None, **settings})
+        model,
+        settings=MetaScaleSettings(
+            **{"budget": 16, "seed": 1, "stop_on_agreement": None, "reward": "judge", **settings}
+        ),
     )
     result: dict[str, Any] = graph.invoke({"messages": [{"role": "user", "content": question}]})["result"]
     return result
