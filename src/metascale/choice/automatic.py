@@ -14,7 +14,10 @@ LEAST_REQUESTS = 2
 _OF_VOTES = frozenset({"temperature", "max_tokens", "batch_size", "end_early", "answer_kind", "weigh_votes", "reward"})
 """Settings of the search and of scores that concern votes, too."""
 _OF_MEMORY = frozenset({"memory", "memory_seeds"})
-ASKING_FOR_SEARCH = (SearchSettings.model_fields.keys() | ScoringSettings.model_fields.keys()) - _OF_VOTES - _OF_MEMORY
+_OF_REWARDS = frozenset({"target_reward", "min_progress"})
+ASKING_FOR_SEARCH = (
+    (SearchSettings.model_fields.keys() | ScoringSettings.model_fields.keys() | _OF_REWARDS) - _OF_VOTES - _OF_MEMORY
+)
 """Settings that ask for the search by a judge, whatever the answers are like: those of the pool, the policy, evolution
 and verdicts."""
 

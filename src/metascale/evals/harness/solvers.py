@@ -44,7 +44,7 @@ def _solver(name: str) -> Callable[..., Solver]:
     def answer(
         budget: int = 16,
         batch_size: int | None = None,
-        policy: str = "upper_tail",
+        policy: str | None = None,
         model: str | None = None,
         judge_model: str | None = None,
         seed: int | None = None,
@@ -58,7 +58,7 @@ def _solver(name: str) -> Callable[..., Solver]:
         Args:
             budget: answers to generate.
             batch_size: answers generated in parallel; None for rounds that double.
-            policy: which meta-thoughts to sample from.
+            policy: which meta-thoughts to sample from; None for the default.
             model: an Inspect model's name; None for the evaluation's model. `langgraph/servers` runs the method on
                 servers, with these settings as its context.
             judge_model: an Inspect model that scores answers; None for `model`.
@@ -72,8 +72,8 @@ def _solver(name: str) -> Callable[..., Solver]:
         Raises:
             SettingError: a memory is set, people would be asked, or servers with their own judge get another.
         """
-        given = {"budget": budget, "batch_size": batch_size, "policy": policy, "seed": seed, **(settings or {})}
-        chosen = MetaScaleSettings.model_validate(given)
+        given = {"budget": budget, "batch_size": batch_size, "seed": seed, **(settings or {})}
+        chosen = MetaScaleSettings.model_validate(given if policy is None else {"policy": policy, **given})
         if chosen.memory is not None:
             raise SettingError("questions of an evaluation are independent, so it takes no setting 'memory'")
         if chosen.review_pool or chosen.ask_for_budget:
