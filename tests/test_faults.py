@@ -103,7 +103,7 @@ def test_a_reply_without_choices_is_asked_for_again(start_server: ServerFactory)
 )
 def test_why_a_judgement_could_not_be_read_is_told(fault: Fault, says: str, start_server: ServerFactory) -> None:
     server = start_server(script=lambda kind, *_: fault if kind == "judge" else None)
-    settings = MetaScaleSettings(budget=2, max_retries=0)
+    settings = MetaScaleSettings(budget=2, max_retries=0, reward="judge")
     result = create_metascale(chat_model(server, max_retries=0), settings=settings).invoke(ask())["result"]
     assert any(note.startswith("2 answers are not scored") and says in note for note in result["notes"])
     assert result["answer"]

@@ -247,8 +247,9 @@ def test_what_changes_an_answer_is_never_merged_into_one_row(
         ({"settings": {"policy": "ucb"}}, {"policy": "ucb"}),
         ({"settings": MetaScaleSettings.paper().model_dump(exclude_unset=True)}, {"policy": "ucb", "settings": {
             "evolution": "always", "operators": "combine", "confirm": 0, "final_choice": "best", "head_start": 0.0,
-            "stop_on_agreement": None}}),
-        ({"settings": {"temperature": 0.50}}, {"settings": {"temperature": 0.5, "pool_size": 8}}),
+            "stop_on_agreement": None, "batch_size": 4, "reward": "judge"}}),
+        ({"settings": {"temperature": 0.50}}, {"settings": {"temperature": 0.5, "max_tokens": None}}),
+        ({"settings": {"pool_size": 8}}, {"settings": {"reward": "judge"}}),
     ],
 )  # fmt: skip
 def test_two_ways_to_say_the_same_have_one_label(first: dict[str, Any], second: dict[str, Any]) -> None:

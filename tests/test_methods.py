@@ -23,7 +23,8 @@ def test_every_method_keeps_its_budget_and_an_honest_bill(start_server: ServerFa
     server = start_server()
     method = METHODS[name]
     graph = method.create(
-        chat_model(server), settings=MetaScaleSettings(budget=budget, batch_size=3, stop_on_agreement=None)
+        chat_model(server),
+        settings=MetaScaleSettings(budget=budget, batch_size=3, stop_on_agreement=None, reward="judge"),
     )
     out = graph.invoke(ask())
     usage = out["result"]["usage"]

@@ -32,7 +32,7 @@ def charged_by(server: OpenAIServer) -> float:
 
 
 def limited(**settings: Any) -> MetaScaleSettings:
-    drawn: dict[str, Any] = {"budget": 64, "stop_on_agreement": None, "seed": 1}
+    drawn: dict[str, Any] = {"budget": 64, "stop_on_agreement": None, "reward": "judge", "seed": 1}
     return MetaScaleSettings.model_validate({**drawn, "prices": {"loopback": PRICE}, **settings})
 
 
