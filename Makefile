@@ -12,7 +12,7 @@ install: .venv/installed  ## install everything for development
 	touch $@
 
 run: install  ## solve a question on the offline model
-	.venv/bin/metascale solve --model simulated --seed 7 "A robe takes 2 bolts of blue fiber and half that much white fiber.  How many bolts in total does it take?"
+	.venv/bin/metascale solve --model simulated --preset paper --seed 7 "A robe takes 2 bolts of blue fiber and half that much white fiber.  How many bolts in total does it take?"
 
 test: install  ## run the tests
 	.venv/bin/pytest -n auto

@@ -324,7 +324,7 @@ def test_half_an_emoji_spoils_no_answer(tmp_path: Path) -> None:
 
     model = ScriptedModel(write=cut_off)
     with SqliteSaver.from_conn_string(str(tmp_path / "runs.sqlite")) as saver:
-        graph = create_metascale(model, settings=MetaScaleSettings(budget=2), checkpointer=saver)
+        graph = create_metascale(model, settings=MetaScaleSettings(budget=2, reward="judge"), checkpointer=saver)
         out = graph.invoke(ask(), {"configurable": {"thread_id": "1"}})
         stored = graph.get_state({"configurable": {"thread_id": "1"}}).values
     assert out["result"]["answer"] == stored["result"]["answer"] == "Yes \ufffd"

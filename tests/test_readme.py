@@ -64,7 +64,7 @@ def test_the_pictured_view_is_todays_and_says_that_it_simulates(tmp_path: Path) 
         return [" ".join(text.replace("&#160;", " ").split()) for text in texts if "tokens" not in text]
 
     fresh = tmp_path / "live.svg"
-    question = re.search(r"solve --seed 7 (\".*?\")", README)
+    question = re.search(r"solve --preset paper --seed 7 (\".*?\")", README)
     told = re.search(r"first command with (.*?); a simulation\]\(docs/images/live.svg\)", README)
     assert question is not None
     assert told is not None

@@ -92,7 +92,8 @@ def test_max_calls_also_pays_for_what_is_composed_beside_the_first_round(max_cal
 async def test_what_was_drawn_is_not_paid_for_again_if_the_run_is_killed_while_it_composes() -> None:
     hangs = [True]
     model = TimedModel(write=sensible, takes=lambda kind, _: 3_600.0 if kind == "compose" and hangs[0] else 0.0)
-    graph = create_metascale(model, checkpointer=InMemorySaver())
+    settings = MetaScaleSettings(reward="judge")
+    graph = create_metascale(model, settings=settings, checkpointer=InMemorySaver())
     async with asyncio.TaskGroup() as group:
         killed = group.create_task(graph.ainvoke(ask(), THREAD))
         drawn = 0

@@ -50,7 +50,15 @@ def test_the_graph_is_drawn_with_its_nodes_and_labels(client: SyncLangGraphClien
         "__end__",
     }
     labels = {edge.get("data") for edge in graph["edges"] if edge["source"] == "score"}
-    assert labels == {"budget left", "time to evolve", "ask for more", "write a synthesis", "look again", "choose"}
+    assert labels == {
+        "budget left",
+        "answers cannot be compared",
+        "time to evolve",
+        "ask for more",
+        "write a synthesis",
+        "look again",
+        "choose",
+    }
 
 
 def test_chat_mode_and_the_settings_form(client: SyncLangGraphClient) -> None:
