@@ -46,6 +46,15 @@ def test_answers_are_served_in_order_once_and_then_it_is_dry(recorded: RecordedC
     assert recorded.dry == {"standard": 1}
 
 
+def test_the_rows_of_recorded_samples_are_served_with_their_tokens_and_ends(tmp_path: Path) -> None:
+    one = {"question": "How many?", "arm": "no_strategy", "sample": 0, "text": "So ma", "finish": "length"}
+    path = record(tmp_path / "samples.jsonl", {**one, "tokens": 2, "prompt_tokens": 9, "logprobs": [-0.1, -0.4]})
+    reply = RecordedChatModel(path=path).invoke("How many?")
+    assert reply.text == "So ma"
+    assert reply.usage_metadata == {"input_tokens": 9, "output_tokens": 2, "total_tokens": 11}
+    assert reply.response_metadata["finish_reason"] == "length"
+
+
 def test_nothing_is_invented(recorded: RecordedChatModel) -> None:
     with pytest.raises(RecordDryError, match="no answer of strategy 'standard' to this question"):
         recorded.invoke("Another?")

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
 
@@ -42,6 +43,8 @@ class _Answer:
     text: str
     tokens: Sequence[tuple[str, float]] | None = None
     yes: float | None = None
+    usage: UsageMetadata | None = None
+    finish: str = "stop"
 
 
 def _tokens(row: Mapping[str, Any]) -> list[tuple[str, float]] | None:
@@ -51,6 +54,14 @@ def _tokens(row: Mapping[str, Any]) -> list[tuple[str, float]] | None:
         return None
     texts = pieces if isinstance(pieces, list) and len(pieces) == len(logprobs) else [""] * len(logprobs)
     return list(zip(texts, logprobs, strict=True))
+
+
+def _usage(row: Mapping[str, Any]) -> UsageMetadata | None:
+    """The tokens of a row's request and answer; None where they are not recorded."""
+    read, written = row.get("prompt_tokens"), row.get("tokens")
+    if not isinstance(read, int) or not isinstance(written, int):
+        return None
+    return UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)
 
 
 class RecordError(MetaScaleError):
@@ -66,10 +77,11 @@ class RecordedChatModel(BaseChatModel):
 
     The file has one JSON object a line with `question`, `strategy` (or `arm`) and `output_text` (or `text`), and
     optionally `sample` (the order of several answers), `logprobs` (the log-probabilities of the answer's tokens, in
-    nats), `pieces` (these tokens) and `yes` (the probability of "Yes" when the model was asked whether the answer is
-    correct); rows without a question, such as a canary, are skipped. As a solver the model answers under the strategy
+    nats), `pieces` (these tokens), `yes` (the probability of "Yes" when the model was asked whether the answer is
+    correct), `tokens` and `prompt_tokens` (written and read for the answer), and `finish` (why it ended). Rows without
+    a question, such as a canary, are skipped. As a solver the model answers under the strategy
     that the meta-thought names. Asked to compose meta-thoughts, it names the recorded strategies other than the fixed
-    arms. It refuses to judge and to evolve, which are not recorded. Token counts are unknown.
+    arms. It refuses to judge and to evolve, which are not recorded.
 
     Attributes:
         path: the file.
@@ -96,6 +108,8 @@ class RecordedChatModel(BaseChatModel):
                 row["output_text"],
                 _tokens(row),
                 yes if isinstance(yes := row.get("yes"), int | float) and 0 <= yes <= 1 else None,
+                _usage(row),
+                row.get("finish", "stop"),
             )
             samples[squeeze(row["question"]), row["strategy"]].append((row.get("sample", 0), answer))
         self._answers = {
@@ -145,7 +159,7 @@ class RecordedChatModel(BaseChatModel):
         system = "\n\n".join(message.text for message in messages if message.type == "system")
         turns = [message.text for message in messages if message.type == "human"]
         kind = kind_of_request(system, turns[-1] if turns else "")
-        about: dict[str, Any] = {"finish_reason": "stop"}
+        about: dict[str, Any] = {}
         if kind == "compose":
             answer = _Answer(self._catalogue())
         elif kind == "solve":
@@ -160,7 +174,8 @@ class RecordedChatModel(BaseChatModel):
             raise RecordError(f"the record {self.path.name} holds answers only; it cannot serve the prompt {kind!r}")
         if logprobs and answer.tokens is not None:
             about["logprobs"] = {"content": [{"token": text, "logprob": value} for text, value in answer.tokens]}
-        message = AIMessage(answer.text, response_metadata=about)
+        about["finish_reason"] = answer.finish
+        message = AIMessage(answer.text, response_metadata=about, usage_metadata=answer.usage)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _fixed(self, arm: str) -> str:
