@@ -73,7 +73,7 @@ def components_of(
         raise TypeError(f"unexpected arguments: {', '.join(sorted(unknown))}")
     chosen = given.get("settings") or MetaScaleSettings()
     return Components(
-        resolve_model(model, at_once=widest_round(chosen)),
+        [resolve_model(model, at_once=widest_round(chosen))],
         reward=given.get("reward") if judged else Unscored(),
         defaults=chosen,
         fixed=MetaScaleSettings(**fixed),

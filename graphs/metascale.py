@@ -21,12 +21,8 @@ before select_arm, `grant_budget` after score. Every routing decision is a funct
 
 from __future__ import annotations
 
-from typing import Any
-
 from langchain_core.embeddings import Embeddings
-from langchain_core.messages import AIMessage
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable
 from langgraph.graph import START
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
@@ -35,7 +31,7 @@ from metascale.bandits import Policy
 from metascale.budget.rounds import widest_round
 from metascale.graphs import routes
 from metascale.graphs.assembly import Graph, add_nodes, bound, compiled, for_studio, new_graph
-from metascale.models import Sampler, resolve_model
+from metascale.models import Models, Sampler, resolve_models
 from metascale.nodes import (
     Components,
     compose,
@@ -56,7 +52,7 @@ from metascale.settings import MetaScaleSettings
 
 
 def create_metascale(
-    model: Runnable[Any, AIMessage] | str | None = None,
+    model: Models = None,
     *,
     reward: Reward | None = None,
     policy: Policy | None = None,
@@ -72,8 +68,10 @@ def create_metascale(
     Args:
         model: a chat model, also inside LangChain's `bind`, `with_config`, `with_retry` or `with_fallbacks`;
             `"openai:NAME"`, `"gguf:FILE"`, `"simulated"`, or any name that `init_chat_model` takes if `langchain` is
-            installed; None reads the environment variable `METASCALE_MODEL`.
-        reward: scores answers; by default the reward that the settings name, with the model as its judge.
+            installed; None reads the environment variable `METASCALE_MODEL`. A name may end with parameters, as in
+            `"openai:NAME?effort=low"`. With a list of these, every model may answer, and an arm is a model and a
+            meta-thought; the first one composes and judges.
+        reward: scores answers; by default the reward that the settings name, with the first model as its judge.
         policy: chooses meta-thoughts; by default the policy that the settings name.
         retriever: finds worked examples similar to the task; the model abstracts meta-thoughts from them.
         settings: the defaults of every run; a run overrides them with `context=`.
@@ -91,7 +89,7 @@ def create_metascale(
     """
     chosen = settings or MetaScaleSettings()
     parts = Components(
-        resolve_model(model, at_once=widest_round(chosen)),
+        resolve_models(model, at_once=widest_round(chosen)),
         reward=reward,
         policy=policy,
         retriever=retriever,

@@ -116,6 +116,7 @@ def to_samples(state: State) -> Sequence[Send] | Literal["finalize"]:
                 id=pull["id"],
                 round=state["round"],
                 meta_thought=thoughts[pull["meta_thought"]],
+                model=pull.get("model", ""),
                 refined=refined_answer(pull["refines"], thoughts, answers) if pull["refines"] is not None else None,
                 reads=pull.get("reads", []),
                 limit=limit,

@@ -13,7 +13,6 @@ from metascale import prompts
 from metascale.budget.limits import may_compose
 from metascale.errors import ModelCallError, describe
 from metascale.foresight.prediction import hint
-from metascale.models import ask
 from metascale.models.quotation import unquoted
 from metascale.models.schema_in_words import example
 from metascale.models.sized import sized
@@ -231,7 +230,7 @@ async def _drafts(system: str, turn: HumanMessage, count: int, run: Run, *place:
     messages = [SystemMessage(system), turn]
     schema: type[Drafts] = sized(Drafts, count)
     try:
-        reading = await ask(run.thinker, messages, schema, run.settings, place=place, untrusted=str(turn.text))
+        reading = await run.think(messages, schema, place=place, untrusted=str(turn.text))
     except ModelCallError as error:
         return Found([], [f"no {origin} meta-thoughts: {error}"], error.usage, is_failed=True)
     if reading.value is None:

@@ -9,7 +9,6 @@ from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.events import Evolved
 from metascale.evolution import OPERATORS, by_front, by_ucb, choose_operator, making_room, room
-from metascale.models import ask
 from metascale.models.sized import sized
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.admission import Draft, Drafts, admit, arm_statistics
@@ -43,9 +42,7 @@ async def evolve(state: State, run: Run) -> Update:
     messages = [SystemMessage(prompts.render(operator.prompt, count=count, tag=tag)), shown(material, task)]
     children: list[MetaThought] = []
     try:
-        reading = await ask(
-            run.thinker, messages, sized(Drafts, count), settings, place=["evolve", state["round"]], untrusted=material
-        )
+        reading = await run.think(messages, sized(Drafts, count), place=["evolve", state["round"]], untrusted=material)
     except ModelCallError as error:
         usage, note = error.usage, f"evolution failed: {error}"
     else:

@@ -41,6 +41,7 @@ def fresh_run(
         "reopened_at": 0,
         "notes": Overwrite(list(dict.fromkeys(notes))),
         "refusal": Overwrite(""),
+        "left_out": Overwrite({}),
         "result": None,
     }
 

@@ -94,7 +94,7 @@ async def draw(
     length cuts the answer off, or the server refuses that limit, the sample is drawn again without it.
     """
     settings = run.settings
-    unlimited = solver = run.solver
+    unlimited = solver = run.solver_of(state.get("model", ""))
     limit = state.get("limit")
     if limit is not None:
         solver = unlimited.capped_at(limit)
@@ -118,9 +118,10 @@ async def _attempt(
     try:
         reply = await solver.chat(messages, settings, place=["sample", state["id"], *place], floor=floor)
     except ModelCallError as failure:
-        return _candidate(state, ("failed", "", str(failure)), failure.usage), failure.usage, failure.rejected
+        failed = _candidate(state, solver, ("failed", "", str(failure)), failure.usage)
+        return failed, failure.usage, failure.rejected
     usage: Usage = {**reply.usage, "samples": 1}
-    candidate = _candidate(state, outcome(reply.message), usage)
+    candidate = _candidate(state, solver, outcome(reply.message), usage)
     if solver.tells_probabilities:
         tokens = tokens_of(reply.message)
         candidate["certainty"] = certainty_of([t.logprob for t in tokens], [t.text for t in tokens])
@@ -162,12 +163,13 @@ def _continued(turn: AnyMessage, text: str) -> AnyMessage:
     return turn.model_copy(update={"content": [*turn.content, {"type": "text", "text": text}]})
 
 
-def _candidate(state: Sampling, came_back: Outcome, usage: Usage) -> Candidate:
+def _candidate(state: Sampling, solver: MeteredModel, came_back: Outcome, usage: Usage) -> Candidate:
     status, text, error = came_back
     candidate: Candidate = {
         "id": state["id"],
         "round": state["round"],
         "meta_thought": state["meta_thought"]["id"],
+        "model": solver.label,
         "refines": state["refined"]["id"] if state["refined"] else None,
         "status": status,
         "text": text,

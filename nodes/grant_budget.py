@@ -78,6 +78,7 @@ async def _reopened(state: State, run: Run) -> Update:
         **state,
         "messages": messages,
         "refusal": "",
+        "left_out": {},
         "result": None,
         "reopened_at": len(state["candidates"]),
     }
@@ -90,6 +91,7 @@ async def _reopened(state: State, run: Run) -> Update:
     return {
         "messages": [RemoveMessage(id=str(last.id))],
         "refusal": Overwrite(""),
+        "left_out": Overwrite({}),
         "result": None,
         "reopened_at": len(state["candidates"]),
         "pool": [{"id": t["id"], "retired": True} for t in state["pool"] if t["id"] == SYNTHESIS],

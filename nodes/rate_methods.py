@@ -8,7 +8,6 @@ from langchain_core.messages import SystemMessage
 
 from metascale import prompts
 from metascale.errors import ModelCallError
-from metascale.models import ask
 from metascale.nodes.fresh_run import fresh_run, tell_pool
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.arms import fixed_arm, method_arm
@@ -63,7 +62,7 @@ async def ask_ratings(
     material = prompts.fence("task", task, tag)
     messages = [SystemMessage(prompts.render("rate_methods", methods=listed, tag=tag)), shown(material, task)]
     try:
-        reading = await ask(run.thinker, messages, Ratings, run.settings, place=["rate_methods"], untrusted=material)
+        reading = await run.think(messages, Ratings, place=["rate_methods"], untrusted=material)
     except ModelCallError as error:
         return [], [f"no reasoning method was rated: {error}"], error.usage
     if reading.value is None:

@@ -5,28 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langgraph.config import get_config
 from langgraph.runtime import Runtime, get_runtime
 from langgraph.store.base import BaseStore
 from langgraph.types import Overwrite
+from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from metascale.bandits import Policy, create_policy
 from metascale.budget.ledger import UNCOUNTED_STEPS, Costs, Ledger
 from metascale.choice.automatic import asks_for_search, is_decided, settled
-from metascale.errors import SettingError
+from metascale.errors import ModelCallError, SettingError
 from metascale.memory.embeddings import HashedEmbeddings
 from metascale.memory.store import StrategyMemory
-from metascale.models import MeteredModel, Sampler
+from metascale.models import MeteredModel, Reading, Sampler, ask
+from metascale.models.lineup import label_of
 from metascale.models.scope import RunScope, inside
 from metascale.models.tracing import about
 from metascale.nodes.config_keys import CHECKPOINTER
@@ -38,7 +41,7 @@ from metascale.runtime.bridge import run_sync
 from metascale.runtime.deadline import end_in
 from metascale.settings import BUILDERS_SETTINGS, MetaScaleSettings
 from metascale.state import State, check_continuable
-from metascale.usage import Usage, charged, no_usage, of_node
+from metascale.usage import Usage, add_usage, charged, no_usage, of_node
 
 PREPARATION = 0.5
 """Share of the remaining seconds that a node may take to predict, compose or breed: a request that hangs there must
@@ -47,6 +50,7 @@ SCOPE = "__metascale_scope"
 """The config key of a run's `RunScope`. LangGraph stores no key that starts with two underscores."""
 
 Update = dict[str, Any]
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class Spent(TypedDict):
@@ -61,7 +65,8 @@ class Components:
     """The parts of a graph, shared by all of its runs.
 
     Attributes:
-        model: answers questions and designs meta-thoughts.
+        models: answer questions, at least one, each with a label of its own. The first one also designs meta-thoughts
+            and judges; where it cannot be asked any more, the next one does.
         defaults: the settings of a run without a context.
         fixed: settings that the method prescribes; they override those of a run.
         reward: scores answers; None for the reward that the settings name.
@@ -72,7 +77,7 @@ class Components:
         may_vote: whether the reward `"auto"` may stand for votes; elsewhere it is a judge.
     """
 
-    model: BaseChatModel
+    models: Sequence[BaseChatModel]
     _: KW_ONLY
     defaults: MetaScaleSettings
     fixed: MetaScaleSettings = field(default_factory=MetaScaleSettings)
@@ -82,19 +87,27 @@ class Components:
     embeddings: Embeddings | None = None
     sampler: Sampler | None = None
     may_vote: bool = False
-    thinker: MeteredModel = field(init=False)
+    thinkers: dict[str, MeteredModel] = field(init=False)
     methods: dict[str, ReasoningMethod] = field(init=False)
-    _scorers: dict[str, Scorer] = field(init=False, default_factory=dict)
-    _solvers: dict[tuple[float | None, int | None, bool, bool], MeteredModel] = field(init=False, default_factory=dict)
-    _foreseers: dict[float | None, MeteredModel] = field(init=False, default_factory=dict)
+    _scorers: dict[tuple[str, str], Scorer] = field(init=False, default_factory=dict)
+    _solvers: dict[tuple[str, float | None, int | None, bool, bool], MeteredModel] = field(
+        init=False, default_factory=dict
+    )
+    _foreseers: dict[tuple[str, float | None], MeteredModel] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Build what every run uses, so that a setting that cannot work fails when the graph is built."""
-        self.thinker = MeteredModel(self.model)
-        self.solver(self.defaults)
-        self.scorer(self.defaults)
+        self.thinkers = {label_of(model): MeteredModel(model) for model in self.models}
+        for label in self.labels:
+            self.solver(self.defaults, label)
+        self.scorer(self.defaults, self.labels[0])
         folder = self.defaults.methods_dir
         self.methods = catalogue(Path(folder) if folder is not None else None)
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the models that candidates and bills show, in the order of the models."""
+        return list(self.thinkers)
 
     def run(self, candidates: Sequence[Candidate] = ()) -> Run:
         """The current run with its settings: the defaults, overlaid by the run's context, then by the fixed ones.
@@ -121,53 +134,57 @@ class Components:
         if settings.reward == "auto" and not is_automatic:
             settings = settings.model_copy(update={"reward": "judge"})
         settings = settled(settings, candidates)
-        return Run(self, self.scorer(settings).settings_for(settings), runtime, is_automatic=is_automatic)
+        scorer = self.scorer(settings, self.labels[0])
+        return Run(self, scorer.settings_for(settings), runtime, is_automatic=is_automatic)
 
     @property
     def _may_vote(self) -> bool:
         """Whether no part of the graph asks for the search by a judge."""
         return self.may_vote and self.reward is None and self.policy is None and self.retriever is None
 
-    def scorer(self, settings: MetaScaleSettings) -> Scorer:
-        """The scorer on the given reward, or on the one that the settings name."""
-        name = "given" if self.reward is not None else settings.reward
-        if name not in self._scorers:
-            self._scorers[name] = Scorer(self.reward or create_reward(settings, self.thinker, is_sampler=True))
-        return self._scorers[name]
+    def scorer(self, settings: MetaScaleSettings, judge: str) -> Scorer:
+        """The scorer on the given reward, or on the one that the settings name, with the model `judge`."""
+        key = ("given", "") if self.reward is not None else (settings.reward, judge)
+        if key not in self._scorers:
+            made = self.reward or create_reward(settings, self.thinkers[judge], is_sampler=len(self.models) == 1)
+            self._scorers[key] = Scorer(made)
+        return self._scorers[key]
 
-    def solver(self, settings: MetaScaleSettings, *, if_told: bool = False) -> MeteredModel:
-        """The model, set up to draw samples; see `MeteredModel` for `if_told`."""
-        key = (self._temperature(settings), settings.max_tokens, self.reads_certainty(settings), if_told)
+    def solver(self, settings: MetaScaleSettings, label: str, *, if_told: bool = False) -> MeteredModel:
+        """The model with this label, set up to draw samples; see `MeteredModel` for `if_told`."""
+        reads = self.reads_certainty(settings)
+        key = (label, self._temperature(settings, label), settings.max_tokens, reads, if_told)
         if key not in self._solvers:
             self._solvers[key] = MeteredModel(
-                self.model,
+                self.models[self.labels.index(label)],
                 sampling=True,
-                temperature=key[0],
+                temperature=key[1],
                 max_tokens=settings.max_tokens,
                 sampler=self.sampler,
-                probabilities=0 if key[2] else None,
+                probabilities=0 if reads else None,
                 if_told=if_told,
             )
         return self._solvers[key]
 
     def reads_certainty(self, settings: MetaScaleSettings) -> bool:
-        """Whether something reads how sure the model is of its answers, so that samples come with it."""
-        return settings.end_early or settings.weigh_votes or self.scorer(settings).reads_certainty
+        """Whether something reads how sure a model is of its answers, so that samples come with it."""
+        return settings.end_early or settings.weigh_votes or self.scorer(settings, self.labels[0]).reads_certainty
 
-    def foreseer(self, settings: MetaScaleSettings) -> MeteredModel:
+    def foreseer(self, settings: MetaScaleSettings, label: str) -> MeteredModel:
         """The model, set up to predict its own answers: at the temperature of samples, so that predictions vary too."""
-        temperature = self._temperature(settings)
-        if temperature not in self._foreseers:
-            self._foreseers[temperature] = self.thinker.sampling_at(temperature)
-        return self._foreseers[temperature]
+        key = (label, self._temperature(settings, label))
+        if key not in self._foreseers:
+            self._foreseers[key] = self.thinkers[label].sampling_at(key[1])
+        return self._foreseers[key]
 
-    def _temperature(self, settings: MetaScaleSettings) -> float | None:
+    def _temperature(self, settings: MetaScaleSettings, label: str) -> float | None:
         """The temperature of samples: the one that is set, else the one that the model was made with, else the default.
 
         None leaves the model's own.
         """
+        model = self.models[self.labels.index(label)]
         is_set = "temperature" in settings.model_fields_set
-        is_own = "temperature" in self.model.model_fields_set and getattr(self.model, "temperature", None) is not None
+        is_own = "temperature" in model.model_fields_set and getattr(model, "temperature", None) is not None
         return None if is_own and not is_set else settings.temperature
 
 
@@ -188,24 +205,55 @@ class Run:
     is_automatic: bool = False
 
     @property
-    def thinker(self) -> MeteredModel:
-        """The model, set up to design meta-thoughts."""
-        return self.parts.thinker
+    def models(self) -> list[str]:
+        """The labels of the models that can be asked; all of them where none can."""
+        out = self.scope.left_out
+        return [label for label in self.parts.labels if label not in out] or self.parts.labels
 
     @property
-    def solver(self) -> MeteredModel:
-        """The model, set up to draw samples."""
-        return self.parts.solver(self.settings, if_told=self.is_automatic and not self.settings.end_early)
+    def thinker(self) -> MeteredModel:
+        """The first of these models, set up to design meta-thoughts."""
+        return self.parts.thinkers[self.models[0]]
+
+    async def think(
+        self, messages: Sequence[BaseMessage], schema: type[Schema], *, place: Sequence[int | str], untrusted: str
+    ) -> Reading[Schema]:
+        """As `ask` of the `thinker`; if that model is left out meanwhile, of the next one.
+
+        Raises:
+            ModelCallError: as for `ask`.
+        """
+        spent, thinker = no_usage(), self.thinker
+        while True:
+            try:
+                reading = await ask(thinker, messages, schema, self.settings, place=place, untrusted=untrusted)
+            except ModelCallError as error:
+                spent, failed, thinker = add_usage(spent, error.usage), thinker, self.thinker
+                if thinker is failed:
+                    error.usage = spent
+                    raise
+            else:
+                return replace(reading, usage=add_usage(spent, reading.usage))
+
+    @property
+    def solvers(self) -> list[MeteredModel]:
+        """These models, set up to draw samples."""
+        return [self.solver_of(label) for label in self.models]
+
+    def solver_of(self, label: str) -> MeteredModel:
+        """The model with this label, set up to draw samples; the first one where no model has it."""
+        known = label if label in self.parts.labels else self.models[0]
+        return self.parts.solver(self.settings, known, if_told=self.is_automatic and not self.settings.end_early)
 
     @property
     def foreseer(self) -> MeteredModel:
-        """The model, set up to predict its own answers."""
-        return self.parts.foreseer(self.settings)
+        """The first of these models, set up to predict its own answers."""
+        return self.parts.foreseer(self.settings, self.models[0])
 
     @property
     def scorer(self) -> Scorer:
         """The reward, ready to score answers."""
-        return self.parts.scorer(self.settings)
+        return self.parts.scorer(self.settings, self.models[0])
 
     @property
     def policy(self) -> Policy:
@@ -271,6 +319,7 @@ class Run:
             granted_usd=state.get("granted_usd", 0.0),
             reopened_at=state.get("reopened_at", 0),
             refusal=state.get("refusal", ""),
+            left_out=state.get("left_out", {}),
             remaining_steps=state["remaining_steps"] if self.runtime else UNCOUNTED_STEPS,
             is_exact=self.scorer.is_exact,
         )
@@ -301,7 +350,7 @@ class Run:
         purse = self.scope.purse
         purse.open(None if money is None else money + granted, charged(usage))
         if purse.is_limited and not usage["calls"]:
-            check_prices(self.settings, (self.solver, *models_of(self.scorer.reward)))
+            check_prices(self.settings, (*self.solvers, *models_of(self.scorer.reward)))
         return time.time()
 
     def check_resumable(self) -> None:
@@ -333,11 +382,11 @@ def check_prices(settings: MetaScaleSettings, models: Iterable[MeteredModel]) ->
 
 def _with_findings(update: Update, scope: RunScope) -> Update:
     """A node's update with what its requests found out: notes, and why no further request can succeed."""
-    found: Update = {"notes": scope.take_notes(), "refusal": scope.refusal}
+    found: Update = {"notes": scope.take_notes(), "refusal": scope.refusal, "left_out": scope.take_left_out()}
     for key, value in found.items():
         before = update.get(key)
         if value and isinstance(before, Overwrite):
-            update = {**update, key: Overwrite(before.value + value)}
+            update = {**update, key: Overwrite(before.value | value if key == "left_out" else before.value + value)}
         elif value:
             update = {**update, key: [*(before or []), *value] if key == "notes" else value}
     return update
@@ -368,6 +417,7 @@ def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
         check_continuable(state)
         run = parts.run(state.get("candidates", ()))
         scope = run.scope
+        scope.begin(parts.labels, {} if state.get("result") else state.get("left_out", {}))
         with inside(scope), _about(node, state):
             update = run_sync(lambda: node(state, run), scope.work)
         return _with_findings(_billed(update, node), scope) or _UNCHANGED
@@ -376,6 +426,7 @@ def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
         check_continuable(state)
         run = parts.run(state.get("candidates", ()))
         scope = run.scope
+        scope.begin(parts.labels, {} if state.get("result") else state.get("left_out", {}))
         with inside(scope), _about(node, state):
             update = await node(state, run)
         return _with_findings(_billed(update, node), scope) or _UNCHANGED

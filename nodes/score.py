@@ -114,14 +114,15 @@ async def _judged(
     if not answers:
         return [], no_usage()
     updates: list[dict[str, Any]] = []
-    earlier = _beside(answers, state) if run.scorer.is_relative else []
-    scores, moved = await run.scorer.score(
+    scorer = run.scorer
+    earlier = _beside(answers, state) if scorer.is_relative else []
+    scores, moved = await scorer.score(
         task_of(state["messages"]),
         [c["text"] for c in answers],
         run.settings,
         place=["judge", answers[0]["round"], *place],
         earlier=[Earlier(c["text"], c["memo"]) for c in earlier],
-        samples=[_drawn(c, asked or asked_of(c, state)) for c in answers] if run.scorer.reads_samples else [],
+        samples=[_drawn(c, asked or asked_of(c, state)) for c in answers] if scorer.reads_samples else [],
     )
     usage = no_usage()
     for candidate, verdict in zip(answers, scores, strict=True):
@@ -144,6 +145,11 @@ async def _judged(
         )
     values = zip(earlier, moved, strict=False)
     updates += [{"id": c["id"], "reward": value} for c, value in values if value is not None and value != c["reward"]]
+    without = [c for c, verdict in zip(answers, scores, strict=True) if in_range(verdict.value) is None]
+    if without and run.scorer is not scorer:  # its model was left out, so the next one judges
+        more, bill = await _judged(without, state, run, asked, *place)
+        again = {candidate["id"] for candidate in without}
+        return [*(u for u in updates if u["id"] not in again), *more], add_usage(usage, bill)
     return updates, usage
 
 

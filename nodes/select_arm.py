@@ -12,6 +12,7 @@ from metascale.evolution import with_class_prior
 from metascale.nodes.compose import first_requests
 from metascale.nodes.run import Run, Update
 from metascale.pool.admission import arm_statistics
+from metascale.pool.pairs import offered
 from metascale.pool.refinement import REFINEMENT, pulls_of, to_refine
 from metascale.question import is_long, question_text
 from metascale.runtime.seeds import round_generator
@@ -21,30 +22,30 @@ from metascale.state import State
 async def select_arm(state: State, run: Run) -> Update:
     """Plan the next round: as wide as `round_size` says, within what the budget leaves, and none of retired arms.
 
-    A task that is foreseen to be easy starts with a small round instead, each pull on a different arm. With gated
-    evolution, the policy sees children with the prior of their class. The first round on a long conversation is one
-    pull: servers cache the conversation for the others.
+    An arm is a pair of a meta-thought and a model. A task that is foreseen to be easy starts with a small round
+    instead, each pull on a different arm. With gated evolution, the policy sees children with the prior of their class.
+    The first round on a long conversation is one pull: servers cache the conversation for the others.
     """
     settings = run.settings
     members = arm_statistics(state["pool"], state["candidates"])
     if settings.evolution == "gated":
         members = with_class_prior(members)
-    active = [
+    active = {
         index
         for index, (thought, member) in enumerate(zip(state["pool"], members, strict=True))
         if not member.retired and (thought["id"] != REFINEMENT or to_refine(state["candidates"], 1))
-    ]
+    }
+    pairs = offered(state["pool"], members, state["candidates"], run.parts.labels, among=(active, run.models))
     number = state["round"] + 1
     beside = first_requests(run) if is_composed_beside(settings, state["pool"]) else 0
     left = run.ledger(state).samples_left(beside=beside)
-    arms = [members[index] for index in active]
+    arms = [pair.arm for pair in pairs]
     size = min(round_size(settings, state["usage"]), left)
     if not state["candidates"] and is_long(question_text(state["messages"])):
         size = min(size, 1)
     look = min(size, first_look(state.get("foresight"), state["usage"]["samples"]))
     plan = run.policy.plan(arms, look or size, round_generator(settings.seed, number), left=left)
     plan = [*untried(arms, look), *plan][: len(plan)]
-    chosen = [state["pool"][active[arm]]["id"] for arm in plan]
-    pulls = pulls_of(chosen, state["candidates"])
+    pulls = pulls_of([pairs[index].key for index in plan], state["candidates"])
     get_stream_writer()(Pulled(event="pulled", round=number, pulls=pulls, left=left - len(pulls)))
     return {"round": number, "plan": pulls}

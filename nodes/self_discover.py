@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from metascale import prompts
 from metascale.errors import ModelCallError
-from metascale.models import ask
 from metascale.nodes.fresh_run import fresh_run, tell_pool
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.arms import fixed_arm
@@ -113,9 +112,7 @@ async def _ask(
     ]
     failed = f"self-discovery failed at step {step!r}, so the run uses plain chain of thought"
     try:
-        reading = await ask(
-            run.thinker, messages, schema, run.settings, place=["self_discover", step], untrusted=material
-        )
+        reading = await run.think(messages, schema, place=["self_discover", step], untrusted=material)
     except ModelCallError as error:
         return None, error.usage, [f"{failed}: {error}"]
     return reading.value, reading.usage, [] if reading.value else [f"{failed}: {reading.problem}"]

@@ -54,7 +54,7 @@ async def synthesize(state: State, run: Run) -> Update:
     }
     after = updated(state, {"pool": [thought], "round": number})
     tell_pool(after["pool"], no_usage())
-    pull: Pull = {"id": sampling["id"], "meta_thought": SYNTHESIS, "refines": None}
+    pull: Pull = {"id": sampling["id"], "meta_thought": SYNTHESIS, "model": run.thinker.label, "refines": None}
     get_stream_writer()(Pulled(event="pulled", round=number, pulls=[pull], left=run.ledger(state).samples_left()))
     candidate, usage = await draw(sampling, asked, run)
     get_stream_writer()(Sampled(event="sampled", candidate=candidate, usage=usage))

@@ -164,11 +164,14 @@ def test_money_and_failures_are_shown() -> None:
     assert "samples 16/16 · $0.0123 · 1 failed · calls" in lines[0]
 
 
-def test_models_are_shown_where_candidates_carry_them() -> None:
-    candidates: Any = [{**c, "model": "openai:small"} for c in ENDED.state["candidates"]]
+def test_several_models_are_shown_with_their_samples_under_each_arm() -> None:
+    candidates: Any = [
+        {**c, "model": "small" if number else "openai:large"} for number, c in enumerate(ENDED.state["candidates"])
+    ]
     state: Any = {**ENDED.state, "candidates": candidates}
-    assert any("model" in line for line in drawn(Frame(state, MetaScaleSettings())))
-    assert any("small" in line for line in drawn(Frame(state, MetaScaleSettings())))
+    lines = drawn(Frame(state, MetaScaleSettings()))
+    assert any("model" in line for line in lines)
+    assert any("large 1" in line for line in lines)
     assert not any("model" in line for line in drawn(Frame(ENDED.state, MetaScaleSettings())))
 
 

@@ -37,7 +37,7 @@ from metascale.rewards.panel import PanelReward
 from metascale.settings import ENVIRONMENT_VARIABLE, PolicyName, Price
 from metascale.state import add_notes, merge_by_id
 from metascale.stats.reliability import expected_calibration, reliability
-from metascale.usage import NodeBill, Usage, add_usage, charged, no_usage
+from metascale.usage import PartBill, Usage, add_usage, charged, no_usage
 from tests.conftest import ask
 from tests.scripted import PEOPLE, ScriptedModel, drafts, sensible, verdict
 
@@ -124,7 +124,7 @@ def bill(counts: tuple[int, int, int], times: tuple[int, int], cost: float | Non
         cost_usd=cost,
         charged_usd=cost or 0.25,
         by_node={
-            "generate": NodeBill(calls=calls, input_tokens=tokens, output_tokens=2 * tokens, cost_usd=cost),
+            "generate": PartBill(calls=calls, input_tokens=tokens, output_tokens=2 * tokens, cost_usd=cost),
         },
         until=float(start + seconds),
     )

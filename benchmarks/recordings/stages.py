@@ -55,7 +55,8 @@ class Recorder:
         telling = settings.overlaid_by(MetaScaleSettings(weigh_votes=True))
         self._model, self._settings = model, settings
         self._bare = settings.overlaid_by(MetaScaleSettings(expected_score=True, evolution="off"))
-        self._solver = Components(model, defaults=telling).solver(telling)
+        parts = Components([model], defaults=telling)
+        self._solver = parts.solver(telling, parts.labels[0])
         self._asker = PTrueReward(model, is_sampler=True)
         self._judge = JudgeReward(model, at_once=1)
 

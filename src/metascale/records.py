@@ -6,7 +6,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from metascale.usage import NodeBill
+from metascale.usage import PartBill
 
 Origin = Literal[
     "fixed",
@@ -145,6 +145,8 @@ class MetaThought(TypedDict):
     """The operator that bred it; absent unless evolved."""
     prior: NotRequired[Belief]
     """Its prior, from memory, ratings or the head start; absent without one."""
+    priors: NotRequired[dict[str, Belief]]
+    """Its priors with each of several models, where a memory tells them apart."""
     retired: NotRequired[bool]
     """Whether it retired to make room: it is never pulled again, but its samples still count. Absent means no."""
 
@@ -187,6 +189,8 @@ class Candidate(TypedDict):
     """The round that planned it, from 1."""
     meta_thought: str
     """The id of the meta-thought that it was sampled under."""
+    model: NotRequired[str]
+    """The name of the model that wrote it; absent in runs of earlier versions, which had one."""
     refines: int | None
     """The id of the sample that it refines; null for a new answer."""
     reads: NotRequired[list[int]]
@@ -226,6 +230,8 @@ class Pull(TypedDict):
 
     id: int
     meta_thought: str
+    model: NotRequired[str]
+    """The name of the model that is asked; absent for the run's first one."""
     refines: int | None
     reads: NotRequired[list[int]]
     """As in `Candidate`."""
@@ -265,7 +271,8 @@ class Bill(TypedDict):
     output_tokens: int
     seconds: float
     cost_usd: float | None
-    by_node: dict[str, NodeBill]
+    by_node: dict[str, PartBill]
+    by_model: dict[str, PartBill]
 
 
 class Result(TypedDict):
@@ -277,6 +284,8 @@ class Result(TypedDict):
     """The winner's reward in [0, 1]; null if nothing could be scored."""
     meta_thought: MetaThought
     """The meta-thought that the winner was sampled under."""
+    model: NotRequired[str]
+    """The name of the model that wrote it; absent in results of earlier versions."""
     candidate: int
     """The id of the winning sample."""
     stop_reason: StopReason

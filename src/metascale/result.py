@@ -49,6 +49,7 @@ def conclude(state: State, reason: StopReason, settings: MetaScaleSettings, *, i
         "answer": winner["text"],
         "reward": winner["reward"],
         "meta_thought": next(t for t in state["pool"] if t["id"] == winner["meta_thought"]),
+        "model": winner.get("model", ""),
         "candidate": winner["id"],
         "stop_reason": reason,
         "usage": bill(state["usage"]),
@@ -110,7 +111,12 @@ _FLAWED = ("answer has a flaw:", "answers have a flaw:")
 def _troubles(state: State, winner: Candidate) -> list[str]:
     """Notes on samples, scores and token counts that went wrong."""
     notes = []
-    troubles = Counter((_TROUBLES.get(c["status"], _FLAWED), c["error"]) for c in state["candidates"] if c["error"])
+    told = state.get("left_out", {})
+    troubles = Counter(
+        (_TROUBLES.get(c["status"], _FLAWED), c["error"])
+        for c in state["candidates"]
+        if c["error"] and not (c["status"] == "failed" and c.get("model") in told)
+    )
     notes += [f"{count} {words[count > 1]} {error}" for (words, error), count in troubles.most_common(3)]
     if winner["reward"] is None and winner["error"]:
         which = "first complete" if winner["extracted"] is None else "most frequent"
@@ -134,6 +140,7 @@ def bill(usage: Usage) -> Bill:
         "seconds": round(usage["seconds"], 3),
         "cost_usd": usage["cost_usd"],
         "by_node": usage.get("by_node", {}),
+        "by_model": usage.get("by_model", {}),
     }
 
 

@@ -59,6 +59,7 @@ REDUCERS: dict[str, Callable[[Any, Any], Any]] = {
     "granted_usd": operator.add,
     "notes": add_notes,
     "refusal": lambda first, later: first or later,
+    "left_out": operator.or_,
 }
 """How an update changes each of these keys of the state. It replaces the value of any other key."""
 
@@ -128,6 +129,8 @@ class State(TypedDict):
     """What went wrong or was replaced during the run, one line each."""
     refusal: Annotated[str, REDUCERS["refusal"]]
     """Why no further request can succeed, such as a wrong key; empty while requests can."""
+    left_out: Annotated[dict[str, str], REDUCERS["left_out"]]
+    """The models that are no longer asked, each with the reason."""
     result: Result | None
     """The result, once `finalize` chose the answer; null before."""
     remaining_steps: RemainingSteps
@@ -141,6 +144,8 @@ class Sampling(TypedDict):
     id: int
     round: int
     meta_thought: MetaThought
+    model: NotRequired[str]
+    """The name of the model that is asked; absent for the run's first one."""
     refined: Refined | None
     limit: NotRequired[int | None]
     """The length limit that foresight sets, in tokens; null or absent for none."""
@@ -164,6 +169,7 @@ def empty_state() -> State:
         "reopened_at": 0,
         "notes": [],
         "refusal": "",
+        "left_out": {},
         "result": None,
         "remaining_steps": 0,
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import NotRequired, TypeGuard
 
 from typing_extensions import TypedDict
 
 
-class NodeBill(TypedDict):
-    """What one node of the graph cost."""
+class PartBill(TypedDict):
+    """What one node of the graph, or one model, cost."""
 
     calls: int
     """Model requests of every kind."""
@@ -37,8 +38,10 @@ class Usage(TypedDict):
     and its resumption does not count."""
     cost_usd: float | None
     """US dollars; null if the price of any request is unknown."""
-    by_node: NotRequired[dict[str, NodeBill]]
+    by_node: NotRequired[dict[str, PartBill]]
     """The parts of the nodes that asked a model, by name."""
+    by_model: NotRequired[dict[str, PartBill]]
+    """The parts of the models that were asked, by the names that candidates show."""
     charged_usd: NotRequired[float]
     """US dollars that count towards `max_cost_usd`: the known costs, and estimates of the others."""
     until: float
@@ -76,6 +79,7 @@ def no_usage() -> Usage:
         "cost_usd": 0.0,
         "charged_usd": 0.0,
         "by_node": {},
+        "by_model": {},
         "until": 0.0,
     }
 
@@ -103,33 +107,40 @@ def add_usage(total: Usage, part: Usage) -> Usage:
         "seconds": total["seconds"] + max(0.0, overlap_free),
         "cost_usd": None if costs[0] is None or costs[1] is None else costs[0] + costs[1],
         "charged_usd": charged(total) + charged(part),
-        "by_node": _by_node(total, part),
+        "by_node": _added(total.get("by_node", {}), part.get("by_node", {})),
+        "by_model": _added(total.get("by_model", {}), part.get("by_model", {})),
         "until": max(total["until"], part["until"]),
     }
 
 
 def of_node(usage: Usage, node: str) -> Usage:
     """The bill with all of it as the part of one node."""
-    if not usage["calls"]:
-        return usage
-    part: NodeBill = {
+    return {**usage, "by_node": {node: _whole(usage)}} if usage["calls"] else usage
+
+
+def of_model(usage: Usage, model: str) -> Usage:
+    """The bill with all of it as the part of one model."""
+    return {**usage, "by_model": {model: _whole(usage)}} if usage["calls"] else usage
+
+
+def _whole(usage: Usage) -> PartBill:
+    return {
         "calls": usage["calls"],
         "input_tokens": usage["input_tokens"],
         "output_tokens": usage["output_tokens"],
         "cost_usd": usage["cost_usd"],
     }
-    return {**usage, "by_node": {node: part}}
 
 
-def _by_node(total: Usage, part: Usage) -> dict[str, NodeBill]:
-    found = dict(total.get("by_node", {}))
-    for node, more in part.get("by_node", {}).items():
-        before = found.get(node)
+def _added(total: Mapping[str, PartBill], parts: Mapping[str, PartBill]) -> dict[str, PartBill]:
+    found = dict(total)
+    for name, more in parts.items():
+        before = found.get(name)
         if before is None:
-            found[node] = more
+            found[name] = more
             continue
         costs = (before["cost_usd"], more["cost_usd"])
-        found[node] = {
+        found[name] = {
             "calls": before["calls"] + more["calls"],
             "input_tokens": before["input_tokens"] + more["input_tokens"],
             "output_tokens": before["output_tokens"] + more["output_tokens"],

@@ -6,7 +6,7 @@ and second looks are left, why the search stops, and whether an evolution or a s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -69,6 +69,7 @@ class Ledger:
         granted_usd: US dollars granted on top of `max_cost_usd`.
         reopened_at: samples that existed when a finished run was last continued; 0 if it never was.
         refusal: why no further request can succeed; empty while requests can.
+        left_out: the models that are no longer asked.
         remaining_steps: supersteps that LangGraph's recursion limit leaves.
         is_exact: whether the rewards are free of noise, so that no synthesis can beat a reward of 1.
     """
@@ -85,6 +86,7 @@ class Ledger:
     granted_usd: float = 0.0
     reopened_at: int = 0
     refusal: str = ""
+    left_out: Collection[str] = ()
     remaining_steps: int = UNCOUNTED_STEPS
     is_exact: bool = False
 
@@ -208,8 +210,13 @@ class Ledger:
 
     @property
     def _searched(self) -> list[Candidate]:
-        """The samples of the search: all but the synthesis."""
-        return [candidate for candidate in self.candidates if candidate["meta_thought"] != SYNTHESIS]
+        """The samples of the search: all but the synthesis, and but the failures of models that were left out."""
+        return [
+            candidate
+            for candidate in self.candidates
+            if candidate["meta_thought"] != SYNTHESIS
+            and not (candidate["status"] == "failed" and candidate.get("model") in self.left_out)
+        ]
 
     @property
     def _scored(self) -> int:

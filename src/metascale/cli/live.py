@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -292,9 +293,16 @@ def _cells(thought: MetaThought, arm: Arm, model: str, *, plain: bool) -> dict[A
 
 
 def _models(state: State) -> dict[str, str]:
-    """The model of each arm, without its provider, where candidates carry one."""
-    carried = cast("list[dict[str, Any]]", state["candidates"])
-    return {c["meta_thought"]: str(c["model"]).rpartition(":")[2] for c in carried if c.get("model")}
+    """The models that were asked under each arm, with their samples, where the run has several."""
+    asked: dict[str, Counter[str]] = {}
+    for candidate in state["candidates"]:
+        asked.setdefault(candidate["meta_thought"], Counter())[candidate.get("model", "")] += 1
+    if len(set().union(*asked.values())) < 2:
+        return {}
+    return {
+        arm: ", ".join(f"{model.rpartition(':')[2]} {count}" for model, count in models.most_common())
+        for arm, models in asked.items()
+    }
 
 
 def _shown(pool: list[MetaThought], arms: Mapping[str, Arm], chosen: str | None, most: int | None) -> list[MetaThought]:

@@ -22,6 +22,13 @@ Preset = Annotated[str | None, typer.Option(help="paper: its pool, UCB, evolutio
 OtherSettings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.")
 ]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="openai:NAME, gguf:FILE, … (default: METASCALE_MODEL, else simulated); repeated, all of them may answer.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Start without asking.")]
 

@@ -27,6 +27,7 @@ from metascale.cli.options import (
     WAITING,
     WRONG_USAGE,
     AsJson,
+    Models,
     OtherSettings,
     Preset,
     UsageError,
@@ -48,12 +49,14 @@ from metascale.errors import (
 )
 from metascale.graphs import METHODS
 from metascale.interrupts import AnswerError, Grant, granted_samples
-from metascale.models import resolve_model
+from metascale.models import resolve_model, resolve_models
+from metascale.models.lineup import names_in
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation, shown_name
 from metascale.models.simulated import knows
 from metascale.nodes.remember import remembered_as
 from metascale.pool.admission import arm_statistics
 from metascale.result import troubles
+from metascale.rewards import models_of
 from metascale.rewards.create import reward_by
 from metascale.runtime.databases import (
     SERIALIZER,
@@ -87,9 +90,7 @@ def solve(
         ),
     ] = None,
     method: Annotated[str | None, typer.Option(help=f"{', '.join(METHODS)} (default: metascale).")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="openai:NAME, gguf:FILE, … (default: METASCALE_MODEL, else simulated).")
-    ] = None,
+    models: Models = None,
     base_url: Annotated[
         str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models, judge included.")
     ] = None,
@@ -160,7 +161,13 @@ def solve(
             check_writable(svg)
         before = recall(db, thread) if db is not None and thread is not None else Remembered()
         asked = _question(question, before, thread)
-        said = {"method": method, "model": model, "judge_model": judge_model, "base_url": base_url, "memory": memory}
+        said = {
+            "method": method,
+            "model": ",".join(models or []) or None,
+            "judge_model": judge_model,
+            "base_url": base_url,
+            "memory": memory,
+        }
         parts = _parts(said, before)
         method, memory = parts["method"] or DEFAULT_METHOD, parts["memory"]
         given: dict[str, Any] = {
@@ -194,19 +201,19 @@ def solve(
             if where is not None:
                 check_database(where)
         name, _ = model_or_simulation(parts["model"])
-        simulated_by_default = name == "simulated" and model_or_simulation(model)[1]
+        simulated_by_default = name == "simulated" and model_or_simulation(said["model"])[1]
         if simulated_by_default and not quiet:
             _print_notice(asked, console)
         judge_name = parts["judge_model"] if METHODS[method].judged else None
-        load_files(None if quiet or as_json else console, name, judge_name, at_once=widest_round(settings))
         latency = DEMO_LATENCY if simulated_by_default and console.is_terminal and not quiet else 0.0
-        chat, judge = _models(name, judge_name, parts["base_url"], settings, latency=latency)
+        load_files(None if quiet or as_json else console, *names_in(name), judge_name, at_once=widest_round(settings))
+        chats, judge = _models((method, name, judge_name), parts["base_url"], settings, latency=latency)
         ended = asyncio.run(
             _solve(
                 asked,
                 settings,
                 method=method,
-                models=(chat, judge),
+                models=(chats, judge),
                 command={**parts, "method": method, "model": name},
                 place=(db, thread),
                 memory=memory,
@@ -310,16 +317,26 @@ def _question(text: str | None, before: Remembered, thread: str | None) -> str:
 
 
 def _models(
-    name: str, judge_name: str | None, base_url: str | None, settings: MetaScaleSettings, *, latency: float
-) -> tuple[BaseChatModel, BaseChatModel]:
-    """The model and its judge, which may be the same; the offline model takes `latency` seconds for a request."""
-    model = resolve_model(name, base_url=base_url, at_once=widest_round(settings))
+    parts: tuple[str, str, str | None], base_url: str | None, settings: MetaScaleSettings, *, latency: float
+) -> tuple[list[BaseChatModel], BaseChatModel | None]:
+    """The models, and a judge of another name; the offline model takes `latency` seconds for a request.
+
+    Args:
+        parts: the names of the method, the models and the judge.
+        base_url: the server of models whose names hold no address.
+        settings: of the run.
+        latency: in seconds.
+    """
+    method, name, judge_name = parts
+    if len(names_in(name)) > 1 and not METHODS[method].several_models:
+        raise UsageError(f"method {method!r} takes one --model; several need the method 'metascale'")
+    models = resolve_models(name, base_url=base_url, at_once=widest_round(settings))
     if latency:
-        model = model.model_copy(update={"latency": latency})
+        models = [model.model_copy(update={"latency": latency}) for model in models]
     if judge_name is None:
-        return model, model
+        return models, None
     judge_url = base_url if judge_name.startswith("openai:") else None
-    return model, resolve_model(judge_name, base_url=judge_url, at_once=widest_round(settings))
+    return models, resolve_model(judge_name, base_url=judge_url, at_once=widest_round(settings))
 
 
 async def _solve(
@@ -327,7 +344,7 @@ async def _solve(
     settings: MetaScaleSettings,
     *,
     method: str,
-    models: tuple[BaseChatModel, BaseChatModel],
+    models: tuple[list[BaseChatModel], BaseChatModel | None],
     command: Mapping[str, str | None],
     place: tuple[str | None, str | None],
     memory: str | None,
@@ -335,22 +352,24 @@ async def _solve(
     dialogue: Dialogue,
     more: Grant | None,
 ) -> Ended:
-    model, judge = models
+    chats, judge = models
     db, thread = place
     parts: dict[str, Any] = {"settings": settings}
+    reward = None
     if METHODS[method].judged:
         sys.path.insert(0, str(Path.cwd()))  # a user's verifier is imported from here
-        parts["reward"] = reward_by(settings, judge, model)
+        reward = reward_by(settings, judge, chats)
+        parts["reward"] = reward
     async with AsyncExitStack() as stack:
         checkpointer: BaseCheckpointSaver[str] = InMemorySaver(serde=SERIALIZER)
         if db is not None:
             checkpointer = await stack.enter_async_context(open_checkpointer(db))
         if memory is not None:
             parts["store"] = await stack.enter_async_context(open_store(memory))
-        graph = METHODS[method].create(model, **parts, checkpointer=checkpointer)
+        graph = METHODS[method].create(chats if len(chats) > 1 else chats[0], **parts, checkpointer=checkpointer)
         shown = {key: named and shown_name(named) for key in ("model", "judge_model") for named in [command[key]]}
         session = Session(
-            graph, settings, thread or ONLY_THREAD, reward=parts.get("reward"), command=command, method=method, **shown
+            graph, settings, thread or ONLY_THREAD, reward=reward, command=command, method=method, **shown
         )
         if console is None:
             return await session.solve(question, lambda _: None, dialogue, more=more)

@@ -2,12 +2,13 @@
 
 from metascale.models.metered import MeteredModel, Reply, Sampler
 from metascale.models.recorded import RecordDryError, RecordedChatModel, RecordError
-from metascale.models.resolve import resolve_model
+from metascale.models.resolve import Models, resolve_model, resolve_models
 from metascale.models.simulated import SimulatedChatModel
 from metascale.models.structured import Reading, ask, ask_several
 
 __all__ = [
     "MeteredModel",
+    "Models",
     "Reading",
     "RecordDryError",
     "RecordError",
@@ -18,4 +19,5 @@ __all__ = [
     "ask",
     "ask_several",
     "resolve_model",
+    "resolve_models",
 ]

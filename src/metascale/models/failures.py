@@ -154,6 +154,12 @@ def is_transient(error: BaseException) -> bool:
     return _is_lost_connection(error)
 
 
+def is_outage(error: BaseException) -> bool:
+    """Whether a server cannot be reached, or fails with a status from 500 on; not whether it is merely busy."""
+    status = status_of(error)
+    return _is_lost_connection(error) if status is None else status >= 500 and status != HTTPStatus.SERVICE_UNAVAILABLE
+
+
 def is_rejected(error: BaseException, *, has_form: bool = False) -> bool:
     """Whether a server refuses the form of a request, so that another form may work; arguments as for `is_fatal`."""
     status = status_of(error)

@@ -40,12 +40,18 @@ class Gate:
     round trip without a 429 adds one. When the server says when to retry, no request is sent to it before then.
 
     Any thread and any event loop may use it: a waiting request is woken in its own loop.
+
+    Attributes:
+        width: requests that the server takes at once.
+        inside: requests that it has now.
+        has_worked: whether it has answered a request.
     """
 
     def __init__(self) -> None:
         """Start open and without a limit."""
         self.width = math.inf
         self.inside = 0
+        self.has_worked = False
         self._waiting: deque[_Waiter] = deque()
         self._opens_at = 0.0
         self._narrowed_at = 0.0
@@ -105,6 +111,7 @@ class Gate:
                 self._narrow(now, is_new=entered_at >= self._narrowed_at)
             elif error is None and not is_cancelled:
                 self.width += 1 / self.width
+                self.has_worked = True
             if pause is not None:
                 self._opens_at = max(self._opens_at, now + pause)
             self.inside -= 1

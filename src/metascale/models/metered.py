@@ -17,10 +17,11 @@ from metascale.models.capabilities import Capabilities
 from metascale.models.cleaning import clean_message
 from metascale.models.dialect import PROBABILITIES, dialect_of, probabilities_asked
 from metascale.models.ending_early import ESTIMATED, SAID_OF_ESTIMATES, can_stream, counted, read_while_sure
-from metascale.models.failures import explain, is_fatal, is_rejected, status_of
-from metascale.models.gate import gate_of
+from metascale.models.failures import explain, is_fatal, is_outage, is_rejected, status_of
+from metascale.models.gate import Gate, Passage, gate_of
 from metascale.models.hedging import first_reply, within
 from metascale.models.kept import current_keeper, kept
+from metascale.models.lineup import label_of, own_name
 from metascale.models.parameters import LIMIT_FIELDS
 from metascale.models.probabilities import shortfall
 from metascale.models.retries import NoCompletionError, attempts
@@ -34,7 +35,7 @@ from metascale.runtime.loops import for_running_loop, is_of_another_loop
 from metascale.runtime.seeds import derive_seed
 from metascale.settings.prices import Tariff
 from metascale.settings.traffic import TrafficSettings
-from metascale.usage import Usage, add_usage, charged, is_believable, no_usage
+from metascale.usage import Usage, add_usage, charged, is_believable, no_usage, of_model
 
 Sampler = Callable[[BaseChatModel], Runnable[Any, AIMessage]]
 """Wraps the model of one request, seed and temperature already set: `lambda model: model.bind(stop=["END"])`, say."""
@@ -250,9 +251,12 @@ class MeteredModel:
     @property
     def name(self) -> str:
         """The model's name, by which its price is found."""
-        return str(
-            getattr(self.model, "model_name", None) or getattr(self.model, "model", None) or self.model._llm_type
-        )
+        return own_name(self.model)
+
+    @property
+    def label(self) -> str:
+        """The name that candidates and bills show."""
+        return label_of(self.model)
 
     def tariff(self, settings: TrafficSettings) -> Tariff | None:
         """The model's price; None if it is unknown."""
@@ -319,8 +323,8 @@ class MeteredModel:
             model = model.model_copy(update={"n": count})
         scope = current_scope()
         while True:
-            if scope.refusal:
-                raise ModelCallError(scope.refusal, usage=usage, fatal=True)
+            if refusal := scope.refusal_of(self.label):
+                raise ModelCallError(refusal, usage=of_model(usage, self.label), fatal=True)
             for note in self._dialect.notes(model, options, messages, but=PROBABILITIES if self._if_told else ()):
                 scope.tell(note)
             if floor is not None and not self._streams:
@@ -334,11 +338,12 @@ class MeteredModel:
                 if request.lessons:
                     continue
                 if failure.fatal:
-                    scope.refusal = scope.refusal or str(failure)
+                    scope.refuse(self.label, str(failure))
                 told, cause = str(failure), failure.__cause__ or failure
+                usage = of_model(usage, self.label)
                 raise ModelCallError(told, usage=usage, rejected=failure.rejected, fatal=failure.fatal) from cause
             self._tell(request, replies, bill, scope)
-            return replies, add_usage(usage, bill)
+            return replies, of_model(add_usage(usage, bill), self.label)
 
     def _tell(self, request: _Request, replies: Sequence[AIMessage], bill: Usage, scope: RunScope) -> None:
         """Tell the run what replies lack, and remember how long the prompt is."""
@@ -430,10 +435,10 @@ class MeteredModel:
             if gate is None:
                 scope.purse.ask()
                 return await within(min(longest, seconds_left()), send())
-            place = await within(seconds_left(), gate.enter(at_most, is_retry=is_retry))
+            place = await within(seconds_left(), self._place(gate, at_most, is_retry=is_retry))
             try:
-                if scope.refusal:
-                    raise ModelCallError(scope.refusal)
+                if refusal := scope.refusal_of(self.label):
+                    raise ModelCallError(refusal)
                 scope.purse.ask()
             except MetaScaleError:
                 place.give_up()
@@ -441,27 +446,43 @@ class MeteredModel:
             first, seconds = place.task(send()), min(longest, seconds_left())
             if settings.stragglers == "wait" or self._sampler is not None:
                 return await within(seconds, first)
-            latencies = scope.latencies(self.name, request.kind)
+            latencies = scope.latencies(self.label, request.kind)
             return await first_reply(seconds, first, send_again, latencies, tokens_of=_tokens_written)
         except Exception as error:
             if status_of(error) is None and usage["calls"] > calls:
                 lose()
             if isinstance(error, TimeoutError) and seconds_left() <= 0:
                 raise OutOfTimeError from error
+            if isinstance(error, TimeoutError) and error.__cause__ is None:
+                scope.note_failure(self.label, explain(error, self.model))
             raise
+
+    async def _place(self, gate: Gate, at_most: int, *, is_retry: bool) -> Passage:
+        """A place inside the gate; a server that has answered nothing gets no more than it may fail to answer."""
+        while True:
+            trials = None if gate.has_worked else current_scope().trials_left(self.label)
+            room = at_most if trials is None else min(at_most, trials)
+            place = await gate.enter(room, is_retry=is_retry)
+            trials = None if gate.has_worked else current_scope().trials_left(self.label)
+            if trials is None or gate.inside <= trials:
+                return place
+            place.give_up()
 
     async def _send(self, request: _Request) -> list[BaseMessage]:
         """As `_sent`. A failure is understood before another request takes the place in the server's gate."""
         try:
-            return await self._sent(request)
+            said = await self._sent(request)
         except Exception as error:
             is_streamed = request.floor is not None
             if self._dialect.learn(error, request.model, request.options, request.messages, is_streamed=is_streamed):
                 request.lessons.append(error)
             elif is_fatal(error, has_form=request.has_form):
-                scope = current_scope()
-                scope.refusal = scope.refusal or explain(error, self.model)
+                current_scope().refuse(self.label, explain(error, self.model))
+            elif is_outage(error):
+                current_scope().note_failure(self.label, explain(error, self.model))
             raise
+        current_scope().note_reply(self.label)
+        return said
 
     async def _sent(self, request: _Request) -> list[BaseMessage]:
         """Send one attempt at a request, unless its replies are kept; returns all its replies, at least one."""

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 
 from metascale.errors import ModelSetupError, describe
+from metascale.models.lineup import label_of, labelled, names_in
 from metascale.models.local.names import is_local, name_of_file
+from metascale.models.parameters import split_name, with_parameters
 from metascale.models.providers import from_langchain
 from metascale.models.recorded import RecordedChatModel
 from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
 from metascale.models.wrapped import unwrapped
+
+Model = Runnable[Any, AIMessage] | str
+"""A chat model or its name."""
+Models = Model | Sequence[Model] | None
+"""The models of a run; None for those that `METASCALE_MODEL` names."""
 
 ENVIRONMENT_VARIABLE = "METASCALE_MODEL"
 SIMULATION_NOTICE = (
@@ -36,14 +45,15 @@ def resolve_model(
             `"simulated-overconfident"`, which predicts too high a pass rate; `"openai:NAME"`; `"gguf:FILE"` or
             `"hf:OWNER/REPO/FILE"`, a model file, with options as in `"gguf:FILE?context=8192&slots=2&threads=4"`;
             `"recorded:FILE"`; any name that `init_chat_model` takes, where `langchain` is installed; or None for the
-            name in the environment variable `METASCALE_MODEL`.
+            name in the environment variable `METASCALE_MODEL`. A name may end with parameters of the model, as in
+            `"openai:NAME?effort=low&temperature=0.3&max_tokens=2000&base_url=URL"`.
         base_url: the OpenAI-compatible server that serves `"openai:NAME"`; such servers need no key.
         at_once: requests that will come at once, for which a model file gets slots; None for 4.
 
     Raises:
-        UnknownNameError: no such model, provider or option.
-        ModelSetupError: no model is named, the object is no chat model, a key or a package is missing, `base_url`
-            fits no such model, or a model file cannot be loaded.
+        UnknownNameError: no such model, provider, option or parameter.
+        ModelSetupError: no model is named, the object is no chat model, a key or a package is missing, `base_url` or
+            a parameter fits no such model, or a model file cannot be loaded.
     """
     if isinstance(model, Runnable):
         return unwrapped(model)
@@ -55,6 +65,42 @@ def resolve_model(
             "no model is named: pass one, such as 'openai:gpt-4o-mini', or set METASCALE_MODEL "
             "('simulated' is the offline model)"
         )
+    if len(names_in(name)) > 1:
+        raise ModelSetupError(f"only one model can be used here, and {name!r} names several")
+    plain, given = split_name(name)
+    own_url = given.pop("base_url", None)
+    built = with_parameters(_built(plain, own_url or base_url, at_once), given)
+    if not given:
+        return built
+    told = "&".join(f"{key}={value}" for key, value in given.items())
+    return built.model_copy(update={"name": f"{label_of(built)}?{told}"})
+
+
+def resolve_models(models: Models, *, base_url: str | None = None, at_once: int | None = None) -> list[BaseChatModel]:
+    """The chat models of a run, each with a label of its own (`metascale.models.lineup`).
+
+    Args:
+        models: one model, or several: as for `resolve_model`, or several names in one text, separated by commas.
+        base_url: the server of all `"openai:NAME"` models whose names hold no address.
+        at_once: as for `resolve_model`.
+
+    Raises:
+        MetaScaleError: as for `resolve_model`, or the sequence is empty.
+    """
+    several = [models] if models is None or isinstance(models, str | Runnable) else list(models)
+    named = [os.environ.get(ENVIRONMENT_VARIABLE) if model is None else model for model in several]
+    each = [one for model in named for one in (names_in(model) if isinstance(model, str) else [model])]
+    if not each:
+        raise ModelSetupError("the list of models is empty: name at least one, such as 'openai:gpt-4o-mini'")
+    with_address = [base_url if isinstance(one, str) and one.startswith("openai:") else None for one in each]
+    if base_url is not None and not any(with_address):
+        with_address[0] = base_url  # which says why it does not fit
+    return labelled(
+        [resolve_model(one, base_url=url, at_once=at_once) for one, url in zip(each, with_address, strict=True)]
+    )
+
+
+def _built(name: str, base_url: str | None, at_once: int | None) -> BaseChatModel:
     provider, _, rest = name.partition(":")
     if provider in {"openai", "recorded"} and rest == "" and name != provider:
         raise ModelSetupError(f"{name!r} names no model after its colon")
@@ -74,8 +120,16 @@ def resolve_model(
 
 
 def shown_name(name: str) -> str:
-    """A model's name in records and on pages: a model file without its folder and options, others as they are."""
-    return f"{name.partition(':')[0]}:{name_of_file(name)}" if is_local(name) else name
+    """The names of models in records and on pages: model files without folder and options, others without address."""
+    return ",".join(map(_shown, names_in(name)))
+
+
+def _shown(name: str) -> str:
+    if is_local(name):
+        return f"{name.partition(':')[0]}:{name_of_file(name)}"
+    plain, _, query = name.partition("?")
+    kept = [part for part in query.split("&") if part and not part.startswith("base_url=")]
+    return f"{plain}?{'&'.join(kept)}" if kept else plain
 
 
 def model_or_simulation(model: str | None) -> tuple[str, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from metascale.pool.parts import ArmKey
 from metascale.records import Candidate, MetaThought, Pull, Refined
 
 REFINEMENT = "refinement"
@@ -40,17 +41,22 @@ def to_refine(candidates: Sequence[Candidate], count: int) -> list[int]:
     return chosen
 
 
-def pulls_of(arms: Sequence[str], candidates: Sequence[Candidate]) -> list[Pull]:
+def pulls_of(arms: Sequence[ArmKey], candidates: Sequence[Candidate]) -> list[Pull]:
     """The pulls of a round, numbered after the samples so far; each pull of `REFINEMENT` gets an answer to refine.
 
     Args:
-        arms: the ids of the arms to pull, in order.
+        arms: the ids of the meta-thoughts to pull, each with its model, in order.
         candidates: the samples so far.
     """
-    answers = iter(to_refine(candidates, arms.count(REFINEMENT)))
+    answers = iter(to_refine(candidates, sum(thought == REFINEMENT for thought, _ in arms)))
     return [
-        {"id": number, "meta_thought": arm, "refines": next(answers) if arm == REFINEMENT else None}
-        for number, arm in enumerate(arms, len(candidates))
+        {
+            "id": number,
+            "meta_thought": thought,
+            "model": model,
+            "refines": next(answers) if thought == REFINEMENT else None,
+        }
+        for number, (thought, model) in enumerate(arms, len(candidates))
     ]
 
 

@@ -1,0 +1,208 @@
+"""Several models in one run, against real servers: who answers, what each costs, and what happens when one fails."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from langchain_openai import ChatOpenAI
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Overwrite
+
+from metascale import MetaScaleSettings, create_metascale
+from metascale.data import gsm8k
+from metascale.errors import MetaScaleError, ModelSetupError, NoAnswerError, UnknownNameError
+from metascale.models import resolve_models
+from metascale.models.lineup import label_of, names_in
+from metascale.models.resolve import shown_name
+from metascale.result import troubles
+from metascale.runtime.databases import SERIALIZER
+from tests.conftest import THREAD, ServerFactory, ask
+from tests.openai_server import Fault, OpenAIServer, Script
+
+WRONG = "I do not know. The answer is 99999."
+RIGHT = f"I added it up. The answer is {gsm8k()[0]['gold']}."
+WHOLE = MetaScaleSettings(budget=12, stop_on_agreement=None, confirm=0, synthesize=False, seed=1)
+"""Draws its whole budget, and judges each answer once."""
+
+
+def model_at(server: OpenAIServer, name: str) -> ChatOpenAI:
+    """The client of a model that a server has under this name; it does not retry by itself."""
+    return ChatOpenAI(model=name, base_url=server.url, api_key="none", max_retries=0)
+
+
+def always_wrong(kind: str, number: int, body: dict[str, Any]) -> Fault | None:  # noqa: ARG001
+    return Fault(text=WRONG) if kind == "solve" else None
+
+
+def always_right(kind: str, number: int, body: dict[str, Any]) -> Fault | None:  # noqa: ARG001
+    return Fault(text=RIGHT) if kind == "solve" else None
+
+
+def failing(status: int, message: str) -> Script:
+    """Every request fails."""
+    return lambda *_: Fault(status, json.dumps({"error": {"message": message}}))
+
+
+def solve(models: Sequence[ChatOpenAI], settings: MetaScaleSettings = WHOLE, **parts: Any) -> dict[str, Any]:
+    """The final state of a run."""
+    return create_metascale(models, settings=settings, **parts).invoke(ask(), output_keys=["result", "candidates"])
+
+
+def answers_of(out: dict[str, Any], model: str) -> list[dict[str, Any]]:
+    return [c for c in out["candidates"] if c["model"] == model]
+
+
+# --- names ---------------------------------------------------------------------------------------------------------
+
+
+def test_models_are_named_in_a_list_or_in_one_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    listed = resolve_models(["openai:a", "openai:b?effort=low&max_tokens=500&temperature=0.3", "simulated"])
+    assert [label_of(model) for model in listed] == [
+        "a",
+        "b?effort=low&max_tokens=500&temperature=0.3",
+        "simulated",
+    ]
+    assert isinstance(listed[1], ChatOpenAI)
+    assert (listed[1].model_name, listed[1].reasoning_effort) == ("b", "low")
+    assert (listed[1].max_tokens, listed[1].temperature) == (500, 0.3)
+    text = "openai:a,openai:b?effort=low,simulated"
+    assert [label_of(model) for model in resolve_models(text)] == ["a", "b?effort=low", "simulated"]
+    monkeypatch.setenv("METASCALE_MODEL", "openai:a, openai:a")
+    assert [label_of(model) for model in resolve_models(None)] == ["a", "a (2)"]
+    assert names_in("gguf:/one, two.gguf,openai:a") == ["gguf:/one, two.gguf", "openai:a"]
+
+
+def test_the_address_in_a_name_is_used_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    name = "openai:a?base_url=http://localhost:1234/v1&effort=high"
+    (model,) = resolve_models([name])
+    assert isinstance(model, ChatOpenAI)
+    assert model.openai_api_base == "http://localhost:1234/v1"
+    assert label_of(model) == "a?effort=high"
+    assert shown_name(f"{name},openai:b") == "openai:a?effort=high,openai:b"
+
+
+@pytest.mark.parametrize(
+    ("models", "error", "line"),
+    [
+        (["openai:a?efort=low"], UnknownNameError, "unknown parameter of a model 'efort'; did you mean 'effort'?"),
+        (["openai:a?zzz=1"], UnknownNameError, "known: base_url, effort, max_tokens, temperature"),
+        (["openai:a?temperature=hot"], ModelSetupError, "temperature of a model is a number from 0 to 9, not 'hot'"),
+        (["openai:a?max_tokens=0"], ModelSetupError, "max_tokens of a model is a whole number from 1, not '0'"),
+        (["openai:a?effort"], ModelSetupError, "are not NAME=VALUE&NAME=VALUE"),
+        (["simulated?effort=low"], ModelSetupError, "takes no 'effort'; leave it out of the model's name"),
+        ([], ModelSetupError, "the list of models is empty"),
+    ],
+)
+def test_a_wrong_name_says_what_is_known(
+    monkeypatch: pytest.MonkeyPatch, models: list[str], error: type[MetaScaleError], line: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with pytest.raises(error, match=re.escape(line)):
+        create_metascale(models)
+
+
+# --- the search ----------------------------------------------------------------------------------------------------
+
+
+def test_the_search_finds_the_better_model_and_the_bill_says_what_each_cost(start_server: ServerFactory) -> None:
+    weak, strong = start_server(script=always_wrong), start_server(script=always_right)
+    out = solve([model_at(weak, "weak"), model_at(strong, "strong")], WHOLE.model_copy(update={"budget": 16}))
+    assert len(answers_of(out, "strong")) > len(answers_of(out, "weak")) > 0
+    result = out["result"]
+    assert result["model"] == "strong"
+    for name, server in {"weak": weak, "strong": strong}.items():
+        part = result["usage"]["by_model"][name]
+        assert part["calls"] == len(server.served)
+        assert (part["input_tokens"], part["output_tokens"]) == (server.input_tokens, server.output_tokens)
+    assert sum(part["calls"] for part in result["usage"]["by_model"].values()) == result["usage"]["calls"]
+    assert strong.count("judge") == 0, "the first model judges"
+    assert weak.count("compose") > 0, "and composes"
+
+
+def test_one_meta_thought_is_enough_for_several_models(start_server: ServerFactory) -> None:
+    servers = {name: start_server(script=always_right if name == "b" else always_wrong) for name in "abc"}
+    models = [model_at(server, name) for name, server in servers.items()]
+    out = solve(models, WHOLE.model_copy(update={"pool_size": 2, "budget": 12}))
+    assert {c["model"] for c in out["candidates"]} == set(servers)
+    assert len(answers_of(out, "b")) > max(len(answers_of(out, "a")), len(answers_of(out, "c")))
+
+
+def test_each_model_has_its_own_parameters(start_server: ServerFactory) -> None:
+    one, two = start_server(), start_server()
+    names = [f"openai:a?base_url={one.url}&temperature=0.2", f"openai:b?effort=low&max_tokens=321&base_url={two.url}"]
+    create_metascale(names, settings=WHOLE.model_copy(update={"budget": 6})).invoke(ask())
+    of_one = [s.body for s in one.served if s.kind == "solve"]
+    of_two = [s.body for s in two.served if s.kind == "solve"]
+    assert {body["temperature"] for body in of_one} == {0.2}
+    assert not any("reasoning_effort" in body for body in of_one)
+    assert {(body["reasoning_effort"], body["max_completion_tokens"]) for body in of_two} == {("low", 321)}
+
+
+# --- failures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "message"), [(500, "out of memory"), (401, "Incorrect API key provided"), (404, "model 'x' not found")]
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_model_that_fails_is_left_out_after_three_requests(
+    start_server: ServerFactory, status: int, message: str, place: int
+) -> None:
+    broken, good = start_server(script=failing(status, message)), start_server()
+    models = [model_at(good, "good")]
+    models.insert(place, model_at(broken, "broken"))
+    out = solve(models)
+    result = out["result"]
+    assert 1 <= sum(broken.requests.values()) <= 3
+    assert result["usage"]["samples"] == 12
+    assert result["model"] == "good"
+    assert len(answers_of(out, "good")) == 12
+    told = [note for note in troubles(result["notes"]) if message in note]
+    assert len(told) == 1
+    assert told[0].startswith("the model 'broken' is left out for the rest of the run: ")
+    assert result["usage"]["by_model"]["broken"]["calls"] == sum(broken.requests.values())
+    assert all(c["reward"] is not None for c in answers_of(out, "good")), "the other one judges"
+
+
+def test_a_run_without_any_model_left_ends_as_with_one(start_server: ServerFactory) -> None:
+    servers = [start_server(script=failing(401, "Incorrect API key provided")) for _ in range(2)]
+    with pytest.raises(NoAnswerError, match="no further one can succeed"):
+        solve([model_at(server, f"m{number}") for number, server in enumerate(servers)])
+    assert min(sum(server.requests.values()) for server in servers) <= 3
+
+
+def test_a_model_that_is_left_out_stays_out_when_the_run_continues(start_server: ServerFactory) -> None:
+    broken, good = start_server(script=failing(401, "Incorrect API key provided")), start_server()
+    saver = InMemorySaver(serde=SERIALIZER)
+    models = [model_at(good, "good"), model_at(broken, "broken")]
+    graph = create_metascale(models, settings=WHOLE, checkpointer=saver)
+    for _ in graph.stream(ask(), THREAD, stream_mode="updates", interrupt_after=["score"]):
+        pass
+    asked = sum(broken.requests.values())
+    assert asked >= 1
+    assert set(graph.get_state(THREAD).values["left_out"]) == {"broken"}
+    again = create_metascale(models, settings=WHOLE, checkpointer=saver)
+    out = again.invoke(None, THREAD)
+    assert out["result"]["usage"]["samples"] == 12
+    assert sum(broken.requests.values()) == asked
+
+
+def test_a_checkpoint_without_models_continues(start_server: ServerFactory) -> None:
+    graph = create_metascale(
+        model_at(start_server(), "only"), settings=WHOLE, checkpointer=InMemorySaver(serde=SERIALIZER)
+    )
+    for _ in graph.stream(ask(), THREAD, stream_mode="updates", interrupt_after=["score"]):
+        pass
+    drawn = graph.get_state(THREAD).values["candidates"]
+    old = [{key: value for key, value in candidate.items() if key != "model"} for candidate in drawn]
+    graph.update_state(THREAD, {"candidates": Overwrite(old)}, as_node="score")
+    values = graph.invoke(None, THREAD, output_keys=["result", "candidates"])
+    assert len(drawn) < len(values["candidates"]) == 12
+    assert {c.get("model") for c in values["candidates"]} == {None, "only"}
+    assert values["result"]["answer"]
