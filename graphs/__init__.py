@@ -23,21 +23,18 @@ class Method:
         description: what the method does, in one line.
         judged: whether the method takes a reward.
         one_pass: whether the method draws one sample, whatever the budget.
-        several_models: whether the method takes a list of models.
     """
 
     create: Callable[..., Graph]
     description: str
     judged: bool = True
     one_pass: bool = False
-    several_models: bool = False
 
 
 METHODS = {
     "metascale": Method(
         create_metascale,
         "Chooses how to think, samples, scores, evolves and answers, within a hard sampling budget.",
-        several_models=True,
     ),
     "direct": Method(create_direct, "One plain answer.", judged=False, one_pass=True),
     "chain_of_thought": Method(create_chain_of_thought, "One answer by chain of thought.", judged=False, one_pass=True),

@@ -8,20 +8,19 @@ START → set_arm → plan_step ⇉ generate → tally ─┬ budget left  → p
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
-from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable
 from langgraph.graph import END, START
 
 from metascale.budget.populations import MIXTURE_OF_AGENTS, RECURSIVE_SELF_AGGREGATION, Scheme
 from metascale.graphs.assembly import Graph, Unjudged, add_nodes, bound, compiled, for_studio, new_graph
 from metascale.graphs.baselines import components_of
 from metascale.graphs.routes import after_choice, after_round, to_samples
+from metascale.models import Models
 from metascale.nodes import generate, plan_step, set_arm, tally, vote_in_last
 
 
-def create_rsa(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+def create_rsa(model: Models = None, **parts: Unpack[Unjudged]) -> Graph:
     """Recursive self-aggregation: chains of thought, then populations of answers written from answers, then a vote.
 
     Arguments as for `create_metascale`; `settings.answer_kind` says what kind of answer is compared in the vote.
@@ -32,7 +31,7 @@ def create_rsa(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unp
     return _build("rsa", RECURSIVE_SELF_AGGREGATION, model, parts)
 
 
-def create_mixture_of_agents(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+def create_mixture_of_agents(model: Models = None, **parts: Unpack[Unjudged]) -> Graph:
     """Mixture-of-agents: the built-in meta-thoughts propose in layers, and one answer is written from the last layer.
 
     Arguments and errors as for `create_rsa`.
@@ -40,7 +39,7 @@ def create_mixture_of_agents(model: Runnable[Any, AIMessage] | str | None = None
     return _build("mixture_of_agents", MIXTURE_OF_AGENTS, model, parts)
 
 
-def _build(name: str, scheme: Scheme, model: Runnable[Any, AIMessage] | str | None, parts: Unjudged) -> Graph:
+def _build(name: str, scheme: Scheme, model: Models, parts: Unjudged) -> Graph:
     components = components_of(model, parts, judged=False)
     graph = new_graph()
     add_nodes(graph, components, set_arm(*scheme.arms), plan_step(scheme), generate, tally, vote_in_last(scheme))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack
 
-from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable
 from langgraph.graph import START
 
 from metascale.budget.rounds import widest_round
+from metascale.errors import ModelSetupError
 from metascale.graphs.assembly import (
     Builder,
     Graph,
@@ -22,13 +21,13 @@ from metascale.graphs.assembly import (
     new_graph,
 )
 from metascale.graphs.routes import AFTER_CHOICE, NEXT, after_choice, after_spending, to_samples
-from metascale.models import resolve_model
+from metascale.models import Models, resolve_models
 from metascale.nodes import Components, confirm, finalize, generate, score, select_arm, set_arm, synthesize
 from metascale.rewards import Unscored
 from metascale.settings import MetaScaleSettings
 
 
-def create_direct(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+def create_direct(model: Models = None, **parts: Unpack[Unjudged]) -> Graph:
     """One plain answer (the paper's 1-pass baseline). Arguments as for `create_metascale`.
 
     Raises:
@@ -37,24 +36,22 @@ def create_direct(model: Runnable[Any, AIMessage] | str | None = None, **parts: 
     return _one_pass("direct", "no_strategy", model, parts)
 
 
-def create_chain_of_thought(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+def create_chain_of_thought(model: Models = None, **parts: Unpack[Unjudged]) -> Graph:
     """One answer by chain of thought (the paper's CoT 1-pass baseline). Arguments and errors as for `create_direct`."""
     return _one_pass("chain_of_thought", "chain_of_thought", model, parts)
 
 
-def create_best_of_n(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Judged]) -> Graph:
+def create_best_of_n(model: Models = None, **parts: Unpack[Judged]) -> Graph:
     """The best of N plain answers by reward (the paper's best-of-N). Arguments as for `create_metascale`."""
     return _best_of_n("best_of_n", "no_strategy", model, parts)
 
 
-def create_cot_best_of_n(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Judged]) -> Graph:
+def create_cot_best_of_n(model: Models = None, **parts: Unpack[Judged]) -> Graph:
     """The best of N chains of thought by reward (the paper's CoT + best-of-N). Arguments as for `create_metascale`."""
     return _best_of_n("cot_best_of_n", "chain_of_thought", model, parts)
 
 
-def components_of(
-    model: Runnable[Any, AIMessage] | str | None, parts: Judged | Unjudged, *, judged: bool, **fixed: Any
-) -> Components:
+def components_of(model: Models, parts: Judged | Unjudged, *, judged: bool, **fixed: Any) -> Components:
     """The components of a baseline.
 
     Args:
@@ -65,15 +62,18 @@ def components_of(
 
     Raises:
         TypeError: the method does not take one of the arguments.
-        MetaScaleError: the model is unknown, is not named, or cannot be set up.
+        MetaScaleError: the model is unknown, is not named, or cannot be set up, or there are several.
     """
     given: Mapping[str, Any] = parts
     unknown = given.keys() - (Judged if judged else Unjudged).__annotations__.keys() - Unjudged.__annotations__.keys()
     if unknown:
         raise TypeError(f"unexpected arguments: {', '.join(sorted(unknown))}")
     chosen = given.get("settings") or MetaScaleSettings()
+    models = resolve_models(model, at_once=widest_round(chosen))
+    if len(models) > 1:
+        raise ModelSetupError("this method takes one model; a list of models needs the method 'metascale'")
     return Components(
-        [resolve_model(model, at_once=widest_round(chosen))],
+        models,
         reward=given.get("reward") if judged else Unscored(),
         defaults=chosen,
         fixed=MetaScaleSettings(**fixed),
@@ -100,7 +100,7 @@ def add_one_pass(graph: Builder, components: Components, *, after: str) -> None:
     graph.add_conditional_edges("finalize", after_choice, AFTER_CHOICE)
 
 
-def _one_pass(name: str, arm: str, model: Runnable[Any, AIMessage] | str | None, parts: Unjudged) -> Graph:
+def _one_pass(name: str, arm: str, model: Models, parts: Unjudged) -> Graph:
     components = components_of(model, parts, judged=False, budget=1)
     graph = new_graph()
     add_nodes(graph, components, set_arm(arm))
@@ -109,7 +109,7 @@ def _one_pass(name: str, arm: str, model: Runnable[Any, AIMessage] | str | None,
     return compiled(graph, name, parts)
 
 
-def _best_of_n(name: str, arm: str, model: Runnable[Any, AIMessage] | str | None, parts: Judged) -> Graph:
+def _best_of_n(name: str, arm: str, model: Models, parts: Judged) -> Graph:
     components = components_of(model, parts, judged=True)
     graph = new_graph()
     add_nodes(graph, components, set_arm(arm))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
-from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable
 from langgraph.graph import START
 
 from metascale.graphs.assembly import Graph, Unjudged, add_nodes, compiled, for_studio, new_graph
 from metascale.graphs.baselines import add_one_pass, components_of
+from metascale.models import Models
 from metascale.nodes import apply_method, rate_methods
 from metascale.nodes.rate_methods import MetaReasoningState
 
 
-def create_meta_reasoning(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+def create_meta_reasoning(model: Models = None, **parts: Unpack[Unjudged]) -> Graph:
     """Build the graph. Arguments as for `create_metascale`.
 
     Raises:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable
 from langgraph.graph import START
 
 from metascale.graphs.assembly import Graph, Unjudged, add_nodes, bound, compiled, for_studio, new_graph
 from metascale.graphs.baselines import components_of
 from metascale.graphs.routes import AFTER_CHOICE, after_choice, after_round, to_samples
+from metascale.models import Models
 from metascale.nodes import generate, select_arm, set_arm, tally, vote
 
 
-def create_self_consistency(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+def create_self_consistency(model: Models = None, **parts: Unpack[Unjudged]) -> Graph:
     """Build the graph. Arguments as for `create_metascale`; `settings.answer_kind` says what kind of answer to compare.
 
     Raises:
@@ -27,12 +26,12 @@ def create_self_consistency(model: Runnable[Any, AIMessage] | str | None = None,
     return _build("self_consistency", model, parts)
 
 
-def create_cisc(model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Unjudged]) -> Graph:
+def create_cisc(model: Models = None, **parts: Unpack[Unjudged]) -> Graph:
     """Build the graph of self-consistency with weighed votes. Arguments and errors as for `create_self_consistency`."""
     return _build("cisc", model, parts, weigh_votes=True)
 
 
-def _build(name: str, model: Runnable[Any, AIMessage] | str | None, parts: Unjudged, **fixed: Any) -> Graph:
+def _build(name: str, model: Models, parts: Unjudged, **fixed: Any) -> Graph:
     components = components_of(model, parts, judged=False, **fixed)
     graph = new_graph()
     add_nodes(graph, components, set_arm("chain_of_thought"), select_arm, generate, tally, vote)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
-from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable
 from langgraph.graph import START
 
 from metascale.graphs.assembly import Graph, Judged, add_nodes, compiled, for_studio, new_graph
 from metascale.graphs.baselines import add_best_of_n, components_of
+from metascale.models import Models
 from metascale.nodes import adapt_modules, compose_plan, select_modules
 from metascale.nodes.self_discover import SelfDiscoverState
 
 
-def create_self_discover_best_of_n(
-    model: Runnable[Any, AIMessage] | str | None = None, **parts: Unpack[Judged]
-) -> Graph:
+def create_self_discover_best_of_n(model: Models = None, **parts: Unpack[Judged]) -> Graph:
     """Build the graph. Arguments as for `create_metascale`.
 
     Raises:

@@ -15,9 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables import Runnable
-
 from metascale.batches.limits import SharedLimits, opening_budget
 from metascale.batches.questions import Asked, as_questions
 from metascale.batches.records import Answer, Progress, row_of
@@ -28,8 +25,8 @@ from metascale.graphs import METHODS
 from metascale.interrupts import Grant
 from metascale.journal.database import journal_in
 from metascale.journal.runs import name_of, why_failed
+from metascale.models import Models, resolve_models
 from metascale.models.purse import Purse, sharing
-from metascale.models.resolve import resolve_model
 from metascale.rewards import Reward
 from metascale.runtime.bridge import run_sync
 from metascale.runtime.databases import open_store
@@ -90,7 +87,7 @@ class _Entry:
 
 async def abatch(
     questions: Iterable[Any],
-    model: Runnable[Any, Any] | str | None = None,
+    model: Models = None,
     *,
     settings: MetaScaleSettings | None = None,
     method: str = "metascale",
@@ -118,7 +115,7 @@ async def abatch(
         settings: of every run. With a limit of the whole batch, `budget` is the opening budget of a question if it is
             set, and 4 otherwise.
         method: the method's name; only `metascale` shares a budget.
-        reward: scores answers; by default the reward that the settings name, with the model as its judge.
+        reward: scores answers; by default the reward that the settings name, with the first model as its judge.
         budget_total: samples of all questions together, at least one for each.
         max_cost_usd: US dollars of all questions together; no request is sent at or above it.
         max_calls: model requests of all questions together; likewise.
@@ -159,7 +156,7 @@ async def abatch(
         return [entry.row or row_of(entry.asked, None, work.refusal or "it was not asked", []) for entry in entries]
 
 
-def batch(questions: Iterable[Any], model: Runnable[Any, Any] | str | None = None, **options: Any) -> list[Answer]:
+def batch(questions: Iterable[Any], model: Models = None, **options: Any) -> list[Answer]:
     """As `abatch`, without an event loop."""
     return run_sync(lambda: abatch(questions, model, **options))
 
@@ -183,7 +180,7 @@ def _settings(
 
 @asynccontextmanager
 async def _runner(
-    model: Runnable[Any, Any] | str | None,
+    model: Models,
     settings: MetaScaleSettings,
     reward: Reward | None,
     limits: SharedLimits,
@@ -197,12 +194,12 @@ async def _runner(
             await remote.check(settings)
             yield remote
             return
-        chat: BaseChatModel = resolve_model(model)
+        chats = resolve_models(model)
         parts: dict[str, Any] = {"reward": reward} if reward is not None else {}
         if settings.memory is not None:
             parts["store"] = await stack.enter_async_context(open_store(str(place / MEMORY_FILE)))
         is_limited = limits.max_cost_usd is not None or settings.max_cost_usd is not None
-        yield LocalRunner(chat, settings, where.method, journal, parts, is_limited=is_limited)
+        yield LocalRunner(chats, settings, where.method, journal, parts, is_limited=is_limited)
 
 
 def _entries(asked: Sequence[Asked], identity: str, settings: MetaScaleSettings, method: str) -> list[_Entry]:

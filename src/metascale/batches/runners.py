@@ -60,7 +60,7 @@ class LocalRunner:
 
     def __init__(
         self,
-        model: BaseChatModel,
+        models: Sequence[BaseChatModel],
         settings: MetaScaleSettings,
         method: str,
         journal: Journal,
@@ -75,12 +75,12 @@ class LocalRunner:
         """
         self._journal = journal
         given = {name: part for name, part in parts.items() if name != "reward" or METHODS[method].judged}
-        self._graph = METHODS[method].create(model, settings=settings, checkpointer=journal.saver, **given)
+        self._graph = METHODS[method].create(models, settings=settings, checkpointer=journal.saver, **given)
         reward = given.get("reward")
-        models = [MeteredModel(model), *(models_of(reward) if reward is not None else [])]
-        self.identity = " ".join(one.name for one in models)
+        asked = [*map(MeteredModel, models), *(models_of(reward) if reward is not None else [])]
+        self.identity = " ".join(one.label for one in asked)
         if is_limited:
-            check_prices(settings, models)
+            check_prices(settings, asked)
 
     async def look(self, name: str) -> tuple[State, bool] | None:
         """As in `Runner`."""

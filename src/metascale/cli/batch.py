@@ -22,6 +22,7 @@ from metascale.cli.options import (
     FAILED,
     INTERRUPTED,
     WRONG_USAGE,
+    Models,
     OtherSettings,
     Preset,
     UsageError,
@@ -34,9 +35,9 @@ from metascale.cli.options import (
 )
 from metascale.errors import MetaScaleError, describe
 from metascale.graphs import METHODS
-from metascale.models import resolve_model
+from metascale.models import resolve_model, resolve_models
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
-from metascale.rewards.create import reward_by
+from metascale.rewards import reward_of
 from metascale.runtime.databases import DatabaseError, failure_of
 
 
@@ -45,9 +46,7 @@ def batch(
         str, typer.Argument(metavar="FILE", help="JSONL, CSV or one question a line; '-' is standard input.")
     ],
     out: Annotated[Path, typer.Option(help="The answers, as JSONL, in the order of the questions.")],
-    model: Annotated[
-        str | None, typer.Option(help="openai:NAME, simulated, … (default: METASCALE_MODEL, else simulated).")
-    ] = None,
+    models: Models = None,
     base_url: Annotated[
         str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models, judge included.")
     ] = None,
@@ -93,18 +92,18 @@ def batch(
     try:
         asked = batches.read_questions(None if questions == "-" else Path(questions), _text(questions), column=column)
         settings = read_settings(preset_values(preset), {"budget": budget, "seed": seed}, setting or [])
-        if remote and (model, base_url, judge_model) != (None, None, None):
+        if remote and (models, base_url, judge_model) != (None, None, None):
             raise UsageError("servers decide their model: --remote takes no --model, --judge-model and --base-url")
-        name, simulated_by_default = model_or_simulation(model)
+        name, simulated_by_default = model_or_simulation(",".join(models or []))
         if simulated_by_default and not quiet and not remote:
             console.print(SIMULATION_NOTICE, style="yellow", soft_wrap=True)
         parts: dict[str, Any] = {}
-        chat = None if remote else resolve_model(name, base_url=base_url)
-        if chat is not None and method_named(method).judged:
+        chats = [] if remote else resolve_models(name, base_url=base_url)
+        if chats and method_named(method).judged:
             judge_url = base_url if judge_model and judge_model.startswith("openai:") else None
-            judge = resolve_model(judge_model, base_url=judge_url) if judge_model else chat
+            judge = resolve_model(judge_model, base_url=judge_url) if judge_model else None
             sys.path.insert(0, str(Path.cwd()))  # a user's verifier is imported from here
-            parts["reward"] = reward_by(settings, judge, chat)
+            parts["reward"] = reward_of(settings, chats, judge)
         with _written(out) as write, _shown(console, quiet=quiet) as show:
 
             def told(place: int, row: Answer) -> None:
@@ -115,7 +114,7 @@ def batch(
             rows = asyncio.run(
                 batches.abatch(
                     asked,
-                    chat,
+                    chats or None,
                     settings=settings,
                     method=method,
                     budget_total=budget_total,

@@ -56,8 +56,7 @@ from metascale.models.simulated import knows
 from metascale.nodes.remember import remembered_as
 from metascale.pool.admission import arm_statistics
 from metascale.result import troubles
-from metascale.rewards import models_of
-from metascale.rewards.create import reward_by
+from metascale.rewards import reward_of
 from metascale.runtime.databases import (
     SERIALIZER,
     DatabaseError,
@@ -207,7 +206,7 @@ def solve(
         judge_name = parts["judge_model"] if METHODS[method].judged else None
         latency = DEMO_LATENCY if simulated_by_default and console.is_terminal and not quiet else 0.0
         load_files(None if quiet or as_json else console, *names_in(name), judge_name, at_once=widest_round(settings))
-        chats, judge = _models((method, name, judge_name), parts["base_url"], settings, latency=latency)
+        chats, judge = _models(name, judge_name, parts["base_url"], settings, latency=latency)
         ended = asyncio.run(
             _solve(
                 asked,
@@ -317,19 +316,9 @@ def _question(text: str | None, before: Remembered, thread: str | None) -> str:
 
 
 def _models(
-    parts: tuple[str, str, str | None], base_url: str | None, settings: MetaScaleSettings, *, latency: float
+    name: str, judge_name: str | None, base_url: str | None, settings: MetaScaleSettings, *, latency: float
 ) -> tuple[list[BaseChatModel], BaseChatModel | None]:
-    """The models, and a judge of another name; the offline model takes `latency` seconds for a request.
-
-    Args:
-        parts: the names of the method, the models and the judge.
-        base_url: the server of models whose names hold no address.
-        settings: of the run.
-        latency: in seconds.
-    """
-    method, name, judge_name = parts
-    if len(names_in(name)) > 1 and not METHODS[method].several_models:
-        raise UsageError(f"method {method!r} takes one --model; several need the method 'metascale'")
+    """The models, and a judge of its own if one is named; the offline model takes `latency` seconds for a request."""
     models = resolve_models(name, base_url=base_url, at_once=widest_round(settings))
     if latency:
         models = [model.model_copy(update={"latency": latency}) for model in models]
@@ -355,21 +344,19 @@ async def _solve(
     chats, judge = models
     db, thread = place
     parts: dict[str, Any] = {"settings": settings}
-    reward = None
     if METHODS[method].judged:
         sys.path.insert(0, str(Path.cwd()))  # a user's verifier is imported from here
-        reward = reward_by(settings, judge, chats)
-        parts["reward"] = reward
+        parts["reward"] = reward_of(settings, chats, judge)
     async with AsyncExitStack() as stack:
         checkpointer: BaseCheckpointSaver[str] = InMemorySaver(serde=SERIALIZER)
         if db is not None:
             checkpointer = await stack.enter_async_context(open_checkpointer(db))
         if memory is not None:
             parts["store"] = await stack.enter_async_context(open_store(memory))
-        graph = METHODS[method].create(chats if len(chats) > 1 else chats[0], **parts, checkpointer=checkpointer)
+        graph = METHODS[method].create(chats, **parts, checkpointer=checkpointer)
         shown = {key: named and shown_name(named) for key in ("model", "judge_model") for named in [command[key]]}
         session = Session(
-            graph, settings, thread or ONLY_THREAD, reward=reward, command=command, method=method, **shown
+            graph, settings, thread or ONLY_THREAD, reward=parts.get("reward"), command=command, method=method, **shown
         )
         if console is None:
             return await session.solve(question, lambda _: None, dialogue, more=more)

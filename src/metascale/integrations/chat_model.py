@@ -29,12 +29,12 @@ from metascale.errors import ModelSetupError, UnknownNameError
 from metascale.graphs import create_metascale
 from metascale.integrations.tool_calls import CallRules
 from metascale.integrations.whole_messages import WholeMessages, billed, check_uninterrupted, in_chunks, unusable
-from metascale.models import MeteredModel, resolve_model
+from metascale.models import resolve_model, resolve_models
 from metascale.models.dialect import probabilities_asked
 from metascale.models.failures import address_of
+from metascale.models.lineup import label_of
 from metascale.models.metered import has_field
-from metascale.rewards import Reward
-from metascale.rewards.create import reward_by
+from metascale.rewards import Reward, reward_of
 from metascale.settings import MetaScaleSettings
 
 
@@ -49,8 +49,8 @@ class ChatMetaScale(BaseChatModel):
     Settings are keyword arguments, too: `ChatMetaScale(model="openai:gpt-4o-mini", budget=8, temperature=0.7)`.
     """
 
-    model: BaseChatModel | str | None = None
-    """The model that answers, judges and writes meta-thoughts; as in `create_metascale`."""
+    model: BaseChatModel | str | Sequence[BaseChatModel | str] | None = None
+    """The model that answers, judges and writes meta-thoughts, or several that answer; as in `create_metascale`."""
     settings: MetaScaleSettings = Field(default_factory=MetaScaleSettings)
     """Settings of every call's search."""
     reward: SkipValidation[Reward | None] = None
@@ -64,7 +64,7 @@ class ChatMetaScale(BaseChatModel):
     streaming: bool = False
     """Whether `invoke` also passes its answer to callbacks in chunks."""
 
-    _model: BaseChatModel = PrivateAttr()
+    _models: list[BaseChatModel] = PrivateAttr()
     _reward: Reward | None = PrivateAttr()
     _rules: CallRules = PrivateAttr(default_factory=CallRules)
     _objects: str = PrivateAttr(default="")
@@ -75,7 +75,7 @@ class ChatMetaScale(BaseChatModel):
     def _settings_by_name(cls, values: dict[str, Any]) -> dict[str, Any]:
         own = {name: value for name, value in values.items() if name in cls.model_fields}
         if own.get("model") is not None and not isinstance(own["model"], str):
-            own["model"] = resolve_model(own["model"])
+            own["model"] = _chat_models(own["model"])
         named = {name: value for name, value in values.items() if name not in own}
         for name in named:
             if name not in MetaScaleSettings.model_fields:
@@ -87,8 +87,8 @@ class ChatMetaScale(BaseChatModel):
         """Set up the model and the reward once for all calls."""
         super().model_post_init(context)
         check_uninterrupted(self.settings)
-        self._model = resolve_model(self.model)
-        self._reward = self.reward or reward_by(self.settings, self._model, self._model)
+        self._models = resolve_models(self.model)
+        self._reward = self.reward or reward_of(self.settings, self._models)
         given = (self.reward, self.policy, self.retriever, self.store, self.embeddings)
         self._objects = uuid.uuid4().hex if any(part is not None for part in given) else ""
 
@@ -103,16 +103,17 @@ class ChatMetaScale(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model": MeteredModel(self._model).name, "settings": self.settings.model_dump(mode="json")}
+        return {"model": self._labels, "settings": self.settings.model_dump(mode="json")}
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         """The key of LangChain's cache: searches share it only if they would ask the same model in the same way.
 
         Objects such as a reward have no name, so searches with objects share it only if they are copies of one model.
         """
-        inner = self._model
-        fields = {name: value for name in type(inner).model_fields if _is_plain(value := getattr(inner, name))}
-        said = [inner._get_llm_string(), address_of(inner), sorted(fields.items()), self._objects]
+        said: list[Any] = [self._objects]
+        for inner in self._models:
+            fields = {name: value for name in type(inner).model_fields if _is_plain(value := getattr(inner, name))}
+            said += [inner._get_llm_string(), address_of(inner), sorted(fields.items())]
         digest = hashlib.sha256(repr(said).encode("utf-8", "replace")).hexdigest()
         return f"{super()._get_llm_string(stop=stop or self.stop, **kwargs)}---{digest}"
 
@@ -126,7 +127,16 @@ class ChatMetaScale(BaseChatModel):
     @property
     def _name(self) -> str:
         """The name of the search, which is in no price list: its requests are billed under their own models."""
-        return f"metascale/{MeteredModel(self._model).name}"
+        return f"metascale/{self._labels}"
+
+    @property
+    def _labels(self) -> str:
+        return "+".join(map(label_of, self._models))
+
+    @property
+    def _model(self) -> BaseChatModel:
+        """The first model, which says how tools are bound."""
+        return self._models[0]
 
     def bind_tools(
         self,
@@ -268,7 +278,7 @@ class ChatMetaScale(BaseChatModel):
             return RunnableLambda(draw, afunc=adraw, name="sample")
 
         graph = create_metascale(
-            self._model,
+            self._models,
             reward=self._reward,
             policy=self.policy,
             retriever=self.retriever,
@@ -294,6 +304,13 @@ class ChatMetaScale(BaseChatModel):
         served = message.response_metadata.get("model_name")
         message.response_metadata["model_name"] = f"metascale/{served}" if served else self._name
         return message
+
+
+def _chat_models(given: Any) -> BaseChatModel | list[Any]:
+    """Given models without their wrappers; names stay names."""
+    if isinstance(given, list | tuple):
+        return [one if isinstance(one, str) else resolve_model(one) for one in given]
+    return resolve_model(given)
 
 
 def _with_unread_format(model: BaseChatModel, options: dict[str, Any]) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from metascale.bandits import Arm, Policy, create_policy
 from metascale.errors import MetaScaleError, describe
 from metascale.graphs import Graph, create_metascale
 from metascale.integrations.whole_messages import WholeMessages, billed, check_uninterrupted, unusable
+from metascale.models import resolve_models
 from metascale.models.dialect import probabilities_asked
 from metascale.models.probabilities import UNASKED
 from metascale.pool.arms import FIXED_ARMS
-from metascale.rewards import Reward
-from metascale.rewards.create import create_reward
+from metascale.rewards import Reward, reward_of
 from metascale.settings import MetaScaleSettings
 
 try:
@@ -50,6 +50,7 @@ class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
     def __init__(
         self,
         *,
+        others: Sequence[BaseChatModel | str] = (),
         settings: MetaScaleSettings | None = None,
         reward: Reward | None = None,
         policy: Policy | None = None,
@@ -57,7 +58,7 @@ class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
         store: BaseStore | None = None,
         embeddings: Embeddings | None = None,
     ) -> None:
-        """Search with the agent's own model; the arguments are those of `create_metascale`.
+        """Search with the agent's own model and maybe `others`; the arguments are those of `create_metascale`.
 
         A budget of 1 leaves the agent's answers unchanged.
 
@@ -65,6 +66,7 @@ class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
             SettingError: the settings need a person to ask.
         """
         super().__init__()
+        self.others = resolve_models(list(others)) if others else []
         self.settings = settings or MetaScaleSettings()
         check_uninterrupted(self.settings)
         self.reward = reward
@@ -72,7 +74,7 @@ class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
         self.retriever = retriever
         self.store = store
         self.embeddings = embeddings
-        self._judging: tuple[BaseChatModel, Reward] | None = None
+        self._judging: tuple[BaseChatModel, Reward | None] | None = None
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Handler) -> ModelResponse[Any]:
         """Call the model once; if it answers, search for a better answer."""
@@ -111,7 +113,7 @@ class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _graph(self, request: ModelRequest[Any], deliberation: _Deliberation) -> Graph:
         return create_metascale(
-            request.model,
+            [request.model, *self.others],
             reward=self.reward or self._reward_by(request.model),
             policy=self.policy,
             retriever=self.retriever,
@@ -122,10 +124,10 @@ class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
             sampler=deliberation.sampler,
         )
 
-    def _reward_by(self, model: BaseChatModel) -> Reward:
+    def _reward_by(self, model: BaseChatModel) -> Reward | None:
         """The reward of the settings, made once per model, as it may load a model itself."""
         if self._judging is None or self._judging[0] is not model:
-            self._judging = (model, create_reward(self.settings, model, is_sampler=True))
+            self._judging = (model, reward_of(self.settings, [model, *self.others]))
         return self._judging[1]
 
 

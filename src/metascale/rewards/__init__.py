@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from metascale.rewards.agreement import AgreementReward
 from metascale.rewards.base import Drawn, Earlier, Rejudging, RelativeReward, Reward, SampleReward, Score
 from metascale.rewards.certainty import CertaintyReward
-from metascale.rewards.create import create_reward, models_of
+from metascale.rewards.create import create_reward, models_of, reward_of
 from metascale.rewards.critique import CritiqueReward
 from metascale.rewards.judge import JudgeReward
 from metascale.rewards.p_true import PTrueReward
@@ -43,6 +43,7 @@ __all__ = [
     "VerifierReward",
     "create_reward",
     "models_of",
+    "reward_of",
 ]
 
 

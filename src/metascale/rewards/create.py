@@ -58,19 +58,27 @@ def create_reward(
     return makers[settings.reward]()
 
 
-def reward_by(settings: MetaScaleSettings, judge: BaseChatModel, model: BaseChatModel) -> Reward | None:
-    """The reward that the settings name; None for `"auto"` without another judge, which each run decides for itself.
+def reward_of(
+    settings: MetaScaleSettings, models: Sequence[BaseChatModel], judge: BaseChatModel | None = None
+) -> Reward | None:
+    """The reward that the settings name, made once for all runs of some models.
 
     Args:
         settings: as for `create_reward`.
-        judge: the model that judges.
-        model: the model that answers.
+        models: that answer, at least one.
+        judge: a model of its own that judges; None for the first of the models.
+
+    Returns:
+        None where each run makes the reward itself: for `"auto"` without a judge of its own, and where one of several
+        models is to judge, so that the next one takes over from one that fails.
 
     Raises:
-        MetaScaleError: as `create_reward`.
+        MetaScaleError: as for `create_reward`.
     """
-    is_sampler = judge is model
-    return None if settings.reward == "auto" and is_sampler else create_reward(settings, judge, is_sampler=is_sampler)
+    if settings.reward == "auto" and judge is None:
+        return None
+    made = create_reward(settings, judge or models[0], is_sampler=judge is None and len(models) == 1)
+    return None if judge is None and len(models) > 1 and models_of(made) else made
 
 
 def models_of(reward: Reward | RelativeReward) -> list[MeteredModel]:

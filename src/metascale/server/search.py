@@ -16,8 +16,9 @@ from langchain_openai.chat_models.base import BaseChatOpenAI
 from metascale.errors import MetaScaleError
 from metascale.graphs import METHODS, Graph
 from metascale.integrations import ChatMetaScale
-from metascale.models import MeteredModel, resolve_model
+from metascale.models import MeteredModel, resolve_models
 from metascale.models.flaws import outcome
+from metascale.models.lineup import names_in
 from metascale.models.local.names import is_local
 from metascale.question import check_question
 from metascale.records import Status
@@ -66,10 +67,10 @@ class Searches:
         self.names = Names(options.models)
         self._options = options
         self._settings = settings.model_copy(update=UNATTENDED)
-        self._model = cache(_resolved)
+        self._models = cache(_resolved)
         self._graph = cache(self._new_graph)
         for model in filter(is_local, options.models):
-            self._model(model)  # now, because later the event loop would wait
+            self._models(model)  # now, because later the event loop would wait
 
     def prepare(self, request: ChatRequest) -> PreparedSearch:
         """Check a request and make its search, without a model request.
@@ -85,37 +86,38 @@ class Searches:
         settings = self._settings.overlaid_by(chosen)
         messages = request.conversation()
         check_question(messages, settings.max_question_chars)
-        model = self._model(target.model)
-        MeteredModel(model, max_tokens=settings.max_tokens)
-        if request.has_attachments() and not isinstance(model, BaseChatOpenAI):
+        models = self._models(target.model)
+        for model in models:
+            MeteredModel(model, max_tokens=settings.max_tokens)
+        if request.has_attachments() and not _are_openai(models):
             raise bad_request(f"the model {target.name!r} reads text only", "messages")
         if not request.tools and request.tool_choice not in {None, "none", "auto"}:
             raise bad_request("tool_choice asks for a call, but the request has no tools", "tool_choice")
         if is_housekeeping(messages) and not request.tools:
-            plain = self._graph("direct", target.model)
+            plain = self._graph("direct", names_in(target.model)[0])
             return PreparedSearch(target, lambda: self._in_time(_run(plain, messages, chosen, NOTE)))
         if request.tools or request.sample_options():
-            shaped = self._shaped(request, target, model, settings)
+            shaped = self._shaped(request, target, models, settings)
             return PreparedSearch(target, lambda: self._in_time(_ask(shaped, messages)))
         graph = self._graph(target.method, target.model)
         return PreparedSearch(target, lambda: self._in_time(_run(graph, messages, chosen)))
 
     def _new_graph(self, method: str, model: str) -> Graph:
-        return METHODS[method].create(self._model(model), settings=self._settings)
+        return METHODS[method].create(self._models(model), settings=self._settings)
 
     def _shaped(
-        self, request: ChatRequest, target: Target, model: BaseChatModel, settings: MetaScaleSettings
+        self, request: ChatRequest, target: Target, models: list[BaseChatModel], settings: MetaScaleSettings
     ) -> Runnable[Any, AIMessage]:
         """METASCALE as a chat model whose samples have the request's tools and parameters."""
         options = request.sample_options()
         first = next(iter(options), "tools")
         if target.method != DEFAULT_METHOD:
             raise bad_request(f"{first!r} goes with the method {DEFAULT_METHOD!r} only", first)
-        if not isinstance(model, BaseChatOpenAI) and options:
+        if not _are_openai(models) and options:
             raise bad_request(f"the model {target.name!r} takes no {first!r}", first)
         if isinstance(options.get("stop"), str):
             options["stop"] = [options["stop"]]
-        chat = ChatMetaScale(model=model, settings=settings)
+        chat = ChatMetaScale(model=models, settings=settings)
         if not request.tools:
             return chat.bind(**options)
         several = request.parallel_tool_calls
@@ -146,9 +148,13 @@ class Searches:
             raise
 
 
-def _resolved(model: str) -> BaseChatModel:
+def _are_openai(models: list[BaseChatModel]) -> bool:
+    return all(isinstance(model, BaseChatOpenAI) for model in models)
+
+
+def _resolved(model: str) -> list[BaseChatModel]:
     try:
-        return resolve_model(model)
+        return resolve_models(model)
     except MetaScaleError as error:
         raise RuntimeError(f"a served model cannot be set up: {error}") from error
 

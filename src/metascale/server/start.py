@@ -16,7 +16,7 @@ from metascale import prompts
 from metascale.budget.rounds import widest_round
 from metascale.errors import SettingError
 from metascale.graphs import METHODS, create_metascale
-from metascale.models import resolve_model
+from metascale.models import resolve_models
 from metascale.models.resolve import ENVIRONMENT_VARIABLE as MODEL_VARIABLE
 from metascale.server.auth import is_local
 from metascale.server.names import Names
@@ -124,8 +124,7 @@ def plan(
     Names(options.models)
     for name in options.models:
         address = base_url if name.startswith("openai:") else None
-        model = resolve_model(name, base_url=address, at_once=widest_round(settings))
-        create_metascale(model, settings=settings)
+        create_metascale(resolve_models(name, base_url=address, at_once=widest_round(settings)), settings=settings)
     environment = {
         MODEL_VARIABLE: options.models[0],
         SETTINGS_VARIABLE: settings.model_dump_json(exclude_unset=True),
