@@ -146,7 +146,11 @@ async def filled(
     if settings.refine:
         pool.append(refinement_arm())
     rated_beliefs = beliefs_from_ratings(ratings, run.rated_methods)
-    return believed_at_start(pool, remembered, rated_beliefs, advantage=settings.head_start), notes, usage
+    return (
+        believed_at_start(pool, remembered, rated_beliefs, advantage=settings.head_start, models=run.parts.labels),
+        notes,
+        usage,
+    )
 
 
 async def _compose(task: str, count: int, run: Run) -> Found:

@@ -37,7 +37,7 @@ async def initialize_pool(state: State, run: Run) -> Update:
     check_question(state["messages"], settings.max_question_chars)
     pool = [fixed_arm(name) for name in FIXED_ARMS]
     if settings.policy == "single" or is_composed_beside(settings, pool):
-        pool = believed_at_start(pool, Beliefs(), Beliefs(), advantage=settings.head_start)
+        pool = believed_at_start(pool, Beliefs(), Beliefs(), advantage=settings.head_start, models=run.parts.labels)
         notes, usage = list[str](), no_usage()
     else:
         pool, notes, usage = await whole_pool(pool, state, run, no_usage())

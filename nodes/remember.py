@@ -7,6 +7,7 @@ from metascale.memory.store import key_of_run, records_of, worth_keeping
 from metascale.nodes.run import Run
 from metascale.pool.admission import arm_statistics
 from metascale.pool.beliefs import Beliefs, Kept, key_of
+from metascale.pool.parts import ArmKey
 from metascale.question import question_text
 from metascale.records import Origin, Result
 from metascale.state import State
@@ -27,7 +28,9 @@ async def recall(task: str, run: Run) -> tuple[Beliefs, list[tuple[Kept, Origin]
     if memory is None:
         return Beliefs(), [], []
     try:
-        found = await memory.recall(task, budget=settings.budget, at_most=settings.memory_seeds)
+        found = await memory.recall(
+            task, budget=settings.budget, at_most=settings.memory_seeds, models=run.parts.labels
+        )
     except Exception as error:  # noqa: BLE001  stores and embeddings are the user's code: the run continues without
         return Beliefs(), [], [f"could not read the strategy memory: {describe(error)}"]
     return found.beliefs, [(kept, "remembered") for kept in found.kept], []
@@ -39,10 +42,10 @@ async def remember(state: State, result: Result, run: Run) -> list[str]:
     if memory is None:
         return []
     members = arm_statistics(state["pool"], state["candidates"])
-    records, names = records_of(state["pool"], members)
+    records, names = records_of(state["pool"], members, state["candidates"])
     winner = _winner(result)
     names.setdefault(winner, result["meta_thought"]["id"])
-    kept = worth_keeping(state["pool"], members)
+    kept = worth_keeping(state["pool"], members, state["candidates"])
     try:
         await memory.remember(question_text(state["messages"]), records, names=names, winner=winner, kept=kept)
     except Exception as error:  # noqa: BLE001  the run has its answer, whatever the user's store does
@@ -69,9 +72,10 @@ def remembered_as(state: State, result: Result) -> str:
         state: the run, whose messages end with the question.
         result: what it returned.
     """
-    records, _ = records_of(state["pool"], arm_statistics(state["pool"], state["candidates"]))
+    records, _ = records_of(state["pool"], arm_statistics(state["pool"], state["candidates"]), state["candidates"])
     return key_of_run(question_text(state["messages"]), records, _winner(result))
 
 
 def _winner(result: Result) -> str:
-    return key_of(result["meta_thought"]["mindset"], result["meta_thought"]["strategy"])
+    thought = result["meta_thought"]
+    return str(ArmKey(key_of(thought["mindset"], thought["strategy"]), result.get("model", "")))

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Overwrite
+from typer.testing import CliRunner
 
-from metascale import MetaScaleSettings, create_metascale
+from metascale import MetaScaleSettings, create_metascale, prompts
+from metascale.cli.app import app
 from metascale.data import gsm8k
 from metascale.errors import MetaScaleError, ModelSetupError, NoAnswerError, UnknownNameError
+from metascale.memory.recollection import Episode, Record, worth_trying
+from metascale.memory.store import StrategyMemory
 from metascale.models import resolve_models
 from metascale.models.lineup import label_of, names_in
 from metascale.models.resolve import shown_name
+from metascale.pool.beliefs import Kept
+from metascale.pool.parts import ArmKey
 from metascale.result import troubles
-from metascale.runtime.databases import SERIALIZER
-from tests.conftest import THREAD, ServerFactory, ask
+from metascale.runtime.databases import SERIALIZER, open_store
+from tests.conftest import QUESTION, THREAD, ServerFactory, ask
 from tests.openai_server import Fault, OpenAIServer, Script
 
 WRONG = "I do not know. The answer is 99999."
@@ -206,3 +215,45 @@ def test_a_checkpoint_without_models_continues(start_server: ServerFactory) -> N
     assert len(drawn) < len(values["candidates"]) == 12
     assert {c.get("model") for c in values["candidates"]} == {None, "only"}
     assert values["result"]["answer"]
+
+
+# --- memory --------------------------------------------------------------------------------------------------------
+
+
+def test_a_memory_tells_the_models_apart(start_server: ServerFactory, tmp_path: Path) -> None:
+    weak, strong = start_server(script=always_wrong), start_server(script=always_right)
+    models = [model_at(weak, "weak"), model_at(strong, "strong")]
+    file = tmp_path / "memory.db"
+
+    async def run() -> None:
+        async with open_store(str(file)) as store:
+            graph = create_metascale(models, settings=WHOLE.model_copy(update={"memory": "default"}), store=store)
+            for _ in range(3):
+                await graph.ainvoke(ask())
+            (first, *_) = (await StrategyMemory(store).runs()).values()
+            keys = [ArmKey.of(key) for key in first.records]
+            assert {key.model for key in keys} == {"weak", "strong"}
+            assert first.winner is not None
+            assert ArmKey.of(first.winner).model == "strong"
+            beliefs = (await StrategyMemory(store).recall(QUESTION, budget=12)).beliefs
+            mindset, strategy = prompts.BUILT_IN_META_THOUGHTS["chain_of_thought"]
+            said = {name: beliefs.about(mindset, strategy, name) for name in ("weak", "strong", "new")}
+            assert said["strong"] is not None
+            assert said["new"] is not None
+            assert said["weak"] is not None
+            assert said["strong"].advantage > said["new"].advantage > said["weak"].advantage
+
+    asyncio.run(run())
+    shown = CliRunner().invoke(app, ["memory", "show", str(file)], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    assert "strong: chain_of_thought" in shown.output
+    assert "weak: chain_of_thought" in shown.output
+
+
+def test_what_a_model_did_well_with_counts_less_for_another_one() -> None:
+    embedding = np.array([1.0, 0.0])
+    records = {"a@one": Record(2, 0.9, 0.0)}
+    ours, theirs = Kept("", "ours", 0.2, 2, "one"), Kept("", "theirs", 0.25, 2, "two")
+    episodes = [Episode(embedding, records, (theirs, ours))]
+    assert worth_trying(episodes, embedding, 2, ["one"]) == [ours, theirs]
+    assert worth_trying(episodes, embedding, 2, ["one", "two"]) == [theirs, ours]

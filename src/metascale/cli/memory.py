@@ -45,8 +45,8 @@ def show(where: Where, name: Name = DEFAULT_NAME) -> None:
         "run", "when", "task", "winner", title=f"{counted(len(runs), 'run')}, the latest {min(SHOWN, len(runs))}"
     )
     for key, run in runs[-SHOWN:]:
-        winner = run.names.get(run.winner or "", "")
-        table.add_row(key[:8], f"{run.at:%Y-%m-%d %H:%M}", Text(" ".join(run.task.split())[:60]), Text(winner[:40]))
+        winner = _named(run.winner or "", run.names)
+        table.add_row(key[:8], f"{run.at:%Y-%m-%d %H:%M}", Text(" ".join(run.task.split())[:60]), Text(winner[:60]))
     console.print(table)
     known = [(run.task, episode) for run in found.values() if (episode := run.episode()).records]
     if not known:
@@ -66,10 +66,14 @@ def show(where: Where, name: Name = DEFAULT_NAME) -> None:
 
 
 def _believed(one: Believed, names: Mapping[str, str]) -> tuple[Text, str, str]:
-    arm = ArmKey.of(one.arm)
-    name = names.get(one.arm, names.get(arm.thought, arm.thought))[:60]
-    shown = f"{arm.model}: {name}" if arm.model else name
-    return Text(shown), f"{one.runs:,}", f"{one.mean:.2f} ({one.low:.2f} to {one.high:.2f})"
+    return Text(_named(one.arm, names)), f"{one.runs:,}", f"{one.mean:.2f} ({one.low:.2f} to {one.high:.2f})"
+
+
+def _named(key: str, names: Mapping[str, str]) -> str:
+    """An arm for people: its model and its meta-thought."""
+    arm = ArmKey.of(key)
+    name = names.get(key, names.get(arm.thought, arm.thought))[:60]
+    return f"{arm.model}: {name}" if arm.model else name
 
 
 def feedback(

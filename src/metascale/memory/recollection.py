@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from metascale.bandits import Prior
 from metascale.bandits.routing import knowledge_gradient
 from metascale.memory.levels import Evidence, Levels, Whole, levels, similar
 from metascale.pool.beliefs import Beliefs, Kept, key_of
-from metascale.pool.parts import NEW, ArmKey
+from metascale.pool.parts import NEW, PAIR, THOUGHT, ArmKey
 from metascale.stats.shrinkage import Joint, effective_count
 
 Numbers = NDArray[np.float64]
@@ -185,20 +185,27 @@ def advantages(known: Levels, *, budget: int, rng: np.random.Generator) -> Numbe
     return np.asarray(means + gain + known.share @ drawn / math.sqrt(budget))
 
 
-def worth_trying(episodes: Sequence[Episode], embedding: Numbers, at_most: int) -> list[Kept]:
+def worth_trying(
+    episodes: Sequence[Episode], embedding: Numbers, at_most: int, models: Collection[str] = ()
+) -> list[Kept]:
     """The kept meta-thoughts of the highest advantages on the most similar tasks, best first.
+
+    Of an advantage with another model, only the meta-thought's own part counts.
 
     Args:
         episodes: from old to new.
         embedding: of the new task, of length 1.
         at_most: how many to return, at least 0.
+        models: of the new run; empty where they are not known.
     """
     best: dict[str, tuple[float, Kept]] = {}
     keeping = [episode for episode in episodes if episode.kept]
     nears = similar(np.array([episode.embedding @ embedding for episode in keeping])).tolist()
     for episode, near in zip(keeping, nears, strict=True):
         for kept in episode.kept:
-            key, score = key_of(kept.mindset, kept.strategy), near * kept.advantage
+            is_own = not kept.model or not models or kept.model in models
+            share = 1.0 if is_own else THOUGHT / (THOUGHT + PAIR)
+            key, score = key_of(kept.mindset, kept.strategy), near * kept.advantage * share
             if score > best.get(key, (0.0, kept))[0]:
                 best[key] = (score, kept)
     ranked = sorted(best.values(), key=lambda scored: -scored[0])

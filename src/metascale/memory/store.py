@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from statistics import fmean, pvariance
@@ -31,7 +31,8 @@ from metascale.memory.levels import nearest_kind
 from metascale.memory.recollection import WORTH_KEEPING, Episode, Numbers, Record, recollect, worth_trying
 from metascale.pool.admission import PoolArm
 from metascale.pool.beliefs import Beliefs, Kept, key_of
-from metascale.records import MetaThought
+from metascale.pool.pairs import pairs_of
+from metascale.records import Candidate, MetaThought
 from metascale.runtime.bridge import either
 
 P = ParamSpec("P")
@@ -128,18 +129,23 @@ class StrategyMemory:
         """Its namespace in the store."""
         return (*NAMESPACE, self.name)
 
-    async def recall(self, question: str, *, budget: int, at_most: int = 0) -> Recollection:
+    async def recall(
+        self, question: str, *, budget: int, at_most: int = 0, models: Collection[str] = ()
+    ) -> Recollection:
         """What earlier runs say before a new one; see `recollect`.
 
         Args:
             question: of the new run.
             budget: of the new run, in samples, at least 1.
             at_most: the most kept meta-thoughts to return.
+            models: of the new run; meta-thoughts that other models did well with count less.
         """
         embedding = await self._embedded(question)
         episodes = [episode for _, episode in await self._comparable(embedding) if episode.records]
         return Recollection(
-            recollect(episodes, embedding, budget=budget), worth_trying(episodes, embedding, at_most), len(episodes)
+            recollect(episodes, embedding, budget=budget),
+            worth_trying(episodes, embedding, at_most, models),
+            len(episodes),
         )
 
     async def remember(
@@ -279,35 +285,53 @@ async def _either(
         return await asyncio.to_thread(call, *args, **options)
 
 
-def records_of(pool: Sequence[MetaThought], members: Sequence[PoolArm]) -> tuple[dict[str, Record], dict[str, str]]:
-    """The rewards and the readable names of a run's meta-thoughts, both by `key_of`.
+def records_of(
+    pool: Sequence[MetaThought], members: Sequence[PoolArm], candidates: Sequence[Candidate]
+) -> tuple[dict[str, Record], dict[str, str]]:
+    """The rewards and the readable names of a run's arms, both by their names (`ArmKey`).
 
     Args:
         pool: the meta-thoughts.
         members: their statistics, in the same order. Arms that only rework other arms' answers are left out.
+        candidates: the samples.
     """
     records, names = {}, {}
-    for thought, member in zip(pool, members, strict=True):
-        if member.rewards and member.breeds:
-            key = key_of(thought["mindset"], thought["strategy"])
-            records[key] = Record(len(member.rewards), fmean(member.rewards), pvariance(member.rewards))
+    for pair in pairs_of(pool, members, candidates, _models(candidates)):
+        thought, member, rewards = pool[pair.thought], members[pair.thought], pair.arm.rewards
+        if rewards and member.breeds:
+            key = str(pair.key._replace(thought=key_of(thought["mindset"], thought["strategy"])))
+            records[key] = Record(len(rewards), fmean(rewards), pvariance(rewards))
             names[key] = thought["id"] if member.is_fixed else " ".join(thought["strategy"].split())[:80]
     return records, names
 
 
-def worth_keeping(pool: Sequence[MetaThought], members: Sequence[PoolArm]) -> list[Kept]:
-    """The run's own meta-thoughts that beat its average, best first.
+def worth_keeping(
+    pool: Sequence[MetaThought], members: Sequence[PoolArm], candidates: Sequence[Candidate]
+) -> list[Kept]:
+    """The run's own meta-thoughts that beat the average under one of its models, best first.
 
-    Their means are drawn towards the average arm's. Priors are left out, because beliefs from this memory are no new
-    evidence. Fixed arms are left out, because every run has them.
+    Their means are drawn towards the average arm's of that model. Priors are left out, because beliefs from this
+    memory are no new evidence. Fixed arms are left out, because every run has them. Arguments as for `records_of`.
     """
-    known = estimate([Arm(member.pulls, member.rewards) for member in members])
-    kept = []
-    for thought, member, mean in zip(pool, members, known.means.tolist(), strict=True):
-        is_eligible = len(member.rewards) >= WORTH_KEEPING and member.breeds and not member.is_fixed
-        if is_eligible and mean > known.centre:
-            kept.append(Kept(thought["mindset"], thought["strategy"], mean - known.centre, len(member.rewards)))
-    return sorted(kept, key=lambda one: -one.advantage)[:MOST_KEPT]
+    models = _models(candidates)
+    pairs = pairs_of(pool, members, candidates, models)
+    best: dict[int, Kept] = {}
+    for model in models:
+        own = [pair for pair in pairs if pair.key.model == model]
+        known = estimate([Arm(pair.arm.pulls, pair.arm.rewards) for pair in own])
+        for pair, mean in zip(own, known.means.tolist(), strict=True):
+            member, count, gain = members[pair.thought], len(pair.arm.rewards), mean - known.centre
+            is_eligible = count >= WORTH_KEEPING and member.breeds and not member.is_fixed
+            before = best.get(pair.thought)
+            if is_eligible and gain > (before.advantage if before else 0.0):
+                thought = pool[pair.thought]
+                best[pair.thought] = Kept(thought["mindset"], thought["strategy"], gain, count, model)
+    return sorted(best.values(), key=lambda one: -one.advantage)[:MOST_KEPT]
+
+
+def _models(candidates: Sequence[Candidate]) -> list[str]:
+    """The models of some samples; one without a name where an earlier version drew them."""
+    return list(dict.fromkeys(model for c in candidates if (model := c.get("model")))) or [""]
 
 
 def key_of_run(question: str, records: Mapping[str, Record], winner: str | None) -> str:

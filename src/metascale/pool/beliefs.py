@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from metascale import prompts
 from metascale.bandits import Prior
 from metascale.pool.parts import NEW, ArmKey
-from metascale.records import MetaThought
+from metascale.records import Belief, MetaThought
 
 WEIGHT = 2.0
 """Rewards that the head start counts for. Ours, as the default of `head_start`: both were tuned on recorded exams
@@ -27,12 +27,14 @@ class Kept:
         strategy: how.
         advantage: its mean reward above that of its run's average arm, above 0.
         pulls: scored samples that the advantage rests on.
+        model: that answered; empty in memories of earlier versions, which did not say.
     """
 
     mindset: str
     strategy: str
     advantage: float
     pulls: int
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Beliefs:
     def about(self, mindset: str, strategy: str, model: str = "") -> Prior | None:
         """The prior of an arm: of the pair, of its model or meta-thought with anything else, or of any arm.
 
+        What is said of a meta-thought without naming a model holds for all models.
+
         Args:
             mindset: of the meta-thought.
             strategy: of the meta-thought.
@@ -59,7 +63,7 @@ class Beliefs:
             None where the source says nothing at all.
         """
         thought = key_of(mindset, strategy)
-        pairs = [ArmKey(thought, model), ArmKey(NEW, model), ArmKey(thought, NEW)]
+        pairs = [ArmKey(thought, model), ArmKey(NEW, model), ArmKey(thought, NEW), ArmKey(thought)]
         return next((self.known[str(pair)] for pair in pairs if str(pair) in self.known), self.unknown)
 
 
@@ -81,23 +85,41 @@ def head_start(advantage: float) -> Beliefs:
     return Beliefs({key_of(mindset, strategy): Prior(advantage, WEIGHT)}, Prior(0.0, WEIGHT))
 
 
-def believed(pool: Sequence[MetaThought], *sources: Beliefs) -> list[MetaThought]:
-    """The pool with the priors of its meta-thoughts; those of several sources are averaged by their weights."""
+def believed(pool: Sequence[MetaThought], models: Sequence[str], *sources: Beliefs) -> list[MetaThought]:
+    """The pool with the priors of its meta-thoughts; those of several sources are averaged by their weights.
+
+    Where the sources tell models apart, a meta-thought gets a prior with each of them.
+
+    Args:
+        pool: the arms.
+        models: the labels of the run's models, at least one.
+        sources: what is believed, at least one.
+    """
     found: list[MetaThought] = []
     for thought in pool:
-        said = [source.about(thought["mindset"], thought["strategy"]) for source in sources]
-        priors = [prior for prior in said if prior is not None]
-        weight = sum(prior.weight for prior in priors)
-        if weight:
-            advantage = sum(prior.weight * prior.advantage for prior in priors) / weight
-            found.append({**thought, "prior": {"advantage": advantage, "weight": weight}})
-        else:
+        priors = {model: prior for model in models if (prior := _together(thought, model, sources))}
+        said = list(priors.values())
+        if not said:
             found.append(thought)
+        elif said.count(said[0]) == len(models):
+            found.append({**thought, "prior": said[0]})
+        else:
+            found.append({**thought, "priors": priors})
     return found
 
 
+def _together(thought: MetaThought, model: str, sources: Sequence[Beliefs]) -> Belief | None:
+    """What several sources say of a meta-thought with a model; None where they say nothing."""
+    said = [source.about(thought["mindset"], thought["strategy"], model) for source in sources]
+    priors = [prior for prior in said if prior is not None]
+    weight = sum(prior.weight for prior in priors)
+    if not weight:
+        return None
+    return {"advantage": sum(prior.weight * prior.advantage for prior in priors) / weight, "weight": weight}
+
+
 def believed_at_start(
-    pool: Sequence[MetaThought], remembered: Beliefs, rated: Beliefs, *, advantage: float
+    pool: Sequence[MetaThought], remembered: Beliefs, rated: Beliefs, *, advantage: float, models: Sequence[str]
 ) -> list[MetaThought]:
     """The pool with the priors that a run starts with.
 
@@ -108,5 +130,6 @@ def believed_at_start(
         remembered: what earlier runs say.
         rated: what the model thinks of reasoning methods for the task.
         advantage: the head start, as in `head_start`.
+        models: the labels of the run's models, at least one.
     """
-    return believed(pool, remembered if remembered.known else head_start(advantage), rated)
+    return believed(pool, models, remembered if remembered.known else head_start(advantage), rated)
