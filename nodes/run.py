@@ -40,6 +40,7 @@ from metascale.rewards.scorer import Scorer
 from metascale.runtime.bridge import run_sync
 from metascale.runtime.deadline import end_in
 from metascale.settings import BUILDERS_SETTINGS, MetaScaleSettings
+from metascale.settings.prices import Tariff
 from metascale.state import State, check_continuable
 from metascale.usage import Usage, add_usage, charged, no_usage, of_node
 
@@ -239,6 +240,13 @@ class Run:
     def solvers(self) -> list[MeteredModel]:
         """These models, set up to draw samples."""
         return [self.solver_of(label) for label in self.models]
+
+    @property
+    def tariffs(self) -> dict[str, Tariff]:
+        """The prices of all models of the run, by label; empty where one has none."""
+        found = {label: self.solver_of(label).tariff(self.settings) for label in self.parts.labels}
+        known = {label: tariff for label, tariff in found.items() if tariff is not None}
+        return known if len(known) == len(found) else {}
 
     def solver_of(self, label: str) -> MeteredModel:
         """The model with this label, set up to draw samples; the first one where no model has it."""

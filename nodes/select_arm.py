@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from langgraph.config import get_stream_writer
 
 from metascale.bandits.base import untried
 from metascale.budget.allowance import first_look
+from metascale.budget.pull_costs import allowed_cost, expected_costs
 from metascale.budget.rounds import is_composed_beside, round_size
 from metascale.events import Pulled
 from metascale.evolution import with_class_prior
 from metascale.nodes.compose import first_requests
 from metascale.nodes.run import Run, Update
-from metascale.pool.admission import arm_statistics
-from metascale.pool.pairs import offered
+from metascale.pool.admission import PoolArm, arm_statistics
+from metascale.pool.pairs import Pair, offered
 from metascale.pool.refinement import REFINEMENT, pulls_of, to_refine
 from metascale.question import is_long, question_text
 from metascale.runtime.seeds import round_generator
@@ -30,15 +33,10 @@ async def select_arm(state: State, run: Run) -> Update:
     members = arm_statistics(state["pool"], state["candidates"])
     if settings.evolution == "gated":
         members = with_class_prior(members)
-    active = {
-        index
-        for index, (thought, member) in enumerate(zip(state["pool"], members, strict=True))
-        if not member.retired and (thought["id"] != REFINEMENT or to_refine(state["candidates"], 1))
-    }
-    pairs = offered(state["pool"], members, state["candidates"], run.parts.labels, among=(active, run.models))
     number = state["round"] + 1
     beside = first_requests(run) if is_composed_beside(settings, state["pool"]) else 0
     left = run.ledger(state).samples_left(beside=beside)
+    pairs = _offered(state, run, members, left)
     arms = [pair.arm for pair in pairs]
     size = min(round_size(settings, state["usage"]), left)
     if not state["candidates"] and is_long(question_text(state["messages"])):
@@ -49,3 +47,23 @@ async def select_arm(state: State, run: Run) -> Update:
     pulls = pulls_of([pairs[index].key for index in plan], state["candidates"])
     get_stream_writer()(Pulled(event="pulled", round=number, pulls=pulls, left=left - len(pulls)))
     return {"round": number, "plan": pulls}
+
+
+def _offered(state: State, run: Run, members: Sequence[PoolArm], left: int) -> list[Pair]:
+    """The pairs of a meta-thought and a model that the policy chooses among, with `left` samples to come."""
+    active = {
+        index
+        for index, (thought, member) in enumerate(zip(state["pool"], members, strict=True))
+        if not member.retired and (thought["id"] != REFINEMENT or to_refine(state["candidates"], 1))
+    }
+    tariffs = run.tariffs if len(run.models) > 1 else {}
+    money = run.ledger(state).max_usd
+    return offered(
+        state["pool"],
+        members,
+        state["candidates"],
+        run.parts.labels,
+        among=(active, run.models),
+        costs=expected_costs(state["candidates"], tariffs),
+        allowed=allowed_cost(money, state["usage"], state["candidates"], tariffs, left=max(1, left)),
+    )

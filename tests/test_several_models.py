@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from metascale import MetaScaleSettings, create_metascale, prompts
 from metascale.cli.app import app
 from metascale.data import gsm8k
-from metascale.errors import MetaScaleError, ModelSetupError, NoAnswerError, UnknownNameError
+from metascale.errors import MetaScaleError, ModelSetupError, NoAnswerError, SettingError, UnknownNameError
 from metascale.memory.recollection import Episode, Record, worth_trying
 from metascale.memory.store import StrategyMemory
 from metascale.models import resolve_models
@@ -215,6 +215,60 @@ def test_a_checkpoint_without_models_continues(start_server: ServerFactory) -> N
     assert len(drawn) < len(values["candidates"]) == 12
     assert {c.get("model") for c in values["candidates"]} == {None, "only"}
     assert values["result"]["answer"]
+
+
+# --- money ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_dear_model_waits_while_the_money_does_not_pay_for_it(start_server: ServerFactory) -> None:
+    cheap, dear = start_server(script=always_wrong), start_server(script=always_right)
+    models = [model_at(cheap, "cheap"), model_at(dear, "dear")]
+    prices: Any = {"cheap": {"input": 0.1, "output": 0.4}, "dear": {"input": 20, "output": 80}}
+    settings = WHOLE.model_copy(update={"prices": MetaScaleSettings(prices=prices).prices})
+    free = solve(models, settings)
+    cost = free["result"]["usage"]["cost_usd"]
+    assert len(answers_of(free, "dear")) >= 6
+    assert free["candidates"][0]["model"] == "cheap"
+    short = solve(models, settings.model_copy(update={"max_cost_usd": cost / 20}))
+    assert short["result"]["usage"]["samples"] == 12
+    assert len(answers_of(short, "dear")) <= 1
+    spent = short["result"]["usage"]
+    assert spent["cost_usd"] <= cost / 20 * 1.5
+    assert sum(part["cost_usd"] for part in spent["by_model"].values()) == pytest.approx(spent["cost_usd"])
+
+
+def test_a_limit_of_money_needs_the_price_of_every_model(start_server: ServerFactory) -> None:
+    models = [model_at(start_server(), name) for name in ("known", "unknown")]
+    prices: Any = {"known": {"input": 1, "output": 1}}
+    with pytest.raises(SettingError, match="no price of the model 'unknown' is known"):
+        solve(models, MetaScaleSettings(budget=4, max_cost_usd=1.0, prices=prices))
+
+
+# --- command line, server and other doors --------------------------------------------------------------------------
+
+
+def test_the_command_line_asks_all_models_and_a_thread_remembers_them(
+    start_server: ServerFactory, tmp_path: Path
+) -> None:
+    one, two = start_server(script=always_wrong), start_server(script=always_right)
+    named = [f"openai:one?base_url={one.url}", f"openai:two?effort=low&base_url={two.url}"]
+    db = tmp_path / "runs.db"
+    options = ["--budget", "12", "--set", "stop_on_agreement=null", "--db", str(db), "--thread", "t", "--quiet"]
+    models = [part for name in named for part in ("--model", name)]
+
+    done = CliRunner().invoke(app, ["solve", QUESTION, *models, *options, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["model"] == "two?effort=low"
+    assert {c["model"] for c in told["candidates"]} == {"one", "two?effort=low"}
+    assert set(told["usage"]["by_model"]) == {"one", "two?effort=low"}
+    before = sum(one.requests.values()) + sum(two.requests.values())
+    again = CliRunner().invoke(app, ["solve", *options, "--more", "4", "--json"], catch_exceptions=False)
+    assert again.exit_code == 0, again.output
+    more = json.loads(again.stdout)
+    assert more["usage"]["samples"] == 16
+    assert {c["model"] for c in more["candidates"]} == {"one", "two?effort=low"}
+    assert sum(one.requests.values()) + sum(two.requests.values()) > before
 
 
 # --- memory --------------------------------------------------------------------------------------------------------

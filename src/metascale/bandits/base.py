@@ -37,11 +37,14 @@ class Arm:
         pulls: samples drawn under it, including failed and unscored ones.
         rewards: of its scored samples, in [0, 1]; at most `pulls` of them.
         prior: None where there is none.
+        price: of one pull, in units of reward, at least 0: its expected cost times the price of money
+            (`metascale.bandits.routing`). Policies that weigh rewards subtract it from what a pull is worth.
     """
 
     pulls: int = 0
     rewards: tuple[float, ...] = ()
     prior: Prior | None = field(default=None, kw_only=True)
+    price: float = field(default=0.0, kw_only=True)
 
 
 class Policy(Protocol):
@@ -83,6 +86,11 @@ def _mean(arm: Arm, total: float, neutral: float) -> float:
     return pulled(total / count if count else neutral, count, neutral + _advantage(arm), weight)
 
 
+def prices(arms: Sequence[Arm]) -> NDArray[np.float64]:
+    """The price of one pull of each arm, shape (len(arms),)."""
+    return np.array([arm.price for arm in arms], dtype=np.float64)
+
+
 def highest(scores: NDArray[np.float64], rng: np.random.Generator) -> int:
     """The index of the highest score. Scores within 1e-12 of it are ties, broken at random.
 
@@ -95,7 +103,9 @@ def highest(scores: NDArray[np.float64], rng: np.random.Generator) -> int:
 
 
 def untried(arms: Sequence[Arm], size: int, *, but_believed: bool = False) -> list[int]:
-    """At most `size` arms that need a first pull before arms are compared, the highest prior advantage first.
+    """At most `size` arms that need a first pull before arms are compared.
+
+    The arm with the highest prior advantage, less its price, comes first.
 
     Args:
         arms: at least one.
@@ -103,7 +113,7 @@ def untried(arms: Sequence[Arm], size: int, *, but_believed: bool = False) -> li
         but_believed: leave out arms whose prior counts for a reward or more; weaker priors only decide the order.
     """
     fresh = [i for i, arm in enumerate(arms) if arm.pulls == 0 and not (but_believed and _weight(arm) >= 1)]
-    return sorted(fresh, key=lambda index: -_advantage(arms[index]))[:size]
+    return sorted(fresh, key=lambda index: arms[index].price - _advantage(arms[index]))[:size]
 
 
 def _weight(arm: Arm) -> float:

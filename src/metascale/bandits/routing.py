@@ -34,12 +34,44 @@ def knowledge_gradient(known: Joint, noise: float, horizon: float) -> Numbers:
     return np.asarray(horizon * np.minimum(gains, max(0.0, 1 - float(known.means[best]))))
 
 
+def price_of_money(values: Numbers, costs: Numbers, allowed: float) -> float:
+    """The lowest price of money at which choices cost no more than is allowed on average.
+
+    Each choice maximises the expected reward minus the price of money times the expected cost, the Lagrangian of a
+    bandit with a budget (bandits with knapsacks; Badanidiyuru, Kleinberg and Slivkins 2013).
+
+    Args:
+        values: the arms' expected rewards in each choice, with what trying them is worth, shape (choices, arms); -inf
+            where unavailable.
+        costs: their expected costs, at least 0 each, the same shape.
+        allowed: for each choice, in the currency of the costs, at least 0.
+
+    Returns:
+        In units of reward per unit of the currency; 0 where all choices can be paid for.
+    """
+    rows = np.arange(len(values))
+
+    def spent(price: float) -> float:
+        return float(costs[rows, np.argmax(values - price * costs, axis=1)].mean())
+
+    if spent(0.0) <= allowed:
+        return 0.0
+    low, high = 0.0, 1 / max(float(costs.max()), 1e-300)
+    while spent(high) > allowed and high < 1e300:
+        low, high = high, high * 4
+        if spent(high) <= float(costs.min(axis=1).mean()) * (1 + 1e-9):
+            break
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if spent(middle) > allowed else (low, middle)
+    return high
+
+
 class Pace:
     """Holds the cost of many choices to a limit: the price of money rises while more is spent than is left for each.
 
-    Each choice maximises the expected reward minus the price of money times the expected cost, the Lagrangian of a
-    bandit with a budget (bandits with knapsacks; Badanidiyuru, Kleinberg and Slivkins 2013). The price is the one at
-    which recent choices would have cost what is left for each of the choices to come.
+    The price is the one at which recent choices would have cost what is left for each of the choices to come; see
+    `price_of_money`.
     """
 
     RECENT = 1_000
@@ -68,31 +100,11 @@ class Pace:
         self.seen.append((values, costs))
         del self.seen[: -self.RECENT]
         if self.ahead % self.EVERY == 0 or len(self.seen) < self.EVERY:
-            self.price = self._price()
+            recent, paid = (np.array(column) for column in zip(*self.seen, strict=True))
+            self.price = price_of_money(recent, paid, max(0.0, self.left) / max(1, self.ahead))
         return int(np.argmax(values - self.price * costs))
 
     def spend(self, cost: float) -> None:
         """Say what the choice cost."""
         self.left -= cost
         self.ahead -= 1
-
-    def _price(self) -> float:
-        """The lowest price at which the recent choices cost no more on average than is left for each."""
-        values, costs = (np.array(column) for column in zip(*self.seen, strict=True))
-        allowed = max(0.0, self.left) / max(1, self.ahead)
-        rows = np.arange(len(values))
-
-        def spent(price: float) -> float:
-            return float(costs[rows, np.argmax(values - price * costs, axis=1)].mean())
-
-        if spent(0.0) <= allowed:
-            return 0.0
-        low, high = 0.0, 1 / max(float(costs.max()), 1e-300)
-        while spent(high) > allowed and high < 1e300:
-            low, high = high, high * 4
-            if spent(high) <= float(costs.min(axis=1).mean()) * (1 + 1e-9):
-                break
-        for _ in range(30):
-            middle = (low + high) / 2
-            low, high = (middle, high) if spent(middle) > allowed else (low, middle)
-        return high

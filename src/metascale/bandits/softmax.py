@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metascale.bandits.base import Arm, mean_rewards, untried
+from metascale.bandits.base import Arm, mean_rewards, prices, untried
 
 
 def largest_remainder(shares: NDArray[np.float64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -49,7 +49,7 @@ class Softmax:
         if len(plan) < size and not pulled.any():
             pulled[:] = True
         if len(plan) < size:
-            logits = np.where(pulled, mean_rewards(arms) / self.temperature, -np.inf)
+            logits = np.where(pulled, (mean_rewards(arms) - prices(arms)) / self.temperature, -np.inf)
             weights = np.exp(logits - logits.max())
             counts = largest_remainder(weights / weights.sum(), size - len(plan), rng)
             plan += [index for index, count in enumerate(counts) for _ in range(count)]

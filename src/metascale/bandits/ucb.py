@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metascale.bandits.base import Arm, mean_rewards, untried
+from metascale.bandits.base import Arm, mean_rewards, prices, untried
 
 
 def _bounds(means: NDArray[np.float64], pulls: NDArray[np.int64], beta: float) -> NDArray[np.float64]:
@@ -47,7 +47,7 @@ class UCB:
     def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:  # noqa: ARG002
         """Choose `size` pulls; see `Policy.plan`."""
         plan = untried(arms, size)
-        means = mean_rewards(arms)
+        means = mean_rewards(arms) - prices(arms)
         pulls = np.array([arm.pulls for arm in arms], dtype=np.int64)
         pulls[plan] += 1
         while len(plan) < size:

@@ -10,7 +10,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from metascale.bandits.base import Arm, highest, untried
+from metascale.bandits.base import Arm, highest, prices, untried
 from metascale.bandits.posterior import DEVIATIONS, Posterior, posterior
 
 AT_ONCE, FROM_THE_MIDDLE = 4, 2
@@ -52,7 +52,7 @@ class UpperTail:
     `known` is the number of the arm's pulls, n adds those planned in this round, `scored` is the number of its rewards,
     and each planned pull lowers `left` by one. The bonus falls to 0 at the end of the budget. Planned pulls reduce it
     before their rewards are known, so that a round is not spent on one arm without reason. An arm whose answers often
-    fail has a proportionally lower index. Ties are broken at random.
+    fail has a proportionally lower index. The price of a pull is subtracted. Ties are broken at random.
 
     Arms without a pull come first, except those whose prior counts for a reward or more: the index ranks these like
     the others until `_all_are_due`.
@@ -95,7 +95,8 @@ def _all_are_due(arms: Sequence[Arm], size: int, left: int) -> bool:
 def _improvements(arms: Sequence[Arm], left: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Posterior mean and standard deviation of every arm's v, both multiplied by the share of its pulls with a reward.
 
-    Each has shape (arms,), in units of the standard deviation of all rewards.
+    The price of a pull is subtracted from the mean. Each has shape (arms,), in units of the standard deviation of all
+    rewards.
     """
     known = posterior(arms)
     tops = np.array([max(arm.rewards, default=-np.inf) for arm in arms])
@@ -114,7 +115,7 @@ def _improvements(arms: Sequence[Arm], left: int) -> tuple[NDArray[np.float64], 
     expected = (weights * values).sum(axis=(1, 2, 3))
     variance = (weights * np.square(values - expected[:, None, None, None])).sum(axis=(1, 2, 3))
     scored = np.array([(len(arm.rewards) + 1) / (arm.pulls + 1) for arm in arms])
-    return scored * expected, scored * np.sqrt(variance)
+    return scored * expected - prices(arms) / known.unit, scored * np.sqrt(variance)
 
 
 def _quality(known: Posterior) -> NDArray[np.float64]:

@@ -241,16 +241,17 @@ class Ledger:
             bool(self.refusal)
             or reached(self.limits.max_tokens_total, tokens_of(self.usage))
             or reached(self.limits.max_seconds, self.usage["seconds"])
-            or reached(self._max_usd, charged(self.usage))
+            or reached(self.max_usd, charged(self.usage))
         )
 
     @property
-    def _max_usd(self) -> float | None:
+    def max_usd(self) -> float | None:
+        """US dollars that the run may cost, with those that were granted; None without a limit."""
         return None if self.settings.max_cost_usd is None else self.settings.max_cost_usd + self.granted_usd
 
     @cached_property
     def _calls_paid_for(self) -> int | None:
-        return calls_paid_for(self._max_usd, self.usage)
+        return calls_paid_for(self.max_usd, self.usage)
 
     @property
     def _is_short_of_money(self) -> bool:

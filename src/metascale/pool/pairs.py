@@ -7,15 +7,18 @@ and 8 meta-thoughts need not be tried 24 times.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metascale.bandits import Arm, Prior
 from metascale.bandits.estimates import TAIL, estimate
+from metascale.bandits.routing import price_of_money
 from metascale.pool.admission import PoolArm
 from metascale.pool.parts import ArmKey, likeness
 from metascale.records import Candidate, MetaThought
@@ -23,6 +26,8 @@ from metascale.stats.shrinkage import Joint
 
 Numbers = NDArray[np.float64]
 
+TIE = 1e-6
+"""The price of the dearest pull where money is not short: just enough to break ties."""
 LEAST = 1e-6
 """The least weight of a prior, in rewards; below it is rounding."""
 
@@ -54,8 +59,13 @@ def offered(
     models: Sequence[str],
     *,
     among: tuple[Collection[int], Collection[str]],
+    costs: Mapping[str, float] = MappingProxyType({}),
+    allowed: float = math.inf,
 ) -> list[Pair]:
     """The pairs among which the policy chooses, with what their shared parts say; see `worth_offering`.
+
+    Where costs are known, each pair has a price, and none is offered that costs more than is left for each pull, except
+    the cheapest ones where all do. Without a limit the price only breaks ties: the cheaper model is asked first.
 
     Args:
         pool: the meta-thoughts.
@@ -63,14 +73,45 @@ def offered(
         candidates: the samples so far.
         models: the labels of the run's models, at least one.
         among: the indices of the meta-thoughts that may be pulled, and the models that may be asked.
+        costs: what a pull costs with each model, in US dollars; empty where that is not known.
+        allowed: what each pull may cost; infinite without a limit.
     """
     every = pairs_of(pool, members, candidates, models)
     known, noise = posterior_of(every)
     every = taught(every, known, noise)
     thoughts, asked = among
     free = [index for index, pair in enumerate(every) if pair.thought in thoughts and pair.key.model in asked]
+    if costs:
+        every = priced(every, known, costs, allowed, free)
+        most = max(allowed, min(costs[every[index].key.model] for index in free))
+        free = [index for index in free if costs[every[index].key.model] <= most]
     within = Joint(known.means[free], known.covariance[np.ix_(free, free)])
     return [every[free[index]] for index in worth_offering([every[index] for index in free], within)]
+
+
+def priced(
+    pairs: Sequence[Pair], known: Joint, costs: Mapping[str, float], allowed: float, free: Sequence[int]
+) -> list[Pair]:
+    """The pairs with the price of a pull, in units of reward.
+
+    The price of money is that at which the pair with the highest value, `TAIL` standard deviations above its mean,
+    costs no more than is allowed (`metascale.bandits.routing`).
+
+    Args:
+        pairs: all pairs.
+        known: their posterior.
+        costs: what a pull costs with each model, in US dollars.
+        allowed: what each pull may cost; infinite without a limit.
+        free: the indices of the pairs that may be pulled.
+    """
+    dollars = np.array([costs[pair.key.model] for pair in pairs])
+    values = np.full(len(pairs), -np.inf)
+    values[free] = (known.means + TAIL * np.sqrt(np.diag(known.covariance)))[free]
+    money = price_of_money(values[None], dollars[None], allowed)
+    prices = dollars * money + TIE * dollars / max(float(dollars.max()), LEAST)
+    return [
+        replace(pair, arm=replace(pair.arm, price=price)) for pair, price in zip(pairs, prices.tolist(), strict=True)
+    ]
 
 
 def pairs_of(
@@ -136,9 +177,10 @@ def taught(pairs: Sequence[Pair], known: Joint, noise: float) -> list[Pair]:
 def worth_offering(pairs: Sequence[Pair], known: Joint) -> list[int]:
     """The pairs among which the policy chooses, as indices.
 
-    Those are: pairs with a pull; for each model without one the pair with the meta-thought that is believed best; for
-    each meta-thought without one a pair with the model that is believed best for it, in turn where they are alike; and
-    untried pairs that may be better than every tried one (`TAIL` standard deviations above their means).
+    Those are: pairs with a pull; for each meta-thought without one a pair with the model that is believed best for it,
+    in turn where they are alike; for each model without one the pair with the meta-thought that is believed best; and
+    untried pairs that may be better than every tried one (`TAIL` standard deviations above their means). Where some
+    meta-thought is believed to be better than others, models are compared under it first.
 
     Args:
         pairs: that may be pulled, at least one.
@@ -152,9 +194,14 @@ def worth_offering(pairs: Sequence[Pair], known: Joint) -> list[int]:
     offers = Counter(pairs[index].key.model for index in chosen)
 
     def first_of(rivals: Sequence[int]) -> int:
-        return min(rivals, key=lambda index: (-_advantage(pairs[index].arm), offers[pairs[index].key.model], index))
+        def rank(index: int) -> tuple[float, int, float, int]:
+            arm, model = pairs[index].arm, pairs[index].key.model
+            return -_advantage(arm), offers[model], arm.price, index
 
-    for part in ("model", "thought"):
+        return min(rivals, key=rank)
+
+    is_any_better = len({_advantage(pair.arm) for pair in pairs}) > 1
+    for part in ("model", "thought") if is_any_better else ("thought", "model"):
         for name in dict.fromkeys(getattr(pair.key, part) for pair in pairs):
             rivals = [index for index, pair in enumerate(pairs) if getattr(pair.key, part) == name]
             if chosen.isdisjoint(rivals):
