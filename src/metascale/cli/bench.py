@@ -34,8 +34,13 @@ from metascale.settings import MetaScaleSettings
 
 def bench(
     context: typer.Context,
-    model: Annotated[
-        str | None, typer.Option(help="openai:NAME, gguf:FILE, simulated, recorded:FILE, or Inspect's provider/name.")
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="openai:NAME, gguf:FILE, simulated, recorded:FILE, or Inspect's provider/name; with several, all of "
+            "them may answer with the method metascale, and the first one with the others.",
+        ),
     ] = None,
     task: Annotated[
         list[str] | None, typer.Option(help="gsm8k, mmlu_pro, arena_hard, recorded; repeat for more.")
@@ -87,14 +92,14 @@ def bench(
         console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
 
     try:
-        _check_who_answers(model, remote, at_once, local=(base_url, judge_model))
+        _check_who_answers(models, remote, at_once, local=(base_url, judge_model))
         if log_dir.exists() and not log_dir.is_dir():
             raise UsageError(f"logs need a folder, and {str(log_dir)!r} is a file; name another with --log-dir")
         from metascale.cli.bench_plan import say_what_it_costs  # noqa: PLC0415  the extra `evals`
         from metascale.evals.harness import bench as benchmark  # noqa: PLC0415
         from metascale.evals.harness.models import SERVERS  # noqa: PLC0415
 
-        model = SERVERS if model is None else model
+        model, *others = models or [SERVERS]
         further = preset_values(preset) | named_values(setting or [])
         laid = benchmark.plan(
             model=model,
@@ -109,9 +114,10 @@ def bench(
             seed=seed,
             settings=further,
             judge_model=judge_model,
+            other_models=others,
             base_url=base_url,
         )
-        load_files(console, model, judge_model)
+        load_files(console, model, *others, judge_model)
         say_what_it_costs(laid, MetaScaleSettings.model_validate(further).prices, console)
         for line in benchmark.check_servers(laid, remote) if remote else ():
             tell(line)
@@ -170,12 +176,12 @@ def report(
 
 
 def _check_who_answers(
-    model: str | None, remote: list[str] | None, at_once: int | None, *, local: tuple[str | None, str | None]
+    models: list[str] | None, remote: list[str] | None, at_once: int | None, *, local: tuple[str | None, str | None]
 ) -> None:
     """Check that either a model or servers answer."""
-    if model is None and not remote:
+    if not models and not remote:
         raise UsageError("a benchmark needs a model: --model openai:NAME")
-    if remote and (model, *local) != (None, None, None):
+    if remote and (models or None, *local) != (None, None, None):
         raise UsageError("servers decide their model: --remote takes no --model, --judge-model and --base-url")
     if at_once and not remote:
         raise UsageError("--at-once goes with --remote")

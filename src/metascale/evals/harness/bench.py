@@ -19,6 +19,7 @@ from metascale.evals.harness.costs import (
     ANSWER_TOKENS,
     LONG_ANSWER_TOKENS,
     Part,
+    dearest_of,
     merged,
     part_of_baseline,
     part_of_battles,
@@ -119,6 +120,7 @@ def plan(
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
     judge_model: str | None = None,
+    other_models: Sequence[str] = (),
     base_url: str | None = None,
 ) -> BenchPlan:
     """Lay out a benchmark.
@@ -134,6 +136,7 @@ def plan(
         seed: seed of the runs.
         settings: further `MetaScaleSettings`.
         judge_model: scores answers; None for the model itself.
+        other_models: further models that may answer, with the method `metascale`; other methods take the first one.
         base_url: the OpenAI-compatible server of `openai:NAME` models.
 
     Raises:
@@ -151,6 +154,10 @@ def plan(
     judge, judge_args = inspect_model(judge_model, base_url) if judge_model else (None, {})
     if judge_args:
         raise ModelSetupError(f"{judge_model!r} cannot be a judge: it only knows the answers that it recorded")
+    others = [inspect_model(other, base_url) for other in other_models]
+    if any(args for _, args in others):
+        raise ModelSetupError("a recorded model answers alone, so there are no others beside it")
+    beside = [other for other, _ in others]
     solved_by, judged_by = known_as(name), known_as(judge) if judge else None
     cells: list[Cell] = []
     laid: list[Task] = []
@@ -164,11 +171,14 @@ def plan(
                 given: dict[str, Any] = {"budget": budget, "seed": seed, "judge_model": judge}
                 chosen = MetaScaleSettings.model_validate({"budget": budget, "seed": seed, **(settings or {})})
                 contexts.append(context_of(chosen))
+                names = [known_as(other) for other in beside] if method == "metascale" else []
+                if names:
+                    given["other_models"] = beside
                 solver = SOLVERS[method](**given, settings=dict(settings or {}))
                 task = TASKS[task_name](**task_args)
                 asked = list(task.dataset)[:limit]
                 title = f"{task_name}-{method}-{budget}"
-                known_by = name_of(title, solved_by, model_args, judged_by, task_args, settings, seed)
+                known_by = name_of(title, solved_by, model_args, judged_by, task_args, settings, seed, *names)
                 about = {"cell": title, BENCHMARK: known_by}
                 ids = [sample.id or number for number, sample in enumerate(asked, 1)]
                 runs = frozenset((one, epoch) for one in ids for epoch in range(1, epochs + 1))
@@ -179,7 +189,8 @@ def plan(
                 length = question_tokens(asked)
                 answer = LONG_ANSWER_TOKENS if is_arena else ANSWER_TOKENS
                 judges = judged_by or solved_by
-                parts = parts_of_one(method, chosen, solver=solved_by, judge=judges, question=length, answer=answer)
+                dearest = dearest_of([solved_by, *names], chosen.prices)
+                parts = parts_of_one(method, chosen, solver=dearest, judge=judges, question=length, answer=answer)
                 if is_arena:
                     parts.append(part_of_battles(task_args.get("judge_model") or name, question=length))
                 cells.append(Cell(task_name, method, budget, len(runs), [part.times(len(runs)) for part in parts]))
@@ -220,8 +231,10 @@ def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str
     becomes `gguf/FILE`.
 
     Raises:
-        ModelSetupError: there is no name.
+        ModelSetupError: there is no name, or it has parameters.
     """
+    if "?" in name and not is_local(name):
+        raise ModelSetupError(f"a benchmark takes no parameters in a model's name, so leave out the end of {name!r}")
     if name in OVERCONFIDENCE:
         return f"metascale/{name}", {}
     if name == SERVERS or is_local(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -116,6 +117,21 @@ def merged(parts: Iterable[Part]) -> list[Part]:
         tokens = Tokens(*(a + b for a, b in zip(old.tokens, part.tokens, strict=True)))
         found[key] = Part(*key, old.calls + part.calls, tokens)
     return list(found.values())
+
+
+def dearest_of(models: Sequence[str], prices: Mapping[str, Price]) -> str:
+    """The model with the highest price for as many prompt tokens as reply tokens; one without a price, if any.
+
+    Args:
+        models: names of models, at least one.
+        prices: the setting `prices`.
+    """
+
+    def cost(model: str) -> float:
+        price = price_of(prices, model)
+        return price.of(1_000, 1_000) if price else math.inf
+
+    return max(models, key=cost)
 
 
 def parts_of_one(

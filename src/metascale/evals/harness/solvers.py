@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from inspect_ai.model import ChatMessageAssistant, Model, ModelOutput
@@ -29,7 +29,7 @@ from metascale.journal.database import current_journal
 from metascale.journal.runs import name_of, run_on, run_once, why_failed
 from metascale.models.simulated import NOTICE
 from metascale.result import bill, conclude
-from metascale.rewards.create import reward_by
+from metascale.rewards import reward_of
 from metascale.rewards.scorer import Scorer
 from metascale.runtime.seeds import derive_seed
 from metascale.settings import KEEPS_ANSWERS, MetaScaleSettings
@@ -47,6 +47,7 @@ def _solver(name: str) -> Callable[..., Solver]:
         policy: str | None = None,
         model: str | None = None,
         judge_model: str | None = None,
+        other_models: list[str] | None = None,
         seed: int | None = None,
         settings: dict[str, Any] | None = None,
         multiple_correct: bool = False,
@@ -62,6 +63,7 @@ def _solver(name: str) -> Callable[..., Solver]:
             model: an Inspect model's name; None for the evaluation's model. `langgraph/servers` runs the method on
                 servers, with these settings as its context.
             judge_model: an Inspect model that scores answers; None for `model`.
+            other_models: further Inspect models that may answer, with the method `metascale`.
             seed: seed of the evaluation; each question and epoch derives its own.
             settings: other `MetaScaleSettings`, except a memory, because questions must be independent, and questions
                 to people.
@@ -96,11 +98,13 @@ def _solver(name: str) -> Callable[..., Solver]:
                 own = own.model_copy(update={"answer_kind": form.kind})
             show_choices(state, several=multiple_correct)
             if isinstance(asked.api, LangGraphServers):
-                if judge_model is not None:
-                    raise SettingError("servers have a judge of their own, so they take no judge_model")
+                if judge_model is not None or other_models:
+                    raise SettingError("servers have models of their own, so they take no judge_model or other_models")
                 failure = await _solve_on_servers(state, asked, name, own, form)
             else:
-                failure = await _solve_here(state, asked, name, own, form, judge_model)
+                failure = await _solve_here(
+                    state, [asked, *map(model_named, other_models or [])], name, own, form, judge_model
+                )
             mark_choices(state, several=multiple_correct)
             if failure is not None:
                 raise failure
@@ -128,24 +132,29 @@ async def _solve_on_servers(
 
 
 async def _solve_here(
-    state: TaskState, asked: Model, name: str, own: MetaScaleSettings, form: FinalAnswers, judge_model: str | None
+    state: TaskState,
+    models: Sequence[Model],
+    name: str,
+    own: MetaScaleSettings,
+    form: FinalAnswers,
+    judge_model: str | None,
 ) -> Exception | None:
     """Record a run in this process; returns why it failed or ended early, or None."""
-    chat, method = _chat(asked), METHODS[name]
+    asked, *others = models
+    chats, method = [_chat(model) for model in models], METHODS[name]
     parts: dict[str, Any] = {}
     if method.judged:
-        judge = _chat(model_named(judge_model)) if judge_model else chat
-        parts["reward"] = reward_by(own, judge, chat)
+        parts["reward"] = reward_of(own, chats, _chat(model_named(judge_model)) if judge_model else None)
     journal = None if is_recorded(asked) else current_journal()
-    graph = method.create(chat, settings=own, checkpointer=journal.saver if journal else None, **parts)
+    graph = method.create(chats, settings=own, checkpointer=journal.saver if journal else None, **parts)
     messages = [to_langchain(message) for message in state.messages]
     try:
         if journal is None:
             run, problem = await run_once(graph, messages)
         else:
             said = [message.model_dump(mode="json", exclude={"id"}) for message in messages]
-            models = [str(asked), asked.model_args, judge_model]
-            known_by = name_of(name, _deciding(own), models, state.sample_id, state.epoch, said)
+            deciding = [str(asked), asked.model_args, judge_model, *map(str, others)]
+            known_by = name_of(name, _deciding(own), deciding, state.sample_id, state.epoch, said)
             run, problem = await run_on(graph, messages, journal, known_by)
     finally:
         hide_keys()
@@ -153,8 +162,9 @@ async def _solve_here(
     reward = parts.get("reward")
     judged = Scorer(reward).settings_for(own) if reward is not None else own
     _record(state, run, problem, judged, form, model=str(asked))
-    if chat.exceeded is not None:
-        return chat.exceeded
+    exceeded = next((chat.exceeded for chat in chats if chat.exceeded is not None), None)
+    if exceeded is not None:
+        return exceeded
     return RunFailedError(problem) if problem is not None else None
 
 

@@ -80,6 +80,8 @@ def changes_of(method: str, arguments: Mapping[str, Any]) -> dict[str, str]:
     judge = arguments.get("judge_model")
     if judge is not None and judge != arguments.get("model"):
         changed["judge_model"] = known_as(judge)
+    if arguments.get("other_models"):
+        changed["other_models"] = "+".join(map(known_as, arguments["other_models"]))
     if arguments.get("multiple_correct"):
         changed["multiple_correct"] = True
     return as_texts({name: value for name, value in changed.items() if name not in _APART and concerns(name, method)})

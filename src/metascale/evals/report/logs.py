@@ -199,6 +199,7 @@ def _samples(candidates: Sequence[dict[str, Any]], log: EvalLog, sample: EvalSam
             input_tokens=c["input_tokens"],
             output_tokens=c["output_tokens"],
             shared=c.get("shared", False),
+            model=c.get("model", ""),
         )
         for c in candidates
     ]

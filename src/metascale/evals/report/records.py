@@ -29,6 +29,7 @@ class SampleRecord:
         input_tokens: prompt tokens of the sample itself.
         output_tokens: completion tokens of the sample itself.
         shared: whether the reward is that of other samples with the same final answer.
+        model: that wrote it; empty in logs of earlier versions.
     """
 
     id: int
@@ -41,6 +42,7 @@ class SampleRecord:
     input_tokens: int
     output_tokens: int
     shared: bool = False
+    model: str = ""
 
 
 @dataclass(frozen=True)

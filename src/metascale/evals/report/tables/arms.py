@@ -8,10 +8,13 @@ from typing import get_args
 
 import numpy as np
 
-from metascale.evals.report.records import AnswerGiven
+from metascale.evals.report.records import AnswerGiven, SampleRecord
 from metascale.evals.report.tables.cells import SEED, Setting, choosing, grouped, mean_or_none, rewards_of
 from metascale.evals.statistics import Interval, mean_interval
 from metascale.records import Origin
+
+_About = tuple[Setting, str, int]
+"""The setting, the method and the budget of some runs."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class ArmKind:
         setting: the task and the model.
         method: such as `metascale`.
         budget: the largest of that method.
-        kind: the id of a fixed meta-thought, otherwise the origin.
+        kind: the id of a fixed meta-thought, otherwise the origin; or `model NAME` for all arms of one of several
+            models.
         runs: how many runs of the method had a choice.
         arms: mean number of such arms in a run.
         pulls: mean number of their samples in a run.
@@ -43,11 +47,7 @@ class ArmKind:
 
 def pulls(answers: Sequence[AnswerGiven]) -> list[ArmKind]:
     """Pulls and rewards of each kind of arm, for each method that chooses among arms, at its largest budget."""
-    return [
-        _arm_kind(setting, method, budget, kind, runs)
-        for (setting, method, budget), runs in choosing(answers)
-        for kind in sorted({_kind(thought) for run in runs for thought in run.pool}, key=_kind_order)
-    ]
+    return [row for about, runs in choosing(answers) for row in [*_by_kind(about, runs), *_by_model(about, runs)]]
 
 
 def exemplary_run(answers: Sequence[AnswerGiven]) -> AnswerGiven | None:
@@ -72,17 +72,35 @@ def _kind_order(kind: str) -> tuple[int, str]:
     return (order.index(kind) if kind in order else -1), kind
 
 
-def _arm_kind(setting: Setting, method: str, budget: int, kind: str, runs: Sequence[AnswerGiven]) -> ArmKind:
-    ids = [{thought["id"] for thought in run.pool if _kind(thought) == kind} for run in runs]
-    drawn = [[s for s in run.samples if s.meta_thought in arms] for run, arms in zip(runs, ids, strict=True)]
+def _by_kind(about: _About, runs: Sequence[AnswerGiven]) -> list[ArmKind]:
+    rows = []
+    for kind in sorted({_kind(thought) for run in runs for thought in run.pool}, key=_kind_order):
+        ids = [{thought["id"] for thought in run.pool if _kind(thought) == kind} for run in runs]
+        drawn = [[s for s in run.samples if s.meta_thought in arms] for run, arms in zip(runs, ids, strict=True)]
+        rows.append(_row(about, kind, [len(arms) for arms in ids], drawn))
+    return rows
+
+
+def _by_model(about: _About, runs: Sequence[AnswerGiven]) -> list[ArmKind]:
+    """A row for each model, where there are several."""
+    models = sorted({sample.model for run in runs for sample in run.samples})
+    rows = []
+    for model in models if len(models) > 1 else ():
+        drawn = [[s for s in run.samples if s.model == model] for run in runs]
+        rows.append(_row(about, f"model {model}", [len({s.meta_thought for s in own}) for own in drawn], drawn))
+    return rows
+
+
+def _row(about: _About, kind: str, arms: Sequence[int], drawn: Sequence[Sequence[SampleRecord]]) -> ArmKind:
+    setting, method, budget = about
     rewards = [float(np.mean(scored)) for samples in drawn if (scored := rewards_of(samples))]
     return ArmKind(
         setting=setting,
         method=method,
         budget=budget,
         kind=kind,
-        runs=len(runs),
-        arms=float(np.mean([len(arms) for arms in ids])),
+        runs=len(drawn),
+        arms=float(np.mean(arms)),
         pulls=float(np.mean([len(samples) for samples in drawn])),
         reward=mean_or_none(rewards),
         interval=mean_interval(rewards, seed=SEED) if rewards else None,
