@@ -5,21 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from langchain.agents import create_agent
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Overwrite
 from typer.testing import CliRunner
 
-from metascale import MetaScaleSettings, create_metascale, prompts
+from metascale import ChatMetaScale, MetaScaleSettings, batch, create_metascale, prompts
 from metascale.cli.app import app
 from metascale.data import gsm8k
 from metascale.errors import MetaScaleError, ModelSetupError, NoAnswerError, SettingError, UnknownNameError
+from metascale.graphs import METHODS
+from metascale.graphs.assembly import for_studio
+from metascale.integrations.middleware import MetaScaleMiddleware
 from metascale.memory.recollection import Episode, Record, worth_trying
 from metascale.memory.store import StrategyMemory
 from metascale.models import resolve_models
@@ -28,9 +35,13 @@ from metascale.models.resolve import shown_name
 from metascale.pool.beliefs import Kept
 from metascale.pool.parts import ArmKey
 from metascale.result import troubles
+from metascale.rewards import JudgeReward
 from metascale.runtime.databases import SERIALIZER, open_store
+from metascale.server.errors import ApiError
+from metascale.server.names import Names
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask
 from tests.openai_server import Fault, OpenAIServer, Script
+from tests.waiting import wait_until
 
 WRONG = "I do not know. The answer is 99999."
 RIGHT = f"I added it up. The answer is {gsm8k()[0]['gold']}."
@@ -269,6 +280,107 @@ def test_the_command_line_asks_all_models_and_a_thread_remembers_them(
     assert more["usage"]["samples"] == 16
     assert {c["model"] for c in more["candidates"]} == {"one", "two?effort=low"}
     assert sum(one.requests.values()) + sum(two.requests.values()) > before
+
+
+def test_a_run_that_is_killed_goes_on_with_its_models(start_server: ServerFactory, tmp_path: Path) -> None:
+    asked = [0, 0]
+
+    def counting(place: int, script: Script) -> Script:
+        def answer(kind: str, number: int, body: dict[str, Any]) -> Fault | None:
+            asked[place] += kind == "solve"
+            return script(kind, number, body)
+
+        return answer
+
+    one = start_server(script=counting(0, always_wrong))
+    two = start_server(script=counting(1, always_right), latency=0.05)
+    names = [f"openai:one?base_url={one.url}", f"openai:two?base_url={two.url}"]
+    command = [sys.executable, "-W", "error", "-m", "metascale.cli", "solve", QUESTION, "--json"]
+    command += [part for name in names for part in ("--model", name)]
+    command += ["--db", str(tmp_path / "runs.db"), "--thread", "t", "--budget", "16", "--set", "stop_on_agreement=null"]
+    command += ["--batch-size", "4", "--set", "synthesize=false"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: one.count("solve") + two.count("solve") >= 8, process)
+    process.kill()
+    process.communicate()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["usage"]["samples"] == 16
+    assert [c["model"] in {"one", "two"} for c in told["candidates"]] == [True] * 16
+    assert told["model"] == "two"
+    assert set(told["usage"]["by_model"]) == {"one", "two"}
+    assert sum(asked) < 16 + 8, "what was drawn before the kill is not drawn again"
+
+
+def test_a_server_that_nobody_runs_is_left_out(start_server: ServerFactory) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        gone = ChatOpenAI(model="gone", base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
+        out = solve([model_at(start_server(), "here"), gone])
+    result = out["result"]
+    assert result["usage"]["samples"] == 12
+    assert result["usage"]["by_model"]["gone"]["calls"] <= 3
+    (note,) = [note for note in result["notes"] if "'gone' is left out" in note]
+    assert "is the server running?" in note
+
+
+def test_a_chat_model_and_a_batch_take_several_models(start_server: ServerFactory) -> None:
+    models = [model_at(start_server(script=s), n) for n, s in (("one", always_wrong), ("two", always_right))]
+    chat = ChatMetaScale(model=models, settings=WHOLE)
+    message = chat.invoke(QUESTION)
+    assert message.response_metadata["metascale"]["model"] == "two"
+    assert chat.model_name == "metascale/one+two"
+    (row,) = batch([QUESTION], models, settings=WHOLE)
+    assert row["answer"] == RIGHT
+    assert set(row["usage"]["by_model"]) == {"one", "two"}
+
+
+def test_the_agents_middleware_asks_other_models_too(start_server: ServerFactory) -> None:
+    one, two = start_server(script=always_wrong), start_server(script=always_right)
+    middleware = MetaScaleMiddleware(others=[model_at(two, "two")], settings=WHOLE)
+    agent = create_agent(model_at(one, "one"), middleware=[middleware])
+    said = agent.invoke({"messages": [{"role": "user", "content": QUESTION}]})["messages"][-1]
+    assert said.text == RIGHT
+    assert said.response_metadata["metascale"]["model"] == "two"
+
+
+def test_the_graph_of_studio_takes_the_models_of_the_environment(
+    start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"openai:{name}?base_url={start_server().url}" for name in ("one", "two")]
+    monkeypatch.setenv("METASCALE_MODEL", ",".join(names))
+    graph = asyncio.run(for_studio(create_metascale)())
+    out = graph.invoke(ask(), context=WHOLE)
+    assert set(out["result"]["usage"]["by_model"]) == {"one", "two"}
+
+
+def test_a_baseline_says_that_it_takes_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelSetupError, match="takes one model; a list of models needs the method 'metascale'"):
+        METHODS["best_of_n"].create(["simulated", "simulated"])
+    with pytest.raises(ModelSetupError, match="only one model can be used here"):
+        JudgeReward("simulated,simulated")
+    monkeypatch.setenv("METASCALE_MODEL", "simulated,simulated")
+    done = CliRunner().invoke(app, ["solve", QUESTION, "--method", "direct"])
+    assert done.exit_code == 2
+    assert "takes one model" in done.output
+
+
+def test_a_server_serves_every_model_and_searches_over_several() -> None:
+    names = Names(["openai:a", "openai:b?effort=low", "gguf:/models/c.gguf"])
+    listed = list(names)
+    assert listed[:4] == ["metascale/a", "metascale/b-low", "metascale/c", "metascale/a+b-low+c"]
+    assert not any("+" in name for name in listed if not name.startswith("metascale/"))
+    assert names.find("a+b-low").model == "openai:a,openai:b?effort=low"
+    assert names.find("metascale/c+a?budget=4").model == "gguf:/models/c.gguf,openai:a"
+    assert names.find("b-low").model == "openai:b?effort=low"
+    for unknown in ("best_of_n/a+c", "metascale/a+z", "a+"):
+        with pytest.raises(ApiError, match="is not served here"):
+            names.find(unknown)
+    together = Names(["openai:a,openai:b"])
+    assert list(together) == ["metascale/a+b"]
+    assert together.find("metascale").model == "openai:a,openai:b"
 
 
 # --- memory --------------------------------------------------------------------------------------------------------
