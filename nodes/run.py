@@ -134,7 +134,7 @@ class Components:
         is_automatic = settings.reward == "auto" and self._may_vote and not asks_for_search(settings)
         if settings.reward == "auto" and not is_automatic:
             settings = settings.model_copy(update={"reward": "judge"})
-        settings = settled(settings, candidates)
+        settings = settled(settings, candidates, several_models=len(self.models) > 1)
         scorer = self.scorer(settings, self.labels[0])
         return Run(self, scorer.settings_for(settings), runtime, is_automatic=is_automatic)
 
@@ -265,8 +265,11 @@ class Run:
 
     @property
     def policy(self) -> Policy:
-        """The policy that plans rounds."""
-        return self.parts.policy or create_policy(self.settings)
+        """The policy that plans rounds; under `"single"` the default one chooses among several models."""
+        if self.parts.policy is not None:
+            return self.parts.policy
+        is_single = self.settings.policy == "single" and len(self.parts.labels) > 1
+        return create_policy(MetaScaleSettings() if is_single else self.settings)
 
     @cached_property
     def rated_methods(self) -> dict[str, ReasoningMethod]:
@@ -309,7 +312,7 @@ class Run:
         found = self._ledger(state, Costs(scorer.calls, scorer.calls_per_look))
         if not self.is_automatic or is_decided(state["candidates"]):
             return found
-        judge = self.parts.scorer(self.parts.defaults.model_copy(update={"reward": "judge"}))
+        judge = self.parts.scorer(self.settings.model_copy(update={"reward": "judge"}), self.models[0])
         judged = self._ledger(state, Costs(judge.calls))
         return judged if judged.samples_left() else found
 

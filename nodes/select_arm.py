@@ -54,7 +54,9 @@ def _offered(state: State, run: Run, members: Sequence[PoolArm], left: int) -> l
     active = {
         index
         for index, (thought, member) in enumerate(zip(state["pool"], members, strict=True))
-        if not member.retired and (thought["id"] != REFINEMENT or to_refine(state["candidates"], 1))
+        if (index == 0 or run.settings.policy != "single")
+        and not member.retired
+        and (thought["id"] != REFINEMENT or to_refine(state["candidates"], 1))
     }
     tariffs = run.tariffs if len(run.models) > 1 else {}
     money = run.ledger(state).max_usd

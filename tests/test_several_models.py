@@ -153,6 +153,16 @@ def test_one_meta_thought_is_enough_for_several_models(start_server: ServerFacto
     assert len(answers_of(out, "b")) > max(len(answers_of(out, "a")), len(answers_of(out, "c")))
 
 
+def test_by_default_models_vote_under_chain_of_thought(start_server: ServerFactory) -> None:
+    servers = {name: start_server(script=always_wrong if name == "a" else always_right) for name in "abc"}
+    models = [model_at(server, name) for name, server in servers.items()]
+    out = solve(models, MetaScaleSettings(budget=9, stop_on_agreement=None, seed=1))
+    assert {c["model"] for c in out["candidates"]} == set(servers)
+    assert {c["meta_thought"] for c in out["candidates"]} == {"chain_of_thought"}
+    assert out["result"]["answer"] == RIGHT
+    assert sum(server.requests.total() for server in servers.values()) == 9
+
+
 def test_each_model_has_its_own_parameters(start_server: ServerFactory) -> None:
     one, two = start_server(), start_server()
     names = [f"openai:a?base_url={one.url}&temperature=0.2", f"openai:b?effort=low&max_tokens=321&base_url={two.url}"]
