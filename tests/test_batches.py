@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tests.command_line import invoke
 from tests.conftest import ServerFactory, chat_model
 from tests.openai_server import Fault, OpenAIServer
 from tests.scripted import ScriptedModel, sensible
+from tests.waiting import wait_until
 
 QUESTIONS = [row["question"] for row in gsm8k()[:8]]
 PRICE = Price(input=100.0, output=400.0)
@@ -136,6 +139,78 @@ async def test_a_batch_that_is_cut_off_goes_on_and_pays_once(start_server: Serve
     rows = await abatch(QUESTIONS, chat_model(server), settings=FAST, budget_total=40, journal=tmp_path)
     assert sum(row["samples"] for row in rows) <= 40
     assert sum(row["calls"] for row in rows) == server.requests.total()
+
+
+async def test_an_ended_batch_goes_on_with_more_and_pays_only_for_what_is_new(
+    start_server: ServerFactory, tmp_path: Path
+) -> None:
+    server = start_server()
+
+    async def answered(**limits: Any) -> Any:
+        return await abatch(QUESTIONS[:4], chat_model(server), settings=FAST, journal=tmp_path, **limits)
+
+    first = await answered(budget_total=10)
+    assert sum(row["samples"] for row in first) == 10
+    paid = server.requests.total()
+    assert await answered(budget_total=10) == first
+    assert server.requests.total() == paid
+    more = await answered(budget_total=20)
+    assert sum(row["samples"] for row in more) == 20
+    assert all(row["samples"] >= before["samples"] for row, before in zip(more, first, strict=True))
+    assert sum(row["calls"] for row in more) == server.requests.total()
+    spent = PRICE.of(server.input_tokens, server.output_tokens)
+    dearer = await answered(max_cost_usd=spent + 5)
+    assert sum(row["samples"] for row in dearer) > 20
+    assert sum(row["calls"] for row in dearer) == server.requests.total()
+    assert spent + 2 < PRICE.of(server.input_tokens, server.output_tokens) < spent + 5.5
+    paid = server.requests.total()
+    assert sum(row["samples"] for row in await answered(budget_total=12)) > 20, "nothing is given back"
+    assert server.requests.total() == paid
+
+
+async def test_only_runs_that_a_limit_ended_are_reopened(tmp_path: Path) -> None:
+    settings = FAST.overlaid_by(MetaScaleSettings(budget=8, stop_on_agreement=None, target_reward=0.1))
+    model = ScriptedModel(write=sensible)
+    first = await abatch(QUESTIONS[:3], model, settings=settings, journal=tmp_path, budget_total=24)
+    assert {row["stop_reason"] for row in first} == {"target_reward"}
+    assert await abatch(QUESTIONS[:3], model, settings=settings, journal=tmp_path, budget_total=60) == first
+
+
+async def test_money_that_ran_out_leaves_runs_that_more_money_continues(
+    start_server: ServerFactory, tmp_path: Path
+) -> None:
+    server = start_server()
+
+    async def answered(max_cost_usd: float) -> Any:
+        return await abatch(
+            QUESTIONS, chat_model(server), settings=FAST, journal=tmp_path, max_cost_usd=max_cost_usd, at_once=2
+        )
+
+    first = await answered(1.5)
+    assert any(row["error"] for row in first), "the money does not open all questions"
+    more = await answered(6.0)
+    assert all(row["answer"] and row["samples"] >= before["samples"] for row, before in zip(more, first, strict=True))
+    assert PRICE.of(server.input_tokens, server.output_tokens) < 6.5
+
+
+def test_a_reopened_batch_that_is_killed_goes_on(start_server: ServerFactory, tmp_path: Path) -> None:
+    server = start_server(latency=0.05)
+    file, out = tmp_path / "questions.txt", tmp_path / "answers.jsonl"
+    file.write_text("\n".join(QUESTIONS[:4]))
+    given = ["batch", str(file), "--out", str(out), "--set", "pool_size=3", "--quiet", *options_of(server)]
+    assert invoke(*given, "--budget-total", "8").exit_code == 0
+    paid = len(server.served)
+    process = subprocess.Popen([sys.executable, "-m", "metascale.cli", *given, "--budget-total", "24"])
+    wait_until(lambda: len(server.served) >= paid + 5, process)
+    process.kill()
+    process.wait()
+    wait_until(lambda: server.working == 0)
+    assert invoke(*given, "--budget-total", "24").exit_code == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert sum(row["samples"] for row in rows) == 24
+    assert all(row["answer"] and row["error"] is None for row in rows)
+    billed = sum(row["calls"] for row in rows)
+    assert billed <= len(server.served) <= billed + 12, "no more is paid twice than was in flight or unread"
 
 
 def test_limits_that_cannot_be_kept_are_refused(start_server: ServerFactory) -> None:

@@ -146,7 +146,9 @@ async def test_a_batch_shares_its_budget_over_servers_and_goes_on_after_a_stop(
     assert max(row["samples"] for row in rows) > min(row["samples"] for row in rows)
     assert sum(row["calls"] for row in rows) == servers.model.requests.total() - before
     assert await abatch(questions, **shared, at_once=2) == rows
-    assert sum(row["calls"] for row in rows) == servers.model.requests.total() - before
+    more = await abatch(questions, **{**shared, "budget_total": 40}, at_once=2)
+    assert sum(row["samples"] for row in more) == 40
+    assert sum(row["calls"] for row in more) == servers.model.requests.total() - before
 
 
 @pytest.mark.usefixtures("token")

@@ -9,7 +9,7 @@ import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +71,7 @@ class _Entry:
         usd: US dollars so far.
         seconds: at work so far.
         gain: what one more sample is expected to gain; None unless the run waits for a grant.
+        before: its row of an earlier command, while the run may get more samples; then it waits like one that asks.
         row: its row, once it is answered or has failed.
     """
 
@@ -82,6 +83,7 @@ class _Entry:
     usd: float = 0.0
     seconds: float = 0.0
     gain: float | None = None
+    before: Answer | None = None
     row: Answer | None = None
 
 
@@ -107,7 +109,8 @@ async def abatch(
 
     Without a limit of the whole batch every question gets the budget of the settings. With one, every question first
     gets its opening budget. Then samples go, a few at a time, to the question that gains most by them
-    (`metascale.budget.shared`), until the limit is reached. Then all answers are chosen.
+    (`metascale.budget.shared`), until the limit is reached. Then all answers are chosen. The same call with more
+    samples, dollars or requests goes on from there and pays only for what is new.
 
     Args:
         questions: texts, or mappings with `question` or `messages` and maybe `id`.
@@ -142,8 +145,11 @@ async def abatch(
     purse = Purse(limits.max_cost_usd, limits.max_calls)
     place = _Where(method, journal, remotes, at_once)
     async with _runner(model, chosen, reward, limits, place) as runner:
-        entries = _entries(asked, runner.identity, chosen, method)
-        work = _Batch(entries, runner, chosen, limits, purse, at_once * max(1, len(remotes)), on_row)
+        if limits.is_shared:
+            chosen = await _opened(chosen, runner, method)
+        entries = _entries(asked, runner.identity, chosen, method, is_shared=limits.is_shared)
+        raisable = _raisable(limits, chosen) if method == "metascale" else ()
+        work = _Batch(entries, runner, chosen, limits, purse, at_once * max(1, len(remotes)), on_row, raisable)
         told = asyncio.create_task(_tell(work, on_progress)) if on_progress else None
         try:
             with sharing(purse):
@@ -202,9 +208,36 @@ async def _runner(
         yield LocalRunner(chats, settings, where.method, journal, parts, is_limited=is_limited)
 
 
-def _entries(asked: Sequence[Asked], identity: str, settings: MetaScaleSettings, method: str) -> list[_Entry]:
+async def _opened(settings: MetaScaleSettings, runner: Runner, method: str) -> MetaScaleSettings:
+    """The settings with the opening budget that the runs of this journal began with, unless it is too high now."""
+    key = ("opening", name_of(runner.identity, method, _deciding(settings, is_shared=True)))
+
+    async def budget() -> str:
+        return str(settings.budget)
+
+    first = int(await runner.journal.once(budget, *key))
+    return settings.overlaid_by(MetaScaleSettings(budget=min(first, settings.budget)))
+
+
+def _raisable(limits: SharedLimits, settings: MetaScaleSettings) -> Collection[str]:
+    """The reasons to stop that a higher limit undoes; none if only seconds are limited, which each call has anew."""
+    if limits.samples is None and limits.max_cost_usd is None and limits.max_calls is None:
+        return ()
+    names = ("max_cost_usd", "max_calls", "max_seconds")
+    return {"budget", *(n for n in names if getattr(limits, n) is not None and getattr(settings, n) is None)}
+
+
+def _deciding(settings: MetaScaleSettings, *, is_shared: bool) -> dict[str, Any]:
+    """The settings that decide an answer. Opening budgets do not: grants raise them."""
+    others = {"max_seconds", "budget"} if is_shared else {"max_seconds"}
+    return settings.model_dump(mode="json", exclude={*KEEPS_ANSWERS, *others})
+
+
+def _entries(
+    asked: Sequence[Asked], identity: str, settings: MetaScaleSettings, method: str, *, is_shared: bool
+) -> list[_Entry]:
     """An entry for each question; its run is named by all that decides the answer."""
-    deciding = settings.model_dump(mode="json", exclude={*KEEPS_ANSWERS, "max_seconds"})
+    deciding = _deciding(settings, is_shared=is_shared)
     seen: Counter[str] = Counter()
     entries = []
     for place, one in enumerate(asked):
@@ -226,6 +259,8 @@ class _Batch:
     purse: Purse
     at_once: int
     on_row: Callable[[int, Answer], None] | None
+    raisable: Collection[str]
+    """The reasons to stop that a higher limit of the batch undoes."""
     refusal: str = ""
     granted: int = 0
     """Samples that are granted to runs at work."""
@@ -255,7 +290,7 @@ class _Batch:
         await self._each([e for e in self.entries if e.row is None and e.gain is None], self._advance)
         if self.limits.is_shared:
             await _all(self._share() for _ in range(max(1, min(self.at_once, len(self._waiting) // SHARERS))))
-            await self._each([e for e in self.entries if e.gain is not None], self._close)
+            await self._each([e for e in self.entries if e.gain is not None and e.row is None], self._close)
 
     async def _each(self, entries: Sequence[_Entry], work: Callable[[_Entry], Awaitable[None]]) -> None:
         """Work on all entries, `at_once` at a time."""
@@ -271,19 +306,18 @@ class _Batch:
         found = await self.runner.look(entry.name)
         if found is None:
             return
-        state, waits = found
-        self._count(entry, state)
-        if waits:
-            self._wait(entry, state)
-        elif state["result"] is not None and why_failed(state) is None:
-            self._end(entry, row_of(entry.asked, state, None, []))
+        self._count(entry, found.state)
+        if found.stage == "waits":
+            self._wait(entry, found.state)
+        elif found.stage == "ended":
+            self._answered(entry, found.state, row_of(entry.asked, found.state, None, []))
 
     async def _advance(self, entry: _Entry, grant: Grant | None = None) -> None:
         """Begin a run, go on with it, or answer its question for more; it ends or waits for a grant."""
         if self.refusal or (grant is None and self._is_over()):
             return
         settings = self.settings.model_copy(update=self._own_limits(entry))
-        entry.gain = None
+        entry.gain = entry.before = None
         state, problem, notes = await self.runner.advance(entry.asked, entry.name, settings, grant)
         problem = problem or why_failed(state)
         self._count(entry, state)
@@ -292,12 +326,19 @@ class _Batch:
         if problem is None and state["result"] is None:
             self._wait(entry, state)
             return
-        self._end(entry, row_of(entry.asked, state, problem, notes))
+        row = row_of(entry.asked, state, problem, notes)
+        if grant is None and problem is None:
+            self._answered(entry, state, row)
+        else:
+            self._end(entry, row)
         if state["refusal"] and not self.purse.is_spent_but():
             self.refusal = state["refusal"]
 
     async def _close(self, entry: _Entry) -> None:
-        await self._advance(entry, Grant())
+        if entry.before is not None:
+            self._end(entry, entry.before)
+        else:
+            await self._advance(entry, Grant())
 
     async def _share(self) -> None:
         """Give samples to the neediest question, again and again, until a limit is reached or all are at work."""
@@ -320,6 +361,14 @@ class _Batch:
         self._samples += usage["samples"] - entry.samples
         entry.samples, entry.calls, entry.usd = usage["samples"], usage["calls"], charged(usage)
         entry.seconds = usage["seconds"]
+
+    def _answered(self, entry: _Entry, state: State, row: Answer) -> None:
+        """End an entry, unless a limit that may have been raised since is all that ended its run."""
+        if row["stop_reason"] in self.raisable:
+            entry.before = row
+            self._wait(entry, state)
+        else:
+            self._end(entry, row)
 
     def _wait(self, entry: _Entry, state: State) -> None:
         entry.gain = gain_of_run(state["pool"], state["candidates"])

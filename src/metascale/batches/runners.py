@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import message_to_dict
@@ -13,7 +14,7 @@ from metascale.batches.questions import Asked
 from metascale.graphs import METHODS
 from metascale.interrupts import Grant
 from metascale.journal.database import Journal
-from metascale.journal.runs import is_paused, run_on
+from metascale.journal.runs import has_ended, is_paused, run_on, why_failed
 from metascale.models import MeteredModel
 from metascale.nodes.run import check_prices
 from metascale.rewards import models_of
@@ -24,16 +25,31 @@ AT_ONCE = 8
 """Questions at a time."""
 
 
+@dataclass(frozen=True)
+class Known:
+    """A run that was begun.
+
+    Attributes:
+        state: its state.
+        stage: whether it waits for a grant, has ended with an answer, or has more to do, as after a failure.
+    """
+
+    state: State
+    stage: Literal["waits", "ended", "goes on"]
+
+
 class Runner(Protocol):
     """Runs questions, each under a name, and goes on with them."""
 
+    journal: Journal
+    """What was paid for."""
     identity: str
     """What answers: a part of the names of runs."""
     is_local: bool
     """Whether requests are sent from this process, so that they are counted as they are sent."""
 
-    async def look(self, name: str) -> tuple[State, bool] | None:
-        """The state of a run, and whether it waits for a grant; None if it never began."""
+    async def look(self, name: str) -> Known | None:
+        """What is known of a run; None if it never began."""
         ...
 
     async def advance(
@@ -45,7 +61,7 @@ class Runner(Protocol):
             asked: the question.
             name: of the run.
             settings: of the run.
-            grant: the answer to its question for more; None if it asked none.
+            grant: the answer to its question for more, or what a run that has ended continues with; None for neither.
 
         Returns:
             Its state, why it failed or None, and notes about its server.
@@ -73,7 +89,7 @@ class LocalRunner:
         Raises:
             SettingError: money is limited, but a model has no price.
         """
-        self._journal = journal
+        self.journal = journal
         given = {name: part for name, part in parts.items() if name != "reward" or METHODS[method].judged}
         self._graph = METHODS[method].create(models, settings=settings, checkpointer=journal.saver, **given)
         reward = given.get("reward")
@@ -82,18 +98,20 @@ class LocalRunner:
         if is_limited:
             check_prices(settings, asked)
 
-    async def look(self, name: str) -> tuple[State, bool] | None:
+    async def look(self, name: str) -> Known | None:
         """As in `Runner`."""
         snapshot = await self._graph.aget_state({"configurable": {"thread_id": name}})
-        return (state_of(snapshot), is_paused(snapshot)) if snapshot.values else None
+        if not snapshot.values:
+            return None
+        stage: Literal["waits", "ended", "goes on"] = "ended" if has_ended(snapshot) else "goes on"
+        return Known(state_of(snapshot), "waits" if is_paused(snapshot) else stage)
 
     async def advance(
         self, asked: Asked, name: str, settings: MetaScaleSettings, grant: Grant | None
     ) -> tuple[State, str | None, list[str]]:
         """As in `Runner`."""
-        answer = grant.model_dump() if grant is not None else None
         messages = list(asked.messages)
-        state, problem = await run_on(self._graph, messages, self._journal, name, answer=answer, context=settings)
+        state, problem = await run_on(self._graph, messages, self.journal, name, more=grant, context=settings)
         return state, problem, []
 
 
@@ -107,7 +125,7 @@ class RemoteRunner:
         from metascale.evals.harness.fleet import Fleet  # noqa: PLC0415  the extra `serve`
 
         self._fleet = Fleet(urls, at_once)
-        self._method, self._journal = method, journal
+        self._method, self.journal = method, journal
         self.identity = "langgraph/servers"
 
     async def check(self, settings: MetaScaleSettings) -> None:
@@ -120,10 +138,15 @@ class RemoteRunner:
 
         await self._fleet.check([self._method], [context_of(settings)])
 
-    async def look(self, name: str) -> tuple[State, bool] | None:
+    async def look(self, name: str) -> Known | None:
         """As in `Runner`; a run that is at work on its server is waited for in `advance`."""
         place = await self._place(name)
-        return await self._fleet.look(*place) if place is not None else None
+        found = await self._fleet.look(*place) if place is not None else None
+        if found is None:
+            return None
+        state, is_paused, is_idle = found
+        has_answer = is_idle and state["result"] is not None and why_failed(state) is None
+        return Known(state, "waits" if is_paused else "ended" if has_answer else "goes on")
 
     async def advance(
         self, asked: Asked, name: str, settings: MetaScaleSettings, grant: Grant | None
@@ -132,20 +155,20 @@ class RemoteRunner:
         from metascale.evals.harness.fleet import context_of  # noqa: PLC0415  the extra `serve`
 
         async def begun(url: str, thread: str) -> None:
-            await self._journal.put(json.dumps([url, thread]), "remote", name)
+            await self.journal.put(json.dumps([url, thread]), "remote", name)
 
         reply = await self._fleet.ask(
             self._method,
             [_sent(message) for message in asked.messages],
             context_of(settings),
             place=await self._place(name),
-            answer=grant.model_dump() if grant is not None else None,
+            more=grant,
             begun=begun,
         )
         return reply.state, reply.problem, list(reply.notes)
 
     async def _place(self, name: str) -> tuple[str, str] | None:
-        kept = await self._journal.get("remote", name)
+        kept = await self.journal.get("remote", name)
         return tuple(json.loads(kept)) if kept is not None else None
 
 

@@ -16,6 +16,7 @@ from langgraph.types import Command, StateSnapshot
 
 from metascale.budget.limits import failures_in_a_row
 from metascale.errors import MetaScaleError
+from metascale.interrupts import Grant, grant
 from metascale.journal.database import Journal
 from metascale.journal.replies import PaidReplies
 from metascale.models.kept import keeping
@@ -40,7 +41,7 @@ async def run_on(
     journal: Journal,
     name: str,
     *,
-    answer: Any = None,
+    more: Grant | None = None,
     context: MetaScaleSettings | None = None,
 ) -> tuple[State, str | None]:
     """Run a graph that has the journal's checkpoints, or go on with its run of this name; returns as `run_once` does.
@@ -53,20 +54,22 @@ async def run_on(
         messages: the question.
         journal: keeps the run.
         name: of the run.
-        answer: to what a paused run asks; with None it stays paused. A run that is not paused ignores it.
+        more: the answer to a run that asks for more; with None it stays paused. A finished run continues with what it
+            grants; without samples and dollars it stays finished. Other runs ignore it.
         context: the settings of the run; None for the graph's.
     """
     config: RunnableConfig = {"configurable": {"thread_id": name}}
     snapshot = await graph.aget_state(config)
-    if not snapshot.next and state_of(snapshot)["result"] is not None and why_failed(state_of(snapshot)) is None:
-        return state_of(snapshot), None
-    if is_paused(snapshot) and answer is None:
+    ended, paused = has_ended(snapshot), is_paused(snapshot)
+    if (ended or paused) and (more is None or (ended and more == Grant())):
         return state_of(snapshot), None
     replies = PaidReplies(journal, name, await journal.replies_of(name))
-    begun = config if _is_underway(snapshot) else await _last_sound(graph, config)
+    begun = config if ended or _is_underway(snapshot) else await _last_sound(graph, config)
     given: Any = None if begun is not None else {"messages": list(messages)}
-    if is_paused(snapshot):
-        given = Command(resume=answer)
+    if more is not None and paused:
+        given = Command(resume=more.model_dump())
+    elif more is not None and ended:
+        given = grant(more.samples, usd=more.usd)
     if begun is None:  # what a kill left of its beginning must not add to it
         await asyncio.to_thread(journal.saver.delete_thread, name)
     problem = None
@@ -87,6 +90,12 @@ async def run_on(
 def is_paused(snapshot: StateSnapshot) -> bool:
     """Whether a run waits for an answer."""
     return bool(snapshot.interrupts)
+
+
+def has_ended(snapshot: StateSnapshot) -> bool:
+    """Whether a run has given its answer, and did not fail."""
+    state = state_of(snapshot)
+    return not snapshot.next and state["result"] is not None and why_failed(state) is None
 
 
 async def _last_sound(graph: AnyGraph, config: RunnableConfig) -> RunnableConfig | None:

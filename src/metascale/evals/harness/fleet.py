@@ -16,9 +16,10 @@ import httpx
 from jsonschema import Draft202012Validator
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import APIStatusError, NotFoundError
-from langgraph_sdk.schema import Assistant, ThreadState
+from langgraph_sdk.schema import Assistant, Command, ThreadState
 
 from metascale.errors import MetaScaleError
+from metascale.interrupts import Grant
 from metascale.server.options import TOKEN_VARIABLE
 from metascale.settings import MetaScaleSettings
 from metascale.state import State, empty_state
@@ -108,7 +109,7 @@ class Fleet:
         context: Mapping[str, Any],
         *,
         place: tuple[str, str] | None = None,
-        answer: Any = None,
+        more: Grant | None = None,
         begun: Begun | None = None,
     ) -> FleetReply:
         """Answer a question on a server, or go on with a run that waits there for an answer or is at work.
@@ -118,7 +119,7 @@ class Fleet:
             messages: the question.
             context: the settings of the run.
             place: the server and the thread of a run that was begun; a run that is lost begins anew elsewhere.
-            answer: to what a paused run asks.
+            more: the answer to a run that asks for more, or what a run that has ended continues with.
             begun: called with the server and the thread of a new run, before it starts; such a run goes on when nobody
                 waits for it.
 
@@ -133,12 +134,12 @@ class Fleet:
                 async with _connected(server.url) as client:
                     thread = place[1] if place is not None and place[0] == server.url else None
                     if thread is None:
-                        thread, answer = (await client.threads.create())["thread_id"], None
+                        thread, more = (await client.threads.create())["thread_id"], None
                         if begun is not None:
                             await begun(server.url, thread)
                     given: dict[str, Any] = {"input": {"messages": [dict(message) for message in messages]}}
-                    if answer is not None:
-                        given = {"command": {"resume": answer}}
+                    if more is not None:
+                        given = {"command": await _continuing(client, thread, more)}
                     state, problem = await _run(client, method, thread, given, context, is_kept=begun is not None)
                 return FleetReply(server.url, state, problem, tuple(notes))
             except _LostError as error:
@@ -150,15 +151,18 @@ class Fleet:
             finally:
                 server.asked -= 1
 
-    async def look(self, url: str, thread: str) -> tuple[State, bool] | None:
-        """The state of a run, and whether it waits for an answer; None if its server does not answer or lost it."""
+    async def look(self, url: str, thread: str) -> tuple[State, bool, bool] | None:
+        """The state of a run, whether it waits for an answer, and whether it has nothing left to do.
+
+        None if its server does not answer or lost it.
+        """
         try:
             async with _connected(url) as client:
                 found = await client.threads.get_state(thread)
                 is_busy = (await client.threads.get(thread))["status"] == "busy"
         except _LostError:
             return None
-        return _state_in(found), _is_paused(found) and not is_busy
+        return _state_in(found), _is_paused(found) and not is_busy, not found["next"] and not is_busy
 
     async def _free(self, url: str | None = None) -> _Server:
         """The server at a URL, or else that with the fewest questions; waits until it has room."""
@@ -223,6 +227,13 @@ async def _connected(url: str) -> AsyncIterator[LangGraphClient]:
         raise FleetError(f"{url} is not a LangGraph server: {error}") from error
     except httpx.HTTPError as error:
         raise _LostError(str(error) or type(error).__name__) from error
+
+
+async def _continuing(client: LangGraphClient, thread: str, more: Grant) -> Command:
+    """The command that continues a run with more, whether it asks for it or has ended."""
+    if _is_paused(await client.threads.get_state(thread)):
+        return {"resume": more.model_dump()}
+    return {"update": {"granted": more.samples, "granted_usd": more.usd}, "goto": "grant_budget"}
 
 
 async def _run(
