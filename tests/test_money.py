@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,6 +116,19 @@ def test_a_person_is_asked_for_dollars_and_the_bill_goes_on(start_server: Server
     more = graph.invoke(grant(usd=1.0), THREAD)
     assert "__interrupt__" in more
     assert charged_by(server) > 4.0 - 0.5
+
+
+@pytest.mark.parametrize("more", [{"granted_usd": 1.0}, {"granted": 2}])
+def test_granted_dollars_are_spent_though_the_answers_agree(more: dict[str, Any]) -> None:
+    usage = spent(6, 12, cost_usd=0.5)
+    book = ledger(6, usage=usage, budget=8, max_cost_usd=2.0, confirm=0)
+    agreeing = replace(book, candidates=[{**one, "extracted": "7"} for one in book.candidates])
+    assert agreeing.stop_reason == "agreement"
+    assert replace(agreeing, **more).stop_reason is None
+    hopeless: Any = {"outlook": "hopeless", "length": 100}
+    capped = ledger(6, usage=usage, budget=64, max_cost_usd=2.0)
+    assert replace(capped, foresight=hopeless).limits.budget == 32
+    assert replace(capped, foresight=hopeless, **more).limits.budget >= 64
 
 
 def test_what_was_spent_before_a_stop_counts_after_it(start_server: ServerFactory) -> None:

@@ -94,12 +94,12 @@ class Ledger:
     def limits(self) -> MetaScaleSettings:
         """The settings with the current budget and the requests that it and the money allow.
 
-        Grants raise the budget, and who grants samples wants them drawn, so the search does not stop on agreement then.
-        Without grants, foresight may lower the budget (see `allowance`). Money limits requests as `max_calls` does, by
+        Who grants samples or dollars wants them spent, so the search does not stop on agreement then. Without grants,
+        foresight may lower the budget (see `allowance`). Money limits requests as `max_calls` does, by
         what they cost on average.
         """
-        budget = self.settings.budget + self.granted
-        if not self.granted:
+        budget, is_granted = self.settings.budget + self.granted, self.granted > 0 or self.granted_usd > 0
+        if not is_granted:
             budget = allowance(
                 self.foresight,
                 self._searched,
@@ -109,7 +109,7 @@ class Ledger:
             )
         calls = self._calls_paid_for if self._is_short_of_money else self.settings.max_calls
         changes: dict[str, object] = {"budget": budget, "max_calls": calls}
-        if self.granted:
+        if is_granted:
             changes["stop_on_agreement"] = None
         return self.settings.model_copy(update=changes)
 
