@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from metascale import MetaScaleSettings
+from metascale.costs import ANSWER_TOKENS, INSTRUCTIONS, cost, unpriced
 from metascale.evals.harness.bench import BenchPlan, plan
-from metascale.evals.harness.costs import ANSWER_TOKENS, INSTRUCTIONS, cost, unpriced
 from metascale.evals.report.logs import read_logs
 from metascale.graphs import METHODS
 from metascale.settings import Price, price_of

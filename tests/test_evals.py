@@ -18,10 +18,10 @@ import httpx
 import pytest
 
 from metascale import MetaScaleSettings, UnknownNameError
+from metascale.costs import parts_of_one
 from metascale.errors import SettingError
 from metascale.evals.harness.arena import read_verdict
 from metascale.evals.harness.bench import BenchPlan, inspect_model, plan
-from metascale.evals.harness.costs import parts_of_one
 from metascale.evals.harness.solvers import RECORD
 from metascale.evals.harness.tasks import arena_hard, gsm8k, mmlu_pro, recorded
 from metascale.evals.report.logs import LogError, logs_in, read_logs

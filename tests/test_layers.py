@@ -17,7 +17,7 @@ LAYERS = [
     {"result"},
     {"nodes"},
     {"graphs"},
-    {"integrations", "journal"},
+    {"costs", "integrations", "journal"},
     {"batches", "cli", "server", "evals", "training"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

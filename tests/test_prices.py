@@ -11,7 +11,7 @@ from langchain_openai import AzureChatOpenAI, ChatOpenAI
 from pydantic import SecretStr
 
 from metascale import MetaScaleSettings, create_metascale
-from metascale.evals.harness.costs import Part, Tokens
+from metascale.costs import Part, Tokens
 from metascale.models import MeteredModel, SimulatedChatModel
 from metascale.models.wrapped import unwrapped
 from metascale.settings import Price, price_of

@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metascale.batches.limits import SharedLimits, opening_budget
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable
+
+from metascale.batches.limits import GRANT, SharedLimits, opening_budget
 from metascale.batches.questions import Asked, as_questions
 from metascale.batches.records import Answer, Progress, row_of
 from metascale.batches.runners import AT_ONCE, LocalRunner, RemoteRunner, Runner
@@ -34,8 +37,6 @@ from metascale.settings import KEEPS_ANSWERS, MetaScaleSettings
 from metascale.state import State
 from metascale.usage import charged, no_usage
 
-GRANT = 2
-"""Samples of one grant. Ours: on recorded answers one at a time is no better, and takes twice as many rounds."""
 SHARERS = 4
 """Questions that must wait for every grant at work, so that few grants go to any but the neediest. Not tuned."""
 RESERVE = 0.1

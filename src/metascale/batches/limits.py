@@ -11,6 +11,8 @@ from metascale.settings import MetaScaleSettings
 
 FIRST = 4
 """Samples that open a question, unless the settings say otherwise: enough for a pool with meta-thoughts of its own."""
+GRANT = 2
+"""Samples of one grant. Ours: on recorded answers one at a time is no better, and takes twice as many rounds."""
 
 
 @dataclass(frozen=True)

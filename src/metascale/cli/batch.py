@@ -17,7 +17,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from metascale import batches
 from metascale.batches import Answer
+from metascale.batches.estimate import Models, estimate
+from metascale.batches.limits import SharedLimits
 from metascale.batches.runners import AT_ONCE
+from metascale.cli.estimates import DryRun, tell_estimate
 from metascale.cli.options import (
     FAILED,
     INTERRUPTED,
@@ -35,9 +38,9 @@ from metascale.cli.options import (
 )
 from metascale.errors import MetaScaleError, describe
 from metascale.graphs import METHODS
-from metascale.models import resolve_model, resolve_models
+from metascale.models import MeteredModel, resolve_model, resolve_models
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
-from metascale.rewards import reward_of
+from metascale.rewards import models_of, reward_of
 from metascale.runtime.databases import DatabaseError, failure_of
 
 
@@ -77,7 +80,8 @@ def batch(
     journal: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="What was paid for (default: OUT.journal).")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no notices.")] = False,
+    dry_run: DryRun = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress, no estimate and no notices.")] = False,
 ) -> None:
     """Answer every question of a file. Repeat the command to go on after Ctrl-C, a kill, or failed questions.
 
@@ -104,6 +108,16 @@ def batch(
             judge = resolve_model(judge_model, base_url=judge_url) if judge_model else None
             sys.path.insert(0, str(Path.cwd()))  # a user's verifier is imported from here
             parts["reward"] = reward_of(settings, chats, judge)
+        if remote and dry_run:
+            raise UsageError("the cost depends on the servers' model: --dry-run takes no --remote")
+        if chats and (dry_run or not quiet):
+            limits = SharedLimits(budget_total, max_cost_usd, max_calls, max_seconds)
+            reward = parts.get("reward")
+            models = Models.of(MeteredModel(chats[0]), models_of(reward) if reward is not None else (), settings)
+            texts = ["\n".join(message.text for message in one.messages) for one in asked]
+            tell_estimate(estimate(texts, settings, limits, method, models), console, with_parts=dry_run)
+        if dry_run:
+            return
         with _written(out) as write, _shown(console, quiet=quiet) as show:
 
             def told(place: int, row: Answer) -> None:

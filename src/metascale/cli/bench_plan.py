@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
+from metascale.costs import cost, is_free, unpriced
 from metascale.evals.harness.bench import BenchPlan
-from metascale.evals.harness.costs import cost, is_free, unpriced
 from metascale.evals.harness.local_models import known_as
 from metascale.evals.harness.models import SERVERS
 from metascale.models.simulated import OVERCONFIDENCE

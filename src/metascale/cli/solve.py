@@ -17,8 +17,11 @@ from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ValidationError
 from rich.console import Console
 
+from metascale.batches.estimate import Models, estimate
+from metascale.batches.limits import SharedLimits
 from metascale.budget.rounds import widest_round
 from metascale.cli.dialogue import Dialogue, pool_table
+from metascale.cli.estimates import DryRun, tell_estimate
 from metascale.cli.live import Frame, LiveView
 from metascale.cli.loading import load_files
 from metascale.cli.memory import DEFAULT_NAME
@@ -49,14 +52,14 @@ from metascale.errors import (
 )
 from metascale.graphs import METHODS
 from metascale.interrupts import AnswerError, Grant, granted_samples
-from metascale.models import resolve_model, resolve_models
+from metascale.models import MeteredModel, resolve_model, resolve_models
 from metascale.models.lineup import names_in
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation, shown_name
 from metascale.models.simulated import knows
 from metascale.nodes.remember import remembered_as
 from metascale.pool.admission import arm_statistics
 from metascale.result import troubles
-from metascale.rewards import reward_of
+from metascale.rewards import models_of, reward_of
 from metascale.runtime.databases import (
     SERIALIZER,
     DatabaseError,
@@ -142,6 +145,7 @@ def solve(
         typer.Option(metavar="USD", help="US dollars to add to the run in --db, which has finished or asks for more."),
     ] = None,
     svg: Annotated[Path | None, typer.Option(help="Draw the final view of the search into this file.")] = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no notices.")] = False,
 ) -> None:
@@ -193,8 +197,7 @@ def solve(
         at_terminal = console.is_terminal and sys.stdin.isatty() and question != "-"
         _check_answers(settings, db, pool, granted, at_terminal=at_terminal)
         if unused > 1 and not quiet:
-            notice = f"The method {method!r} gives one answer, so the budget of {unused} is not used."
-            console.print(notice, style="yellow", highlight=False, soft_wrap=True)
+            _tell_unused(method, unused, console)
         dialogue = Dialogue(settings, console if at_terminal else None, _review(pool))
         for where in (db, memory):
             if where is not None:
@@ -205,8 +208,10 @@ def solve(
             _print_notice(asked, console)
         judge_name = parts["judge_model"] if METHODS[method].judged else None
         latency = DEMO_LATENCY if simulated_by_default and console.is_terminal and not quiet else 0.0
-        load_files(None if quiet or as_json else console, *names_in(name), judge_name, at_once=widest_round(settings))
         chats, judge = _models(name, judge_name, parts["base_url"], settings, latency=latency)
+        if dry_run:
+            return _tell_cost(asked, settings, method, (chats, judge), console)
+        load_files(None if quiet or as_json else console, *names_in(name), judge_name, at_once=widest_round(settings))
         ended = asyncio.run(
             _solve(
                 asked,
@@ -241,6 +246,25 @@ def solve(
     else:
         _report(ended, console, as_json=as_json, quiet=quiet, is_kept=db is not None, remembers=memory is not None)
         _draw_view(ended, settings, shown_name(name), svg)
+
+
+def _tell_unused(method: str, budget: int, console: Console) -> None:
+    notice = f"The method {method!r} gives one answer, so the budget of {budget} is not used."
+    console.print(notice, style="yellow", highlight=False, soft_wrap=True)
+
+
+def _tell_cost(
+    question: str,
+    settings: MetaScaleSettings,
+    method: str,
+    models: tuple[Sequence[BaseChatModel], BaseChatModel | None],
+    console: Console,
+) -> None:
+    solvers, judge = models
+    sys.path.insert(0, str(Path.cwd()))  # a user's verifier is imported from here
+    reward = reward_of(settings, solvers, judge) if METHODS[method].judged else None
+    asked = Models.of(MeteredModel(solvers[0]), models_of(reward) if reward is not None else (), settings)
+    tell_estimate(estimate([question], settings, SharedLimits(), method, asked), console, with_parts=True)
 
 
 def _granted(samples: int | None, usd: float | None) -> Grant | None:

@@ -80,7 +80,7 @@ class ListPrice:
         return float(self.model.calc_price(usage, self.provider).total_price)
 
 
-def price_of(prices: Mapping[str, Price], model: str, provider: str = "", address: str = "") -> Tariff | None:
+def price_of(prices: Mapping[str, Tariff], model: str, provider: str = "", address: str = "") -> Tariff | None:
     """The price of a model: the only rule by which estimates and bills look prices up.
 
     The given prices come first. A key that is the model's name letter by letter applies. Otherwise names are compared

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task, eval_set, task_with
+from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig, Model, get_model
 
-from metascale.errors import ModelSetupError, SettingError, UnknownNameError
-from metascale.evals.harness.costs import (
+from metascale.costs import (
     ANSWER_TOKENS,
     LONG_ANSWER_TOKENS,
     Part,
@@ -26,6 +26,7 @@ from metascale.evals.harness.costs import (
     parts_of_one,
     question_tokens,
 )
+from metascale.errors import ModelSetupError, SettingError, UnknownNameError
 from metascale.evals.harness.fleet import Fleet, context_of
 from metascale.evals.harness.local_models import known_as, local_name
 from metascale.evals.harness.models import ADDRESS_VARIABLE, KEY_VARIABLE, OWN_SERVER, RECORDED, SERVERS
@@ -186,7 +187,7 @@ def plan(
                 laid.append(
                     task_with(task, solver=solver, epochs=epochs, metadata=about, early_stopping=EndAtRefusal())
                 )
-                length = question_tokens(asked)
+                length = question_tokens(_texts(asked))
                 answer = LONG_ANSWER_TOKENS if is_arena else ANSWER_TOKENS
                 judges = judged_by or solved_by
                 dearest = dearest_of([solved_by, *names], chosen.prices)
@@ -197,9 +198,15 @@ def plan(
         if is_arena:
             answered = baseline_answers(task_args.get("baseline"))
             unanswered = [sample for sample in asked if str(sample.id) not in answered]
-            baseline = part_of_baseline(task_args.get("baseline_model") or name, question=question_tokens(unanswered))
+            baseline = part_of_baseline(
+                task_args.get("baseline_model") or name, question=question_tokens(_texts(unanswered))
+            )
             shared.append(baseline.times(len(unanswered)))
     return BenchPlan(cells, laid, name, model_args, contexts, judge, evaluations, shared)
+
+
+def _texts(samples: Sequence[Sample]) -> list[str]:
+    return [s.input if isinstance(s.input, str) else "".join(turn.text for turn in s.input) for s in samples]
 
 
 def _check(

@@ -1,4 +1,4 @@
-"""What a benchmark will cost before it runs: requests, tokens and dollars of each model in each of its roles."""
+"""What runs will cost, before they start: requests, tokens and dollars of each model in each of its roles."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from inspect_ai.dataset import Sample
-
 from metascale.budget.limits import PULLS_AN_ARM
 from metascale.budget.populations import MIXTURE_OF_AGENTS, RECURSIVE_SELF_AGGREGATION
-from metascale.budget.rounds import round_sizes
+from metascale.budget.rounds import FIRST_ROUND, round_sizes
 from metascale.graphs import METHODS
 from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
 from metascale.rewards import PanelReward, Reward, create_reward
@@ -27,6 +25,14 @@ ANSWER_TOKENS, LONG_ANSWER_TOKENS = 400, 1_000
 request of Arena-Hard. Models that think at length write several times as much."""
 CHARS_A_TOKEN = 3
 """Characters of a question that make a token: prose has about 4, formulas and code about 3."""
+
+
+DRAWN = 0.5
+"""Share of a budget that is likely drawn where a search stops on agreement: of 16 samples 46, 62 and 49 % were, on the
+recorded answers of three models (`docs/reference/policies.md`)."""
+JUDGED = 0.6
+"""Share of the first scores that are likely asked for where answers that agree share verdicts: 50 to 80 % of 8 and 16
+samples of the offline model, a simulation. Not tuned."""
 
 
 class Tokens(NamedTuple):
@@ -69,7 +75,11 @@ class Part:
         """The same for this many questions."""
         return Part(self.role, self.models, self.calls * questions, Tokens(*(n * questions for n in self.tokens)))
 
-    def cost(self, prices: Mapping[str, Price]) -> float | None:
+    def share(self, part: float) -> Part:
+        """This share of the requests, rounded up."""
+        return Part(self.role, self.models, math.ceil(part * self.calls), Tokens(*(part * n for n in self.tokens)))
+
+    def cost(self, prices: Mapping[str, Tariff]) -> float | None:
         """US dollars, with the dearest of several models; None if a price is missing.
 
         Long prompts may cost more a token, so it is the cost of a request of mean length, times the requests.
@@ -81,7 +91,7 @@ class Part:
         return max(price.of(*(tokens / requests for tokens in self.tokens)) for price in known) * requests
 
 
-def price_in(prices: Mapping[str, Price], model: str) -> Tariff | None:
+def price_in(prices: Mapping[str, Tariff], model: str) -> Tariff | None:
     """A model's price; the offline model and recorded answers are free."""
     return FREE if is_free(model) else price_of(prices, model)
 
@@ -91,14 +101,14 @@ def is_free(model: str) -> bool:
     return model in OVERCONFIDENCE or model.startswith(("metascale/", "recorded:"))
 
 
-def cost(parts: Iterable[Part], prices: Mapping[str, Price]) -> float | None:
+def cost(parts: Iterable[Part], prices: Mapping[str, Tariff]) -> float | None:
     """US dollars of all requests; None if a price is missing."""
     costs = [part.cost(prices) for part in parts]
     known = [dollars for dollars in costs if dollars is not None]
     return sum(known) if len(known) == len(costs) else None
 
 
-def unpriced(parts: Iterable[Part], prices: Mapping[str, Price]) -> list[str]:
+def unpriced(parts: Iterable[Part], prices: Mapping[str, Tariff]) -> list[str]:
     """The models without a price, each with its roles."""
     roles: dict[str, list[str]] = {}
     for part in parts:
@@ -169,6 +179,39 @@ def parts_of_one(
     return [part for part in merged(parts) if part.calls]
 
 
+def likely_parts_of_one(
+    method: str,
+    settings: MetaScaleSettings,
+    *,
+    solver: str = "",
+    judge: str = "",
+    question: float = 0.0,
+    answer: float = ANSWER_TOKENS,
+) -> list[Part]:
+    """The model requests that one question likely takes: `parts_of_one` without what few runs need.
+
+    A search that stops on agreement draws `DRAWN` of its budget. Answers that agree share verdicts, second looks are
+    rare, and gated evolution breeds nothing.
+    """
+    changes: dict[str, object] = {"confirm": 0}
+    if method == "metascale" and settings.stop_on_agreement is not None and settings.budget > FIRST_ROUND:
+        changes["budget"] = max(FIRST_ROUND, math.ceil(DRAWN * settings.budget))
+    if settings.evolution == "gated":
+        changes["evolution"] = "off"
+    parts = parts_of_one(
+        method, settings.model_copy(update=changes), solver=solver, judge=judge, question=question, answer=answer
+    )
+    shares = Scorer(create_reward(settings, SimulatedChatModel())).shares_verdicts
+    if not shares or settings.confirm == 0 or settings.final_choice == "best":
+        return parts
+    return [part.share(JUDGED) if part.role == "judge" else part for part in parts]
+
+
+def part_of_thoughts(model: str, calls: int, *, question: float) -> Part:
+    """Requests for meta-thoughts."""
+    return Part("solver", (model,), calls, _tokens("thought", calls, question))
+
+
 def part_of_battles(judge: str, *, question: float) -> Part:
     """The requests that judge one answer on Arena-Hard: two games."""
     return Part("arena's judge", (judge,), 2, _tokens("verdict", 2, question + 2 * LONG_ANSWER_TOKENS))
@@ -179,9 +222,8 @@ def part_of_baseline(model: str, *, question: float) -> Part:
     return Part("arena's baseline", (model,), 1, Tokens(question, LONG_ANSWER_TOKENS))
 
 
-def question_tokens(samples: Sequence[Sample]) -> float:
+def question_tokens(texts: Sequence[str]) -> float:
     """The mean length of questions, in tokens."""
-    texts = [s.input if isinstance(s.input, str) else "".join(turn.text for turn in s.input) for s in samples]
     return sum(map(len, texts)) / CHARS_A_TOKEN / max(1, len(texts))
 
 
