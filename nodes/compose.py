@@ -13,6 +13,7 @@ from metascale import prompts
 from metascale.budget.limits import may_compose
 from metascale.errors import ModelCallError, describe
 from metascale.foresight.prediction import hint
+from metascale.models.embedders import embedder_of
 from metascale.models.quotation import unquoted
 from metascale.models.schema_in_words import example
 from metascale.models.sized import sized
@@ -86,11 +87,11 @@ async def whole_pool(
 ) -> tuple[list[MetaThought], list[str], Usage]:
     """The fixed arms, what the strategy memory adds, and what `filled` adds to both; arguments as there."""
     settings = run.settings
-    remembered, kept, notes = await recall(task_of(state["messages"]), run)
+    remembered, kept, notes, embedded = await recall(task_of(state["messages"]), run)
     at_most = settings.pool_size - len(first)
     pool = [*first, *admit(first, kept, at_most=at_most, threshold=settings.duplicate_similarity)]
-    pool, problems, usage = await filled(pool, remembered, state, run, spent)
-    return pool, [*notes, *problems], usage
+    pool, problems, usage = await filled(pool, remembered, state, run, add_usage(spent, embedded))
+    return pool, [*notes, *problems], add_usage(embedded, usage)
 
 
 async def filled(
@@ -204,17 +205,20 @@ async def _abstract(task: str, settings: MetaScaleSettings, run: Run) -> Found:
     """Meta-thoughts behind the most similar worked examples; none without a retriever."""
     if run.parts.retriever is None or settings.retriever_k == 0:
         return Found([], [], no_usage())
+    embedder, usage = embedder_of(run.parts.retriever), no_usage()
     try:
+        usage = embedder.pay(task, settings) if embedder is not None else usage
         documents = await invoke(run.parts.retriever, str(task))
     except Exception as error:  # noqa: BLE001  a retriever is the user's code: whatever it raises, the run continues
-        return Found([], [f"no worked examples: the retriever failed: {describe(error)}"], no_usage())
+        return Found([], [f"no worked examples: the retriever failed: {describe(error)}"], usage)
     if not documents:
-        return Found([], ["no worked examples: the retriever found none"], no_usage())
+        return Found([], ["no worked examples: the retriever found none"], usage)
     tag = prompts.new_tag()
     examples = [prompts.fence("example", _worked(document), tag) for document in documents[: settings.retriever_k]]
     material = "\n\n".join([prompts.fence("task", task, tag), *examples])
     system = prompts.render("abstract", count=len(examples), tag=tag)
-    return await _drafts(system, shown(material, task), len(examples), run, "retrieved", origin="retrieved")
+    found = await _drafts(system, shown(material, task), len(examples), run, "retrieved", origin="retrieved")
+    return found._replace(usage=add_usage(usage, found.usage))
 
 
 async def _rate(task: str, settings: MetaScaleSettings, run: Run) -> tuple[list[Rating], list[str], Usage]:

@@ -9,8 +9,9 @@ from metascale.events import Chosen
 from metascale.nodes.fresh_run import samples_anew
 from metascale.nodes.remember import remember
 from metascale.nodes.run import Run, Update
-from metascale.result import conclude
+from metascale.result import bill, conclude
 from metascale.state import State
+from metascale.usage import add_usage, of_node
 
 
 async def finalize(state: State, run: Run) -> Update:
@@ -29,6 +30,12 @@ async def finalize(state: State, run: Run) -> Update:
     if ledger.stop_reason is None and ledger.may_improve_the_choice:
         return {}
     result = conclude(state, ledger.stop_reason or "step_limit", run.settings, is_exact=run.scorer.is_exact)
-    result["notes"] += await remember(state, result, run)
+    update: Update = {"messages": [AIMessage(result["answer"])], "result": result}
+    run.start_work(state)
+    notes, embedded = await remember(state, result, run)
+    result["notes"] += notes
+    if embedded["input_tokens"]:
+        result["usage"] = bill(add_usage(state["usage"], of_node(embedded, finalize.__name__)))
+        update["usage"] = embedded
     get_stream_writer()(Chosen(event="chosen", result=result))
-    return {"messages": [AIMessage(result["answer"])], "result": result}
+    return update

@@ -11,46 +11,51 @@ from metascale.pool.parts import ArmKey
 from metascale.question import question_text
 from metascale.records import Origin, Result
 from metascale.state import State
+from metascale.usage import Usage, no_usage
 
 
-async def recall(task: str, run: Run) -> tuple[Beliefs, list[tuple[Kept, Origin]], list[str]]:
+async def recall(task: str, run: Run) -> tuple[Beliefs, list[tuple[Kept, Origin]], list[str], Usage]:
     """Read the strategy memory.
 
     If that fails, the run continues without it.
 
     Returns:
-        The priors from earlier runs, the meta-thoughts that did well in them, and notes on what went wrong.
+        The priors from earlier runs, the meta-thoughts that did well in them, notes on what went wrong, and
+        the bill of the embedder.
 
     Raises:
         SettingError: the setting `memory` names a memory, but the graph has no store.
     """
-    memory, settings = run.memory, run.settings
+    memory, settings, usage = run.memory, run.settings, no_usage()
     if memory is None:
-        return Beliefs(), [], []
+        return Beliefs(), [], [], usage
     try:
+        usage = run.paid_embedding(task)
         found = await memory.recall(
             task, budget=settings.budget, at_most=settings.memory_seeds, models=run.parts.labels
         )
     except Exception as error:  # noqa: BLE001  stores and embeddings are the user's code: the run continues without
-        return Beliefs(), [], [f"could not read the strategy memory: {describe(error)}"]
-    return found.beliefs, [(kept, "remembered") for kept in found.kept], []
+        return Beliefs(), [], [f"could not read the strategy memory: {describe(error)}"], usage
+    return found.beliefs, [(kept, "remembered") for kept in found.kept], [], usage
 
 
-async def remember(state: State, result: Result, run: Run) -> list[str]:
-    """Store what this run learned; returns notes on what went wrong."""
-    memory = run.memory
+async def remember(state: State, result: Result, run: Run) -> tuple[list[str], Usage]:
+    """Store what this run learned; returns notes on what went wrong, and the bill of the embedder."""
+    memory, usage = run.memory, no_usage()
     if memory is None:
-        return []
+        return [], usage
     members = arm_statistics(state["pool"], state["candidates"])
     records, names = records_of(state["pool"], members, state["candidates"])
     winner = _winner(result)
     names.setdefault(winner, result["meta_thought"]["id"])
     kept = worth_keeping(state["pool"], members, state["candidates"])
+    question = question_text(state["messages"])
     try:
-        await memory.remember(question_text(state["messages"]), records, names=names, winner=winner, kept=kept)
+        usage = run.paid_embedding(question)
+        await memory.remember(question, records, names=names, winner=winner, kept=kept)
     except Exception as error:  # noqa: BLE001  the run has its answer, whatever the user's store does
-        return [f"could not write to the strategy memory: {describe(error)}"]
-    return []
+        return [f"could not write to the strategy memory: {describe(error)}"], usage
+    return [], usage
 
 
 async def unremember(state: State, result: Result, run: Run) -> list[str]:

@@ -29,6 +29,7 @@ from metascale.errors import ModelCallError, SettingError
 from metascale.memory.embeddings import HashedEmbeddings
 from metascale.memory.store import StrategyMemory
 from metascale.models import MeteredModel, Reading, Sampler, ask
+from metascale.models.embedders import MeteredEmbedder, embedder_of, metered
 from metascale.models.lineup import label_of
 from metascale.models.scope import RunScope, inside
 from metascale.models.tracing import about
@@ -303,6 +304,22 @@ class Run:
             raise SettingError("the setting 'memory' needs a store: create_metascale(..., store=...)")
         return store
 
+    @property
+    def embedders(self) -> list[MeteredEmbedder]:
+        """The embedders that this run pays for."""
+        of_memory = metered(self.parts.embeddings) if self.settings.memory is not None else None
+        of_retriever = embedder_of(self.parts.retriever) if self.settings.retriever_k > 0 else None
+        return [embedder for embedder in (of_memory, of_retriever) if embedder is not None]
+
+    def paid_embedding(self, text: str) -> Usage:
+        """Pay for embedding a text for the strategy memory; returns the bill.
+
+        Raises:
+            OutOfMoneyError: the run's money is spent.
+        """
+        embedder = metered(self.parts.embeddings)
+        return embedder.pay(text, self.settings) if embedder is not None else no_usage()
+
     def ledger(self, state: State) -> Ledger:
         """The ledger: what the run has spent, and what it may still spend.
 
@@ -361,7 +378,7 @@ class Run:
         purse = self.scope.purse
         purse.open(None if money is None else money + granted, charged(usage))
         if purse.is_limited and not usage["calls"]:
-            check_prices(self.settings, (*self.solvers, *models_of(self.scorer.reward)))
+            check_prices(self.settings, (*self.solvers, *models_of(self.scorer.reward), *self.embedders))
         return time.time()
 
     def check_resumable(self) -> None:
@@ -377,7 +394,7 @@ class Run:
             )
 
 
-def check_prices(settings: MetaScaleSettings, models: Iterable[MeteredModel]) -> None:
+def check_prices(settings: MetaScaleSettings, models: Iterable[MeteredModel | MeteredEmbedder]) -> None:
     """Check that every model has a price, so that a limit of money can hold.
 
     Raises:

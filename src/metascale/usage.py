@@ -28,7 +28,7 @@ class Usage(TypedDict):
     calls: int
     """Model requests of every kind: samples, judgements, meta calls, repairs and retries."""
     input_tokens: int
-    """Prompt tokens, as the servers reported them."""
+    """Prompt tokens, as servers reported them, and an estimate of those of embedders, whose requests are no calls."""
     cached_input_tokens: int
     """Prompt tokens that a server had in its cache, if the server reports them; part of `input_tokens`."""
     output_tokens: int
@@ -115,12 +115,16 @@ def add_usage(total: Usage, part: Usage) -> Usage:
 
 def of_node(usage: Usage, node: str) -> Usage:
     """The bill with all of it as the part of one node."""
-    return {**usage, "by_node": {node: _whole(usage)}} if usage["calls"] else usage
+    return {**usage, "by_node": {node: _whole(usage)}} if _is_paid(usage) else usage
 
 
 def of_model(usage: Usage, model: str) -> Usage:
     """The bill with all of it as the part of one model."""
-    return {**usage, "by_model": {model: _whole(usage)}} if usage["calls"] else usage
+    return {**usage, "by_model": {model: _whole(usage)}} if _is_paid(usage) else usage
+
+
+def _is_paid(usage: Usage) -> bool:
+    return bool(usage["calls"] or usage["input_tokens"])
 
 
 def _whole(usage: Usage) -> PartBill:

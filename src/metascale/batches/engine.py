@@ -9,12 +9,13 @@ import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
 
@@ -103,6 +104,7 @@ async def abatch(
     remotes: Sequence[str] = (),
     at_once: int = AT_ONCE,
     memory: bool = True,
+    embeddings: Embeddings | None = None,
     on_row: Callable[[int, Answer], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[Answer]:
@@ -128,6 +130,7 @@ async def abatch(
         remotes: URLs of LangGraph servers that run the questions.
         at_once: questions at a time; on each server, where there are servers.
         memory: whether what one question taught serves the next, as `settings.memory` does between runs.
+        embeddings: compare questions for that memory; by default hashed words, without a network.
         on_row: called with the place and the row of each question once its row is final.
         on_progress: called a few times a second.
 
@@ -145,7 +148,7 @@ async def abatch(
     chosen = _settings(settings or MetaScaleSettings(), limits, len(asked), method, memory=memory and not remotes)
     purse = Purse(limits.max_cost_usd, limits.max_calls)
     place = _Where(method, journal, remotes, at_once)
-    async with _runner(model, chosen, reward, limits, place) as runner:
+    async with _runner(model, chosen, {"reward": reward, "embeddings": embeddings}, limits, place) as runner:
         if limits.is_shared:
             chosen = await _opened(chosen, runner, method)
         entries = _entries(asked, runner.identity, chosen, method, is_shared=limits.is_shared)
@@ -189,7 +192,7 @@ def _settings(
 async def _runner(
     model: Models,
     settings: MetaScaleSettings,
-    reward: Reward | None,
+    given: Mapping[str, Any],
     limits: SharedLimits,
     where: _Where,
 ) -> AsyncIterator[Runner]:
@@ -202,8 +205,10 @@ async def _runner(
             yield remote
             return
         chats = resolve_models(model)
-        parts: dict[str, Any] = {"reward": reward} if reward is not None else {}
-        if settings.memory is not None:
+        parts = {name: part for name, part in given.items() if part is not None}
+        if settings.memory is None:
+            parts.pop("embeddings", None)
+        else:
             parts["store"] = await stack.enter_async_context(open_store(str(place / MEMORY_FILE)))
         is_limited = limits.max_cost_usd is not None or settings.max_cost_usd is not None
         yield LocalRunner(chats, settings, where.method, journal, parts, is_limited=is_limited)

@@ -16,6 +16,7 @@ from metascale.interrupts import Grant
 from metascale.journal.database import Journal
 from metascale.journal.runs import has_ended, is_paused, run_on, why_failed
 from metascale.models import MeteredModel
+from metascale.models.embedders import metered
 from metascale.nodes.run import check_prices
 from metascale.rewards import models_of
 from metascale.settings import MetaScaleSettings
@@ -95,8 +96,9 @@ class LocalRunner:
         reward = given.get("reward")
         asked = [*map(MeteredModel, models), *(models_of(reward) if reward is not None else [])]
         self.identity = " ".join(one.label for one in asked)
+        embedder = metered(given.get("embeddings"))
         if is_limited:
-            check_prices(settings, asked)
+            check_prices(settings, [*asked, *([embedder] if embedder is not None else [])])
 
     async def look(self, name: str) -> Known | None:
         """As in `Runner`."""

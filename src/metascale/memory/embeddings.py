@@ -33,6 +33,7 @@ class HashedEmbeddings(Embeddings):
     """
 
     PAIR, TRIPLE = 0.7, 0.5
+    in_process = True
 
     def __init__(self, dimensions: int = 512) -> None:
         self.dimensions = dimensions
@@ -72,6 +73,8 @@ def minilm() -> Embeddings:
 
 
 class _SentenceEmbeddings(Embeddings):
+    in_process = True
+
     def __init__(self, model: Any) -> None:
         self.model = model
 

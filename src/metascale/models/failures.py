@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from metascale.errors import chain_of, describe
@@ -301,7 +302,7 @@ def explain(error: BaseException, model: BaseChatModel) -> str:
     return f"{name}: {said}{f' ({redacted(address, secrets)})' if address else ''}{f'; {hint}' if hint else ''}"
 
 
-def address_of(model: BaseChatModel) -> str:
+def address_of(model: BaseChatModel | Embeddings) -> str:
     """The address of a model's server; empty where the model does not show one."""
     return next((str(url) for field in _ADDRESSES if (url := getattr(model, field, None))), "")
 

@@ -56,6 +56,17 @@ class Purse:
             self.usd += usd
             self.calls += calls
 
+    def check_money(self) -> None:
+        """Check that no limit in US dollars is reached.
+
+        Raises:
+            OutOfMoneyError: one is.
+        """
+        if self.usd >= self.max_usd:
+            raise OutOfMoneyError("max_cost_usd")
+        if self._inside is not None:
+            self._inside.check_money()
+
     def ask(self) -> None:
         """Count a request that is about to be sent.
 
