@@ -129,6 +129,7 @@ class OpenAIServer:
         overconfidence: float = 0.0,
         system_role: bool = True,
         probabilities: Probabilities = 20,
+        is_llama_cpp: bool = False,
     ) -> None:
         self.latency = latency
         self.ready = ready
@@ -136,6 +137,7 @@ class OpenAIServer:
         self.overconfidence = overconfidence
         self.system_role = system_role
         self.probabilities = probabilities
+        self.is_llama_cpp = is_llama_cpp
         self.forms = forms
         self.script = script
         self.served: list[Served] = []
@@ -238,6 +240,9 @@ class OpenAIServer:
         counts = (tokens["input_tokens"], min(cached, tokens["input_tokens"]), tokens["output_tokens"])
         self.cache.keep(f"{prompt}\nai: {texts[0]}")
         completion = _completion(body, kind, texts, fault, counts)
+        if self.is_llama_cpp:
+            completion["system_fingerprint"] = "b6123-5a4cd6f3"
+            completion["usage"]["completion_tokens"] = counts[2] // len(texts)  # those of one reply
         if asked:
             for choice, message in zip(completion["choices"], simulated, strict=True):
                 changed = choice["message"]["content"] != message.text

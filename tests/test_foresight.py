@@ -32,6 +32,7 @@ from metascale.foresight.prediction import WELL, Predicted, foresight_of, predic
 from metascale.models import SimulatedChatModel, resolve_model
 from metascale.models.simulated import plain_chance
 from metascale.records import Foresight, Prediction
+from metascale.settings import Price
 from tests.bench_process import bench as run_bench
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask, chat_model
 from tests.openai_server import Fault
@@ -386,6 +387,38 @@ def test_a_server_without_several_replies_is_asked_one_by_one(
     again = graph.invoke(ask())["result"]
     assert server.requests["foresee"] == first + (1 if "forms" in options else 4)
     assert len(again["foresight"]["foresight"]["predictions"]) == 4
+
+
+def test_a_server_that_counts_one_of_several_replies_is_asked_one_by_one_once_it_is_known(
+    start_server: ServerFactory,
+) -> None:
+    server, price = start_server(is_llama_cpp=True), Price(input=100.0, output=400.0)
+    settings = MetaScaleSettings(foresee=True, budget=2, seed=3, prices={"loopback": price})
+    graph = create_metascale(chat_model(server), settings=settings)
+    first = graph.invoke(ask())["result"]
+    assert server.served[0].body["n"] == 4
+    assert first["usage"]["output_tokens"] < server.output_tokens
+    assert first["usage"]["cost_usd"] is None, "what three of the four replies cost is unknown"
+    assert any("counts the tokens of only one of several replies" in note for note in first["notes"])
+    before = len(server.served)
+    second = graph.invoke(ask())["result"]
+    later = server.served[before:]
+    assert [one.body.get("n") for one in later if one.kind == "foresee"] == [None] * 4
+    assert len(second["foresight"]["foresight"]["predictions"]) == 4
+    assert second["usage"]["cost_usd"] == pytest.approx(
+        sum(price.of(one.input_tokens, one.output_tokens) for one in later)
+    )
+
+
+def test_one_reply_is_enough_to_know_such_a_server(start_server: ServerFactory) -> None:
+    server, price = start_server(is_llama_cpp=True), Price(input=100.0, output=400.0)
+    settings = MetaScaleSettings(budget=2, seed=3, prices={"loopback": price})
+    alone = create_metascale(chat_model(server), settings=settings)
+    alone.invoke(ask())
+    foreseeing = create_metascale(chat_model(server), settings=settings.overlaid_by(MetaScaleSettings(foresee=True)))
+    usage = foreseeing.invoke(ask())["result"]["usage"]
+    assert server.requests["foresee"] == 4
+    assert usage["cost_usd"] is not None
 
 
 def limits(server: Any) -> list[int | None]:

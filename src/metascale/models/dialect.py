@@ -15,6 +15,7 @@ from metascale.errors import chain_of
 from metascale.models.failures import REJECTED_STATUSES, address_of, reason_of, status_of
 from metascale.models.parameters import LIMIT_FIELDS, LIMIT_NAMES, holds, without
 from metascale.models.wrapped import WrappedChatModel
+from metascale.runtime.bridge import FINGERPRINT
 
 PARAMETERS = (
     "temperature",
@@ -72,8 +73,16 @@ _ROLE_STATUSES = REJECTED_STATUSES | {500}
 """Statuses by which servers refuse a role. llama.cpp's server reports errors of chat templates as 500."""
 
 
+_LLAMA_CPP = re.compile(r"b\d+-[0-9a-f]{6,}")
+"""The fingerprint of llama.cpp's server: the number of its build and the commit."""
+
+
 class Dialect:
-    """What one server refuses: parameters, and the system role. Any thread may use it."""
+    """What one server refuses: parameters, and the system role. Any thread may use it.
+
+    Attributes:
+        counts_one_reply: whether the server reports the tokens of only one of several replies, as llama.cpp's does.
+    """
 
     def __init__(self) -> None:
         """Start with nothing refused."""
@@ -82,7 +91,13 @@ class Dialect:
         self.most_alternatives: int | None = None
         self.has_system_role = True
         self.streams = True
+        self.counts_one_reply = False
         self._lock = threading.Lock()
+
+    def recognise(self, replies: Sequence[BaseMessage]) -> None:
+        """Learn from replies which server it is."""
+        fingerprints = (str(reply.response_metadata.get(FINGERPRINT)) for reply in replies)
+        self.counts_one_reply = self.counts_one_reply or any(map(_LLAMA_CPP.fullmatch, fingerprints))
 
     def phrased(self, messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
         """The messages; where the server has no system role, with the instructions in the user's first turn."""

@@ -319,7 +319,7 @@ class MeteredModel:
         timeout = self._timeout(settings)
         if timeout is not None and self._takes_timeout:
             options = {"timeout": timeout, **options}
-        if count > 1:
+        if count > 1 and not self._dialect.counts_one_reply:
             model = model.model_copy(update={"n": count})
         scope = current_scope()
         while True:
@@ -342,6 +342,8 @@ class MeteredModel:
                 told, cause = str(failure), failure.__cause__ or failure
                 usage = of_model(usage, self.label)
                 raise ModelCallError(told, usage=usage, rejected=failure.rejected, fatal=failure.fatal) from cause
+            if len(replies) > 1 and self._dialect.counts_one_reply:
+                scope.tell("the server counts the tokens of only one of several replies, so the cost is unknown")
             self._tell(request, replies, bill, scope)
             return replies, of_model(add_usage(usage, bill), self.label)
 
@@ -371,6 +373,7 @@ class MeteredModel:
                 with attempt:
                     is_retry = attempt.retry_state.attempt_number > 1
                     said = await self._reply_in_time(request, usage, settings, is_retry=is_retry)
+            self._dialect.recognise(said)
             replies = [clean_message(message) for message in said if isinstance(message, AIMessage)]
         except Exception as error:
             usage["cost_usd"] = None if usage["calls"] else usage["cost_usd"]
@@ -383,7 +386,9 @@ class MeteredModel:
                 fatal=is_fatal(error, has_form=has_form) or getattr(error, "fatal", False),
             ) from error
         bill = self._bill(replies, settings)
-        bill["charged_usd"] = current_scope().purse.pay(bill["cost_usd"], self._estimate(request, settings))
+        bill["charged_usd"] = current_scope().purse.pay(
+            bill["cost_usd"], len(replies) * self._estimate(request, settings)
+        )
         return replies, add_usage(usage, bill)
 
     async def _reply_in_time(
@@ -529,7 +534,8 @@ class MeteredModel:
         if not tokens or not all(map(is_believable, tokens)):
             return no_usage() | {"cost_usd": None}
         is_estimated = any(ESTIMATED in message.response_metadata for message in replies)
-        tariff = None if is_estimated else self.tariff(settings)
+        is_partial = len(replies) > 1 and self._dialect.counts_one_reply
+        tariff = None if is_estimated or is_partial else self.tariff(settings)
         cached = _detail(reported, "cache_read", tokens[0])
         written = _detail(reported, "cache_creation", tokens[0] - cached)
         return no_usage() | {

@@ -31,6 +31,8 @@ P = ParamSpec("P")
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+FINGERPRINT = "system_fingerprint"
+"""The key of a server's fingerprint in the metadata of replies."""
 MAX_THREADS = 128
 """Parallel requests of one node on the synchronous path. Threads start only when needed."""
 
@@ -88,11 +90,18 @@ async def invoke(runnable: Runnable[In, Out], value: In, config: RunnableConfig 
 async def generate(
     model: BaseChatModel, messages: Sequence[BaseMessage], config: RunnableConfig, **options: Any
 ) -> list[BaseMessage]:
-    """All replies of a model to one request; `invoke` returns only the first."""
+    """All replies of a model to one request; `invoke` returns only the first.
+
+    Each holds the server's fingerprint, if the server gives one; LangChain keeps it only with a single reply.
+    """
     merged = ensure_config(config)
     about: dict[str, Any] = {name: merged.get(name) for name in ("callbacks", "tags", "metadata")}
     result = await either(model.generate, model.agenerate, [list(messages)], **about, **options)
-    return [reply.message for reply in result.generations[0] if isinstance(reply, ChatGeneration)]
+    messages = [reply.message for reply in result.generations[0] if isinstance(reply, ChatGeneration)]
+    fingerprint = (result.llm_output or {}).get(FINGERPRINT)
+    for message in messages if fingerprint is not None else ():
+        message.response_metadata.setdefault(FINGERPRINT, fingerprint)
+    return messages
 
 
 async def either(
