@@ -11,7 +11,6 @@ import argparse
 import json
 import random
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -78,14 +77,18 @@ def measure(folder: Path, *, questions: int, kills: int, latency: float, each: i
         command += ["--budget-total", str(each * questions), "--set", "pool_size=3", "--set", "confirm=0"]
         expected = questions * (2 * each + 1)
         while found.kills < kills:
-            process = subprocess.Popen(command, stderr=subprocess.PIPE)
             before, after = len(server.served), generator.randint(1, max(1, 2 * expected // (kills + 1)))
-            wait_until(lambda p=process, n=before + after: p.poll() is not None or len(server.served) >= n)  # type: ignore[misc]
-            if process.poll() is not None:
+            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+                try:
+                    while process.poll() is None and len(server.served) < before + after:
+                        time.sleep(0.01)
+                    has_ended = process.poll() is not None
+                finally:
+                    process.kill()
+                in_flight = server.working
+            if has_ended:
                 break
-            process.send_signal(signal.SIGKILL)
-            found.in_flight.append(server.working)
-            process.communicate()
+            found.in_flight.append(in_flight)
             found.kills += 1
             wait_until(lambda: server.working == 0)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
