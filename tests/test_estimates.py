@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from metascale import MetaScaleSettings, batch
-from metascale.batches.estimate import Estimate, Models, estimate
+from metascale.batches.estimate import Estimate, PricedModels, estimate
 from metascale.batches.limits import SharedLimits
 from metascale.data import gsm8k
 from metascale.models.simulated import SimulatedChatModel
@@ -24,7 +24,7 @@ SETTINGS = MetaScaleSettings(pool_size=3, seed=1)
 
 
 def estimated(settings: MetaScaleSettings = SETTINGS, method: str = "metascale", **limits: Any) -> Estimate:
-    models = Models("solver", "judge", {"solver": PRICE, "judge": PRICE})
+    models = PricedModels("solver", "judge", {"solver": PRICE, "judge": PRICE})
     return estimate(QUESTIONS, settings, SharedLimits(**limits), method, models)
 
 

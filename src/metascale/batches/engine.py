@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
-from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables import Runnable
 
 from metascale.batches.limits import GRANT, SharedLimits, opening_budget
 from metascale.batches.questions import Asked, as_questions

@@ -27,7 +27,7 @@ LARGEST = 4_096
 
 
 @dataclass(frozen=True)
-class Models:
+class PricedModels:
     """The models of a batch and their prices.
 
     Attributes:
@@ -41,7 +41,7 @@ class Models:
     prices: Mapping[str, Tariff]
 
     @classmethod
-    def of(cls, solver: MeteredModel, judges: Iterable[MeteredModel], settings: MetaScaleSettings) -> Models:
+    def of(cls, solver: MeteredModel, judges: Iterable[MeteredModel], settings: MetaScaleSettings) -> PricedModels:
         """The models as runs ask them; without a judge the solver scores."""
         asked = [solver, *judges]
         known = {model.name: price for model in asked if (price := model.tariff(settings)) is not None}
@@ -69,7 +69,7 @@ class Estimate:
 
 
 def estimate(
-    questions: Sequence[str], settings: MetaScaleSettings, limits: SharedLimits, method: str, models: Models
+    questions: Sequence[str], settings: MetaScaleSettings, limits: SharedLimits, method: str, models: PricedModels
 ) -> Estimate:
     """What it costs to answer questions.
 

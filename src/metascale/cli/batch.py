@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from metascale import batches
 from metascale.batches import Answer
-from metascale.batches.estimate import Models, estimate
+from metascale.batches.estimate import PricedModels, estimate
 from metascale.batches.limits import SharedLimits
 from metascale.batches.runners import AT_ONCE
 from metascale.cli.estimates import DryRun, tell_estimate
@@ -113,9 +113,9 @@ def batch(
         if chats and (dry_run or not quiet):
             limits = SharedLimits(budget_total, max_cost_usd, max_calls, max_seconds)
             reward = parts.get("reward")
-            models = Models.of(MeteredModel(chats[0]), models_of(reward) if reward is not None else (), settings)
+            priced = PricedModels.of(MeteredModel(chats[0]), models_of(reward) if reward is not None else (), settings)
             texts = ["\n".join(message.text for message in one.messages) for one in asked]
-            tell_estimate(estimate(texts, settings, limits, method, models), console, with_parts=dry_run)
+            tell_estimate(estimate(texts, settings, limits, method, priced), console, with_parts=dry_run)
         if dry_run:
             return
         with _written(out) as write, _shown(console, quiet=quiet) as show:

@@ -17,7 +17,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ValidationError
 from rich.console import Console
 
-from metascale.batches.estimate import Models, estimate
+from metascale.batches.estimate import PricedModels, estimate
 from metascale.batches.limits import SharedLimits
 from metascale.budget.rounds import widest_round
 from metascale.cli.dialogue import Dialogue, pool_table
@@ -263,7 +263,7 @@ def _tell_cost(
     solvers, judge = models
     sys.path.insert(0, str(Path.cwd()))  # a user's verifier is imported from here
     reward = reward_of(settings, solvers, judge) if METHODS[method].judged else None
-    asked = Models.of(MeteredModel(solvers[0]), models_of(reward) if reward is not None else (), settings)
+    asked = PricedModels.of(MeteredModel(solvers[0]), models_of(reward) if reward is not None else (), settings)
     tell_estimate(estimate([question], settings, SharedLimits(), method, asked), console, with_parts=True)
 
 
