@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from metascale.budget.limits import PULLS_AN_ARM
 from metascale.budget.populations import MIXTURE_OF_AGENTS, RECURSIVE_SELF_AGGREGATION
 from metascale.budget.rounds import FIRST_ROUND, round_sizes
+from metascale.choice.automatic import asks_for_search, by_votes
 from metascale.graphs import METHODS
 from metascale.models.simulated import OVERCONFIDENCE, SimulatedChatModel
 from metascale.rewards import PanelReward, Reward, create_reward
@@ -190,9 +191,11 @@ def likely_parts_of_one(
 ) -> list[Part]:
     """The model requests that one question likely takes: `parts_of_one` without what few runs need.
 
-    A search that stops on agreement draws `DRAWN` of its budget. Answers that agree share verdicts, second looks are
-    rare, and gated evolution breeds nothing.
+    By default answers are compared by votes. A search that stops on agreement draws `DRAWN` of its budget. Answers that
+    agree share verdicts, second looks are rare, and gated evolution breeds nothing.
     """
+    if method == "metascale" and settings.reward == "auto" and not asks_for_search(settings):
+        settings = by_votes(settings)
     changes: dict[str, object] = {"confirm": 0}
     if method == "metascale" and settings.stop_on_agreement is not None and settings.budget > FIRST_ROUND:
         changes["budget"] = max(FIRST_ROUND, math.ceil(DRAWN * settings.budget))
@@ -241,6 +244,8 @@ def _thoughts(method: str, settings: MetaScaleSettings) -> int:
     if method != "metascale":
         return 0
     foreseen = settings.predictions if settings.foresee else 0
+    if settings.policy == "single":
+        return foreseen
     composed = int(settings.budget > 2 and settings.pool_size > 2)
     return int(settings.seed_methods > 0) + foreseen + composed + _evolutions(settings)
 
