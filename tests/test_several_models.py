@@ -39,6 +39,9 @@ from metascale.rewards import JudgeReward
 from metascale.runtime.databases import SERIALIZER, open_store
 from metascale.server.errors import ApiError
 from metascale.server.names import Names
+from metascale.server.options import ServerOptions
+from metascale.server.request import ChatRequest
+from metascale.server.search import Searches, SearchOutcome
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask
 from tests.openai_server import Fault, OpenAIServer, Script
 from tests.waiting import wait_until
@@ -391,6 +394,22 @@ def test_a_server_serves_every_model_and_searches_over_several() -> None:
     together = Names(["openai:a,openai:b"])
     assert list(together) == ["metascale/a+b"]
     assert together.find("metascale").model == "openai:a,openai:b"
+
+
+@pytest.mark.parametrize("further", [{}, {"stop": ["END"]}], ids=["plain", "with parameters of samples"])
+def test_a_served_search_over_several_models(start_server: ServerFactory, further: dict[str, Any]) -> None:
+    scripts = {"a": always_wrong, "b": always_right}
+    models = tuple(f"openai:{name}?base_url={start_server(script=s).url}" for name, s in scripts.items())
+    request = {"model": "a+b", "messages": [{"role": "user", "content": QUESTION}], **further}
+
+    async def ask_it() -> SearchOutcome:
+        searches = Searches(ServerOptions(models=models), WHOLE)
+        return await searches.prepare(ChatRequest.model_validate(request)).run()
+
+    outcome = asyncio.run(ask_it())
+    assert outcome.message.text == RIGHT
+    assert outcome.result["model"] == "b"
+    assert set(outcome.result["usage"]["by_model"]) == {"a", "b"}
 
 
 # --- memory --------------------------------------------------------------------------------------------------------

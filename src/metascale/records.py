@@ -254,10 +254,12 @@ class Finalist(TypedDict):
 
 
 class Rival(TypedDict):
-    """The best answer of a meta-thought that did not win."""
+    """The best answer of a meta-thought, with a model, that did not win."""
 
     candidate: int
     meta_thought: str
+    model: NotRequired[str]
+    """As in `Candidate`."""
     reward: float | None
 
 
@@ -291,7 +293,7 @@ class Result(TypedDict):
     stop_reason: StopReason
     usage: Bill
     rivals: list[Rival]
-    """The best answers of other meta-thoughts, best first; at most three."""
+    """The best answers of other meta-thoughts or models, best first; at most three."""
     finalists: list[Finalist]
     """The answers that were re-judged, best first; empty if none was."""
     confidence: float | None

@@ -8,17 +8,18 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from metascale.batches.questions import Asked
-from metascale.records import Bill
+from metascale.records import Bill, Result
 from metascale.result import bill
 from metascale.state import State
 
 
 class Arm(TypedDict):
-    """The meta-thought that an answer was sampled under."""
+    """The meta-thought that an answer was sampled under, and the model that wrote it."""
 
     id: str
     mindset: str
     strategy: str
+    model: str
 
 
 class Answer(TypedDict):
@@ -34,7 +35,7 @@ class Answer(TypedDict):
     reward: float | None
     """As in `Result`."""
     arm: Arm | None
-    """The meta-thought of the answer."""
+    """The meta-thought and the model of the answer."""
     cost_usd: float | None
     """US dollars; null if any price is unknown."""
     calls: int
@@ -85,7 +86,7 @@ def row_of(asked: Asked, state: State | None, problem: str | None, notes: list[s
     """
     result = state["result"] if state is not None and problem is None else None
     usage = bill(state["usage"]) if state is not None and state["usage"] else None
-    thought = result["meta_thought"] if result else None
+    arm = _arm_of(result) if result else None
     said: list[Any] = [*(result["notes"] if result else state["notes"] if state else []), *notes]
     return {
         "id": asked.id,
@@ -93,9 +94,7 @@ def row_of(asked: Asked, state: State | None, problem: str | None, notes: list[s
         "answer": result["answer"] if result else None,
         "confidence": result["confidence"] if result else None,
         "reward": result["reward"] if result else None,
-        "arm": {"id": thought["id"], "mindset": thought["mindset"], "strategy": thought["strategy"]}
-        if thought
-        else None,
+        "arm": arm,
         "cost_usd": usage["cost_usd"] if usage else None,
         "calls": usage["calls"] if usage else 0,
         "samples": usage["samples"] if usage else 0,
@@ -103,4 +102,14 @@ def row_of(asked: Asked, state: State | None, problem: str | None, notes: list[s
         "stop_reason": result["stop_reason"] if result else None,
         "notes": said,
         "error": problem,
+    }
+
+
+def _arm_of(result: Result) -> Arm:
+    thought = result["meta_thought"]
+    return {
+        "id": thought["id"],
+        "mindset": thought["mindset"],
+        "strategy": thought["strategy"],
+        "model": result.get("model", ""),
     }

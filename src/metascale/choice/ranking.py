@@ -172,17 +172,22 @@ def _count(number: int, what: str) -> str:
 
 
 def rivals(ranked: Sequence[Candidate], at_most: int = 3) -> list[Rival]:
-    """The best sample of each meta-thought that did not win, best first.
+    """The best sample of each pair of a meta-thought and a model that did not win, best first.
 
     Args:
         ranked: the samples, best first, at least one.
         at_most: the most to name.
     """
-    best: dict[str, Candidate] = {}
+    best: dict[tuple[str, str], Candidate] = {}
     for candidate in ranked:
-        best.setdefault(candidate["meta_thought"], candidate)
+        best.setdefault((candidate["meta_thought"], candidate.get("model", "")), candidate)
     return [
-        {"candidate": c["id"], "meta_thought": c["meta_thought"], "reward": c["reward"]}
+        {
+            "candidate": c["id"],
+            "meta_thought": c["meta_thought"],
+            "model": c.get("model", ""),
+            "reward": c["reward"],
+        }
         for c in list(best.values())[1 : at_most + 1]
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,4 +78,4 @@ def _remembered(held: CheckpointTuple) -> Remembered:
 
 
 def _holds_credentials(part: str) -> bool:
-    return "@" in part.partition("://")[2].partition("/")[0]
+    return re.search(r"://[^/,]*@", part) is not None
