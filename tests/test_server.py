@@ -301,13 +301,46 @@ def test_what_a_response_cannot_be_is_refused_with_what_to_use(url: str, changes
     assert (reply.status_code, says in reply.json()["error"]["message"]) == (400, True), reply.text
 
 
-def test_a_chat_clients_housekeeping_costs_one_request(client: OpenAI, upstream: OpenAIServer) -> None:
+CHAT = f"<chat_history>\nUSER: {QUESTION}\nASSISTANT: 18\n</chat_history>"
+OPEN_WEBUI: dict[str, Any] = {
+    "title": {
+        "messages": f"### Task:\nGenerate a concise title.\n### Output:\nJSON\n### Chat History:\n{CHAT}",
+        "max_completion_tokens": 1000,
+    },
+    "tags": {"messages": f"### Task:\nGenerate 1-3 broad tags.\n\n### Chat History:\n{CHAT}"},
+    "follow-up questions": {"messages": f"### Task:\nSuggest 3-5 questions.\n### Chat History:\n{CHAT}"},
+    "web search": {"messages": f"### Task:\nAnalyze the chat history.\n\n### Chat History:\n{CHAT}"},
+    "completion": {"messages": f"### Task:\nContinue.\n### Context:\n{CHAT}\n<text>And</text>\n#### Output:\n"},
+    "emoji": {
+        "messages": "Your task is to reflect the speaker's likely facial expression by an emoji.\n\nMessage: ```Hi```",
+        "max_completion_tokens": 4,
+    },
+    "choice of a tool": {
+        "system": 'Available Tools: []\n\nReturn JSON: {"tool_calls": []}',
+        "messages": f"Query: {QUESTION}",
+    },
+}
+"""The forms of the requests that Open WebUI sends for itself."""
+
+
+@pytest.mark.parametrize("form", OPEN_WEBUI)
+def test_a_chat_clients_housekeeping_costs_one_request(client: OpenAI, upstream: OpenAIServer, form: str) -> None:
     before = sum(upstream.requests.values())
-    title: Any = [*MESSAGES, {"role": "assistant", "content": "18"}]
-    title += [{"role": "user", "content": "### Task:\nGenerate a concise, 3-5 word title with an emoji."}]
-    reply = client.chat.completions.create(model=MODEL, messages=title, temperature=0.2, top_p=0.9)
+    asked = dict(OPEN_WEBUI[form])
+    system: Any = [{"role": "system", "content": asked.pop("system")}] if "system" in asked else []
+    asked["messages"] = [*system, {"role": "user", "content": asked["messages"]}]
+    reply = client.chat.completions.create(model=MODEL, stream=False, temperature=0.2, **asked)
     assert sum(upstream.requests.values()) - before == extra(reply)["calls"] == 1
     assert troubles(extra(reply)["notes"]) == ["housekeeping of a chat client, answered by one direct request"]
+
+
+def test_a_chat_clients_question_about_documents_is_searched(client: OpenAI) -> None:
+    about = (
+        "### Task:\nRespond to the user query using the provided context.\n\n"
+        f"<context>\n<source id='1'>A bolt is a unit.</source>\n</context>\n\n{QUESTION}"
+    )
+    reply = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": about}])
+    assert extra(reply)["samples"] > 1
 
 
 def test_a_search_is_a_tool_at_mcp(url: str, upstream: OpenAIServer) -> None:
