@@ -343,22 +343,52 @@ def test_a_chat_clients_question_about_documents_is_searched(client: OpenAI) -> 
     assert extra(reply)["samples"] > 1
 
 
-def test_a_search_is_a_tool_at_mcp(url: str, upstream: OpenAIServer) -> None:
-    def call(method: str, **params: Any) -> Any:
-        asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        headers = {**AUTHORIZED, "accept": "application/json, text/event-stream"}
-        reply = httpx.post(f"{url}/mcp", json=asked, headers=headers, timeout=CEILING)
-        assert reply.status_code == 200, reply.text
-        return reply.json()["result"]
+def mcp(url: str, method: str, **params: Any) -> Any:
+    asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    headers = {**AUTHORIZED, "accept": "application/json, text/event-stream"}
+    reply = httpx.post(f"{url}/mcp", json=asked, headers=headers, timeout=CEILING)
+    assert (reply.status_code, reply.json()["id"]) == (200, 1), reply.text
+    return reply.json()
 
-    tools = {tool["name"]: tool for tool in call("tools/list")["tools"]}
-    schema = tools["think_hard"]["inputSchema"]
-    assert (schema["required"], schema["properties"]["question"]["type"]) == (["question"], "string")
+
+def test_a_search_is_a_tool_at_mcp(url: str, upstream: OpenAIServer) -> None:
+    for asked, served in (("2025-06-18", "2025-06-18"), ("2099-01-01", "2025-11-25")):
+        assert mcp(url, "initialize", protocolVersion=asked)["result"]["protocolVersion"] == served
+    (tool,) = mcp(url, "tools/list")["result"]["tools"]
+    assert tool["inputSchema"]["required"] == ["question"]
     before = upstream.count("solve")
-    done = call("tools/call", name="think_hard", arguments={"question": QUESTION})
-    assert not done.get("isError")
-    assert NOTICE in done["content"][0]["text"]
-    assert upstream.count("solve") - before == 4
+    done = mcp(url, "tools/call", name=tool["name"], arguments={"question": QUESTION})["result"]
+    assert not done["isError"]
+    jsonschema.validate(done["structuredContent"], tool["outputSchema"])
+    (content,) = done["content"]
+    assert content["text"] == done["structuredContent"]["answer"]
+    assert content["text"].startswith(NOTICE)
+    assert upstream.count("solve") - before == done["structuredContent"]["samples"] == 4
+
+
+def test_what_goes_wrong_in_a_tool_is_told_to_its_model(url: str) -> None:
+    for arguments, says in (({}, "question"), ({"question": " "}, "empty"), ({"question": "?", "budget": 9}, "budget")):
+        done = mcp(url, "tools/call", name="think_hard", arguments=arguments)["result"]
+        assert (done["isError"], says in done["content"][0]["text"]) == (True, True), done
+    assert mcp(url, "tools/call", name="think")["error"]["code"] == -32602
+    assert mcp(url, "resources/list")["error"]["code"] == -32601
+    assert mcp(url, "ping")["result"] == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ("{", 400, -32700),
+        ("[]", 400, -32600),
+        ('{"jsonrpc": "2.0", "method": "notifications/initialized"}', 202, None),
+        (" " * 30_000, 413, -32600),
+    ],
+)
+def test_messages_at_mcp_without_a_result(url: str, body: str, status: int, code: int | None) -> None:
+    reply = httpx.post(f"{url}/mcp", content=body, headers=AUTHORIZED)
+    assert reply.status_code == status
+    assert code is None or reply.json()["error"]["code"] == code
+    assert httpx.get(f"{url}/mcp", headers=AUTHORIZED).status_code == 405
 
 
 def test_the_models_that_may_be_asked_for(client: OpenAI) -> None:
@@ -439,7 +469,7 @@ def test_other_refusals_have_openais_shape(url: str) -> None:
 @pytest.mark.parametrize("given", [None, "Bearer wrong", f"Basic {TOKEN}", "Bearer", "Bearer æ"])
 def test_without_the_token_nothing_is_served(url: str, given: str | None) -> None:
     headers = {"x-auth-scheme": "langsmith"} | ({"authorization": given.encode()} if given else {})
-    for path in ("/v1/models", "/assistants/search", "/info", "/docs", "/metrics", "/ui/metascale"):
+    for path in ("/v1/models", "/assistants/search", "/info", "/docs", "/mcp", "/metrics", "/ui/metascale"):
         reply = httpx.get(f"{url}{path}", headers=headers)
         assert reply.status_code == 401, path
     assert httpx.get(f"{url}/v1/models", headers=headers).json()["error"]["code"] == "invalid_api_key"

@@ -1,4 +1,4 @@
-"""The app that LangGraph's server mounts: OpenAI's routes below `/v1`, and the guard before everything."""
+"""The app that LangGraph's server mounts: OpenAI's routes below `/v1`, a tool at `/mcp`, and a guard before all."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from starlette.types import Receive, Scope, Send
 from metascale.server import openapi, responses
 from metascale.server.auth import Guard
 from metascale.server.errors import ApiError, as_api_error
+from metascale.server.mcp import ToolEndpoint
+from metascale.server.names import DEFAULT_METHOD
 from metascale.server.options import TOKEN_VARIABLE, ServerOptions
 from metascale.server.replies import chunks, completion, first_chunk, new_head
-from metascale.server.request import ChatRequest, read_body
+from metascale.server.request import ChatRequest, User, read_body
 from metascale.server.search import PreparedSearch, Searches, SearchOutcome
 from metascale.settings import MetaScaleSettings
 
@@ -86,6 +88,13 @@ class Completions:
             found = await _unless_gone(request, search)
         head = new_head(search.target.name)
         return JSONResponse(responses.response(head, asked, found)) if found else Response(status_code=499)
+
+    async def think(self, request: Request, question: str) -> SearchOutcome | None:
+        """Answer a question by METASCALE on the first model; None if the client disconnects first."""
+        asked = ChatRequest(model=DEFAULT_METHOD, messages=[User(role="user", content=question)])
+        search = self._searches.prepare(asked)
+        with self._one_more():
+            return await _unless_gone(request, search)
 
     @contextlib.contextmanager
     def _one_more(self) -> Iterator[None]:
@@ -196,14 +205,15 @@ def create_app(options: ServerOptions, settings: MetaScaleSettings, token: str |
     Raises:
         ValueError: two models have the same name.
     """
-    routes = Completions(options, settings).routes()
-    v1 = Starlette(routes=routes, exception_handlers={HTTPException: _not_there})
+    completions = Completions(options, settings)
+    v1 = Starlette(routes=completions.routes(), exception_handlers={HTTPException: _not_there})
     guard = Middleware(Guard, token=token, local_names_only=options.local_names_only)
     mount = Mount("/v1", app=v1)
     mount.path_regex = re.compile(
         mount.path_regex.pattern, re.DOTALL
     )  # Starlette's own pattern rejects names with a line feed
-    return Starlette(routes=[mount], middleware=[guard])
+    tool = ToolEndpoint(completions.think, options.max_body)
+    return Starlette(routes=[mount, *tool.routes()], middleware=[guard])
 
 
 app = create_app(

@@ -57,6 +57,8 @@ _SEARCH = _object(
         "notes": {"type": "array", "items": TEXT},
     }
 )
+ANSWERED = _object({"answer": TEXT, **_SEARCH["properties"]})
+"""What the tool at `/mcp` returns beside its text."""
 _COMPLETION = _object(
     {
         "id": TEXT,

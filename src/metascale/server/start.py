@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metascale import prompts
 from metascale.budget.rounds import widest_round
 from metascale.errors import SettingError
 from metascale.graphs import METHODS, create_metascale
@@ -31,8 +30,6 @@ BACKGROUND_RUNS = 10
 """Parallel runs of LangGraph's own queue, as in `langgraph dev`."""
 SECONDS_TO_STOP = 5
 """Seconds that running searches get to finish when the server stops."""
-TOOL = "think_hard"
-"""The name of the graph that is a tool at `/mcp`."""
 QUIET = {"LOG_LEVEL": "WARNING", "LOG_COLOR": str(sys.stderr.isatty()).lower()}
 """Variables of LangGraph's log, unless they are set."""
 CHATTY = ("langgraph_api.cli", "langgraph_api.timing.timer", "py.warnings")
@@ -81,7 +78,7 @@ class Launch:
             self.port,
             graphs=graphs(),
             n_jobs_per_worker=BACKGROUND_RUNS,
-            http={"app": "metascale.server.unread:app", **self.http},
+            http={"app": "metascale.server.unread:app", "disable_mcp": True, **self.http},
             checkpointer={"serde": {"pickle_fallback": False}},
             disable_persistence=True,
             timeout_graceful_shutdown=SECONDS_TO_STOP,
@@ -143,10 +140,7 @@ def graphs() -> dict[str, dict[str, str]]:
         module = method.create.__module__
         variable = name if hasattr(sys.modules[module], name) else "graph"
         served[name] = {"path": f"{module}:{variable}", "description": method.description}
-    return {
-        **served,
-        TOOL: {"path": "metascale.graphs.think_hard:graph", "description": prompts.load("tool_description")},
-    }
+    return served
 
 
 def _token(file: Path | None) -> str | None:
