@@ -76,7 +76,7 @@ def _work(arguments: list[str], said: str, environment: dict[str, str]) -> None:
     output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.environ.update({"INSPECT_DISPLAY": "plain", **environment})
+    os.environ.update(environment)
     from metascale.cli.app import app  # noqa: PLC0415
 
     sys.argv = ["metascale", *arguments]

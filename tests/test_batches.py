@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from metascale import MetaScaleSettings, SettingError
-from metascale.batches import QuestionsError, abatch, batch, read_questions
+from metascale.batches import Progress, QuestionsError, abatch, batch, read_questions
 from metascale.budget.shared import expected_gain
+from metascale.cli.batch import ProgressLines
 from metascale.data import gsm8k
 from metascale.settings import Price
 from tests.command_line import invoke
@@ -249,13 +253,30 @@ def test_the_command_line_answers_a_file(start_server: ServerFactory, tmp_path: 
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["id"], row["question"]) for row in rows] == [("q0", "1 + 1?"), ("q1", "2 + 2?")]
     assert {"answer", "confidence", "reward", "arm", "cost_usd", "calls", "notes"} <= rows[0].keys()
-    assert "2 of 2 questions answered: 6 samples" in done.stderr
+    first, *_, progress, last = done.stderr.splitlines()
+    assert first.startswith("0/2 answered · ")
+    assert progress.startswith("2/2 answered · 6 samples · ")
+    assert last.startswith("2 of 2 questions answered: 6 samples")
     assert done.stdout == ""
+    assert invoke(*given, "--quiet").stderr == ""
     paid = server.requests.total()
     assert invoke(*given).exit_code == 0
     assert server.requests.total() == paid
     assert invoke("batch", str(tmp_path / "none.txt"), "--out", str(out), *options_of(server)).exit_code == 2
     assert invoke("batch", str(file), "--out", str(tmp_path), *options_of(server)).exit_code == 2
+
+
+def test_a_log_file_gets_about_twenty_lines_of_a_batch_and_one_after_a_silence() -> None:
+    console = Console(file=io.StringIO(), width=40)
+    lines = ProgressLines(console)
+    for seconds in range(400):
+        answered = min(1_000, 10 * seconds) if seconds < 200 else 1_000
+        lines(Progress(1_000, answered, 0, 4 * answered, 0, 0.0, float(seconds)))
+    said = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    times = [int(found.group(1)) for line in said if (found := re.search(r" (\d+) s\b", line))]
+    assert said[0] == "0/1,000 answered · 0 samples · 0 calls · 0 s"
+    assert len([time for time in times if time <= 100]) == 21
+    assert times[21:] == [160, 220, 280, 340]
 
 
 def test_a_failed_question_is_the_exit_code(start_server: ServerFactory, tmp_path: Path) -> None:

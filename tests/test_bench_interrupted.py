@@ -39,7 +39,10 @@ def test_an_interrupt_says_what_is_left_and_the_same_command_goes_on(
 
     paid = len(server.served)
     server.ready = None
-    assert bench(tmp_path, *options_of(server, "direct", "self_consistency")).code == 0
+    rest = bench(tmp_path, *options_of(server, "direct", "self_consistency"))
+    assert rest.code == 0
+    assert "gsm8k-self_consistency-4: 6 of 6 questions answered\n" in rest.said
+    assert "Completed all tasks" not in rest.said, "there is no terminal for Inspect's display"
     assert len(server.served) - paid == QUESTIONS * (1 + 4) - paid
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -42,6 +42,9 @@ from metascale.models import MeteredModel, resolve_model, resolve_models
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
 from metascale.rewards import models_of, reward_of
 from metascale.runtime.databases import DatabaseError, failure_of
+
+LINES, SILENCE = 20, 60.0
+"""Lines of progress where there is no terminal, and the seconds after which one is written anyway. Not tuned."""
 
 
 def batch(
@@ -196,25 +199,49 @@ def _written(out: Path) -> Iterator[_InOrder]:
 
 
 @contextmanager
-def _shown(console: Console, *, quiet: bool) -> Iterator[Any]:
-    """The progress on a terminal; None elsewhere."""
-    if quiet or not console.is_terminal:
+def _shown(console: Console, *, quiet: bool) -> Iterator[Callable[[batches.Progress], None] | None]:
+    """The progress: a bar on a terminal, else lines; None if it is not wanted."""
+    if quiet:
         yield None
-        return
-    with Progress(BarColumn(), TextColumn("{task.description}"), console=console) as bar:
-        task = bar.add_task("", total=None)
+    elif console.is_terminal:
+        with Progress(BarColumn(), TextColumn("{task.description}"), console=console) as bar:
+            task = bar.add_task("", total=None)
 
-        def show(now: batches.Progress) -> None:
-            cost = f" · ${now.cost_usd:,.4f}" if now.cost_usd else ""
-            trouble = f" · {now.failed:,} failed" if now.failed else ""
-            left = f" · {_left(now)}" if now.answered else ""
-            said = (
-                f"{now.answered:,}/{now.questions:,} answered{trouble} · {now.samples:,} samples · "
-                f"{now.calls:,} calls{cost} · {now.seconds:,.0f} s{left}"
-            )
-            bar.update(task, total=now.questions, completed=now.answered + now.failed, description=said)
+            def show(now: batches.Progress) -> None:
+                bar.update(task, total=now.questions, completed=now.answered + now.failed, description=_said(now))
 
-        yield show
+            yield show
+    else:
+        yield ProgressLines(console)
+
+
+class ProgressLines:
+    """The progress of a batch as plain lines: one at the start, about `LINES` in all, and one after silence."""
+
+    def __init__(self, console: Console) -> None:
+        """Write to the console."""
+        self._console = console
+        self._next = 0
+        self._told_at = 0.0
+
+    def __call__(self, now: batches.Progress) -> None:
+        """Write a line if enough was done, or nothing was said for a while."""
+        done = now.answered + now.failed
+        if done < self._next and now.seconds - self._told_at < SILENCE:
+            return
+        self._next = done + max(1, now.questions // LINES)
+        self._told_at = now.seconds
+        self._console.print(_said(now), markup=False, highlight=False, soft_wrap=True)
+
+
+def _said(now: batches.Progress) -> str:
+    cost = f" · ${now.cost_usd:,.4f}" if now.cost_usd else ""
+    trouble = f" · {now.failed:,} failed" if now.failed else ""
+    left = f" · {_left(now)}" if now.answered else ""
+    return (
+        f"{now.answered:,}/{now.questions:,} answered{trouble} · {now.samples:,} samples · "
+        f"{now.calls:,} calls{cost} · {now.seconds:,.0f} s{left}"
+    )
 
 
 def _left(now: batches.Progress) -> str:

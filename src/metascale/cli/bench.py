@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +32,9 @@ from metascale.errors import (
 )
 from metascale.graphs import METHODS
 from metascale.settings import MetaScaleSettings
+
+DISPLAY_VARIABLE = "INSPECT_DISPLAY"
+"""Names Inspect's display of progress, which is otherwise shown on terminals only."""
 
 
 def bench(
@@ -91,6 +96,9 @@ def bench(
     def tell(note: str) -> None:
         console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
 
+    def log(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     try:
         _check_who_answers(models, remote, at_once, local=(base_url, judge_model))
         if log_dir.exists() and not log_dir.is_dir():
@@ -123,7 +131,10 @@ def bench(
             tell(line)
         ask_to_start(yes=yes)
         where = " ".join(remote) if remote else base_url
-        outcome = benchmark.run(laid, log_dir, base_url=where, limit=limit, at_once=at_once, tell=tell)
+        shows = sys.stdout.isatty() or DISPLAY_VARIABLE in os.environ
+        outcome = benchmark.run(
+            laid, log_dir, base_url=where, limit=limit, at_once=at_once, tell=tell, progress=None if shows else log
+        )
     except (MetaScaleError, ValidationError, ImportError) as error:
         fail(with_extra(error), WRONG_USAGE)
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever went wrong

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ from metascale.cli.dialogue import Dialogue, pool_table
 from metascale.cli.estimates import DryRun, tell_estimate
 from metascale.cli.live import Frame, LiveView
 from metascale.cli.loading import load_files
+from metascale.cli.log_view import LogView
 from metascale.cli.memory import DEFAULT_NAME
 from metascale.cli.options import (
     FAILED,
@@ -58,6 +60,7 @@ from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation, sho
 from metascale.models.simulated import knows
 from metascale.nodes.remember import remembered_as
 from metascale.pool.admission import arm_statistics
+from metascale.question import check_question
 from metascale.result import troubles
 from metascale.rewards import models_of, reward_of
 from metascale.runtime.databases import (
@@ -221,7 +224,7 @@ def solve(
                 command={**parts, "method": method, "model": name},
                 place=(db, thread),
                 memory=memory,
-                console=console if console.is_terminal and not quiet else None,
+                console=None if quiet else console,
                 dialogue=dialogue,
                 more=granted,
             )
@@ -365,6 +368,7 @@ async def _solve(
     dialogue: Dialogue,
     more: Grant | None,
 ) -> Ended:
+    check_question([HumanMessage(question)], settings.max_question_chars)
     chats, judge = models
     db, thread = place
     parts: dict[str, Any] = {"settings": settings}
@@ -384,7 +388,14 @@ async def _solve(
         )
         if console is None:
             return await session.solve(question, lambda _: None, dialogue, more=more)
-        live = stack.enter_context(LiveView(console, settings, note=_note(str(command["model"]))))
+        note = _note(str(command["model"]))
+        if not console.is_terminal:
+            log = LogView(console, settings, note=note)
+            ended = await session.solve(question, log.watch, dialogue, more=more, at_work=log.at_work)
+            if not ended.stored:
+                log.end(ended.result)
+            return ended
+        live = stack.enter_context(LiveView(console, settings, note=note))
         dialogue.live = live
         ended = await session.solve(question, live.watch, dialogue, more=more, at_work=live.at_work)
         live.end(ended.state, ended.result)

@@ -184,9 +184,8 @@ def plan(
                 ids = [sample.id or number for number, sample in enumerate(asked, 1)]
                 runs = frozenset((one, epoch) for one in ids for epoch in range(1, epochs + 1))
                 evaluations.append(Evaluation(known_by, runs))
-                laid.append(
-                    task_with(task, solver=solver, epochs=epochs, metadata=about, early_stopping=EndAtRefusal())
-                )
+                counts = EndAtRefusal(title)
+                laid.append(task_with(task, solver=solver, epochs=epochs, metadata=about, early_stopping=counts))
                 length = question_tokens(_texts(asked))
                 answer = LONG_ANSWER_TOKENS if is_arena else ANSWER_TOKENS
                 judges = judged_by or solved_by
@@ -282,6 +281,7 @@ def run(
     limit: int | None = None,
     at_once: int | None = None,
     tell: Callable[[str], None] = print,
+    progress: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Run a benchmark, or the rest of it: what was answered is not asked again.
 
@@ -296,6 +296,7 @@ def run(
         limit: questions of each task; all of them if None.
         at_once: questions in flight on each LangGraph server; None for the fleet's default.
         tell: prints a line for a person while the benchmark runs.
+        progress: prints how far it is, instead of Inspect's display; None for the display.
 
     Raises:
         ModelSetupError: a model is unknown or cannot be set up.
@@ -309,7 +310,7 @@ def run(
             _set_up(
                 laid.judge, base_url=os.environ.get(ADDRESS_VARIABLE) if laid.judge.startswith(OWN_SERVER) else None
             )
-        with journal_in(log_dir), watching(tell) as watch:
+        with journal_in(log_dir), watching(tell, progress or _unsaid) as watch:
             try:
                 _, ended = eval_set(
                     list(laid.tasks),
@@ -324,10 +325,15 @@ def run(
                     retry_attempts=1,
                     retry_immediate=False,
                     max_tasks=2,
+                    display=None if progress is None else "none",
                 )
             except KeyboardInterrupt:
                 ended = []
     return outcome_of(laid.evaluations, log_dir, interrupted=len(ended) < len(laid.cells), refusal=watch.refusal)
+
+
+def _unsaid(_: str) -> None:
+    """Inspect's display says it."""
 
 
 def _set_up(name: str, **arguments: Any) -> Model:

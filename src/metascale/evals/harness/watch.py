@@ -21,6 +21,8 @@ OUTAGE = 10.0
 """Seconds without a reply, while requests fail, after which the model's server counts as dead. Not tuned."""
 FEWEST = 10
 """The fewest requests that fail in an outage. Not tuned."""
+LINES = 10
+"""Lines of progress for each evaluation. Not tuned."""
 
 
 class RunFailedError(MetaScaleError):
@@ -32,11 +34,13 @@ class Watch:
 
     Attributes:
         refusal: why no further question can be answered; empty while that is not known.
+        progress: tells how far the benchmark is.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        """Begin without knowledge; `tell` prints a line for a person."""
+    def __init__(self, tell: Callable[[str], None], progress: Callable[[str], None]) -> None:
+        """Begin without knowledge; `tell` and `progress` print a line for a person."""
         self.refusal = ""
+        self.progress = progress
         self._tell = tell
         self._failing_since: float | None = None
         self._failed = 0
@@ -86,9 +90,9 @@ def current_watch() -> Watch | None:
 
 
 @contextmanager
-def watching(tell: Callable[[str], None]) -> Iterator[Watch]:
+def watching(tell: Callable[[str], None], progress: Callable[[str], None]) -> Iterator[Watch]:
     """A new watch as the current one."""
-    watch = Watch(tell)
+    watch = Watch(tell, progress)
     token = _watch.set(watch)
     try:
         yield watch
@@ -97,17 +101,20 @@ def watching(tell: Callable[[str], None]) -> Iterator[Watch]:
 
 
 class EndAtRefusal:
-    """Ends an evaluation when no further question can be answered, as an early stopping of Inspect.
+    """Ends an evaluation when no further question can be answered, as an early stopping of Inspect, and counts answers.
 
     One more question fails without a request, so that the log holds the reason and is not taken for a complete one.
     """
 
-    def __init__(self) -> None:
-        """Begin an evaluation."""
+    def __init__(self, name: str) -> None:
+        """Begin the evaluation of that name."""
+        self._name = name
         self._told = False
+        self._done = self._questions = 0
 
     async def start_task(self, task: EvalSpec, samples: list[Sample], epochs: int) -> str:  # noqa: ARG002
         """The name of this rule in the log."""
+        self._done, self._questions = 0, len(samples) * epochs
         return "no further request can succeed"
 
     async def schedule_sample(self, id: str | int, epoch: int) -> EarlyStop | None:  # noqa: A002  Inspect's names
@@ -120,8 +127,12 @@ class EndAtRefusal:
             return None
         return EarlyStop(id=id, epoch=epoch, reason=watch.refusal)
 
-    async def complete_sample(self, id: str | int, epoch: int, scores: dict[str, SampleScore]) -> None:  # noqa: A002
-        """Learn nothing from scores."""
+    async def complete_sample(self, id: str | int, epoch: int, scores: dict[str, SampleScore]) -> None:  # noqa: A002, ARG002
+        """Tell how many questions are answered, about `LINES` times."""
+        watch = current_watch()
+        self._done += 1
+        if watch is not None and (self._done % max(1, self._questions // LINES) == 0 or self._done == self._questions):
+            watch.progress(f"{self._name}: {self._done:,} of {self._questions:,} questions answered")
 
     async def complete_task(self) -> dict[str, JsonValue]:
         """Add nothing to the log."""
