@@ -3,6 +3,8 @@
 A page requests a part with a comment on a line of its own: `<!-- settings -->`, `<!-- commands -->`, `<!-- methods -->`
 for the catalogue of reasoning methods, `<!-- fields MODULE NAME … -->` for the fields of pydantic models, and
 `<!-- records MODULE NAME … -->` for the keys of typed dictionaries and dataclasses and the values of literals.
+
+The site also holds every page as Markdown, and the repository's `llms.txt` with links to these.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ LOADED = re.compile(
     r"""<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["']?(?:https?:)?//|<link\b[^>]*\bhref=["']?(?:https?:)?//"""
 )
 RESULT = Path(__file__).parent / "reference" / "result.md"
+LLMS = Path(__file__).parents[1] / "llms.txt"
 RECORDS = re.compile(r"(?<=[a-z] )[A-Z]\w+(?=[ \w]* -->)")
 ATTRIBUTE = re.compile(r"^(\w+): (.+(?:\n[ ].+)*)", re.MULTILINE)
 """An attribute of a dataclass in its docstring, with its continuation lines."""
@@ -39,8 +42,27 @@ JSON_NAMES = {int: "whole number", float: "number", str: "text", bool: "true or 
 log = logging.getLogger("mkdocs.hooks.metascale")
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace the comments of a page by what they request."""
+def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
+    """Replace the comments of a page by what they request, and put the page into the site as Markdown too."""
+    text = expanded(markdown)
+    place = Path(config["site_dir"], page.file.src_uri)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text, encoding="utf-8")
+    return text
+
+
+def on_post_build(config: Any, **_: Any) -> None:
+    """Put `llms.txt` at the root of the site."""
+    Path(config["site_dir"], "llms.txt").write_text(served_llms(), encoding="utf-8")
+
+
+def served_llms() -> str:
+    """`llms.txt` with its links as the site has them."""
+    return LLMS.read_text(encoding="utf-8").replace("](docs/", "](")
+
+
+def expanded(markdown: str) -> str:
+    """A page with its comments replaced by what they request."""
     written = {
         "settings": settings_tables,
         "commands": commands,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from docs.hooks import expanded
+
 TOP = Path(__file__).parents[1]
 FROM_ROOT = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
 PAGES = [*FROM_ROOT, *sorted(str(path.relative_to(TOP)) for path in (TOP / "docs").rglob("*.md"))]
@@ -24,14 +26,16 @@ def text_of(page: str) -> str:
 
 def targets(page: str) -> list[tuple[str, str]]:
     """Relative links as a path and an anchor, each possibly empty."""
-    links = re.findall(r"\]\((?!https?:)([^)\s]+)\)", text_of(page))
+    links = re.findall(r"\]\((?!https?:)([^)\s]+)\)", expanded(text_of(page)))
     return [(link.partition("#")[0], link.partition("#")[2]) for link in links]
 
 
 def slugs(page: Path) -> set[str]:
-    """The anchors that headings have on GitHub and on the site."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    """The anchors of a page: of its headings, as GitHub and the site make them, and those that are set."""
+    text = expanded(page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.+?)(?: \{.*\})?$", text, re.MULTILINE)
+    made = {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    return made | set(re.findall(r"\{ ?#([\w-]+) ?\}", text))
 
 
 def exists(path: str) -> bool:
@@ -44,9 +48,8 @@ def test_links_lead_to_files(page: str) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("page", FROM_ROOT)
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_headings(page: str) -> None:
-    """On the pages of the site `mkdocs build --strict` checks this."""
     found = [((TOP / page).parent / path if path else TOP / page, anchor) for path, anchor in targets(page) if anchor]
     assert [(target.name, anchor) for target, anchor in found if anchor not in slugs(target)] == []
 

@@ -22,7 +22,7 @@ from matplotlib.colors import to_rgb
 from typer.testing import CliRunner
 
 import metascale
-from docs.hooks import on_page_markdown
+from docs.hooks import expanded
 from metascale.cli.app import app
 from metascale.evals.harness.solvers import SOLVERS
 from metascale.evals.report import figures, tables
@@ -397,7 +397,7 @@ def test_every_key_of_the_json_file_is_documented(tmp_path: Path) -> None:
     answers = [given(f"q{number}", float(number % 2), method=method) for number in range(4) for method in METHODS]
     write_report(answers, tmp_path, with_json=True)
     told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    text = on_page_markdown(DOCUMENTED.read_text(encoding="utf-8"))
+    text = expanded(DOCUMENTED.read_text(encoding="utf-8"))
     documented = set(re.findall(r"`(\w+)`", text))
     made = {key for task in told["tasks"] for row in task.pop("made") for key in row}
     assert {"seed", "judge", "started"} <= made
