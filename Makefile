@@ -38,7 +38,8 @@ studio: install  ## start LangGraph's development server for Studio
 	@test -e .env || cp .env.example .env
 	METASCALE_STUDIO=1 LANGGRAPH_CLI_NO_ANALYTICS=1 .venv/bin/langgraph dev
 
-notebooks: install  ## execute the notebooks
+notebooks: install  ## execute the offline notebooks, and keep their outputs
+	.venv/bin/python notebooks/execute.py notebooks/0[1-5]*.ipynb
 	.venv/bin/pytest tests/test_notebooks.py
 
 picture: install  ## draw the README's picture of the live view

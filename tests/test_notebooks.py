@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,19 +14,14 @@ from typing import Any
 import nbformat
 import pytest
 
+from tests.real_models import smollm2
+
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+REAL = FOLDER / "06_real_model.ipynb"
+FILE_VARIABLE = "METASCALE_GGUF"
 LARGEST = 300_000
 """Bytes of a notebook, its outputs included."""
-
-EXECUTE = """
-import sys
-import nbclient, nbformat
-notebook = nbformat.read(sys.argv[1], as_version=4)
-resources = {"metadata": {"path": sys.argv[3]}}
-nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
-nbformat.write(notebook, sys.argv[2])
-"""
 
 
 def outputs(path: Path) -> list[Any]:
@@ -40,17 +37,18 @@ def figures(path: Path) -> int:
     return sum("image/png" in output.get("data", {}) for output in outputs(path))
 
 
-def executed(path: Path, folder: Path) -> Path:
-    """The notebook after a run from top to bottom."""
-    done = folder / path.name
-    command = [sys.executable, "-c", EXECUTE, str(path), str(done), str(FOLDER)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+def executed(path: Path, folder: Path, **environment: str) -> Path:
+    """A copy of the notebook after a run from top to bottom; only `environment` may name a model file."""
+    copy = Path(shutil.copy(path, folder / f"again_{path.name}"))
+    variables = {name: value for name, value in os.environ.items() if name != FILE_VARIABLE} | environment
+    command = [sys.executable, str(FOLDER / "execute.py"), str(copy)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
     assert ran.returncode == 0, ran.stderr[-3000:]
-    return done
+    return copy
 
 
-def test_there_are_notebooks() -> None:
-    assert NOTEBOOKS
+def test_there_are_six() -> None:
+    assert len(NOTEBOOKS) == 6
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -70,8 +68,33 @@ def test_a_notebook_ships_with_clean_outputs(path: Path) -> None:
     assert path.stat().st_size < LARGEST
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path != REAL], ids=lambda path: path.stem)
 def test_a_notebook_that_runs_again_says_the_same(path: Path, tmp_path: Path) -> None:
     again = executed(path, tmp_path)
     assert printed(again) == printed(path)
     assert figures(again) == figures(path)
+
+
+def test_without_a_model_file_the_notebook_on_a_real_model_says_so_and_reads_recorded_answers(tmp_path: Path) -> None:
+    again = executed(REAL, tmp_path)
+    recorded, variable, said = printed(again).partition(FILE_VARIABLE)
+    assert variable
+    assert said.startswith(" is not set")
+    assert said.count("\n") == 1
+    assert printed(REAL).startswith(recorded)
+    assert figures(again) == 2
+
+
+def test_with_a_model_file_it_runs_the_model(tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp", reason="NO REAL MODEL IS TESTED: pip install 'metascale[gguf]'")
+    small = tmp_path / "small.ipynb"
+    text = REAL.read_text(encoding="utf-8")
+    for before, after in (("BUDGET = 6", "BUDGET = 2"), ("MAX_TOKENS = 400", "MAX_TOKENS = 40")):
+        assert before in text
+        text = text.replace(before, after)
+    small.write_text(text, encoding="utf-8")
+    file = smollm2()
+    again = executed(small, tmp_path, METASCALE_GGUF=f"{file}?context=1024&slots=2&threads=1")
+    assert file.name not in again.read_text(encoding="utf-8")
+    assert printed(again).count("2 calls") == 2
+    assert figures(again) == figures(REAL) == 4
