@@ -356,7 +356,10 @@ def test_the_agents_middleware_asks_other_models_too(start_server: ServerFactory
     agent = create_agent(model_at(one, "one"), middleware=[middleware])
     said = agent.invoke({"messages": [{"role": "user", "content": QUESTION}]})["messages"][-1]
     assert said.text == RIGHT
-    assert said.response_metadata["metascale"]["model"] == "two"
+    about = said.response_metadata["metascale"]
+    assert about["model"] == "two"
+    drawn = one.count("solve") + two.count("solve")
+    assert drawn == about["usage"]["samples"] == 12, "the agent's own answer is one of the samples"
 
 
 def test_the_graph_of_studio_takes_the_models_of_the_environment(

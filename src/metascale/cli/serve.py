@@ -22,7 +22,10 @@ LOCAL = "127.0.0.1"
 def serve(
     model: Annotated[
         list[str] | None,
-        typer.Option(help="A model to serve; repeat for more (default: METASCALE_MODEL, else simulated)."),
+        typer.Option(
+            help="A model to serve; repeat for more, which are then also searched together as a+b "
+            "(default: METASCALE_MODEL, else simulated)."
+        ),
     ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="OpenAI-compatible server for openai:NAME models (default: OPENAI_BASE_URL).")

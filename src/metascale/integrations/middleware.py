@@ -21,8 +21,8 @@ from metascale.graphs import Graph, create_metascale
 from metascale.integrations.whole_messages import WholeMessages, billed, check_uninterrupted, unusable
 from metascale.models import resolve_models
 from metascale.models.dialect import probabilities_asked
+from metascale.models.lineup import label_of
 from metascale.models.probabilities import UNASKED
-from metascale.pool.arms import FIXED_ARMS
 from metascale.rewards import Reward, reward_of
 from metascale.settings import MetaScaleSettings
 
@@ -70,7 +70,7 @@ class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
         self.settings = settings or MetaScaleSettings()
         check_uninterrupted(self.settings)
         self.reward = reward
-        self.policy = _GivenFirst(policy or create_policy(self.settings))
+        self.policy = _GivenFirst(policy or create_policy(self.settings), 1 + len(self.others))
         self.retriever = retriever
         self.store = store
         self.embeddings = embeddings
@@ -161,11 +161,11 @@ class _Deliberation:
         """Draw a sample through the agent."""
 
         def draw(messages: list[BaseMessage]) -> AIMessage:
-            given = self._drawn(messages)
+            given = self._drawn(model, messages)
             return self._shown(given or self.handler(self._asked(model, messages)), unasked=given is not None)
 
         async def adraw(messages: list[BaseMessage]) -> AIMessage:
-            given = self._drawn(messages)
+            given = self._drawn(model, messages)
             return self._shown(given or await self.handler(self._asked(model, messages)), unasked=given is not None)
 
         return RunnableLambda(draw, afunc=adraw, name="sample")
@@ -183,9 +183,10 @@ class _Deliberation:
         about = {**message.response_metadata, "metascale": {"notes": [describe(error)]}}
         return _with_answer(self.first, message.model_copy(update={"response_metadata": about}))
 
-    def _drawn(self, messages: Sequence[BaseMessage]) -> ModelResponse[Any] | None:
-        """The first answer, if it answered this request and has not been drawn yet."""
-        is_same = [m.content for m in messages] == [m.content for m in self.messages]
+    def _drawn(self, model: BaseChatModel, messages: Sequence[BaseMessage]) -> ModelResponse[Any] | None:
+        """The first answer, if it is this model's answer to this request and has not been drawn yet."""
+        is_own = label_of(model) == label_of(self.request.model)
+        is_same = is_own and [m.content for m in messages] == [m.content for m in self.messages]
         try:
             return self._given.pop() if is_same else None
         except IndexError:
@@ -209,20 +210,25 @@ class _Deliberation:
 
 @dataclass(frozen=True)
 class _GivenFirst:
-    """A policy that pulls the arm without a strategy first, under which the agent gave its answer.
+    """A policy that pulls the arm first under which the agent gave its answer: its own model without a strategy.
+
+    That arm follows chain of thought with each of the models, if chain of thought has a head start. Otherwise another
+    arm may be first, and the agent's answer is a sample only once its arm is pulled.
 
     Attributes:
         policy: plans the other pulls.
+        models: how many models there are.
     """
 
     policy: Policy
+    models: int = 1
 
     def plan(self, arms: Sequence[Arm], size: int, rng: np.random.Generator, *, left: int) -> list[int]:
         """As in `Policy`."""
         planned = self.policy.plan(arms, size, rng, left=left)
         if any(arm.pulls for arm in arms):
             return planned
-        given = FIXED_ARMS.index("no_strategy")
+        given = min(self.models, len(arms) - 1)
         others = [arm for arm in planned if arm != given]
         return [given, *others, *[given] * size][:size]
 
