@@ -24,6 +24,8 @@ from metascale import ChatMetaScale, MetaScaleSettings, batch, create_metascale,
 from metascale.cli.app import app
 from metascale.data import gsm8k
 from metascale.errors import MetaScaleError, ModelSetupError, NoAnswerError, SettingError, UnknownNameError
+from metascale.evals.report.logs import read_logs
+from metascale.evals.report.tables.arms import pulls
 from metascale.graphs import METHODS
 from metascale.graphs.assembly import for_studio
 from metascale.integrations.middleware import MetaScaleMiddleware
@@ -42,6 +44,7 @@ from metascale.server.names import Names
 from metascale.server.options import ServerOptions
 from metascale.server.request import ChatRequest
 from metascale.server.search import Searches, SearchOutcome
+from tests.bench_process import bench
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask
 from tests.openai_server import Fault, OpenAIServer, Script
 from tests.waiting import wait_until
@@ -413,6 +416,20 @@ def test_a_served_search_over_several_models(start_server: ServerFactory, furthe
     assert outcome.message.text == RIGHT
     assert outcome.result["model"] == "b"
     assert set(outcome.result["usage"]["by_model"]) == {"a", "b"}
+
+
+def test_a_benchmark_asks_several_models_with_the_search_only(start_server: ServerFactory, tmp_path: Path) -> None:
+    asked = [*("--model", "openai:a", "--model", "openai:b"), "--base-url", start_server().url]
+    options = [*("--method", "metascale", "--method", "direct"), "--limit", "2", "--budget", "8", "--seed", "1"]
+    ended = bench(tmp_path, *asked, *options, "--set", "stop_on_agreement=null")
+    assert ended.code == 0, ended.said
+    answers = {answer.method: answer for answer in read_logs([tmp_path / "logs"])}
+    names = [f"openai-api/local/{name}" for name in "ab"]
+    searched = next(answer for method, answer in answers.items() if method.startswith("metascale"))
+    assert {sample.model for sample in searched.samples} == set(names)
+    assert {sample.model for sample in answers["direct"].samples} == {names[0]}
+    rows = {row.kind for row in pulls(list(answers.values()))}
+    assert {f"model {name}" for name in names} <= rows
 
 
 # --- memory --------------------------------------------------------------------------------------------------------
