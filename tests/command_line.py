@@ -40,6 +40,11 @@ def end_of(process: subprocess.Popen[str]) -> tuple[str, str]:
     return process.communicate(timeout=CEILING)
 
 
+def errors_in(said: str) -> str:
+    """What a command said on standard error without its lines of progress."""
+    return "".join(line for line in said.splitlines(keepends=True) if line.startswith("metascale: "))
+
+
 def wait_for(server: OpenAIServer, kind: str, count: int, process: subprocess.Popen[str]) -> None:
     """Wait until the server has answered that many requests of a kind."""
     wait_until(lambda: server.count(kind) >= count, process)

@@ -253,7 +253,8 @@ def test_the_command_line_answers_a_file(start_server: ServerFactory, tmp_path: 
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["id"], row["question"]) for row in rows] == [("q0", "1 + 1?"), ("q1", "2 + 2?")]
     assert {"answer", "confidence", "reward", "arm", "cost_usd", "calls", "notes"} <= rows[0].keys()
-    first, *_, progress, last = done.stderr.splitlines()
+    estimate, first, *_, progress, last = done.stderr.splitlines()
+    assert estimate.startswith("likely ")
     assert first.startswith("0/2 answered · ")
     assert progress.startswith("2/2 answered · 6 samples · ")
     assert last.startswith("2 of 2 questions answered: 6 samples")

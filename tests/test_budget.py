@@ -110,7 +110,9 @@ def test_transient_failures_are_retried_and_billed(start_server: ServerFactory) 
 
     server = start_server(script=hiccup)
     model = chat_model(server, max_retries=0)
-    result = create_metascale(model, settings=MetaScaleSettings(budget=6, reward="judge")).invoke(ask())["result"]
+    result = create_metascale(
+        model, settings=MetaScaleSettings(budget=6, reward="judge", stop_on_agreement=None)
+    ).invoke(ask())["result"]
     assert result["usage"]["samples"] == server.count("solve") == 6
     assert result["usage"]["calls"] == server.requests.total() > 14
 

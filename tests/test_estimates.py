@@ -76,7 +76,7 @@ def test_a_dry_run_says_what_it_costs_and_asks_nothing(start_server: ServerFacto
     assert (done.exit_code, done.stdout, server.requests.total(), out.exists()) == (0, "", 0, False)
     said = r"likely \d+ model requests and [\d,]+ tokens, \$0\.\d\d; at most \d+ model requests and \$0\.\d\d"
     assert re.search(said, done.stderr)
-    assert "the cost is unknown: no price of loopback (solver, judge)" in invoke(*asking, "--dry-run").stderr
+    assert "the cost is unknown: no price of loopback (solver)" in invoke(*asking, "--dry-run").stderr
     one = invoke("solve", QUESTIONS[0], *given, *priced, "--dry-run")
     assert (one.exit_code, one.stdout, server.requests.total()) == (0, "", 0)
     assert "likely" in one.stderr

@@ -48,7 +48,7 @@ def inspect(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_inspect_runs_each_task_with_a_method_on_the_offline_model(tmp_path: Path) -> None:
     options = ["--model", "metascale/simulated", "--solver", "metascale/metascale"]
     options += ["-S", "budget=5", "-S", "seed=1", "-S", 'settings={"confirm": 0, "stop_on_agreement": null}']
-    method = "metascale (confirm=0, stop_on_agreement=None)"
+    method = "metascale (confirm=0, reward=judge, stop_on_agreement=None)"
     done = inspect(*(f"metascale/{task}" for task in TASKS), *options, "--limit", "3", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     answers = read_logs([tmp_path / "logs"])
@@ -148,7 +148,7 @@ def test_an_ablation_is_not_taken_for_the_method(tmp_path: Path) -> None:
         done = bench(tmp_path, *SIMULATED, *options, *more)
         assert done.code == 0, done.said
     methods = Counter(answer.method for answer in read_logs([tmp_path / "logs"]))
-    assert methods == {"metascale": 2, "metascale (evolve_every=0)": 2}
+    assert methods == {"metascale": 2, "metascale (evolve_every=0, reward=judge)": 2}
 
 
 def test_the_viewer_opens_the_log(tmp_path: Path) -> None:

@@ -490,12 +490,12 @@ def test_evaluations_carry_foresight_to_the_report(tmp_path: Path) -> None:
     ]
     assert planned[1] - planned[0] == 8 * 4
     options = ["--model", "simulated-overconfident", "--method", "metascale", "--budget", "8", "--limit", "8"]
-    for further in ([], ["--set", "foresee=true"]):
+    for further in (["--set", "reward=judge"], ["--set", "foresee=true"]):
         done = run_bench(tmp_path, *options, *further)
         assert done.code == 0, done.said
     answers = read_logs([tmp_path / "logs"])
     assert all(answer.simulated for answer in answers)
-    foreseen = [answer for answer in answers if answer.full_budget == "metascale"]
+    foreseen = [answer for answer in answers if answer.full_budget == "metascale (reward=judge)"]
     assert len(foreseen) == 8
     for answer in foreseen:
         assert answer.foreseen is not None

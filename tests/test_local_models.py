@@ -123,7 +123,7 @@ def test_a_name_has_a_file_and_options() -> None:
         ("gguf:", "names no file"),
         ("gguf:f?slots=0", "from 1"),
         ("gguf:f?slots=many", "'many'"),
-        ("gguf:f?slots", "NAME=NUMBER"),
+        ("gguf:f?slots", "NAME=VALUE"),
         ("gguf:f?slot=2", "did you mean 'slots'"),
         ("hf:owner/f.gguf", "hf:OWNER/REPO/FILE.gguf"),
     ],

@@ -28,7 +28,7 @@ from metascale.events import Event, follow
 from metascale.graphs.routes import to_samples
 from metascale.interrupts import Grant
 from metascale.state import State, empty_state, fold
-from tests.command_line import end_of, start_solving, wait_for
+from tests.command_line import end_of, errors_in, start_solving, wait_for
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask
 from tests.openai_server import Fault
 from tests.runs import kept_in, plain
@@ -381,7 +381,7 @@ def test_a_thread_whose_settings_or_question_changed_is_left_alone(tmp_path: Pat
     changed = start_solving(server, "--budget", "20", "--set", "stop_on_agreement=null", *place)
     _, complaint = end_of(changed)
     assert changed.returncode == 2
-    assert complaint.count("\n") == 1
+    assert errors_in(complaint).count("\n") == 1
     assert "budget was 16 and is now 20" in complaint
     command = [sys.executable, "-m", "metascale.cli", "solve", "Another?", "--model", "simulated", *place]
     other = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -398,7 +398,7 @@ def test_a_thread_without_any_answer_can_be_tried_again(tmp_path: Path, start_se
     _, complaint = end_of(process)
     assert process.returncode == 1
     assert "no answer after 3 requests" in complaint
-    assert complaint.count("\n") == 1
+    assert errors_in(complaint).count("\n") == 1
     dead.script = None
     process = start_solving(dead, *place)
     out, err = end_of(process)
@@ -431,4 +431,4 @@ def test_ctrl_c_before_the_first_answer_says_so(start_server: ServerFactory) -> 
     process.send_signal(signal.SIGINT)
     out, err = end_of(process)
     assert (process.returncode, out) == (1, "")
-    assert err == "metascale: interrupted before the first answer\n"
+    assert errors_in(err) == "metascale: interrupted before the first answer\n"

@@ -26,7 +26,7 @@ from metascale.memory.store import StrategyMemory
 from metascale.models import resolve_model
 from metascale.runtime.databases import open_checkpointer, open_store
 from tests.canaries import SOLVER, found_in, tell
-from tests.command_line import end_of, metascale, start_solving, wait_for
+from tests.command_line import end_of, errors_in, metascale, start_solving, wait_for
 from tests.conftest import QUESTION, ServerFactory, ask
 from tests.postgres_server import NoPostgresError, serving_postgres
 from tests.runs import plain
@@ -125,7 +125,7 @@ def test_a_database_that_goes_read_only_loses_nothing(database: str, start_serve
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
     _, complaint = end_of(process)
-    assert (process.returncode, complaint.count("\n")) == (1, 1), complaint
+    assert (process.returncode, errors_in(complaint).count("\n")) == (1, 1), complaint
     assert "what it holds is kept, and the same command continues" in complaint
     refused = CliRunner().invoke(app, ["solve", "Why?", "--model", "simulated", "--db", database, "--thread", "t"])
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)

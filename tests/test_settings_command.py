@@ -45,8 +45,8 @@ def test_a_method_has_one_name(name: str) -> None:
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.one_pass])
 def test_a_budget_that_a_method_does_not_use_is_told(method: str) -> None:
     told = f"The method '{method}' gives one answer, so the budget of 16 is not used.\n"
-    assert invoke("solve", QUESTION, *SIMULATED, "--method", method, "--budget", "16").stderr == told
-    assert invoke("solve", QUESTION, *SIMULATED, "--method", method).stderr == ""
+    assert invoke("solve", QUESTION, *SIMULATED, "--method", method, "--budget", "16").stderr.startswith(told)
+    assert "is not used" not in invoke("solve", QUESTION, *SIMULATED, "--method", method).stderr
 
 
 WITHOUT_A_PACKAGE = {

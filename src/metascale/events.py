@@ -141,7 +141,11 @@ def _verdict(candidate: Candidate) -> Verdict:
 
 
 def follow(state: State, event: Event) -> State:
-    """The state after an event, without the conversation and the notes: events do not report those."""
+    """The state after an event, without the conversation and the notes: events do not report those.
+
+    Verdicts on samples that no event told of, as an earlier process drew them in the round that was cut off, are left
+    out.
+    """
     update: dict[str, Any] = {name: spent for name, spent in event.items() if name == "usage"}
     match event["event"]:
         case "foreseen":
@@ -153,7 +157,8 @@ def follow(state: State, event: Event) -> State:
         case "sampled":
             update["candidates"] = [event["candidate"]]
         case "scored" | "looked":
-            update["candidates"] = event["verdicts"]
+            known = {candidate["id"] for candidate in state["candidates"]}
+            update["candidates"] = [verdict for verdict in event["verdicts"] if verdict["id"] in known]
         case "evolved":
             update["pool"] = [*({"id": name, "retired": True} for name in event["retired"]), *event["children"]]
         case "granted":

@@ -87,7 +87,7 @@ def resolve_models(models: Models, *, base_url: str | None = None, at_once: int 
     Raises:
         MetaScaleError: as for `resolve_model`, or the sequence is empty.
     """
-    several = [models] if models is None or isinstance(models, str | Runnable) else list(models)
+    several = list(models) if isinstance(models, Sequence) and not isinstance(models, str) else [models]
     named = [os.environ.get(ENVIRONMENT_VARIABLE) if model is None else model for model in several]
     each = [one for model in named for one in (names_in(model) if isinstance(model, str) else [model])]
     if not each:
