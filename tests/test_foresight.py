@@ -506,11 +506,11 @@ def test_evaluations_carry_foresight_to_the_report(tmp_path: Path) -> None:
     (saved,) = tables.savings(answers)
     usages = {
         full: [a.usage for a in answers if a.full_budget is full or a.full_budget == full]
-        for full in (None, "metascale")
+        for full in (None, "metascale (reward=judge)")
     }
     spent = {full: sum(usage["calls"] for usage in known if usage) / 8 for full, known in usages.items()}
     assert (saved.questions, saved.easy) == (8, 1.0)
-    assert saved.calls == pytest.approx(spent[None] - spent["metascale"])
+    assert saved.calls == pytest.approx(spent[None] - spent["metascale (reward=judge)"])
     assert saved.share == pytest.approx(saved.calls / spent[None])
     assert saved.calls_interval.low <= saved.calls <= saved.calls_interval.high
     (told,) = tables.foretold(answers)
