@@ -12,11 +12,12 @@ finalize ─┬ answer chosen → END
           └ budget left   → select_arm (a fork with a larger budget)
 
 By default the first round is plain chain of thought. If its final answers can be compared, so is every round, and
-votes decide. Elsewhere, or if the settings ask for it, the search of the paper begins: `compose` adds the meta-thoughts
-that the model designs. It does so after the first round or, from a budget of 16 on, beside its `generate`s, and below
-that `initialize_pool` does. `synthesize` writes one more answer from the best ones. `confirm` re-judges the leaders,
-round by round, while a second look is worth its call. Two nodes ask a person if the settings say so: `review_pool`
-before select_arm, `grant_budget` after score. Every routing decision is a function in `metascale.graphs.routes`.
+votes decide. If they cannot, the search begins: `compose` adds the meta-thoughts that the model designs. If the
+settings ask for the search, it begins at once: from a budget of 16 on, `compose` works beside the `generate`s of the
+first round, and below that `initialize_pool` composes. `synthesize` writes one more answer from the best ones.
+`confirm` re-judges the leaders, round by round, while a second look is worth its call. Two nodes ask a person if the
+settings say so: `review_pool` before select_arm, `grant_budget` after score. Every routing decision is a function in
+`metascale.graphs.routes`.
 """
 
 from __future__ import annotations
