@@ -191,7 +191,8 @@ class SearchSettings(Frozen):
         max_length=100,
         pattern=r"^[^.]+$",
         description="Name of the strategy memory, of a user or a project: what earlier runs learned says which "
-        "meta-thoughts are tried first, and this run is remembered. It is kept in the graph's store. Null: no memory.",
+        "meta-thoughts are tried first in a search, and this run is remembered. It is kept in the graph's store. Null: "
+        "no memory.",
         json_schema_extra=on("initialize_pool", "finalize"),
     )
     memory_seeds: int = Field(
