@@ -65,7 +65,9 @@ def test_the_pictured_view_is_todays_and_says_that_it_simulates(tmp_path: Path) 
 
     fresh = tmp_path / "live.svg"
     question = re.search(r"solve --preset paper --seed 7 (\".*?\")", README)
-    told = re.search(r"first command with (.*?) in place of --preset paper; a simulation\]\(docs/images/live.svg\)", README)
+    told = re.search(
+        r"first command with (.*?) in place of --preset paper; a simulation\]\(docs/images/live.svg\)", README
+    )
     assert question is not None
     assert told is not None
     options = ["--seed", "7", *told[1].split(), "--svg", str(fresh)]
