@@ -132,17 +132,21 @@ class Components:
                     f"the setting {name!r} belongs to the graph, so a run cannot change it; pass it to create_metascale"
                 )
         settings = chosen.overlaid_by(self.fixed)
-        is_automatic = settings.reward == "auto" and self._may_vote and not asks_for_search(settings)
+        is_automatic = settings.reward == "auto" and self._may_vote(settings)
         if settings.reward == "auto" and not is_automatic:
             settings = settings.model_copy(update={"reward": "judge"})
         settings = settled(settings, candidates, several_models=len(self.models) > 1)
         scorer = self.scorer(settings, self.labels[0])
         return Run(self, scorer.settings_for(settings), runtime, is_automatic=is_automatic)
 
-    @property
-    def _may_vote(self) -> bool:
-        """Whether no part of the graph asks for the search by a judge."""
-        return self.may_vote and self.reward is None and self.policy is None and self.retriever is None
+    def _may_vote(self, settings: MetaScaleSettings) -> bool:
+        """Whether neither the settings nor a part of the graph ask for the search by a judge.
+
+        A memory of several models does: agreement on one question says nothing about which model is good at others.
+        """
+        is_plain = self.reward is None and self.policy is None and self.retriever is None
+        is_router = settings.memory is not None and len(self.models) > 1
+        return self.may_vote and is_plain and not is_router and not asks_for_search(settings)
 
     def scorer(self, settings: MetaScaleSettings, judge: str) -> Scorer:
         """The scorer on the given reward, or on the one that the settings name, with the model `judge`."""

@@ -17,6 +17,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.store.memory import InMemoryStore
 from langgraph.types import Overwrite
 from typer.testing import CliRunner
 
@@ -167,6 +168,13 @@ def test_by_default_models_vote_under_chain_of_thought(start_server: ServerFacto
     assert {c["meta_thought"] for c in out["candidates"]} == {"chain_of_thought"}
     assert out["result"]["answer"] == RIGHT
     assert sum(server.requests.total() for server in servers.values()) == 9
+
+
+def test_a_memory_of_several_models_judges_what_it_learns_from(start_server: ServerFactory) -> None:
+    servers = [start_server(script=always_right) for _ in range(2)]
+    models = [model_at(server, f"model-{number}") for number, server in enumerate(servers)]
+    solve(models, MetaScaleSettings(budget=1, memory="mine"), store=InMemoryStore())
+    assert sum(server.count("judge") for server in servers) == 1
 
 
 def test_each_model_has_its_own_parameters(start_server: ServerFactory) -> None:
