@@ -176,3 +176,8 @@ def test_of_two_equal_models_the_cheaper_one_is_asked() -> None:
     costs = {"weak": 2.0, "fair": 1.0, "strong": 3.0}
     assert plan(pool_of("t0"), drawn, UCB(), 1, 10, costs=costs) == [("t0", "fair")]
     assert plan(pool_of("t0"), [], UCB(), 1, 10, costs=costs) == [("t0", "fair")]
+
+
+def test_samples_that_do_not_name_their_model_have_no_price_of_their_own() -> None:
+    old: Any = {name: value for name, value in sample(0, "t0", "weak", 0.5).items() if name != "model"}
+    assert allowed_cost(1.0, no_usage(), [old], {}, left=3) == math.inf

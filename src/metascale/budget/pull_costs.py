@@ -45,7 +45,7 @@ def allowed_cost(
         tariffs: the prices of all models of the run, by label.
         left: samples to come, at least 1.
     """
-    if max_usd is None:
+    if max_usd is None or not tariffs:
         return math.inf
     spent = sum(
         tariffs[model_of(c, list(tariffs))].of(c["input_tokens"], c["output_tokens"])

@@ -40,8 +40,10 @@ class LogView:
     def watch(self, state: State) -> None:
         """Say that a round begins, or what it brought."""
         before, self._state = self._state, state
-        if state["round"] > before["round"] and state["plan"]:
-            self._say(f"round {state['round']}: sampling {counted(len(state['plan']), 'answer')}")
+        drawn = {candidate["id"] for candidate in state["candidates"]}
+        waiting = [pull for pull in state["plan"] if pull["id"] not in drawn]
+        if state["round"] > before["round"] and waiting:
+            self._say(f"round {state['round']}: sampling {counted(len(waiting), 'answer')}")
         if len(_rewards(state)) > len(_rewards(before)):
             self._say(f"round {state['round']}: best reward {max(_rewards(state)):.2f}, {self._spent()}")
 
