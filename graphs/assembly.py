@@ -171,7 +171,7 @@ def bound(route: Callable[[State, Run], object], parts: Components) -> Callable[
 
     @functools.wraps(route, assigned=("__name__", "__doc__"), updated=())
     def ask(state: State) -> object:
-        return route(state, parts.run(state["candidates"]))
+        return route(state, parts.run(state["candidates"], state["granted"]))
 
     return ask
 

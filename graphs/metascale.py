@@ -128,7 +128,10 @@ def create_metascale(
             **routes.NEXT,
         },
     )
-    for phase in ("evolve", "grant_budget", "synthesize", "confirm"):
+    graph.add_conditional_edges(
+        "grant_budget", bound(routes.after_grant, parts), {"answers cannot be compared": "compose", **routes.NEXT}
+    )
+    for phase in ("evolve", "synthesize", "confirm"):
         graph.add_conditional_edges(phase, bound(routes.after_spending, parts), routes.NEXT)
     graph.add_conditional_edges("finalize", routes.after_choice, routes.AFTER_CHOICE)
     return compiled(graph, "metascale", {"checkpointer": checkpointer, "store": store})

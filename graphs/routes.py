@@ -10,8 +10,8 @@ from langgraph.types import Send
 
 from metascale.budget.allowance import length_limit
 from metascale.budget.ledger import Ledger
-from metascale.budget.rounds import is_composed_beside, is_short
-from metascale.nodes.compose import unsampled
+from metascale.budget.rounds import is_short
+from metascale.nodes.compose import can_pay_to_compose, composes_beside, unsampled
 from metascale.nodes.run import Run
 from metascale.pool.refinement import refined_answer
 from metascale.state import Sampling, State
@@ -52,7 +52,7 @@ def after_score(
     A person is asked once the budget or the money is spent.
     """
     ledger = run.ledger(state)
-    if run.is_automatic and is_short(run.settings, state["pool"]) and ledger.stop_reason is None:
+    if _is_to_compose(state, run):
         return "answers cannot be compared"
     if ledger.stop_reason is None and ledger.evolution_due:
         return "time to evolve"
@@ -61,12 +61,27 @@ def after_score(
     return next_phase(ledger)
 
 
+def after_grant(state: State, run: Run) -> Next | Literal["answers cannot be compared"]:
+    """As `after_spending`, but what the budget was too small for is composed first."""
+    return "answers cannot be compared" if _is_to_compose(state, run) else after_spending(state, run)
+
+
 def after_spending(state: State, run: Run) -> Next:
-    """The next phase after an evolution, a grant, a synthesis or second looks.
+    """The next phase after an evolution, a synthesis or second looks.
 
     Second looks may show that the judge is exact. The calls reserved for further looks then pay for samples.
     """
     return next_phase(run.ledger(state))
+
+
+def _is_to_compose(state: State, run: Run) -> bool:
+    """Whether the search by a judge begins, and its pool is still to be composed."""
+    return (
+        run.is_automatic
+        and is_short(run.settings, state["pool"])
+        and run.ledger(state).stop_reason is None
+        and can_pay_to_compose(state, run)
+    )
 
 
 def next_phase(ledger: Ledger) -> Next:
@@ -96,7 +111,7 @@ def after_round(state: State, run: Run) -> Literal["budget left", "budget spent"
 def to_first_samples(state: State, run: Run) -> Sequence[Send | str] | Literal["finalize"]:
     """As `to_samples`; beside the first round the pool is composed, if `initialize_pool` left that."""
     samples = to_samples(state)
-    if samples == "finalize" or not is_composed_beside(run.settings, state["pool"]):
+    if samples == "finalize" or not composes_beside(state, run):
         return samples
     return [*samples, "compose"]
 

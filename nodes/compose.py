@@ -11,6 +11,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 
 from metascale import prompts
 from metascale.budget.limits import may_compose
+from metascale.budget.rounds import is_composed_beside
 from metascale.errors import ModelCallError, describe
 from metascale.foresight.prediction import hint
 from metascale.models.embedders import embedder_of
@@ -80,6 +81,16 @@ def first_requests(run: Run) -> int:
     """The requests that `filled` makes at once, repairs and missing meta-thoughts aside."""
     settings = run.settings
     return 1 + (run.parts.retriever is not None and settings.retriever_k > 0) + (settings.seed_methods > 0)
+
+
+def can_pay_to_compose(state: State, run: Run) -> bool:
+    """Whether the limits pay for one more sample after the pool is composed."""
+    return run.ledger(state).samples_left(beside=first_requests(run)) > 0
+
+
+def composes_beside(state: State, run: Run) -> bool:
+    """Whether the rest of the pool is composed beside the next round."""
+    return is_composed_beside(run.settings, state["pool"]) and can_pay_to_compose(state, run)
 
 
 async def whole_pool(

@@ -24,7 +24,7 @@ from typing_extensions import TypedDict
 
 from metascale.bandits import Policy, create_policy
 from metascale.budget.ledger import UNCOUNTED_STEPS, Costs, Ledger
-from metascale.choice.automatic import asks_for_search, is_decided, settled
+from metascale.choice.automatic import decided_beforehand, is_decided, left_unjudged, settled
 from metascale.errors import ModelCallError, SettingError
 from metascale.memory.embeddings import HashedEmbeddings
 from metascale.memory.store import StrategyMemory
@@ -111,7 +111,7 @@ class Components:
         """The names of the models that candidates and bills show, in the order of the models."""
         return list(self.thinkers)
 
-    def run(self, candidates: Sequence[Candidate] = ()) -> Run:
+    def run(self, candidates: Sequence[Candidate] = (), granted: int = 0) -> Run:
         """The current run with its settings: the defaults, overlaid by the run's context, then by the fixed ones.
 
         Outside a run, as when somebody edits a thread's state, there is no context. A context of another type, such as
@@ -119,6 +119,7 @@ class Components:
 
         Args:
             candidates: the samples so far, by which the reward `"auto"` is decided.
+            granted: samples granted on top of the budget.
 
         Raises:
             SettingError: the context changes one of `BUILDERS_SETTINGS`, which belong to the graph.
@@ -132,21 +133,20 @@ class Components:
                     f"the setting {name!r} belongs to the graph, so a run cannot change it; pass it to create_metascale"
                 )
         settings = chosen.overlaid_by(self.fixed)
-        is_automatic = settings.reward == "auto" and self._may_vote(settings)
-        if settings.reward == "auto" and not is_automatic:
-            settings = settings.model_copy(update={"reward": "judge"})
-        settings = settled(settings, candidates, several_models=len(self.models) > 1)
+        settings = decided_beforehand(settings, may_vote=self._may_vote(settings))
+        is_automatic = settings.reward == "auto"
+        settings = settled(settings, candidates, granted=granted, several_models=len(self.models) > 1)
         scorer = self.scorer(settings, self.labels[0])
         return Run(self, scorer.settings_for(settings), runtime, is_automatic=is_automatic)
 
     def _may_vote(self, settings: MetaScaleSettings) -> bool:
-        """Whether neither the settings nor a part of the graph ask for the search by a judge.
+        """Whether no part of the graph asks for the search by a judge.
 
         A memory of several models does: agreement on one question says nothing about which model is good at others.
         """
         is_plain = self.reward is None and self.policy is None and self.retriever is None
         is_router = settings.memory is not None and len(self.models) > 1
-        return self.may_vote and is_plain and not is_router and not asks_for_search(settings)
+        return self.may_vote and is_plain and not is_router
 
     def scorer(self, settings: MetaScaleSettings, judge: str) -> Scorer:
         """The scorer on the given reward, or on the one that the settings name, with the model `judge`."""
@@ -330,12 +330,19 @@ class Run:
         Until the answers decide between votes and a judge, verdicts are paid for as far as the limits allow that.
         """
         scorer = self.scorer
-        found = self._ledger(state, Costs(scorer.calls, scorer.calls_per_look))
+        behind = len(self.left_unjudged(state))
+        found = self._ledger(
+            state, Costs(lambda new, earlier: scorer.calls(new + behind, earlier), scorer.calls_per_look)
+        )
         if not self.is_automatic or is_decided(state["candidates"]):
             return found
         judge = self.parts.scorer(self.settings.model_copy(update={"reward": "judge"}), self.models[0])
         judged = self._ledger(state, Costs(judge.calls))
         return judged if judged.samples_left() else found
+
+    def left_unjudged(self, state: State) -> list[Candidate]:
+        """The answers that votes could not decide about, and that are judged with the next round."""
+        return left_unjudged(self.settings, state["candidates"]) if self.is_automatic else []
 
     def _ledger(self, state: State, costs: Costs) -> Ledger:
         return Ledger(
@@ -447,7 +454,7 @@ def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
 
     def call(state: Any) -> Update:
         check_continuable(state)
-        run = parts.run(state.get("candidates", ()))
+        run = parts.run(state.get("candidates", ()), state.get("granted", 0))
         scope = run.scope
         scope.begin(parts.labels, {} if state.get("result") else state.get("left_out", {}))
         with inside(scope), _about(node, state):
@@ -456,7 +463,7 @@ def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
 
     async def acall(state: Any) -> Update:
         check_continuable(state)
-        run = parts.run(state.get("candidates", ()))
+        run = parts.run(state.get("candidates", ()), state.get("granted", 0))
         scope = run.scope
         scope.begin(parts.labels, {} if state.get("result") else state.get("left_out", {}))
         with inside(scope), _about(node, state):

@@ -37,7 +37,9 @@ async def score(state: State, run: Run) -> Update:
     started = run.start_work(state)
     settings = run.settings
     new = [c for c in state["candidates"] if c["round"] == state["round"] and c["status"] != "failed"]
-    updates, usage = await scored(new, state, run)
+    late = [c for c in run.left_unjudged(state) if c["round"] < state["round"]]
+    updates, usage = await scored([*new, *late], state, run)
+    updates = [*({"id": c["id"], "error": None} for c in late), *updates]
     after = updated(state, {"candidates": updates, "usage": usage})
     reached = unconfirmed(after["candidates"], settings.target_reward)
     looks = min(TARGET_LOOKS, run.ledger(after).looks_left)

@@ -9,10 +9,10 @@ from langgraph.config import get_stream_writer
 from metascale.bandits.base import untried
 from metascale.budget.allowance import first_look
 from metascale.budget.pull_costs import allowed_cost, expected_costs
-from metascale.budget.rounds import is_composed_beside, round_size
+from metascale.budget.rounds import round_size
 from metascale.events import Pulled
 from metascale.evolution import with_class_prior
-from metascale.nodes.compose import first_requests
+from metascale.nodes.compose import composes_beside, first_requests
 from metascale.nodes.run import Run, Update
 from metascale.pool.admission import PoolArm, arm_statistics
 from metascale.pool.pairs import Pair, offered
@@ -34,7 +34,7 @@ async def select_arm(state: State, run: Run) -> Update:
     if settings.evolution == "gated":
         members = with_class_prior(members)
     number = state["round"] + 1
-    beside = first_requests(run) if is_composed_beside(settings, state["pool"]) else 0
+    beside = first_requests(run) if composes_beside(state, run) else 0
     left = run.ledger(state).samples_left(beside=beside)
     pairs = _offered(state, run, members, left)
     arms = [pair.arm for pair in pairs]

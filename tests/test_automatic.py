@@ -5,20 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 
 from metascale import MetaScaleSettings, create_metascale
+from metascale.batches import batch
 from metascale.choice.automatic import are_compared, asks_for_search, settled
+from metascale.cli.session import Session
 from metascale.graphs import METHODS
+from metascale.interrupts import grant
+from metascale.models import MeteredModel
 from metascale.nodes.compose import OWN_JUDGE
 from metascale.records import Candidate
 from metascale.result import troubles
 from metascale.rewards import CertaintyReward
+from metascale.rewards.judge import JudgeReward
+from metascale.runtime.databases import SERIALIZER
 from tests.conftest import ServerFactory, ask, chat_model
 from tests.ledgers import candidate
 from tests.scripted import PEOPLE, ScriptedModel, drafts, verdict
 
 UNCOUNTED = "the server reported no token usage"
 ALL = MetaScaleSettings(budget=8, stop_on_agreement=None, seed=1)
+THREAD: Any = {"configurable": {"thread_id": "t"}}
 
 
 def numbers(kind: str, number: int, messages: Any) -> str:  # noqa: ARG001
@@ -152,3 +160,56 @@ def test_servers_without_token_probabilities_are_no_news(start_server: ServerFac
 def test_the_papers_preset_judges_in_rounds_of_four() -> None:
     settings = MetaScaleSettings.paper()
     assert (settings.reward, settings.batch_size) == ("judge", 4)
+
+
+def test_a_grant_pays_for_the_meta_thoughts_that_the_budget_was_too_small_for() -> None:
+    model = ScriptedModel(write=letters)
+    graph = create_metascale(model, settings=MetaScaleSettings(budget=4), checkpointer=InMemorySaver(serde=SERIALIZER))
+    graph.invoke(ask(), THREAD)
+    assert kinds(model)["compose"] == 0
+    graph.invoke(grant(2), THREAD)
+    assert kinds(model)["compose"] == 1
+    assert kinds(model)["solve"] == 6
+
+
+def test_open_questions_of_a_batch_get_meta_thoughts_with_their_first_grant() -> None:
+    model = ScriptedModel(write=letters)
+    rows = batch(["Write a letter.", "Write a note."], model, budget_total=16, memory=False)
+    assert sum(row["samples"] for row in rows) == 16
+    assert kinds(model)["compose"] > 0
+
+
+@pytest.mark.parametrize(
+    "texts", [[f"This is letter {name} to a friend." for name in "abcd"], ["Milo", "Luna", "Tim", "Bo"]]
+)
+def test_a_sample_that_had_no_rival_is_judged_once_a_grant_gives_it_some(texts: list[str]) -> None:
+    model = ScriptedModel(write=lambda kind, number, _: texts[number] if kind == "solve" else verdict(5))
+    settings = MetaScaleSettings(budget=1, max_calls=20)
+    graph = create_metascale(model, settings=settings, checkpointer=InMemorySaver(serde=SERIALIZER))
+    graph.invoke(ask(), THREAD)
+    assert kinds(model)["judge"] == 0
+    result = graph.invoke(grant(3), THREAD)["result"]
+    drawn = graph.get_state(THREAD).values["candidates"]
+    assert len(drawn) == 4
+    assert len({c["reward"] for c in drawn}) == 1
+    assert all(c["critique"] for c in drawn)
+    assert not any("not scored" in note for note in result["notes"])
+
+
+def test_no_pool_is_composed_that_no_sample_can_be_drawn_from() -> None:
+    model = ScriptedModel(write=letters)
+    result = solve(model, ALL.overlaid_by(MetaScaleSettings(max_calls=10)))["result"]
+    assert kinds(model) == {"compose": 0, "solve": 5, "judge": 5}
+    assert result["stop_reason"] == "max_calls"
+
+
+async def test_an_interrupted_run_with_a_judge_of_its_own_is_as_sure_as_one_that_ends() -> None:
+    model = ScriptedModel(write=lambda kind, *rest: verdict(5) if kind == "judge" else numbers(kind, *rest))
+    reward = JudgeReward(MeteredModel(model))
+    session = Session(
+        create_metascale(model, reward=reward, settings=ALL, checkpointer=InMemorySaver()), ALL, "t", reward=reward
+    )
+    ended = await session.solve("Why?", lambda _: None)
+    stopped = session._ended(ended.state, interrupted=True).result
+    assert stopped["confidence"] == ended.result["confidence"]
+    assert stopped["notes"][-1] == ended.result["notes"][-1]

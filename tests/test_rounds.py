@@ -81,7 +81,7 @@ def test_a_default_run_waits_for_six_requests_one_after_another_and_its_looks() 
     assert result["usage"]["seconds"] == pytest.approx(6.0)
 
 
-@pytest.mark.parametrize("max_calls", [3, 9, 20, 30])
+@pytest.mark.parametrize("max_calls", [2, 3, 9, 20, 30])
 def test_max_calls_also_pays_for_what_is_composed_beside_the_first_round(max_calls: int) -> None:
     state, model = run(sensible, settings={"max_calls": max_calls, "final_choice": "best"})
     assert len(model._requests) <= max_calls

@@ -119,3 +119,18 @@ def test_no_password_is_remembered(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "runs.sqlite") as database:
         (told,) = database.execute("select distinct json_extract(metadata, '$.metascale_command') from checkpoints")
     assert json.loads(told[0]) == {"method": "metascale", "model": "simulated"}
+
+
+def test_a_thread_goes_on_with_the_search_that_a_setting_asked_for(tmp_path: Path) -> None:
+    begun = ("--model", "simulated", "--policy", "upper_tail", "--budget", "4", "--json")
+    found_by(on_thread(tmp_path, QUESTION, *begun))
+    found = found_by(on_thread(tmp_path, "--more", "4", "--json"))
+    assert len(found["candidates"]) == 8
+    assert not any(candidate["memo"] for candidate in found["candidates"]), "votes would be another scale"
+
+
+def test_what_an_earlier_command_sampled_is_not_told_again(tmp_path: Path) -> None:
+    on_thread(tmp_path, QUESTION, "--model", "simulated", "--budget", "4")
+    told = on_thread(tmp_path, "--more", "4").stderr
+    assert "round 1: sampling" not in told
+    assert "round 2: sampling 4 answers" in told

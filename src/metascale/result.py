@@ -37,7 +37,7 @@ def conclude(state: State, reason: StopReason, settings: MetaScaleSettings, *, i
     Raises:
         NoAnswerError: no sample succeeded so far.
     """
-    settings = settled(settings, state["candidates"])
+    settings = settled(settings, state["candidates"], granted=state["granted"])
     choice = choose(state["candidates"], settings)
     if not choice.ranked:
         is_upstreams = any(candidate["status"] == "failed" for candidate in state["candidates"])

@@ -27,6 +27,18 @@ def asks_for_search(settings: MetaScaleSettings) -> bool:
     return not ASKING_FOR_SEARCH.isdisjoint(settings.model_fields_set)
 
 
+def decided_beforehand(settings: MetaScaleSettings, *, may_vote: bool) -> MetaScaleSettings:
+    """The settings with a judge for `"auto"` where no answer can decide otherwise.
+
+    Args:
+        settings: the run's settings, with any reward.
+        may_vote: whether the parts of the run leave the decision to its answers.
+    """
+    if settings.reward == "auto" and (not may_vote or asks_for_search(settings)):
+        return settings.model_copy(update={"reward": "judge"})
+    return settings
+
+
 def is_decided(candidates: Sequence[Candidate]) -> bool:
     """Whether an answer is there by which the reward `"auto"` is decided."""
     return any(c["status"] == "ok" for c in candidates)
@@ -67,18 +79,31 @@ def by_votes(settings: MetaScaleSettings, *, several_models: bool = False) -> Me
 
 
 def settled(
-    settings: MetaScaleSettings, candidates: Sequence[Candidate], *, several_models: bool = False
+    settings: MetaScaleSettings, candidates: Sequence[Candidate], *, granted: int = 0, several_models: bool = False
 ) -> MetaScaleSettings:
     """The settings with the reward that `"auto"` stands for in a run that has drawn these samples.
 
     Args:
         settings: the run's settings, with any reward.
         candidates: the samples so far.
+        granted: samples granted on top of the budget.
         several_models: whether the run has more than one model.
     """
     if settings.reward != "auto":
         return settings
-    may_judge = settings.budget > 1 and (settings.max_calls is None or settings.max_calls >= LEAST_REQUESTS)
+    may_judge = settings.budget + granted > 1 and (settings.max_calls is None or settings.max_calls >= LEAST_REQUESTS)
     if asks_for_search(settings) or (may_judge and not are_compared(candidates, settings)):
         return settings.model_copy(update={"reward": "judge"})
     return by_votes(settings, several_models=several_models)
+
+
+def left_unjudged(settings: MetaScaleSettings, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The answers without a judge's verdict that were drawn while the budget was a single sample; a grant came since.
+
+    Args:
+        settings: the run's settings, as `settled` returns them.
+        candidates: the samples of earlier rounds.
+    """
+    if settings.budget > 1 or settings.reward != "judge":
+        return []
+    return [c for c in candidates if c["status"] == "ok" and not c["wording"]]

@@ -18,6 +18,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.constants import START
 from langgraph.types import Command, StateSnapshot
 
+from metascale.choice.automatic import decided_beforehand
 from metascale.choice.ranking import ranking
 from metascale.cli.threads import COMMAND, command_metadata
 from metascale.errors import MetaScaleError, NoAnswerError, ThreadError
@@ -142,8 +143,10 @@ class Session:
         """
         self.graph = graph
         self.thread = thread
-        self._settings = Scorer(reward).settings_for(settings) if reward is not None else settings
-        self.fingerprint = {**parts, **settings.model_dump(mode="json")}
+        may_vote = reward is None and parts.get("method", "metascale") == "metascale"
+        chosen = decided_beforehand(settings, may_vote=may_vote)
+        self._settings = Scorer(reward).settings_for(chosen) if reward is not None else chosen
+        self.fingerprint = {**parts, **(chosen if may_vote else settings).model_dump(mode="json")}
         self._config: RunnableConfig = {
             "configurable": {"thread_id": thread},
             "metadata": {FINGERPRINT: json.dumps(self.fingerprint), COMMAND: command_metadata(command or {})},
