@@ -13,6 +13,7 @@ from metascale import MetaScaleSettings, batch
 from metascale.batches.estimate import Estimate, PricedModels, estimate
 from metascale.batches.limits import SharedLimits
 from metascale.data import gsm8k
+from metascale.models import MeteredModel, resolve_models
 from metascale.models.simulated import SimulatedChatModel
 from metascale.settings import Price
 from tests.command_line import invoke
@@ -21,6 +22,7 @@ from tests.conftest import ServerFactory
 QUESTIONS = [row["question"] for row in gsm8k()[:6]]
 PRICE = Price(input=1.0, output=4.0)
 SETTINGS = MetaScaleSettings(pool_size=3, seed=1)
+NOWHERE = "http://127.0.0.1:9"
 
 
 def estimated(settings: MetaScaleSettings = SETTINGS, method: str = "metascale", **limits: Any) -> Estimate:
@@ -83,3 +85,20 @@ def test_a_dry_run_says_what_it_costs_and_asks_nothing(start_server: ServerFacto
     assert "likely" in invoke(*asking, *priced).stderr
     assert "free" in invoke("solve", QUESTIONS[0], "--model", "simulated", "--dry-run").stderr
     assert invoke("batch", str(file), "--out", str(out), "--remote", "http://127.0.0.1:9", "--dry-run").exit_code == 2
+
+
+def test_a_judge_that_is_named_is_part_of_what_is_likely(tmp_path: Path) -> None:
+    file = tmp_path / "questions.txt"
+    file.write_text("\n".join(QUESTIONS))
+    given = ["--model", "openai:solver", "--base-url", NOWHERE, "--dry-run"]
+    for command in (["solve", QUESTIONS[0]], ["batch", str(file), "--out", str(tmp_path / "answers.jsonl")]):
+        assert "(judge)" not in invoke(*command, *given).stderr
+        assert "judge (judge)" in invoke(*command, *given, "--judge-model", "openai:judge").stderr
+
+
+def test_of_several_models_the_dearest_bounds_the_cost() -> None:
+    models = [MeteredModel(model) for model in resolve_models("openai:cheap,openai:dear,openai:fair", base_url=NOWHERE)]
+    prices = {"cheap": PRICE, "dear": Price(input=10.0, output=40.0), "fair": Price(input=2.0, output=8.0)}
+    found = PricedModels.of(models, (), MetaScaleSettings(prices=prices))
+    assert (found.solver, found.judge) == ("dear", "cheap")
+    assert PricedModels.of(models, (), MetaScaleSettings(prices={"cheap": PRICE, "dear": PRICE})).solver == "fair"

@@ -16,6 +16,7 @@ from metascale.costs import (
     likely_parts_of_one,
     part_of_thoughts,
     parts_of_one,
+    price_in,
     question_tokens,
     unpriced,
 )
@@ -31,7 +32,7 @@ class PricedModels:
     """The models of a batch and their prices.
 
     Attributes:
-        solver: the name of the model that answers.
+        solver: the name of the model that answers, the dearest if several do.
         judge: the name of the model that scores.
         prices: what the models cost, by name, beside the setting `prices`; those that are missing are unknown.
     """
@@ -41,11 +42,20 @@ class PricedModels:
     prices: Mapping[str, Tariff]
 
     @classmethod
-    def of(cls, solver: MeteredModel, judges: Iterable[MeteredModel], settings: MetaScaleSettings) -> PricedModels:
-        """The models as runs ask them; without a judge the solver scores."""
-        asked = [solver, *judges]
+    def of(
+        cls, solvers: Sequence[MeteredModel], judges: Iterable[MeteredModel], settings: MetaScaleSettings
+    ) -> PricedModels:
+        """The models as runs ask them: of several that answer the dearest; without a judge the first one scores."""
+        asked = [*solvers, *judges]
         known = {model.name: price for model in asked if (price := model.tariff(settings)) is not None}
-        return cls(solver.name, asked[1].name if len(asked) > 1 else solver.name, {**settings.prices, **known})
+        prices = {**settings.prices, **known}
+
+        def of_a_token(model: MeteredModel) -> float:
+            price = price_in(prices, model.name)
+            return math.inf if price is None else price.of(1, 1)
+
+        judge = asked[len(solvers)] if len(asked) > len(solvers) else solvers[0]
+        return cls(max(solvers, key=of_a_token).name, judge.name, prices)
 
 
 @dataclass(frozen=True)

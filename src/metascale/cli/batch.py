@@ -20,6 +20,7 @@ from metascale.batches import Answer
 from metascale.batches.estimate import PricedModels, estimate
 from metascale.batches.limits import SharedLimits
 from metascale.batches.runners import AT_ONCE
+from metascale.choice.automatic import decided_beforehand
 from metascale.cli.estimates import DryRun, tell_estimate
 from metascale.cli.options import (
     FAILED,
@@ -116,9 +117,12 @@ def batch(
         if chats and (dry_run or not quiet):
             limits = SharedLimits(budget_total, max_cost_usd, max_calls, max_seconds)
             reward = parts.get("reward")
-            priced = PricedModels.of(MeteredModel(chats[0]), models_of(reward) if reward is not None else (), settings)
+            judged = decided_beforehand(settings, may_vote=reward is None)
+            priced = PricedModels.of(
+                [*map(MeteredModel, chats)], models_of(reward) if reward is not None else (), settings
+            )
             texts = ["\n".join(message.text for message in one.messages) for one in asked]
-            tell_estimate(estimate(texts, settings, limits, method, priced), console, with_parts=dry_run)
+            tell_estimate(estimate(texts, judged, limits, method, priced), console, with_parts=dry_run)
         if dry_run:
             return
         with _written(out) as write, _shown(console, quiet=quiet) as show:

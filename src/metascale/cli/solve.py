@@ -21,6 +21,7 @@ from rich.console import Console
 from metascale.batches.estimate import PricedModels, estimate
 from metascale.batches.limits import SharedLimits
 from metascale.budget.rounds import widest_round
+from metascale.choice.automatic import decided_beforehand
 from metascale.cli.dialogue import Dialogue, pool_table
 from metascale.cli.estimates import DryRun, tell_estimate
 from metascale.cli.live import Frame, LiveView
@@ -266,7 +267,8 @@ def _tell_cost(
     solvers, judge = models
     sys.path.insert(0, str(Path.cwd()))  # a user's verifier is imported from here
     reward = reward_of(settings, solvers, judge) if METHODS[method].judged else None
-    asked = PricedModels.of(MeteredModel(solvers[0]), models_of(reward) if reward is not None else (), settings)
+    settings = decided_beforehand(settings, may_vote=reward is None)
+    asked = PricedModels.of([*map(MeteredModel, solvers)], models_of(reward) if reward is not None else (), settings)
     tell_estimate(estimate([question], settings, SharedLimits(), method, asked), console, with_parts=True)
 
 
