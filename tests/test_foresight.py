@@ -345,7 +345,7 @@ def test_a_checkpoint_without_the_field_still_loads() -> None:
 
 def test_a_thread_from_before_the_setting_is_not_taken_for_another_run() -> None:
     graph = create_metascale(scripted(lambda _: said(0.95)), checkpointer=InMemorySaver())
-    now = Session(graph, MetaScaleSettings(seed=1), "t", model="m")
+    now = Session(graph, MetaScaleSettings(seed=1, reward="judge"), "t", model="m")
     older = {name: value for name, value in now.fingerprint.items() if name not in {"foresee", "predictions"}}
     with_older: Any = SimpleNamespace(metadata={"metascale": json.dumps(older)})
     assert now._changes(with_older) == []

@@ -412,7 +412,7 @@ def _refuse() -> Any:
 
 def test_ctrl_c_returns_the_best_answer_so_far(start_server: ServerFactory) -> None:
     server = start_server(ready=lambda kind, number: kind != "solve" or number < 24)
-    process = start_solving(server, "--budget", "64")
+    process = start_solving(server, "--budget", "64", "--set", "stop_on_agreement=null")
     wait_for(server, "judge", 6, process)
     process.send_signal(signal.SIGINT)
     out, err = end_of(process)

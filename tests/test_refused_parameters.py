@@ -170,7 +170,7 @@ async def test_a_run_at_a_reasoning_model_goes_without_temperature(
     start_server: ServerFactory, *, is_sync: bool
 ) -> None:
     server = start_server(script=refusing("temperature"))
-    settings = MetaScaleSettings(budget=6, batch_size=3, max_retries=0)
+    settings = MetaScaleSettings(budget=6, batch_size=3, stop_on_agreement=None, max_retries=0)
     graph = create_metascale(chat_model(server, max_retries=0), settings=settings)
     out = graph.invoke(ask()) if is_sync else await graph.ainvoke(ask())
     result = out["result"]
