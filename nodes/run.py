@@ -149,7 +149,7 @@ class Components:
         return self.may_vote and is_plain and not is_router
 
     def scorer(self, settings: MetaScaleSettings, judge: str) -> Scorer:
-        """The scorer on the given reward, or on the one that the settings name, with the model `judge`."""
+        """The scorer for the given reward, or for the one that the settings name with `judge` as its model."""
         key = ("given", "") if self.reward is not None else (settings.reward, judge)
         if key not in self._scorers:
             made = self.reward or create_reward(settings, self.thinkers[judge], is_sampler=len(self.models) == 1)
@@ -327,7 +327,7 @@ class Run:
     def ledger(self, state: State) -> Ledger:
         """The ledger: what the run has spent, and what it may still spend.
 
-        Until the answers decide between votes and a judge, verdicts are paid for as far as the limits allow that.
+        Until the answers decide between votes and a judge, requests for verdicts are kept back if the limits allow it.
         """
         scorer = self.scorer
         behind = len(self.left_unjudged(state))

@@ -1,4 +1,4 @@
-"""What a command will cost is told before its first request, and is what the bill turns out to be."""
+"""A command says what it will cost before its first request, and the bill agrees."""
 
 from __future__ import annotations
 

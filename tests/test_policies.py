@@ -47,7 +47,7 @@ PRIORS = st.none() | st.builds(Prior, st.floats(-1, 1), st.floats(0.01, 1_000))
 
 @st.composite
 def arms_of(draw: st.DrawFn, *, least: int = 0) -> Arm:
-    """An arm of at least so many pulls."""
+    """An arm with at least `least` pulls."""
     rewards = draw(st.lists(REWARDS, max_size=6))
     missing = draw(MISSING) if rewards else max(least, draw(MISSING))
     return Arm(len(rewards) + missing, tuple(rewards), prior=draw(PRIORS))

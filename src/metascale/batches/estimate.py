@@ -133,7 +133,7 @@ def _calls(parts: Iterable[Part]) -> int:
 
 
 def _budget(settings: MetaScaleSettings, limits: SharedLimits, questions: int) -> int:
-    """The samples of a question on average, as far as they are limited."""
+    """The average number of samples a question may get under the limits."""
     if not limits.is_shared:
         return settings.budget
     if limits.samples is not None:

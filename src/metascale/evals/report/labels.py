@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from metascale.choice.automatic import asks_for_search
+from metascale.choice.automatic import decided_beforehand
 from metascale.errors import MetaScaleError
 from metascale.evals.harness.local_models import known_as
 from metascale.graphs import METHODS
@@ -66,9 +66,9 @@ def changes_of(method: str, arguments: Mapping[str, Any]) -> dict[str, str]:
     given = {name: arguments[name] for name in ("batch_size", "policy") if arguments.get(name) is not None} | settings
     try:
         known = MetaScaleSettings.model_validate(given)
+        if method == "metascale":
+            known = decided_beforehand(known, may_vote=True)
         chosen = known.model_dump(mode="json", exclude_unset=True)
-        if method == "metascale" and known.reward == "auto" and asks_for_search(known):
-            chosen["reward"] = "judge"
     except (MetaScaleError, ValidationError):  # settings of another version
         chosen = given
     default = MetaScaleSettings().model_dump(mode="json")
