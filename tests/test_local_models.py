@@ -19,7 +19,7 @@ from metascale import MetaScaleSettings, create_metascale
 from metascale.cli.options import WRONG_USAGE
 from metascale.errors import MetaScaleError, ModelCallError, ModelSetupError, UnknownNameError
 from metascale.evals.harness.bench import plan
-from metascale.models import MeteredModel, resolve_model
+from metascale.models import MeteredModel, resolve_model, resolve_models
 from metascale.models.local import machine, server
 from metascale.models.local.chat_model import LocalChatModel
 from metascale.models.local.gguf_file import read_model_file
@@ -240,6 +240,17 @@ def test_slots_follow_the_batch_size(file: Path) -> None:
     end_all()
 
 
+def test_files_of_a_list_share_the_processors(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "processors", lambda: 5)
+    other = gguf(file.with_name("Other.gguf"))
+    shared = resolve_models([f"gguf:{file}", f"gguf:{other}", "simulated"])
+    assert [model._server.layout.threads for model in shared[:2]] == [2, 2]  # type: ignore[attr-defined]
+    end_all()
+    alone, asked = resolve_models(f"gguf:{file},gguf:{file}"), resolve_models(f"gguf:{other}?threads=3,gguf:{file}")
+    assert [model._server.layout.threads for model in (*alone, *asked)] == [5, 5, 3, 5]  # type: ignore[attr-defined]
+    end_all()
+
+
 def test_a_server_that_was_ended_from_outside_says_so_and_is_started_again(file: Path) -> None:
     model = local(f"gguf:{file}")
     process = model._server._process
@@ -341,7 +352,7 @@ def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path: Path) -> None
 
 HOLDS = """
 import os, sys
-from metascale.models import resolve_model
+from metascale.models import resolve_model, resolve_models
 model = resolve_model(sys.argv[1])
 print(model._server._process.pid, flush=True)
 if sys.argv[2] == "fork" and os.fork() == 0:

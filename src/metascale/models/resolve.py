@@ -36,7 +36,7 @@ NO_KEY = "none-needed"
 
 
 def resolve_model(
-    model: Runnable[Any, Any] | str | None, *, base_url: str | None = None, at_once: int | None = None
+    model: Runnable[Any, Any] | str | None, *, base_url: str | None = None, at_once: int | None = None, files: int = 1
 ) -> BaseChatModel:
     """The chat model for a name. A model file is loaded, unless this process has loaded it before.
 
@@ -49,6 +49,7 @@ def resolve_model(
             `"openai:NAME?effort=low&temperature=0.3&max_tokens=2000&base_url=URL"`.
         base_url: the OpenAI-compatible server that serves `"openai:NAME"`; such servers need no key.
         at_once: requests that will come at once, for which a model file gets slots; None for 4.
+        files: model files that share the processors.
 
     Raises:
         UnknownNameError: no such model, provider, option or parameter.
@@ -69,7 +70,7 @@ def resolve_model(
         raise ModelSetupError(f"only one model can be used here, and {name!r} names several")
     plain, given = split_name(name)
     own_url = given.pop("base_url", None)
-    built = with_parameters(_built(plain, own_url or base_url, at_once), given)
+    built = with_parameters(_built(plain, own_url or base_url, at_once, files), given)
     if not given:
         return built
     told = "&".join(f"{key}={value}" for key, value in given.items())
@@ -78,6 +79,8 @@ def resolve_model(
 
 def resolve_models(models: Models, *, base_url: str | None = None, at_once: int | None = None) -> list[BaseChatModel]:
     """The chat models of a run, each with a label of its own (`metascale.models.lineup`).
+
+    Several model files share the processors.
 
     Args:
         models: one model, or several: as for `resolve_model`, or several names in one text, separated by commas.
@@ -95,12 +98,16 @@ def resolve_models(models: Models, *, base_url: str | None = None, at_once: int 
     with_address = [base_url if isinstance(one, str) and one.startswith("openai:") else None for one in each]
     if base_url is not None and not any(with_address):
         with_address[0] = base_url  # which says why it does not fit
+    files = max(1, len({one for one in each if isinstance(one, str) and is_local(one)}))
     return labelled(
-        [resolve_model(one, base_url=url, at_once=at_once) for one, url in zip(each, with_address, strict=True)]
+        [
+            resolve_model(one, base_url=url, at_once=at_once, files=files)
+            for one, url in zip(each, with_address, strict=True)
+        ]
     )
 
 
-def _built(name: str, base_url: str | None, at_once: int | None) -> BaseChatModel:
+def _built(name: str, base_url: str | None, at_once: int | None, files: int) -> BaseChatModel:
     provider, _, rest = name.partition(":")
     if provider in {"openai", "recorded"} and rest == "" and name != provider:
         raise ModelSetupError(f"{name!r} names no model after its colon")
@@ -115,7 +122,7 @@ def _built(name: str, base_url: str | None, at_once: int | None) -> BaseChatMode
     if is_local(name):
         from metascale.models.local.chat_model import local_model  # noqa: PLC0415  LangChain's client loads slowly
 
-        return local_model(name, at_once=at_once)
+        return local_model(name, at_once=at_once, files=files)
     return from_langchain(name)
 
 

@@ -84,12 +84,13 @@ class LocalChatModel(ChatOpenAI):
             raise ModelCallError(trouble, fatal=True) from None
 
 
-def local_model(name: str, *, at_once: int | None = None) -> LocalChatModel:
+def local_model(name: str, *, at_once: int | None = None, files: int = 1) -> LocalChatModel:
     """The chat model of a file: `gguf:FILE`, or `hf:OWNER/REPO/FILE` by way of huggingface-hub's cache.
 
     Args:
         name: with options, as in `gguf:FILE?context=8192&slots=2&threads=4`.
         at_once: requests that will come at once, where the name has no `slots`.
+        files: model files that share the processors, where the name has no `threads`.
 
     Raises:
         ModelSetupError: the file, the machine or the installed packages do not allow it.
@@ -97,7 +98,7 @@ def local_model(name: str, *, at_once: int | None = None) -> LocalChatModel:
     """
     parsed = LocalName.parse(name)
     path = Path(parsed.file) if parsed.provider == "gguf" else _fetched(parsed.file)
-    return LocalChatModel.on(server_of(path, parsed.options, at_once=at_once))
+    return LocalChatModel.on(server_of(path, parsed.options, at_once=at_once, files=files))
 
 
 def _fetched(place: str) -> Path:

@@ -153,13 +153,14 @@ class LocalServer:
                 self._process.wait(PATIENCE)
 
 
-def server_of(path: Path, options: Options, *, at_once: int | None = None) -> LocalServer:
+def server_of(path: Path, options: Options, *, at_once: int | None = None, files: int = 1) -> LocalServer:
     """The server of a file in this process, which is started where there is none.
 
     Args:
         path: the file.
         options: what the model's name asks for; None for what is there, or else for the defaults.
         at_once: requests that will come at once: the slots of a new server, up to `MOST_SLOTS`.
+        files: model files that share the processors, because llama.cpp's threads keep each other waiting.
 
     Raises:
         ModelSetupError: the file or the machine does not allow it, or the file has a server with other options.
@@ -175,18 +176,18 @@ def server_of(path: Path, options: Options, *, at_once: int | None = None) -> Lo
         if known is not None:
             known.end()
         file = read_model_file(path.expanduser())
-        layout = _layout(file, options, at_once)
+        layout = _layout(file, options, at_once, files)
         server = _servers[key] = LocalServer(file, name_of_file(f"gguf:{path}"), layout)
         return server
 
 
-def _layout(file: ModelFile, options: Options, at_once: int | None) -> Layout:
+def _layout(file: ModelFile, options: Options, at_once: int | None, files: int) -> Layout:
     most = file.trained_context
     if options.context is not None and most and options.context > most:
         raise ModelSetupError(f"'{file.path}' knows texts of at most {most:,} tokens: context={most} is the highest")
     context = options.context or (min(CONTEXT, most) if most else CONTEXT)
     slots = options.slots or min(at_once or SLOTS, MOST_SLOTS)
-    return Layout(context, slots, options.threads or processors())
+    return Layout(context, slots, options.threads or max(1, processors() // files))
 
 
 def _check_same(server: LocalServer, options: Options) -> None:

@@ -1,0 +1,124 @@
+"""Whole searches on a model file behind llama.cpp's server: budget, bill, composed meta-thoughts, unread verdicts, notes.
+
+    python -m benchmarks.live FILE.gguf --questions 20 --budget 8 --out rows.jsonl
+
+A question's row is written as soon as it is answered, and the same command goes on where it was stopped. The bill is
+compared with what the server counted for the questions of this call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+
+from benchmarks.recordings.questions import chosen
+from benchmarks.recordings.rows import Row, Rows
+from metascale import MetaScaleSettings, create_metascale
+from metascale.data import Question
+from metascale.models.local.chat_model import LocalChatModel, local_model
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Answer the questions; the exit code is 1 if the bill or a budget is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--questions", type=int, default=20)
+    parser.add_argument("--budget", type=int, default=8)
+    parser.add_argument("--max-tokens", type=int, default=400)
+    parser.add_argument("--context", type=int, default=4_096)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--at-once", type=int, default=2, help="questions in flight")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    slots = given.at_once * given.budget
+    model = local_model(f"gguf:{given.file}?context={given.context}&slots={slots}&threads={given.threads}")
+    settings = MetaScaleSettings(reward="judge", budget=given.budget, max_tokens=given.max_tokens)
+    rows, before, began = Rows(given.out, ("question_id",)), counted(model), time.monotonic()
+    left = [one for one in chosen(None, given.questions) if rows.get(one["question_id"]) is None]
+    new = asyncio.run(_answered(model, settings, left, given.at_once, rows))
+    return _report(rows, new, {name: value - before[name] for name, value in counted(model).items()}, began)
+
+
+def counted(model: LocalChatModel) -> dict[str, int]:
+    """What the server has counted since it started."""
+    server = model._server
+    told = httpx.get(server.url.replace("/v1", "/metrics"), headers={"Authorization": f"Bearer {server.key}"}, timeout=600)
+    pairs = (line.split() for line in told.text.splitlines() if line.startswith("llamacpp:"))
+    return {name.removeprefix("llamacpp:"): int(float(value)) for name, value in pairs}
+
+
+async def _answered(
+    model: LocalChatModel, settings: MetaScaleSettings, questions: Sequence[Question], at_once: int, rows: Rows
+) -> list[Row]:
+    waiting, new = iter(questions), []
+
+    async def worker() -> None:
+        for question in waiting:
+            began = time.monotonic()
+            graph = create_metascale(model, settings=settings, checkpointer=InMemorySaver())
+            thread: RunnableConfig = {"configurable": {"thread_id": question["question_id"]}}
+            await graph.ainvoke({"messages": [HumanMessage(question["question"])]}, thread)
+            row = _row(question, (await graph.aget_state(thread)).values, settings.budget or 0)
+            new.append(rows.add({**row, "seconds": round(time.monotonic() - began)}))
+            print(row["question_id"], row["samples"], "samples,", row["calls"], "calls,", row["notes"], flush=True)
+
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+    return new
+
+
+def _row(question: Question, state: dict[str, Any], budget: int) -> Row:
+    result, candidates = state["result"], state["candidates"]
+    usage, winner = result["usage"], candidates[result["candidate"]]
+    composed = [one for one in state["pool"] if one["origin"] == "self_composed"]
+    return {
+        "question_id": question["question_id"],
+        "gold": question["gold"],
+        "extracted": winner["extracted"],
+        "answer": result["answer"],
+        "reward": result["reward"],
+        "confidence": result["confidence"],
+        "stop_reason": result["stop_reason"],
+        "budget": budget,
+        "samples": usage["samples"],
+        "calls": usage["calls"],
+        "input_tokens": usage["input_tokens"],
+        "cached_input_tokens": usage["cached_input_tokens"],
+        "output_tokens": usage["output_tokens"],
+        "composed": len({(one["mindset"], one["strategy"]) for one in composed}),
+        "statuses": Counter(one["status"] for one in candidates),
+        "unscored": [one["error"] for one in candidates if one["text"] and one["reward"] is None],
+        "notes": result["notes"],
+    }
+
+
+def _report(rows: Rows, new: Sequence[Row], served: dict[str, int], began: float) -> int:
+    kept = list(rows)
+    billed = {name: sum(row[name] for row in new) for name in ("input_tokens", "cached_input_tokens", "output_tokens")}
+    server = {
+        "input_tokens": served["prompt_tokens_total"] + served["prompt_tokens_cached_total"],
+        "cached_input_tokens": served["prompt_tokens_cached_total"],
+        "output_tokens": served["tokens_predicted_total"],
+    }
+    over = [row["question_id"] for row in kept if row["samples"] > row["budget"]]
+    print(f"{len(kept)} questions, {len(new)} of them now in {time.monotonic() - began:.0f} s")
+    print(f"over the budget: {over or 'none'}; samples {Counter(row['samples'] for row in kept)}")
+    print(f"calls a question: {sum(row['calls'] for row in kept) / len(kept):.1f}")
+    print(f"composed meta-thoughts: {Counter(row['composed'] for row in kept)}")
+    print(f"whole answers without a reward: {sum(len(row['unscored']) for row in kept)}")
+    print(f"right: {sum(row['extracted'] == row['gold'] for row in kept)}")
+    print(f"billed {billed}\nserved {server}")
+    return 1 if over or billed != server else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
