@@ -1,4 +1,4 @@
-"""Whole searches on a model file behind llama.cpp's server: budget, bill, composed meta-thoughts, unread verdicts, notes.
+"""Whole searches on a model file behind llama.cpp: budget, bill, composed meta-thoughts, unread verdicts, notes.
 
     python -m benchmarks.live FILE.gguf --questions 20 --budget 8 --out rows.jsonl
 
@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def counted(model: LocalChatModel) -> dict[str, int]:
     """What the server has counted since it started."""
     server = model._server
-    told = httpx.get(server.url.replace("/v1", "/metrics"), headers={"Authorization": f"Bearer {server.key}"}, timeout=600)
+    key = {"Authorization": f"Bearer {server.key}"}
+    told = httpx.get(server.url.replace("/v1", "/metrics"), headers=key, timeout=600)
     pairs = (line.split() for line in told.text.splitlines() if line.startswith("llamacpp:"))
     return {name.removeprefix("llamacpp:"): int(float(value)) for name, value in pairs}
 
