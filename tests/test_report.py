@@ -455,6 +455,22 @@ def test_calibration_is_over_samples_with_reward_and_key() -> None:
     assert tables.calibration([answer(samples=drawn[2:])]) == []
 
 
+def test_a_judge_that_prefers_its_own_answers_is_told() -> None:
+    def run(question: str, own: float, other: float, *, right: bool) -> AnswerGiven:
+        drawn = [sample(0, reward=own, right=right, model="judge"), sample(1, reward=other, right=right, model="other")]
+        unlike = sample(2, reward=1.0 - other, right=not right, model="other")
+        return answer(question, method="metascale", samples=[*drawn, unlike])
+
+    runs = [run("q1", 0.9, 0.7, right=True), run("q2", 0.8, 0.7, right=True), run("q3", 0.6, 0.3, right=False)]
+    own, other = tables.favours([*runs, replace(runs[0], method="self_consistency")])
+    assert (own.model, own.questions, other.questions) == ("judge", 3, 3)
+    assert own.favour == pytest.approx(0.2)
+    assert other.favour == pytest.approx(-0.2)
+    assert (own.right, own.wrong) == (pytest.approx(0.85), pytest.approx(0.6))
+    assert own.interval.low == pytest.approx(0.1)
+    assert tables.favours([answer(samples=runs[0].samples[:1])]) == []
+
+
 def test_the_arena_rates_every_method_and_budget() -> None:
     def fights(verdicts: Sequence[Any], method: str) -> list[AnswerGiven]:
         return [

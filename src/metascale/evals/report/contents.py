@@ -15,6 +15,7 @@ from metascale.evals.report.tables import (
     ArmKind,
     Calibration,
     Curve,
+    Favour,
     Foretold,
     MethodComparison,
     PaperTable,
@@ -38,6 +39,7 @@ class TaskPart:
     regret: list[Curve]
     progress: list[Curve]
     calibration: Calibration | None
+    favours: list[Favour]
     savings: list[Savings]
     foretold: list[Foretold]
     exemplar: AnswerGiven | None
@@ -117,6 +119,7 @@ def _tasks(answers: Sequence[AnswerGiven], most_missing: float) -> list[TaskPart
     regret, progress = tables.regret(answers), tables.progress(answers)
     foretold, savings = tables.foretold(answers), tables.savings(answers)
     calibrations = {one.setting: one for one in tables.calibration(answers)}
+    favours = tables.favours(answers)
     arenas = {one.setting: one for one in tables.arena(answers)}
     return [
         TaskPart(
@@ -130,6 +133,7 @@ def _tasks(answers: Sequence[AnswerGiven], most_missing: float) -> list[TaskPart
             regret=[one for one in regret if one.setting == setting],
             progress=[one for one in progress if one.setting == setting],
             calibration=calibrations.get(setting),
+            favours=[one for one in favours if one.setting == setting],
             savings=[one for one in savings if one.setting == setting],
             foretold=[one for one in foretold if one.setting == setting],
             exemplar=tables.exemplary_run(by_setting[setting]),

@@ -10,6 +10,7 @@ from metascale.evals.report.tables.arms import ArmKind, arm_rewards, exemplary_r
 from metascale.evals.report.tables.cells import OURS, SEED, Setting, base_of, grouped, is_ours, method_order, setting_of
 from metascale.evals.report.tables.comparisons import MOST_MISSING, NEAR, MethodComparison, Verdict, comparisons
 from metascale.evals.report.tables.curves import CURVE_RESAMPLES, Curve, cumulative_regret, progress, regret
+from metascale.evals.report.tables.favour import Favour, favours
 from metascale.evals.report.tables.foresight import Foretold, Savings, foretold, savings
 from metascale.evals.report.tables.reliability import Calibration, calibration
 from metascale.evals.report.tables.rows import PaperTable, Row, paper_table, summary
@@ -27,6 +28,7 @@ __all__ = [
     "ArmKind",
     "Calibration",
     "Curve",
+    "Favour",
     "Foretold",
     "MethodComparison",
     "PaperTable",
@@ -42,6 +44,7 @@ __all__ = [
     "comparisons",
     "cumulative_regret",
     "exemplary_run",
+    "favours",
     "foretold",
     "grouped",
     "is_ours",
