@@ -293,6 +293,7 @@ def test_a_benchmark_over_a_local_server(tmp_path: Path, start_server: ServerFac
     answers = read_logs([tmp_path / "logs"])
     assert sum(answer.usage["calls"] for answer in answers if answer.usage) == server.requests.total() == 12
     assert not any(answer.simulated for answer in answers)
+    assert {answer.conditions["path"] for answer in answers} == {f"{record.parent.name}/{record.name}"}
 
 
 def test_models_are_named_as_on_the_command_line() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from inspect_ai.log import EvalLog
@@ -16,6 +17,8 @@ _OWN = "metascale/"
 """The prefix of metascale's own tasks."""
 _QUESTIONS = frozenset({"path", "hub", "subset", "seed"})
 """Arguments of metascale's tasks that only choose the questions, which have ids of their own."""
+_RECORDED = "metascale/recorded"
+"""The model that serves recorded answers; its argument `path` is the file."""
 _TRAFFIC = frozenset(
     {
         "max_retries",
@@ -52,7 +55,8 @@ def conditions_of(log: EvalLog, arguments: Mapping[str, Any]) -> dict[str, str]:
     """What changes answers or scores, other than a method's settings, and is not the default, as text.
 
     These are the generation options and the arguments of the model, the limits of a sample, the models in roles, and
-    the task's arguments except those that choose its questions.
+    the task's arguments except those that choose its questions. A file of recorded answers is named with its folder
+    alone.
 
     Args:
         log: of an evaluation.
@@ -62,6 +66,8 @@ def conditions_of(log: EvalLog, arguments: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, Any] = {}
     if model_of(log, arguments) == spec.model:
         found |= spec.model_args | spec.model_generate_config.model_dump(mode="json", exclude_none=True)
+        if spec.model == _RECORDED:
+            found["path"] = "/".join(Path(str(found["path"])).parts[-2:])
     found |= log.plan.config.model_dump(mode="json", exclude_none=True)
     found = {name: value for name, value in found.items() if name not in _TRAFFIC}
     found |= {name: getattr(spec.config, name, None) for name in _LIMITS}
