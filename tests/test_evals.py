@@ -293,7 +293,6 @@ def test_a_benchmark_over_a_local_server(tmp_path: Path, start_server: ServerFac
     answers = read_logs([tmp_path / "logs"])
     assert sum(answer.usage["calls"] for answer in answers if answer.usage) == server.requests.total() == 12
     assert not any(answer.simulated for answer in answers)
-    assert {answer.conditions["path"] for answer in answers} == {f"{record.parent.name}/{record.name}"}
 
 
 def test_models_are_named_as_on_the_command_line() -> None:
@@ -354,3 +353,4 @@ def test_recorded_answers_can_be_evaluated(tmp_path: Path) -> None:
     right = Counter(answer.method for answer in answers if answer.score)
     assert right == {"direct": 9, "chain_of_thought": 12, "self_consistency": 12}
     assert not any(answer.simulated for answer in answers)
+    assert {answer.conditions["path"] for answer in answers} == {f"{record.parent.name}/{record.name}"}
