@@ -17,8 +17,6 @@ _OWN = "metascale/"
 """The prefix of metascale's own tasks."""
 _QUESTIONS = frozenset({"path", "hub", "subset", "seed"})
 """Arguments of metascale's tasks that only choose the questions, which have ids of their own."""
-_RECORDED = "metascale/recorded"
-"""The model that serves recorded answers; its argument `path` is the file."""
 _TRAFFIC = frozenset(
     {
         "max_retries",
@@ -55,8 +53,7 @@ def conditions_of(log: EvalLog, arguments: Mapping[str, Any]) -> dict[str, str]:
     """What changes answers or scores, other than a method's settings, and is not the default, as text.
 
     These are the generation options and the arguments of the model, the limits of a sample, the models in roles, and
-    the task's arguments except those that choose its questions. A file of recorded answers is named with its folder
-    alone.
+    the task's arguments except those that choose its questions. An argument `path` is shown with its last folder alone.
 
     Args:
         log: of an evaluation.
@@ -66,14 +63,14 @@ def conditions_of(log: EvalLog, arguments: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, Any] = {}
     if model_of(log, arguments) == spec.model:
         found |= spec.model_args | spec.model_generate_config.model_dump(mode="json", exclude_none=True)
-        if spec.model == _RECORDED:
-            found["path"] = "/".join(Path(str(found["path"])).parts[-2:])
     found |= log.plan.config.model_dump(mode="json", exclude_none=True)
     found = {name: value for name, value in found.items() if name not in _TRAFFIC}
     found |= {name: getattr(spec.config, name, None) for name in _LIMITS}
     found |= {role: models if len(models) > 1 else models[0] for role, models in _roles(log).items()}
     is_own = log.eval.task.startswith(_OWN)
     found |= {name: value for name, value in spec.task_args_passed.items() if not (is_own and name in _QUESTIONS)}
+    if "path" in found:
+        found["path"] = "/".join(Path(str(found["path"])).parts[-2:])
     return as_texts({name: value for name, value in found.items() if value is not None})
 
 
