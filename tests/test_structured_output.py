@@ -58,6 +58,16 @@ async def test_a_server_that_ignores_the_schema_gets_one_repair(start_server: Se
     assert "no JSON object" in repair[-1]["content"]
 
 
+async def test_the_repair_of_a_reply_without_end_fits_where_the_reply_did_not(start_server: ServerFactory) -> None:
+    endless = Fault(text='{"critique": "' + "so " * 9_000, finish_reason="length")
+    server = start_server(script=lambda _, number, __: endless if number == 0 else Fault(text=verdict(8)))
+    (score,) = await JudgeReward(chat_model(server)).score("Why?", ["Because."], SETTINGS, place=["here"])
+    assert score.value == pytest.approx(7 / 9)
+    said = server.served[1].body["messages"][-2]["content"]
+    assert said.startswith('{"critique": "so so')
+    assert len(said) < 300
+
+
 async def test_after_every_form_and_then_after_one_repair_it_gives_up(start_server: ServerFactory) -> None:
     server = start_server(script=lambda *_: Fault(text='{"critique": "x", "score": 11}'))
     model = MeteredModel(chat_model(server))

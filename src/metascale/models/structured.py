@@ -32,6 +32,8 @@ from metascale.usage import Usage, add_usage, no_usage
 
 KEPT_FIRST, KEPT_LAST = 3_000, 1_000
 """Characters of an unreadable reply that its repair carries, from its start and from its end. Not tuned."""
+KEPT_OF_ENDLESS = 200
+"""Characters of a reply that ran into a limit: its repair has to fit where it did not. Not tuned."""
 
 _ABOUT_FORM = re.compile(
     r"response.?format|json.?schema|json.?mode|structured|grammar|guided|schema|\btools?\b|tool.(?:use|choice|call)|function",
@@ -270,7 +272,7 @@ class _Query(Generic[Schema]):
                 break
             following = form if server.works(form) else (untried or forms)[0]
             repair = prompts.render("repair", problem=problem, schema=in_words(self.schema))
-            conversation = [*self.messages, AIMessage(_shortened(_text_of(reply))), HumanMessage(repair)]
+            conversation = [*self.messages, AIMessage(_shortened(reply)), HumanMessage(repair)]
             step = "repair" if number == 0 else f"repair {number}"
             try:
                 form, (reply,), bill = await self.send(conversation, [*place, step], 1, following)
@@ -392,8 +394,11 @@ def _text_of(message: AIMessage) -> str:
     return str(message.text) or "(nothing)"
 
 
-def _shortened(text: str) -> str:
-    """A text without its middle, if it is long: an endless reply is not sent back whole."""
+def _shortened(reply: AIMessage) -> str:
+    """A reply's text without its middle, if it is long, and without its end, if it ran into a limit."""
+    text, flaw = _text_of(reply), flaw_of(reply)
+    if flaw is not None and flaw.at_limit and len(text) > KEPT_OF_ENDLESS:
+        return f"{text[:KEPT_OF_ENDLESS]}\n[…]"
     if len(text) <= KEPT_FIRST + KEPT_LAST:
         return text
     return f"{text[:KEPT_FIRST]}\n[…]\n{text[-KEPT_LAST:]}"
