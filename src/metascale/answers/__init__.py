@@ -6,6 +6,7 @@ last line that holds nothing else) and returns None where nothing is marked: it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -13,7 +14,7 @@ from metascale.answers.choices import concluding_choice, listed_choice, read_cho
 from metascale.answers.conclusions import WORKING, concluding_number, read_result
 from metascale.answers.notation import unboxed
 from metascale.answers.numbers import read_number
-from metascale.answers.statements import LONGEST_REPLY, first_answers, last_line, last_sentence, plain, statements
+from metascale.answers.statements import LONGEST_REPLY, first_answers, is_unfinished, last_line, last_sentence, plain, statements
 from metascale.answers.texts import LONGEST_PHRASE, read_phrase, read_text
 from metascale.answers.thinking import without_thinking
 
@@ -56,9 +57,10 @@ def _extract(reply: str, kind: Kind, choices: int) -> str | None:
     found = _first_read(marks, reply, kind, choices)
     if found is None and kind == "choice":
         found = concluding_choice(last_sentence(reply), choices) or listed_choice(reply, choices)
-    if found is None:
+    whole = not is_unfinished(reply)
+    if found is None and whole:
         found = _read_alone(last_line(reply) or "", kind, choices)
-    if found is None and kind in {"number", "auto"}:
+    if found is None and whole and kind in {"number", "auto"}:
         found = concluding_number(reply, after=max((place for place, _ in marks), default=0))
     if found is None and not marks:
         found = _first_read(first_answers(reply), reply, kind, choices) or _read_whole(reply, kind)
@@ -69,7 +71,7 @@ def _first_read(marks: Sequence[tuple[int, str | None]], reply: str, kind: Kind,
     for place, statement in marks:
         working = reply[max(0, place - WORKING) : place]
         found = _read(statement, working, kind, choices) if statement is not None else None
-        if found is not None:
+        if found is not None or (statement and kind in {"number", "auto"} and re.search(r"\d", statement)):
             return found
     return None
 

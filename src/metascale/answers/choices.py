@@ -9,10 +9,11 @@ from string import ascii_uppercase
 _WRAP = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}")
 _LABEL = r"(?:(?:option|choice|answer|letter)\s+)?"
 _AGAIN = re.compile(
-    r"[\s*_]*(?:[,;/&+|]?\s*(?:\b(?:or|and|to)\b)?)[\s*_]*(?:option\s+)?(?:\(([A-Z])\)|([A-Z])(?=\W*$|[,;.)]|\s+(?:or|and)\b))"
+    r"[\s*_]*(?:[,;/&+|]?\s*(?:\b(?:or|and|to|und|oder|et|ou|y|o)\b)?)[\s*_]*(?:option\s+)?(?:\(([A-Z])\)|([A-Z])(?=\W*$|[,;.)]|\s+(?:or|and)\b))"
 )
 _CHOSEN = re.compile(
-    r"\b(?:choose|chose|pick|select|go with|option|choice|(?:therefore|thus|hence|so),?)\s+\(?([A-Z])\)?\W*$",
+    r"\b(?:choose|chose|pick|select|go with|option|choice|(?:therefore|thus|hence|so),?)\s+\(?([A-Z])\)?"
+    r"(?:\s+is\s+(?:correct|right|the (?:correct|right|best) (?:answer|choice|option|one)))?\W*$",
     re.IGNORECASE,
 )
 _OPTION = re.compile(r"(?:option\s+|choice\s+)?\(?([A-Z])(?:[*_]*[).:](?=[\s*_]+\S)|[).:*_]*$)", re.IGNORECASE)

@@ -37,6 +37,7 @@ def in_plain_notation(statement: str) -> str:
     `3×10⁸` becomes `3×10^8`, `1½` becomes `1 1/2`, `\dfrac{-7}{4}` becomes `-7/4`, and `11,\! 111` becomes `11,111`.
     """
     text = re.sub("[" + "".join(_SUPERSCRIPTS) + "]+", _raised, statement)
+    text = re.sub(r"(?=[₀-₉])(?<![₀-₉])", "_", text)
     text = re.sub(r"[¼-¾⅐-⅞↉]", lambda found: f" {unicodedata.normalize('NFKC', found[0])}", text)
     text = re.sub(r"(?<=\d)[\u00a0\u202f\u2009\u2007](?=\d{3}(?!\d))", "", text)
     text = re.sub(_MINUS, "-", unicodedata.normalize("NFKC", text)).replace("⁄", "/").replace("∕", "/")

@@ -59,7 +59,8 @@ _OPERAND = re.compile(
 _ASIDE_NUMBER = re.compile(
     r"\b(?:than|over|under|above|below|beyond|least|most|between|exceeds?|exceeding|with|until|before|after|up to|step"
     r"|chapter|section|case|option|question|problem|part|figure|table|equation|method|page|number|no\.|day|week|year|line"
-    rf"|{_MONTH})\.?\s?$",
+    r"|als|mindestens|höchstens|m[áa]s de|menos de|plus de|moins de|au moins|至少|至多|超过|少于"
+    rf"|{_MONTH}(?:\.?\s\d{{1,2}},)?)\.?\s?$",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
@@ -72,6 +73,10 @@ _AFTER = re.compile(
     re.IGNORECASE,
 )
 _TERM = re.compile(r"\d[a-zA-Z](?<![mgshL])(?!\w)|[-+*/^]\s?[xyznkabtpqrwuv]\b|\b[xyznkabtpqrwuv]\s?[-+*/^]")
+_ARGUMENT = re.compile(r"(?<=\b[A-Za-z])\(-?\d+\)")
+_NAME = re.compile(
+    r"(?!(?:Total|About|Around|Only|Just|Over|Rs|\w+ly)\s)(?:[A-Z][a-z]\w*|[a-z]+[A-Z]\w*)(?:\s[A-Z][a-z]\w*)*\s\d+"
+)
 _ROUNDED = re.compile(r"\d\s?[+×*÷]\s?[^≈]*≈|\d\s-\s[^≈]*≈")
 _ONE_UNIT = re.compile(r"[\s-]?[^\W\d_]*(?:(?:\s(?:a|an|per|each|every)\s|\s?/\s?)[^\W\d_]+|\s(?:each|apiece))?")
 _WORD = re.compile(r"(\s?-?)([^\W\d_]+)")
@@ -97,7 +102,7 @@ def read_number(statement: str, *, alone: bool = False) -> str | None:
     if LIST_ITEM.match(text):
         return None
     if alone:
-        return _alone(text)
+        return _alone(text, math=math)
     right = result_side(text)
     found = numbers_in(right, math=math) if right else None
     values = {number.value for number in found or ()}
@@ -115,11 +120,11 @@ def is_formula(statement: str) -> bool:
     )
 
 
-def _alone(text: str) -> str | None:
+def _alone(text: str, *, math: bool) -> str | None:
     match = _NUMBER.match(text)
     if match is None or not _ONE_UNIT.fullmatch(text, match.end()):
         return None
-    return _value(match, text, math=False)
+    return _value(match, text, math=math)
 
 
 def result_side(text: str) -> str | None:
@@ -128,8 +133,8 @@ def result_side(text: str) -> str | None:
     Of a chain of equations the last side counts. Remarks in brackets, asides after a number and what the result is
     contrasted with ("not 13") are left out.
     """
-    text = _CALCULATION.sub("", text).strip()
-    if _DENIED.search(text):
+    text = _ARGUMENT.sub("", _CALCULATION.sub("", text)).strip()
+    if _DENIED.search(text) or _NAME.fullmatch(text):
         return None
     start = _NUMBER.match(text)
     if start:
@@ -138,7 +143,9 @@ def result_side(text: str) -> str | None:
             text = text[: aside.start()]
     text = _CONTRAST.sub("", text)
     first, *others = text.split("=")
-    if any(re.search(r"[,;]\s|\b(?:and|or)\b", part) for part in others[:-1]) or (others and _TERM.search(first)):
+    if any(re.search(r"[,;]\s|\b(?:and|or)\b", part) for part in others[:-1]):
+        return None
+    if others and _TERM.search(first) and (len(others) == 1 or re.search("[A-Za-z]", "".join(others[:-1]))):
         return None
     result = (others[-1] if others else first).strip()
     return result.rpartition("≈")[2].strip() if _ROUNDED.search(result) else result

@@ -23,6 +23,7 @@ _FIELD = re.compile(
 )
 _NOTHING = re.compile(r"\s*(?:null|none|undefined|n/?a)?\s*", re.IGNORECASE)
 _TAG = re.compile(r"<(answer|final[_ ]?answer)>|(<\|begin_of_box\|>)", re.IGNORECASE)
+_JOINED = re.compile(r"[\s$\\()]*(?:,|,?\s?\b(?:and|or))[\s$\\()]*")
 _HASHES = re.compile(r"^[ \t>*]*####[ \t]*(\S.*)$", re.MULTILINE)
 _QUOTED = re.compile(r'\bfinal answer\W{0,8}"""\s*(.+?)(?:"""|\Z)', re.IGNORECASE | re.DOTALL)
 _SAID = re.compile(
@@ -32,7 +33,8 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 _OTHER_ANSWER = re.compile(
-    r"\b(?:against\b[^.\n]*|(?:wrong|incorrect|naive|previous|other|possible|tempting|(?P<first>obvious|initial|original|first))\s)$",
+    r"\b(?:against\b[^.\n]*|(?:if|whether)\s(?:the|this|my|our)\s|(?:wrong|incorrect|naive|previous|other|possible|tempting"
+    r"|(?P<first>obvious|initial|original|first))\s)$",
     re.IGNORECASE,
 )
 _REJECTION = re.compile(
@@ -43,14 +45,31 @@ _HEADING = re.compile(
     r"^[^\w\n]{0,12}(?:the\s)?(?:(?:final|correct)\s)?(?:answer|result)[^\w\n]{0,8}\n\s*(?=(\S[^\n]*))",
     re.IGNORECASE | re.MULTILINE,
 )
+_UNFINISHED = re.compile(
+    r"(?:,|\b(?:and|or|but|so|with|to|of|for|by|from|the|an?|is|are|was|has|have|that|which|then)|\s[+*×=(])\s*\Z"
+    r"|^\W*\d+[.)]\s[^\n]*\n+\W*\d+[.)]\s*\Z",
+    re.MULTILINE,
+)
 _LINE = re.compile(r"^[ \t>*_]*A[*_]*:[*_ \t]*(\S.*)$", re.MULTILINE)
 _OTHER_OPTION = re.compile(r"^[ \t>*_-]*\(?B[*_]*[):.]", re.MULTILINE)
 _RETRACTED = re.compile(
-    r"^\W*(?:not\b|n't\b|none\b|unknown|unclear|undetermined|cannot\b|can't\b|impossible|incorrect|wrong|missing)",
+    r"^\W*(?:(?:\w+ly\s)?(?:not|never|no longer|nowhere near|nicht|keine?|pas)\b|n't\b|none\b|unknown|unclear|undetermined"
+    r"|cannot\b|can't\b|impossible|incorrect|wrong|missing)",
     re.IGNORECASE,
 )
+_CORRECTION = re.compile(
+    r"(?:[.!?…,;\n(]|\s[-–—])[\s*_]*(?:(?:oh|but|hmm+|oops|no),?\s)?"
+    r"(?:(?:hmm+|oops|correction|scratch that|on second thoughts?|no)\b(?=\s?[,.:!…])|on second thought\b"
+    r"|(?:wait|actually|I mean)\b)"
+    r"|\b(?:that(?:['’]s| is| was) (?:wrong|incorrect|not (?:right|correct))"
+    r"|I (?:(?:have )?made an? (?:\w+ )?(?:mistake|error)|mis(?:read|calculated|counted|understood)))\b",
+    re.IGNORECASE,
+)
+_IF = re.compile(r"\b(?:if|unless)\b[^,.;\n]*,[^,.;\n]*$", re.IGNORECASE)
+_ONLY_IF = re.compile(r"(?<!\bclosest )\banswer would be\b.*\b(?:if|unless)\b|\bif\b.*\botherwise\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(
-    r"(?<![\d\s.])(?<!\bRs)(?<!\bapprox)(?<!\bM[rs])(?<!\bMrs)(?<!\bDr)(?<!\bvs)(?<!\bNo)[.!?][*_)\"”]{0,3}(?=\s|$)"
+    r"(?<![\d\s.])(?<!\bRs)(?<!\bapprox)(?<!\bM[rs])(?<!\bMrs)(?<!\bDr)(?<!\bSt)(?<!\bInc)(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)"
+    r"(?<!\bNo)(?!(?<=\b[A-Z])\.(?:\s?[A-Z]\.)*\s[A-Z][\w'-]+\W*$)[.!?][*_)\"”]{0,3}(?=\s|$)"
     r"|(?<=\d)[.!?][*_)\"”]{0,3}(?=\s+[A-Z(]|\s*$)"
 )
 
@@ -74,13 +93,23 @@ def statements(reply: str) -> list[tuple[int, str | None]]:
         others += _marked(pattern, reply)
     for pattern in (*spoken, _HEADING):
         others += [(place, _first_sentence(said)) for place, said in _marked(pattern, reply)]
-    for place, said in sorted(others, reverse=True):
+    others.sort(reverse=True)
+    correction = _CORRECTION.search(reply, others[0][0]) if others else None
+    if correction:
+        return [*marks, (correction.end(), None)]
+    for place, said in others:
         statement = plain(said)
-        if _RETRACTED.match(statement):
+        if _RETRACTED.match(statement) or _is_conditional(reply, place, statement):
             return [*marks, (place, None)]
         if len(said) <= LONGEST_STATEMENT:
             marks.append((place, statement))
     return marks
+
+
+def _is_conditional(reply: str, place: int, statement: str) -> bool:
+    """Whether an answer holds only under a condition: "if he is late, the answer is 5", "would be 5 if he were late"."""
+    before = reply[max(0, place - LONGEST_QUALIFIER) : place]
+    return bool(_IF.search(before) or _ONLY_IF.search(before.rpartition("\n")[2] + statement))
 
 
 def _decoded(field: re.Match[str]) -> str:
@@ -102,6 +131,11 @@ def _tagged(text: str) -> Iterator[tuple[int, str]]:
         content = text[match.end() : end if end >= 0 else match.end() + LONGEST_STATEMENT].strip()
         if content:
             yield match.end(), content
+
+
+def is_unfinished(reply: str) -> bool:
+    """Whether a reply breaks off in a sentence or in a list."""
+    return bool(_UNFINISHED.search(reply[-LONGEST_STATEMENT:]))
 
 
 def first_answers(reply: str) -> list[tuple[int, str]]:
@@ -169,11 +203,15 @@ def sentences(reply: str, most: int) -> list[tuple[int, str]]:
 
 
 def _boxed(text: str) -> Iterator[tuple[int, str]]:
-    r"""Each `\boxed{...}`, whose content may hold braces of its own."""
+    r"""Each `\boxed{...}`, whose content may hold braces of its own, and with it those that "and" or "or" joins to it."""
+    start = end = 0
     for match in list(re.finditer(r"\\(?:boxed|fbox)\s*\{", text))[-MOST_MARKS:]:
         depth = 1
         for position in range(match.end(), min(len(text), match.end() + 500)):
             depth += {"{": 1, "}": -1}.get(text[position], 0)
             if depth == 0:
-                yield match.end(), text[match.start() : position + 1]
+                if not end or not _JOINED.fullmatch(text, end, match.start()):
+                    start = match.start()
+                end = position + 1
+                yield match.end(), text[start:end]
                 break

@@ -11,6 +11,8 @@ LONGEST_PHRASE = 60
 MOST_WORDS = 8
 """Words of the longest such text. A longer one is a sentence, and equal sentences seldom agree. Not tuned."""
 
+_PUNCTUATION = " \t.,;:!?\"'`*_“”‘’«»„¡¿。、，！？：；「」『』$"
+_BRACKETED = re.compile(r"[(\[]([^()\[\],]*)[)\]]")
 _WRAP = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
 
 
@@ -29,7 +31,9 @@ def read_text(statement: str) -> str | None:
     if len(text) > LONGEST_ANSWER:
         return None
     while True:
-        shorter = re.sub(r"^(?:the|an|a)\s+", "", text.casefold().strip(" \t.,;:!?\"'`*_“”‘’()[]$").lstrip("#"))
+        shorter = re.sub(r"^(?:the|an|a)\s+", "", text.casefold().strip(_PUNCTUATION).lstrip("#"))
+        if bracketed := _BRACKETED.fullmatch(shorter):
+            shorter = bracketed[1]
         if shorter == text:
-            return None if text.strip("\\") == "" else text
+            return None if text.strip("\\()[]{}") == "" else text
         text = shorter

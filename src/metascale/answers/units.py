@@ -6,15 +6,24 @@ import re
 
 SCALES = {
     "hundred": 10**2,
+    "mil": 10**3,
+    "tausend": 10**3,
     "thousand": 10**3,
     "lakh": 10**5,
     "lakhs": 10**5,
     "million": 10**6,
     "mn": 10**6,
+    "mio": 10**6,
+    "millionen": 10**6,
+    "millones": 10**6,
+    "millions": 10**6,
     "crore": 10**7,
     "crores": 10**7,
     "billion": 10**9,
     "bn": 10**9,
+    "mrd": 10**9,
+    "milliarden": 10**9,
+    "milliards": 10**9,
     "trillion": 10**12,
 }
 """Words that multiply the number before them."""
