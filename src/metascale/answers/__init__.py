@@ -14,7 +14,15 @@ from metascale.answers.choices import concluding_choice, listed_choice, read_cho
 from metascale.answers.conclusions import WORKING, concluding_number, read_result
 from metascale.answers.notation import unboxed
 from metascale.answers.numbers import read_number
-from metascale.answers.statements import LONGEST_REPLY, first_answers, is_unfinished, last_line, last_sentence, plain, statements
+from metascale.answers.statements import (
+    LONGEST_REPLY,
+    first_answers,
+    is_unfinished,
+    last_line,
+    last_sentence,
+    plain,
+    statements,
+)
 from metascale.answers.texts import LONGEST_PHRASE, read_phrase, read_text
 from metascale.answers.thinking import without_thinking
 
@@ -23,6 +31,14 @@ Kind = Literal["number", "choice", "text", "auto"]
 STEPS_TO_REST = 5
 """Most times that an answer is extracted again. It may contain marks itself, so extraction repeats until nothing
 changes."""
+
+_NUMBERS = re.compile(r".*\d", re.DOTALL)
+_HOLDS_ANSWER = {
+    "number": _NUMBERS,
+    "auto": _NUMBERS,
+    "choice": re.compile(r"\W*[A-Z]\W{0,4}(?:[,/&+]|and\b|or\b)\W{0,4}[A-Z]\b"),
+}
+"""Statements of each kind that are the reply's answer, though not a clear one: no earlier mark is read instead."""
 
 
 def extract(reply: str, kind: Kind = "auto", *, choices: int = 10) -> str | None:
@@ -71,7 +87,7 @@ def _first_read(marks: Sequence[tuple[int, str | None]], reply: str, kind: Kind,
     for place, statement in marks:
         working = reply[max(0, place - WORKING) : place]
         found = _read(statement, working, kind, choices) if statement is not None else None
-        if found is not None or (statement and kind in {"number", "auto"} and re.search(r"\d", statement)):
+        if found is not None or (statement and kind in _HOLDS_ANSWER and _HOLDS_ANSWER[kind].match(statement)):
             return found
     return None
 

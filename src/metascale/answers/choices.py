@@ -9,7 +9,7 @@ from string import ascii_uppercase
 _WRAP = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}")
 _LABEL = r"(?:(?:option|choice|answer|letter)\s+)?"
 _AGAIN = re.compile(
-    r"[\s*_]*(?:[,;/&+|]?\s*(?:\b(?:or|and|to|und|oder|et|ou|y|o)\b)?)[\s*_]*(?:option\s+)?(?:\(([A-Z])\)|([A-Z])(?=\W*$|[,;.)]|\s+(?:or|and)\b))"
+    r"[\s*_]*(?:[,;/&+|]?\s*(?:\b(?:or|and|to|und|oder|et|ou|y|o)\b)?)[\s*_]*(?:option\s+)?(?:\(([A-Z])\)|([A-Z])(?=\W*$|[,;.)]|\s+(?:or|and)\b(?!\sI)))"
 )
 _CHOSEN = re.compile(
     r"\b(?:choose|chose|pick|select|go with|option|choice|(?:therefore|thus|hence|so),?)\s+\(?([A-Z])\)?"

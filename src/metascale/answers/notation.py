@@ -8,7 +8,7 @@ import unicodedata
 _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-", strict=True))
 _MINUS = r"[−–‒‐‑－﹣⁻—―]"
 _ARGUMENT = r"\s*\{([^{}]*)\}"
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{((?:(?!\\boxed|\\fbox).)*)\}", re.DOTALL)
 _FRACTION = rf"\\[dtc]?frac(?:{_ARGUMENT}{_ARGUMENT}|\s*(\d)\s*(\d))"
 _INTEGER = re.compile(r"\s*[-+]?\s*\d+\s*")
 

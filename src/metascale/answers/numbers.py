@@ -74,6 +74,8 @@ _AFTER = re.compile(
 )
 _TERM = re.compile(r"\d[a-zA-Z](?<![mgshL])(?!\w)|[-+*/^]\s?[xyznkabtpqrwuv]\b|\b[xyznkabtpqrwuv]\s?[-+*/^]")
 _ARGUMENT = re.compile(r"(?<=\b[A-Za-z])\(-?\d+\)")
+_WHERE = re.compile(r"(?<=\d)(?:,?\s\w+)?,?\s(?:when|where|at|for|with)\s[A-Za-z]\s?=[^=]*$")
+_EUROS = re.compile(r"\s?(?:€|euros?\b|EUR\b)", re.IGNORECASE)
 _NAME = re.compile(
     r"(?!(?:Total|About|Around|Only|Just|Over|Rs|\w+ly)\s)(?:[A-Z][a-z]\w*|[a-z]+[A-Z]\w*)(?:\s[A-Z][a-z]\w*)*\s\d+"
 )
@@ -141,7 +143,7 @@ def result_side(text: str) -> str | None:
         aside = _ASIDE.search(text, start.end())
         if aside and not re.search(r"\d|=", text[start.end() : aside.start()]):
             text = text[: aside.start()]
-    text = _CONTRAST.sub("", text)
+    text = _CONTRAST.sub("", _WHERE.sub("", text))
     first, *others = text.split("=")
     if any(re.search(r"[,;]\s|\b(?:and|or)\b", part) for part in others[:-1]):
         return None
@@ -248,12 +250,8 @@ def _without_separators(match: re.Match[str]) -> str | None:
         return digits.replace(".", "").replace(",", ".")
     if " " in str(match["digits"]) and "," in digits:
         return digits.replace(",", ".")
-    if (
-        match["currency"]
-        and "€" in match["currency"]
-        and re.fullmatch(r"[1-9]\d{0,2}[.,]\d{3}", digits)
-        and "." in digits
-    ):
+    euros = "€" in (match["currency"] or "") or _EUROS.match(match.string, match.end())
+    if euros and re.fullmatch(r"[1-9]\d{0,2}\.\d{3}", digits):
         return None
     return digits.replace(",", "")
 

@@ -18,7 +18,7 @@ MOST_MARKS = 100
 
 _FIELD = re.compile(
     r"""["'](?:final[_ ]?)?answer["']\s*:\s*(?:"(?P<json>(?:[^"\\\n]|\\.)*)"?|'(?P<python>(?:[^'\\\n]|\\.)*)'?"""
-    r"""|\[\s*["']?(?P<item>[^\[\]"',\n]*)["']?\s*\]|(?P<bare>[^,}\n"'\[]+))""",
+    r"""|\[\s*["']?(?P<item>[^\[\]"',\n]*)["']?\s*\]|(?P<bare>(?:[^,}\n"'\[]|(?<=\d),(?=\d{3}\b))+))""",
     re.IGNORECASE,
 )
 _NOTHING = re.compile(r"\s*(?:null|none|undefined|n/?a)?\s*", re.IGNORECASE)
@@ -45,31 +45,38 @@ _HEADING = re.compile(
     r"^[^\w\n]{0,12}(?:the\s)?(?:(?:final|correct)\s)?(?:answer|result)[^\w\n]{0,8}\n\s*(?=(\S[^\n]*))",
     re.IGNORECASE | re.MULTILINE,
 )
+_ITEMS = r"(?:(?P<bullet>[-*•])|\d+[.)])\s[^\n]*\n+[ \t]*[*_]*(?(bullet)(?P=bullet)|\d+[.)])"
+_LIST = re.compile(_ITEMS)
+_POINTS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}\.\d{3}(?![\d.,])")
 _UNFINISHED = re.compile(
     r"(?:,|\b(?:and|or|but|so|with|to|of|for|by|from|the|an?|is|are|was|has|have|that|which|then)|\s[+*×=(])\s*\Z"
-    r"|^\W*\d+[.)]\s[^\n]*\n+\W*\d+[.)]\s*\Z",
+    rf"|^[ \t]*[*_]*{_ITEMS}(?!(?i:\W*(?:\w+ )?(?:total|result|answer))\b)[^\n]*\Z",
     re.MULTILINE,
 )
 _LINE = re.compile(r"^[ \t>*_]*A[*_]*:[*_ \t]*(\S.*)$", re.MULTILINE)
-_OTHER_OPTION = re.compile(r"^[ \t>*_-]*\(?B[*_]*[):.]", re.MULTILINE)
+_OTHER_OPTION = re.compile(r"^[ \t>*_-]*\(?[B-D][*_]*[):.]", re.MULTILINE)
 _RETRACTED = re.compile(
-    r"^\W*(?:(?:\w+ly\s)?(?:not|never|no longer|nowhere near|nicht|keine?|pas)\b|n't\b|none\b|unknown|unclear|undetermined"
-    r"|cannot\b|can't\b|impossible|incorrect|wrong|missing)",
+    r"^\W*(?:(?:\w+ly\s)?(?:not|never|no longer|nowhere near|nicht|keine?|pas)\b|n't\b|none\b|unknown|unclear"
+    r"|undetermined|cannot\b|can't\b|impossible|incorrect|wrong|missing)",
     re.IGNORECASE,
 )
 _CORRECTION = re.compile(
-    r"(?:[.!?…,;\n(]|\s[-–—])[\s*_]*(?:(?:oh|but|hmm+|oops|no),?\s)?"
-    r"(?:(?:hmm+|oops|correction|scratch that|on second thoughts?|no)\b(?=\s?[,.:!…])|on second thought\b"
-    r"|(?:wait|actually|I mean)\b)"
-    r"|\b(?:that(?:['’]s| is| was) (?:wrong|incorrect|not (?:right|correct))"
-    r"|I (?:(?:have )?made an? (?:\w+ )?(?:mistake|error)|mis(?:read|calculated|counted|understood)))\b",
+    r"(?:[.!?…;\n(]|\s[-–—]|,(?=\s(?:oh|no|wait|I mean)\b))[\s*_]*(?:(?:oh|but|hmm+|oops|no),?\s)?"
+    r"(?:(?:hmm+|oops|correction|scratch that|no)\b(?=\s?[,.:!…])|(?:wait|actually|on second thought|I mean)\b"
+    r"|that(?:['’]s| is) (?:wrong|incorrect|not (?:right|correct))\b)"
+    r"|\bI (?:(?:have )?made an? (?:\w+ )?(?:mistake|error)|mis(?:read|calculated|counted|understood))\b",
     re.IGNORECASE,
 )
+_ANOTHER_MARK = re.compile(r"\W*(?:the )?(?:final )?answer(?: is)?\W*", re.IGNORECASE)
+_EUROPEAN = re.compile(r"\b(?:Antwort|réponse|respuesta|risposta|resposta)\b[^\n]*$", re.IGNORECASE)
 _IF = re.compile(r"\b(?:if|unless)\b[^,.;\n]*,[^,.;\n]*$", re.IGNORECASE)
-_ONLY_IF = re.compile(r"(?<!\bclosest )\banswer would be\b.*\b(?:if|unless)\b|\bif\b.*\botherwise\b", re.IGNORECASE)
+_NOT_SO = re.compile(
+    r"(?<!\bclosest )\banswer would be\b.*\b(?:if|unless)\b|\bif\b.*\botherwise\b|\bwhich is (?:wrong|incorrect|not)\b",
+    re.IGNORECASE,
+)
 _SENTENCE_END = re.compile(
     r"(?<![\d\s.])(?<!\bRs)(?<!\bapprox)(?<!\bM[rs])(?<!\bMrs)(?<!\bDr)(?<!\bSt)(?<!\bInc)(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)"
-    r"(?<!\bNo)(?!(?<=\b[A-Z])\.(?:\s?[A-Z]\.)*\s[A-Z][\w'-]+\W*$)[.!?][*_)\"”]{0,3}(?=\s|$)"
+    r"(?<!\bNo)(?!(?<=\b[A-Z])\.(?:\s?[A-Z]\.){0,3}\s[A-Z][\w'-]+(?:,|\W*$))[.!?][*_)\"”]{0,3}(?=\s+(?![a-z\s])|\s*$)"
     r"|(?<=\d)[.!?][*_)\"”]{0,3}(?=\s+[A-Z(]|\s*$)"
 )
 
@@ -99,17 +106,20 @@ def statements(reply: str) -> list[tuple[int, str | None]]:
         return [*marks, (correction.end(), None)]
     for place, said in others:
         statement = plain(said)
-        if _RETRACTED.match(statement) or _is_conditional(reply, place, statement):
+        several = _LIST.match(reply, place) or (
+            _POINTS.search(statement) and _EUROPEAN.search(reply[max(0, place - LONGEST_QUALIFIER) : place])
+        )
+        if several or _RETRACTED.match(statement) or _is_conditional(reply, place, statement):
             return [*marks, (place, None)]
-        if len(said) <= LONGEST_STATEMENT:
+        if len(said) <= LONGEST_STATEMENT and not _ANOTHER_MARK.fullmatch(statement):
             marks.append((place, statement))
     return marks
 
 
 def _is_conditional(reply: str, place: int, statement: str) -> bool:
-    """Whether an answer holds only under a condition: "if he is late, the answer is 5", "would be 5 if he were late"."""
+    """Whether an answer holds only under a condition ("if he is late, the answer is 5") or is called wrong."""
     before = reply[max(0, place - LONGEST_QUALIFIER) : place]
-    return bool(_IF.search(before) or _ONLY_IF.search(before.rpartition("\n")[2] + statement))
+    return bool(_IF.search(before) or _NOT_SO.search(before.rpartition("\n")[2] + statement))
 
 
 def _decoded(field: re.Match[str]) -> str:
@@ -163,6 +173,7 @@ def _kind_of_answer(match: re.Match[str], text: str) -> str:
 
 def _first_sentence(statement: str) -> str:
     """The first sentence of a statement, or all of it if that sentence is a question."""
+    statement = re.split(r"</|<\|", statement)[0]
     end = _SENTENCE_END.search(statement)
     return statement[: end.start()] if end and end[0][0] != "?" else statement
 
@@ -202,16 +213,20 @@ def sentences(reply: str, most: int) -> list[tuple[int, str]]:
     return found[:most][::-1]
 
 
-def _boxed(text: str) -> Iterator[tuple[int, str]]:
-    r"""Each `\boxed{...}`, whose content may hold braces of its own, and with it those that "and" or "or" joins to it."""
+def _boxed(text: str) -> list[tuple[int, str]]:
+    r"""Each `\boxed{...}`, whose content may hold braces; those joined by "and", "or" or a comma are one."""
+    boxes: list[tuple[int, str]] = []
     start = end = 0
     for match in list(re.finditer(r"\\(?:boxed|fbox)\s*\{", text))[-MOST_MARKS:]:
         depth = 1
         for position in range(match.end(), min(len(text), match.end() + 500)):
             depth += {"{": 1, "}": -1}.get(text[position], 0)
             if depth == 0:
-                if not end or not _JOINED.fullmatch(text, end, match.start()):
+                if boxes and _JOINED.fullmatch(text, end, match.start()):
+                    boxes.pop()
+                else:
                     start = match.start()
                 end = position + 1
-                yield match.end(), text[start:end]
+                boxes.append((match.end(), text[start:end]))
                 break
+    return boxes
