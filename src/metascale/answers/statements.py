@@ -50,7 +50,8 @@ _LIST = re.compile(_ITEMS)
 _POINTS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}\.\d{3}(?![\d.,])")
 _UNFINISHED = re.compile(
     r"(?:,|\b(?:and|or|but|so|with|to|of|for|by|from|the|an?|is|are|was|has|have|that|which|then)|\s[+*×=(])\s*\Z"
-    rf"|^[ \t]*[*_]*{_ITEMS}(?!(?i:\W*(?:\w+ )?(?:total|result|answer))\b)[^\n]*\Z",
+    rf"|^[ \t]*[*_]*{_ITEMS}(?!(?i:\W*(?:\w+ )?(?:total|result|answer))\b)[^\n]*\Z"
+    r"|^[\s$\\(]*(?P<variable>[a-z])\s?=[^\n]*\n+[\s$\\(]*(?!(?P=variable))[a-z]\s?=[^\n]*\Z",
     re.MULTILINE,
 )
 _LINE = re.compile(r"^[ \t>*_]*A[*_]*:[*_ \t]*(\S.*)$", re.MULTILINE)
@@ -144,7 +145,7 @@ def _tagged(text: str) -> Iterator[tuple[int, str]]:
 
 
 def is_unfinished(reply: str) -> bool:
-    """Whether a reply breaks off in a sentence or in a list."""
+    """Whether a reply breaks off in a sentence, or ends with an item of a list or with one variable of several."""
     return bool(_UNFINISHED.search(reply[-LONGEST_STATEMENT:]))
 
 
