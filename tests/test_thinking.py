@@ -46,6 +46,13 @@ from metascale.answers.thinking import without_thinking
         ),
         ("analysisWe add 2 and 3.assistantfinalIt is 5.", "It is 5."),
         ("Here is my thought process:\na\nHere is my response:\nb", "b"),
+        ("Here are my reasoning steps:\na\n[BEGIN FINAL RESPONSE]\nb\n[END FINAL RESPONSE]\n<|end|>", "b"),
+        ("<|START_THINKING|>a<|END_THINKING|><|START_TEXT|>b<|END_TEXT|>", "b"),
+        ("<longcat_think>a</longcat_think>b", "b"),
+        ("<think_never_used_51bce0c785ca2f68>a</think_never_used_51bce0c785ca2f68>b", "b"),
+        ("<antThinking>a</antThinking>b", "b"),
+        ("<inner_monologue>a</inner_monologue>b", "b"),
+        ("<mm:think>a</mm:think>b", "b"),
     ],
 )
 def test_thinking_is_left_out(reply: str, rest: str) -> None:

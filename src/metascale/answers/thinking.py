@@ -9,7 +9,10 @@ from bisect import bisect_left
 LONGEST_INLINE_CODE = 300
 """Characters of the longest code span between backticks; a limit keeps the time linear. Not tuned."""
 
-_NAMES = r"(?:(?:seed|antml):)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)"
+_NAMES = (
+    r"(?:\w{1,20}:|longcat_|chain_of_|inner_|internal_|ant)?"
+    r"(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|monologue)(?:_process|_never_used_\w{1,40})?"
+)
 _OPENING = (
     rf"<(?P<xml>{_NAMES})(?:\s[^<>]{{0,80}})?>|\[(?P<bracket>THINK)\]|◁(?P<triangle>think)▷"
     r"|<\|(?P<token>begin_of_thought|START_THINKING|inner_prefix)\|>|<\|(?P<gemma>channel)>|<(?P<unused>unused94)>"
@@ -31,10 +34,13 @@ _BARE_FENCE = re.compile(r"^[ \t>]*(?P<fence>`{3,}|~{3,})[ \t]*$", re.MULTILINE)
 
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w*)(.*?)(?=<\|channel\|>|\Z)", re.DOTALL)
 _CHANNEL_END = re.compile(r"<\|(?:end|return|call|start)\|>")
-_WRAPPING = re.compile(r"<\|(?:(?:begin|end)_of_solution|(?:START|END)_RESPONSE)\|>")
+_WRAPPING = re.compile(
+    r"<\|(?:(?:begin|end)_of_solution|(?:START|END)_(?:RESPONSE|TEXT))\|>|\[END FINAL RESPONSE\]\s*(?:<\|end\|>)?"
+)
 _UNTAGGED = [
-    # Granite; and gpt-oss behind a server that drops the special tokens between its channels.
+    # Granite; Apriel; and gpt-oss behind a server that drops the special tokens between its channels.
     (re.compile(r"\s*Here(?: is|'s) my thought process:"), re.compile(r"Here(?: is|'s) my response:")),
+    (re.compile(r"\s*Here are my reasoning steps:"), re.compile(r"\[BEGIN FINAL RESPONSE\]")),
     (re.compile(r"\s*analysis(?=[A-Z])"), re.compile(r"assistantfinal")),
 ]
 
@@ -43,10 +49,11 @@ def without_thinking(text: str) -> str:
     """A reply without its thinking; the same text where it has none.
 
     Thinking stands between the tags that models use: `<think>`, `<thinking>`, `<thought>`, `<reasoning>`,
-    `<reflection>` and `<scratchpad>`, `[THINK]` (Magistral), `◁think▷` (Kimi), `<|begin_of_thought|>` (OpenThinker),
-    `<|START_THINKING|>` (Command A), `<|inner_prefix|>` (Apertus), `<|channel>` (Gemma), and in the channels of
-    gpt-oss other than `final`. A closing tag without an opening tag ends thinking that began in the prompt. An opening
-    tag without a closing tag hides the rest. Tags in code fences, in inline code and in a JSON value are text.
+    `<reflection>`, `<scratchpad>` and the like with a prefix (`<seed:think>`, `<inner_monologue>`), `[THINK]`
+    (Magistral), `◁think▷` (Kimi), `<|begin_of_thought|>` (OpenThinker), `<|START_THINKING|>` (Command A),
+    `<|inner_prefix|>` (Apertus), `<|channel>` (Gemma), and in the channels of gpt-oss other than `final`. A closing tag
+    without an opening tag ends thinking that began in the prompt. An opening tag without a closing tag hides the rest.
+    Tags in code fences, in inline code and in a JSON value are text.
 
     Args:
         text: a reply, whole.
@@ -57,7 +64,7 @@ def without_thinking(text: str) -> str:
     for beginning, ending in _UNTAGGED:
         if beginning.match(text):
             said = ending.split(text)[1:]
-            return said[-1].strip() if said else ""
+            return _WRAPPING.sub("", said[-1]).strip() if said else ""
     if not _TAG.search(text) or _is_json(text):
         return text
     ends = _Ends(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,25 +21,27 @@ WHY_EMPTY = "why_empty"
 ENDED_EARLY = "ended_early"
 """The finish reason of a reply that was not read to its end, because the model was too little sure of it."""
 
-_ENDINGS = ("finish_reason", "stop_reason", "stopReason", "finishReason", "done_reason")
+_ENDINGS = ("finish_reason", "stop_reason", "stopReason", "finishReason", "done_reason", "completionReason")
 """Keys under which servers report how a reply ended."""
 _WHOLE = frozenset(
     (
-        *("stop", "stop_sequence", "stop_sequences", "end_turn", "end", "completed", "complete", "finished", "success"),
+        *("stop", "stop_sequence", "stop_sequences", "end_turn", "end"),
+        *("completed", "complete", "finish", "finished", "success"),
         *("tool_calls", "tool_call", "tool_use", "function_call"),
-        *("eos", "eos_token", "end_of_text", "endoftext", "stopped_eos"),
+        *("eos", "eos_token", "end_of_text", "endoftext", "end_of_sequence", "stopped_eos"),
     )
 )
 _AT_THE_LIMIT = frozenset(
     (
-        *("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_length", "max_length"),
+        *("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens"),
+        *("model_length", "max_length"),
         *("model_context_window_exceeded", "context_length", "token_limit", "error_limit", "stopped_limit"),
     )
 )
 _REFUSED = frozenset(
     (
         *("content_filter", "content_filtered", "guardrail_intervened", "error_toxic", "sensitive"),
-        *("refusal", "safety", "image_safety", "blocked", "blocklist", "prohibited_content", "recitation", "spii"),
+        *("refusal", "safety", "blocked", "blocklist", "prohibited_content", "recitation", "spii", "model_armor"),
     )
 )
 _RESPONSE_STATUSES = ("completed", "incomplete", "failed", "cancelled", "in_progress", "queued")
@@ -80,7 +83,8 @@ def flaw_of(message: AIMessage) -> Flaw | None:
     if refusal_of(message):
         return _REFUSAL
     ending = ending_of(message.response_metadata)
-    name = ending.rpartition(".")[2].lower().replace("-", "_").replace(" ", "_")
+    name = ending.rpartition(".")[2].lower().replace("-", "_").replace(" ", "_").removeprefix("image_")
+    name = re.sub(r"^(.+?)\1+$", r"\1", name)  # LangChain joins what two chunks of a stream say
     if name in _WHOLE or name in _SAYS_NOTHING:
         return None
     if name in _REFUSED:

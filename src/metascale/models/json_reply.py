@@ -27,6 +27,10 @@ _TAIL = re.compile(r"[^{}\[\]]{0,200}")
 """What may follow the object in a reply that is repaired."""
 
 
+DEEPEST_WRAPPER = 2
+"""Objects around the one that was asked for that are looked into, beside the outermost. Not tuned."""
+
+
 class UnreadableReplyError(ValueError):
     """A reply holds no object of the schema; the message says why, and can be sent back to the model."""
 
@@ -189,16 +193,19 @@ def _valid(values: Iterable[Any], schema: type[Schema]) -> tuple[list[Schema], s
     return valid, problem
 
 
-def _read_freely(value: dict[str, Any], schema: type[BaseModel]) -> Iterator[dict[str, Any]]:
+def _read_freely(value: dict[str, Any], schema: type[BaseModel], depth: int = 0) -> Iterator[dict[str, Any]]:
     """What an object may mean that is not of the schema as it stands."""
     names = {_folded(name): name for name in schema.model_fields}
     renamed = {names.get(_folded(name), name): held for name, held in value.items()}
     unfolded = {name: _unfolded(held) for name, held in renamed.items()}
     if len(unfolded) == len(value):
         yield unfolded
-    inner = [held for held in unfolded.values() if isinstance(held, dict)]
+    held_alone = (held[0] if isinstance(held, list) and len(held) == 1 else held for held in unfolded.values())
+    inner = [held for held in held_alone if isinstance(held, dict)]
     if len(inner) == 1 and not unfolded.keys() & schema.model_fields.keys():
         yield inner[0]
+        if depth < DEEPEST_WRAPPER:
+            yield from _read_freely(inner[0], schema, depth + 1)
     listed = _list_field(schema)
     if listed is not None and len(unfolded) == 1:
         yield {listed[0]: next(iter(unfolded.values()))}

@@ -57,13 +57,19 @@ Not tuned."""
 
 _OUT_OF_TEN = re.compile(r"[\s*\[(]*(\d+(?:[.,]\d+)?)[\s*\])]*(?:(?:/|out of|of)\s*10(?:[.,]0+)?[\s*\])]*)?[.]?\s*")
 """A score in words that can be read in one way only: `7`, `7.5`, `**7**`, `7/10`, `7 out of 10`."""
+_DIGITS = {
+    word: str(number)
+    for number, word in enumerate(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), 1)
+}
 
 
 def _as_score(value: Any) -> Any:
     if isinstance(value, bool):
         message = "a score is a number"
         raise ValueError(message)  # noqa: TRY004
-    stated = _OUT_OF_TEN.fullmatch(value) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return value
+    stated = _OUT_OF_TEN.fullmatch(re.sub("[a-z]+", lambda word: _DIGITS.get(word[0], word[0]), value.casefold()))
     return float(stated[1].replace(",", ".")) if stated else value
 
 
