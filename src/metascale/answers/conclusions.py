@@ -24,7 +24,7 @@ _DOUBTS = re.compile(
     r"\b(?:might|may|maybe|perhaps|possibly|could|unclear|unknown|impossible|cannot|if|unless|assum\w*|suppos\w*|either"
     r"|here (?:is|are)|neither|between|against|counterexample|wording|trap|problem|statement|states|says|let's|check"
     r"|verify|find how|theorem|lemma|we (?:(?:then|first|can|need to|have to) )?(?:multiply|divide|subtract|add|solve)"
-    r"|first we|wrong|incorrect|wait|hmm|guess)\b"
+    r"|first we|wrong|incorrect|wait|hmm|guess|answer (?:has|have|contains?|consists|uses?|takes?|took))\b"
     r"|n't\b|\?",
     re.IGNORECASE,
 )
