@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack
 
-from langgraph.graph import START
+from langgraph.graph import END, START
 
 from metascale.budget.rounds import widest_round
 from metascale.errors import ModelSetupError
@@ -20,7 +20,7 @@ from metascale.graphs.assembly import (
     for_studio,
     new_graph,
 )
-from metascale.graphs.routes import AFTER_CHOICE, NEXT, after_choice, after_spending, to_samples
+from metascale.graphs.routes import NEXT, after_choice, after_spending, to_samples
 from metascale.models import Models, resolve_models
 from metascale.nodes import Components, confirm, finalize, generate, score, select_arm, set_arm, synthesize
 from metascale.rewards import Unscored
@@ -88,7 +88,7 @@ def add_best_of_n(graph: Builder, components: Components, *, after: str) -> None
     graph.add_edge("generate", "score")
     for phase in ("score", "synthesize", "confirm"):
         graph.add_conditional_edges(phase, bound(after_spending, components), NEXT)
-    graph.add_conditional_edges("finalize", after_choice, AFTER_CHOICE)
+    graph.add_conditional_edges("finalize", after_choice, {"answer chosen": END, "budget left": "select_arm"})
 
 
 def add_one_pass(graph: Builder, components: Components, *, after: str) -> None:
@@ -97,7 +97,7 @@ def add_one_pass(graph: Builder, components: Components, *, after: str) -> None:
     graph.add_edge(after, "select_arm")
     graph.add_conditional_edges("select_arm", to_samples, ["generate", "finalize"])
     graph.add_edge("generate", "finalize")
-    graph.add_conditional_edges("finalize", after_choice, AFTER_CHOICE)
+    graph.add_conditional_edges("finalize", after_choice, {"answer chosen": END, "budget left": "select_arm"})
 
 
 def _one_pass(name: str, arm: str, model: Models, parts: Unjudged) -> Graph:

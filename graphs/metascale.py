@@ -8,8 +8,9 @@ initialize_pool → select_arm ⇉ generate → score ─┬ budget left       �
                                                  ├ write a synthesis → synthesize ─┐
                                                  ├ look again        → confirm ────┤
                                                  └ choose            → finalize ←──┘
-finalize ─┬ answer chosen → END
-          └ budget left   → select_arm (a fork with a larger budget)
+finalize ─┬ answer chosen  → END
+          ├ pool too small → compose (a fork with a larger budget)
+          └ budget left    → select_arm (likewise)
 
 By default the first round is plain chain of thought. If its final answers can be compared, so is every round, and
 votes decide. If they cannot, the search begins: `compose` adds the meta-thoughts that the model designs. If the
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
-from langgraph.graph import START
+from langgraph.graph import END, START
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 
@@ -129,11 +130,15 @@ def create_metascale(
         },
     )
     graph.add_conditional_edges(
-        "grant_budget", bound(routes.after_grant, parts), {"answers cannot be compared": "compose", **routes.NEXT}
+        "grant_budget", bound(routes.after_grant, parts), {"pool too small": "compose", **routes.NEXT}
     )
     for phase in ("evolve", "synthesize", "confirm"):
         graph.add_conditional_edges(phase, bound(routes.after_spending, parts), routes.NEXT)
-    graph.add_conditional_edges("finalize", routes.after_choice, routes.AFTER_CHOICE)
+    graph.add_conditional_edges(
+        "finalize",
+        bound(routes.after_search, parts),
+        {"answer chosen": END, "pool too small": "compose", "budget left": "select_arm"},
+    )
     return compiled(graph, "metascale", {"checkpointer": checkpointer, "store": store})
 
 

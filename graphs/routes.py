@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Literal
 
-from langgraph.graph import END
 from langgraph.types import Send
 
 from metascale.budget.allowance import length_limit
@@ -25,8 +24,6 @@ NEXT: dict[Hashable, str] = {
     "choose": "finalize",
 }
 """The node that each label leads to."""
-AFTER_CHOICE: dict[Hashable, str] = {"answer chosen": END, "budget left": "select_arm"}
-"""As `NEXT`, after the choice of the answer."""
 
 
 def before_pool(_: State, run: Run) -> Literal["straight in", "foresee first"]:
@@ -61,9 +58,9 @@ def after_score(
     return next_phase(ledger)
 
 
-def after_grant(state: State, run: Run) -> Next | Literal["answers cannot be compared"]:
+def after_grant(state: State, run: Run) -> Next | Literal["pool too small"]:
     """As `after_spending`, but what the budget was too small for is composed first."""
-    return "answers cannot be compared" if _is_to_compose(state, run) else after_spending(state, run)
+    return "pool too small" if _is_to_compose(state, run) else after_spending(state, run)
 
 
 def after_spending(state: State, run: Run) -> Next:
@@ -75,10 +72,14 @@ def after_spending(state: State, run: Run) -> Next:
 
 
 def _is_to_compose(state: State, run: Run) -> bool:
-    """Whether the search by a judge begins, and its pool is still to be composed."""
+    """Whether a judge's search goes on with a pool that is still to be composed.
+
+    Its answers showed only now that they need a judge, or the budget was too small for more than the fixed arms. What a
+    person left of a reviewed pool stays as it is.
+    """
     return (
-        run.is_automatic
-        and is_short(run.settings, state["pool"])
+        is_short(run.settings, state["pool"], granted=state["granted"])
+        and not run.settings.review_pool
         and run.ledger(state).stop_reason is None
         and can_pay_to_compose(state, run)
     )
@@ -101,6 +102,12 @@ def after_choice(state: State) -> Literal["answer chosen", "budget left"]:
     A fork with a larger budget, or a run resumed after all of its samples failed, returns to the search.
     """
     return "answer chosen" if state["result"] is not None else "budget left"
+
+
+def after_search(state: State, run: Run) -> Literal["answer chosen", "pool too small", "budget left"]:
+    """As `after_choice`, but what the budget was too small for is composed first."""
+    chosen = after_choice(state)
+    return "pool too small" if chosen == "budget left" and _is_to_compose(state, run) else chosen
 
 
 def after_round(state: State, run: Run) -> Literal["budget left", "budget spent"]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from langgraph.graph import START
+from langgraph.graph import END, START
 
 from metascale.graphs.assembly import Graph, Unjudged, add_nodes, bound, compiled, for_studio, new_graph
 from metascale.graphs.baselines import components_of
-from metascale.graphs.routes import AFTER_CHOICE, after_choice, after_round, to_samples
+from metascale.graphs.routes import after_choice, after_round, to_samples
 from metascale.models import Models
 from metascale.nodes import generate, select_arm, set_arm, tally, vote
 
@@ -42,7 +42,7 @@ def _build(name: str, model: Models, parts: Unjudged, **fixed: Any) -> Graph:
     graph.add_conditional_edges(
         "tally", bound(after_round, components), {"budget left": "select_arm", "budget spent": "vote"}
     )
-    graph.add_conditional_edges("vote", after_choice, AFTER_CHOICE)
+    graph.add_conditional_edges("vote", after_choice, {"answer chosen": END, "budget left": "select_arm"})
     return compiled(graph, name, parts)
 
 

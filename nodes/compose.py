@@ -58,11 +58,12 @@ class Found(NamedTuple):
 
 
 async def compose(state: State, run: Run) -> Update:
-    """Fill a pool of fixed arms: beside the first round, or after it if its answers cannot be compared.
+    """Fill a pool of fixed arms: beside the first round, or later if it then is too short.
 
-    See `budget.rounds.is_composed_beside` and `choice.automatic`.
+    See `budget.rounds.is_composed_beside`, `budget.rounds.is_short` and `choice.automatic`.
     """
     started = run.start_work(state, share=PREPARATION)
+    run = run.with_granted(state["granted"])
     beside = len(unsampled(state))
     in_flight: Usage = {**no_usage(), "calls": beside + run.scorer.calls(beside)}
     pool, notes, usage = await whole_pool(state["pool"], state, run, add_usage(state["usage"], in_flight))

@@ -111,11 +111,11 @@ class Components:
         """The names of the models that candidates and bills show, in the order of the models."""
         return list(self.thinkers)
 
-    def run(self, candidates: Sequence[Candidate] = (), granted: int = 0) -> Run:
+    def run(self, candidates: Sequence[Candidate], granted: int) -> Run:
         """The current run with its settings: the defaults, overlaid by the run's context, then by the fixed ones.
 
         Outside a run, as when somebody edits a thread's state, there is no context. A context of another type, such as
-        a parent graph's, is ignored.
+        a parent graph's, is ignored, and so are the defaults in a form that sends every setting.
 
         Args:
             candidates: the samples so far, by which the reward `"auto"` is decided.
@@ -126,7 +126,8 @@ class Components:
         """
         runtime: Runtime[MetaScaleSettings] | None = get_runtime(MetaScaleSettings)
         context = runtime.context if runtime else None
-        chosen = self.defaults.overlaid_by(context) if isinstance(context, MetaScaleSettings) else self.defaults
+        given = context.without_form() if isinstance(context, MetaScaleSettings) else MetaScaleSettings()
+        chosen = self.defaults.overlaid_by(given)
         for name in BUILDERS_SETTINGS:
             if getattr(chosen, name) != getattr(self.defaults, name):
                 raise SettingError(
@@ -209,6 +210,10 @@ class Run:
     settings: MetaScaleSettings
     runtime: Runtime[MetaScaleSettings] | None
     is_automatic: bool = False
+
+    def with_granted(self, samples: int) -> Run:
+        """The same run with these samples in its budget."""
+        return replace(self, settings=self.settings.model_copy(update={"budget": self.settings.budget + samples}))
 
     @property
     def models(self) -> list[str]:
@@ -330,19 +335,17 @@ class Run:
         Until the answers decide between votes and a judge, requests for verdicts are kept back if the limits allow it.
         """
         scorer = self.scorer
-        behind = len(self.left_unjudged(state))
-        found = self._ledger(
-            state, Costs(lambda new, earlier: scorer.calls(new + behind, earlier), scorer.calls_per_look)
-        )
-        if not self.is_automatic or is_decided(state["candidates"]):
-            return found
-        judge = self.parts.scorer(self.settings.model_copy(update={"reward": "judge"}), self.models[0])
-        judged = self._ledger(state, Costs(judge.calls))
-        return judged if judged.samples_left() else found
+        if self.is_automatic and not is_decided(state["candidates"]):
+            judge = self.parts.scorer(self.settings.model_copy(update={"reward": "judge"}), self.models[0])
+            judged = self._ledger(state, _costs(judge, len(left_unjudged(state["candidates"]))))
+            if judged.samples_left():
+                return judged
+        return self._ledger(state, _costs(scorer, len(self.left_unjudged(state)), scorer.calls_per_look))
 
     def left_unjudged(self, state: State) -> list[Candidate]:
-        """The answers that votes could not decide about, and that are judged with the next round."""
-        return left_unjudged(self.settings, state["candidates"]) if self.is_automatic else []
+        """The answers that were drawn before a judge decided, and that it judges with the next round."""
+        is_judged = self.is_automatic and self.settings.reward == "judge"
+        return left_unjudged(state["candidates"]) if is_judged else []
 
     def _ledger(self, state: State, costs: Costs) -> Ledger:
         return Ledger(
@@ -405,6 +408,11 @@ class Run:
             )
 
 
+def _costs(scorer: Scorer, waiting: int, look: int | None = None) -> Costs:
+    """What a reward costs, with its verdicts on the answers that wait for one."""
+    return Costs(lambda new, earlier: scorer.calls(new + waiting, earlier), look)
+
+
 def check_prices(settings: MetaScaleSettings, models: Iterable[MeteredModel | MeteredEmbedder]) -> None:
     """Check that every model has a price, so that a limit of money can hold.
 
@@ -436,6 +444,10 @@ _UNCHANGED: Update = {"notes": []}
 """The update of a node that changes nothing: LangGraph streams an empty one as None."""
 
 
+_FIRST = frozenset({"foresee", "initialize_pool"})
+"""Nodes before which a run has no pool: one that is there was made in an earlier turn of the conversation."""
+
+
 def _about(node: Node, state: Mapping[str, Any]) -> AbstractContextManager[None]:
     thought = state.get("meta_thought")
     return about(node.__name__, state.get("round"), thought["id"] if thought else None)
@@ -452,20 +464,22 @@ def _billed(update: Update, node: Node) -> Update:
 def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:
     """A LangGraph node that runs one coroutine for `invoke` and `ainvoke`; refuses states of earlier versions."""
 
-    def call(state: Any) -> Update:
+    def begun(state: Any) -> tuple[Run, RunScope]:
         check_continuable(state)
-        run = parts.run(state.get("candidates", ()), state.get("granted", 0))
+        past = {} if node.__name__ in _FIRST and state.get("pool") else state
+        run = parts.run(past.get("candidates", ()), past.get("granted", 0))
         scope = run.scope
-        scope.begin(parts.labels, {} if state.get("result") else state.get("left_out", {}))
+        scope.begin(parts.labels, {} if past.get("result") else past.get("left_out", {}))
+        return run, scope
+
+    def call(state: Any) -> Update:
+        run, scope = begun(state)
         with inside(scope), _about(node, state):
             update = run_sync(lambda: node(state, run), scope.work)
         return _with_findings(_billed(update, node), scope) or _UNCHANGED
 
     async def acall(state: Any) -> Update:
-        check_continuable(state)
-        run = parts.run(state.get("candidates", ()), state.get("granted", 0))
-        scope = run.scope
-        scope.begin(parts.labels, {} if state.get("result") else state.get("left_out", {}))
+        run, scope = begun(state)
         with inside(scope), _about(node, state):
             update = await node(state, run)
         return _with_findings(_billed(update, node), scope) or _UNCHANGED

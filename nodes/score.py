@@ -37,9 +37,9 @@ async def score(state: State, run: Run) -> Update:
     started = run.start_work(state)
     settings = run.settings
     new = [c for c in state["candidates"] if c["round"] == state["round"] and c["status"] != "failed"]
-    late = [c for c in run.left_unjudged(state) if c["round"] < state["round"]]
+    late = [_as_drawn(c) for c in run.left_unjudged(state) if c["round"] < state["round"]]
     updates, usage = await scored([*new, *late], state, run)
-    updates = [*({"id": c["id"], "error": None} for c in late), *updates]
+    updates = [*({"id": c["id"], "error": c["error"]} for c in late), *updates]
     after = updated(state, {"candidates": updates, "usage": usage})
     reached = unconfirmed(after["candidates"], settings.target_reward)
     looks = min(TARGET_LOOKS, run.ledger(after).looks_left)
@@ -140,7 +140,7 @@ async def _judged(
                 "extracted": candidate["extracted"],
                 **(
                     {}
-                    if value is not None
+                    if value is not None or candidate["status"] != "ok"
                     else {"error": f"not scored: {verdict.error or 'the reward returned no value'}"}
                 ),
             }
@@ -153,6 +153,11 @@ async def _judged(
         again = {candidate["id"] for candidate in without}
         return [*(u for u in updates if u["id"] not in again), *more], add_usage(usage, bill)
     return updates, usage
+
+
+def _as_drawn(candidate: Candidate) -> Candidate:
+    """A sample without the error of an earlier score: flaws of its own stay."""
+    return {**candidate, "error": None} if candidate["status"] == "ok" else candidate
 
 
 def _drawn(candidate: Candidate, asked: Sequence[AnyMessage]) -> Drawn:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
 
 from metascale import MetaScaleSettings, create_metascale
 from metascale.batches import batch
@@ -213,3 +215,101 @@ async def test_an_interrupted_run_with_a_judge_of_its_own_is_as_sure_as_one_that
     stopped = session._ended(ended.state, interrupted=True).result
     assert stopped["confidence"] == ended.result["confidence"]
     assert stopped["notes"][-1] == ended.result["notes"][-1]
+
+
+def test_a_verdict_is_asked_for_only_where_a_request_is_left_after_failures() -> None:
+    def first_fails(kind: str, number: int, messages: Any) -> Any:
+        return ValueError("no luck") if kind == "solve" and number == 0 else letters(kind, number, messages)
+
+    model = ScriptedModel(write=first_fails)
+    result = solve(model, ALL.overlaid_by(MetaScaleSettings(max_calls=2)))["result"]
+    assert kinds(model) == {"compose": 0, "solve": 2, "judge": 0}
+    assert result["usage"]["calls"] == 2
+
+
+def truncated_then_open(kind: str, number: int, messages: Any) -> Any:
+    if kind == "solve" and number < 4:
+        return AIMessage(f"The answer is {number}.", response_metadata={"finish_reason": "length"})
+    return letters(kind, number, messages)
+
+
+@pytest.mark.parametrize("most", [None, *range(4, 20)])
+def test_answers_that_were_cut_off_before_a_judge_decided_get_verdicts_with_the_first_open_ones(
+    most: int | None,
+) -> None:
+    model = ScriptedModel(write=truncated_then_open)
+    settings = MetaScaleSettings(budget=6, batch_size=1, stop_on_agreement=None, max_calls=most)
+    graph = create_metascale(model, settings=settings, checkpointer=InMemorySaver())
+    result = graph.invoke(ask(), THREAD)["result"]
+    drawn = graph.get_state(THREAD).values["candidates"]
+    assert len({bool(c["wording"]) for c in drawn}) == 1, "all rewards have one scale"
+    assert all(c["error"] == "the answer was cut off at the token limit" for c in drawn if c["status"] == "truncated")
+    assert most is None or result["usage"]["calls"] <= most
+
+
+@pytest.mark.parametrize("budget", [1, 2])
+@pytest.mark.parametrize("reward", ["auto", "judge"])
+def test_a_fork_with_a_larger_budget_composes_before_its_first_round(budget: int, reward: str) -> None:
+    model = ScriptedModel(write=letters)
+    settings = MetaScaleSettings.model_validate({"budget": budget, "reward": reward})
+    graph = create_metascale(model, settings=settings, checkpointer=InMemorySaver(serde=SERIALIZER))
+    graph.invoke(ask(), THREAD)
+    assert kinds(model)["compose"] == 0
+    end = next(snapshot for snapshot in graph.get_state_history(THREAD) if snapshot.next == ("finalize",))
+    updates = graph.stream(None, end.config, context=MetaScaleSettings(budget=8), stream_mode="updates")
+    nodes = [node for update in updates for node in update]
+    assert nodes[:3] == ["finalize", "compose", "select_arm"]
+    assert kinds(model) == {"compose": 1, "solve": 8, "judge": 8}
+
+
+@pytest.mark.parametrize("budget", [1, 2])
+@pytest.mark.parametrize("reward", ["auto", "judge"])
+def test_a_grant_pays_for_meta_thoughts_whatever_the_budget_was(budget: int, reward: str) -> None:
+    model = ScriptedModel(write=letters)
+    settings = MetaScaleSettings.model_validate({"budget": budget, "reward": reward})
+    graph = create_metascale(model, settings=settings, checkpointer=InMemorySaver(serde=SERIALIZER))
+    graph.invoke(ask(), THREAD)
+    graph.invoke(grant(6), THREAD)
+    pool = graph.get_state(THREAD).values["pool"]
+    assert len([t for t in pool if t["origin"] == "self_composed"]) == 6
+    assert kinds(model)["solve"] == budget + 6
+
+
+def test_a_grant_adds_nothing_to_a_pool_that_a_person_reviewed() -> None:
+    model = ScriptedModel(write=letters)
+    settings = MetaScaleSettings(budget=3, review_pool=True)
+    graph = create_metascale(model, settings=settings, checkpointer=InMemorySaver(serde=SERIALIZER))
+    graph.invoke(ask(), THREAD)
+    graph.invoke(Command(resume={"drop": ["m1"]}), THREAD)
+    graph.invoke(grant(6), THREAD)
+    assert kinds(model)["compose"] == 1
+
+
+def test_the_answers_to_an_earlier_question_decide_nothing() -> None:
+    def by_question(kind: str, number: int, messages: Any) -> Any:
+        return (numbers if "How many?" in messages[-1].text else letters)(kind, number, messages)
+
+    model = ScriptedModel(write=by_question)
+    settings = MetaScaleSettings(budget=4)
+    graph = create_metascale(model, settings=settings, checkpointer=InMemorySaver(serde=SERIALIZER))
+    graph.invoke(ask("Write a letter."), THREAD)
+    assert kinds(model) == {"compose": 0, "solve": 4, "judge": 4}
+    graph.invoke(ask("How many?"), THREAD)
+    assert kinds(model) == {"compose": 0, "solve": 8, "judge": 4}
+
+
+def test_defaults_that_are_written_down_are_no_wishes() -> None:
+    written = MetaScaleSettings.model_validate(MetaScaleSettings().model_dump())
+    assert not asks_for_search(written)
+    assert not asks_for_search(MetaScaleSettings(evolution="gated", policy="upper_tail"))
+    assert asks_for_search(MetaScaleSettings(evolution="off"))
+
+
+@pytest.mark.parametrize("sends_null", [True, False])
+def test_a_form_that_sends_every_setting_changes_only_what_somebody_filled_in(sends_null: bool) -> None:  # noqa: FBT001
+    form = MetaScaleSettings().model_dump(mode="json", exclude_none=not sends_null) | {"budget": 6}
+    model, plain = ScriptedModel(write=numbers), ScriptedModel(write=numbers)
+    out = create_metascale(model, settings=ALL).invoke(ask(), context=form)
+    same = create_metascale(plain, settings=ALL).invoke(ask(), context={"budget": 6})
+    assert kinds(model) == kinds(plain) == {"compose": 0, "solve": 6, "judge": 0}
+    assert out["result"]["confidence"] == same["result"]["confidence"]

@@ -48,6 +48,7 @@ from metascale.server.search import Searches, SearchOutcome
 from tests.bench_process import bench
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask
 from tests.openai_server import Fault, OpenAIServer, Script
+from tests.scripted import ScriptedModel, verdict
 from tests.waiting import wait_until
 
 WRONG = "I do not know. The answer is 99999."
@@ -359,6 +360,21 @@ def test_a_chat_model_and_a_batch_take_several_models(start_server: ServerFactor
     (row,) = batch([QUESTION], models, settings=WHOLE)
     assert row["answer"] == RIGHT
     assert set(row["usage"]["by_model"]) == {"one", "two"}
+
+
+@pytest.mark.parametrize(("reward", "judged"), [("auto", False), ("judge", True)])
+def test_a_batch_that_nobody_gave_a_memory_does_not_judge_what_votes_can_decide(
+    reward: str,
+    judged: bool,  # noqa: FBT001
+) -> None:
+    models = [
+        ScriptedModel(name=name, write=lambda kind, *_: verdict(5) if kind == "judge" else "The answer is 4.")
+        for name in ("one", "two")
+    ]
+    settings = MetaScaleSettings.model_validate({"budget": 4, "reward": reward, "stop_on_agreement": None})
+    batch(["How many?", "How much?"], models, settings=settings)
+    assert sum(len(model.requests("solve")) for model in models) == 8
+    assert any(model.requests("judge") for model in models) is judged
 
 
 def test_the_agents_middleware_asks_other_models_too(start_server: ServerFactory) -> None:

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
 
 from metascale.batches.limits import GRANT, SharedLimits, opening_budget
 from metascale.batches.questions import Asked, as_questions
 from metascale.batches.records import Answer, Progress, row_of
 from metascale.batches.runners import AT_ONCE, LocalRunner, RemoteRunner, Runner
 from metascale.budget.shared import gain_of_run
+from metascale.choice.automatic import asks_for_search
 from metascale.errors import SettingError
 from metascale.graphs import METHODS
 from metascale.interrupts import Grant
@@ -127,7 +129,8 @@ async def abatch(
         journal: a folder for what was paid for; None keeps nothing.
         remotes: URLs of LangGraph servers that run the questions.
         at_once: questions at a time; on each server, where there are servers.
-        memory: whether what one question taught serves the next, as `settings.memory` does between runs.
+        memory: whether what one question taught serves the next, as `settings.memory` does between runs. Several models
+            under the default reward go without it, because it would make them ask a judge.
         embeddings: compare questions for that memory; by default hashed words, without a network.
         on_row: called with the place and the row of each question once its row is final.
         on_progress: called a few times a second.
@@ -143,10 +146,13 @@ async def abatch(
     limits = SharedLimits(budget_total, max_cost_usd, max_calls, max_seconds)
     asked = as_questions(questions)
     limits.check(len(asked), method)
-    chosen = _settings(settings or MetaScaleSettings(), limits, len(asked), method, memory=memory and not remotes)
+    chats = [] if remotes else resolve_models(model)
+    chosen = settings or MetaScaleSettings()
+    votes = len(chats) > 1 and reward is None and chosen.reward == "auto" and not asks_for_search(chosen)
+    chosen = _settings(chosen, limits, len(asked), method, memory=memory and not remotes and not votes)
     purse = Purse(limits.max_cost_usd, limits.max_calls)
     place = _Where(method, journal, remotes, at_once)
-    async with _runner(model, chosen, {"reward": reward, "embeddings": embeddings}, limits, place) as runner:
+    async with _runner(chats, chosen, {"reward": reward, "embeddings": embeddings}, limits, place) as runner:
         if limits.is_shared:
             chosen = await _opened(chosen, runner, method)
         entries = _entries(asked, runner.identity, chosen, method, is_shared=limits.is_shared)
@@ -188,7 +194,7 @@ def _settings(
 
 @asynccontextmanager
 async def _runner(
-    model: Models,
+    chats: Sequence[BaseChatModel],
     settings: MetaScaleSettings,
     given: Mapping[str, Any],
     limits: SharedLimits,
@@ -202,7 +208,6 @@ async def _runner(
             await remote.check(settings)
             yield remote
             return
-        chats = resolve_models(model)
         parts = {name: part for name, part in given.items() if part is not None}
         if settings.memory is None:
             parts.pop("embeddings", None)

@@ -50,16 +50,17 @@ def widest_round(settings: MetaScaleSettings) -> int:
     return max(round_sizes(settings)) if settings.batch_size is None else min(settings.batch_size, settings.budget)
 
 
-def is_short(settings: MetaScaleSettings, pool: Sequence[MetaThought]) -> bool:
+def is_short(settings: MetaScaleSettings, pool: Sequence[MetaThought], *, granted: int = 0) -> bool:
     """Whether the pool holds the fixed arms only, although the policy would draw from more.
 
     Args:
         settings: the run's settings.
         pool: the meta-thoughts so far.
+        granted: samples granted on top of the budget.
     """
     return (
         tuple(thought["id"] for thought in pool) == FIXED_ARMS
-        and len(pool) < min(settings.pool_size, settings.budget)
+        and len(pool) < min(settings.pool_size, settings.budget + granted)
         and settings.policy != "single"
     )
 

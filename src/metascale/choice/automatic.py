@@ -9,8 +9,6 @@ from metascale.answers import extract, read_number
 from metascale.records import Candidate
 from metascale.settings import MetaScaleSettings, ScoringSettings, SearchSettings
 
-LEAST_REQUESTS = 2
-"""Requests without which no answer can be drawn and judged."""
 _OF_VOTES = frozenset({"temperature", "max_tokens", "batch_size", "end_early", "answer_kind", "weigh_votes", "reward"})
 """Settings of the search and of scores that concern votes, too."""
 _OF_MEMORY = frozenset({"memory", "memory_seeds"})
@@ -18,13 +16,16 @@ _OF_REWARDS = frozenset({"target_reward", "min_progress"})
 ASKING_FOR_SEARCH = (
     (SearchSettings.model_fields.keys() | ScoringSettings.model_fields.keys() | _OF_REWARDS) - _OF_VOTES - _OF_MEMORY
 )
-"""Settings that ask for the search by a judge, whatever the answers are like: those of the pool, the policy, evolution
-and verdicts."""
+"""Settings that ask for the search by a judge, whatever the answers are like, where they differ from their defaults:
+those of the pool, the policy, evolution and verdicts."""
 
 
 def asks_for_search(settings: MetaScaleSettings) -> bool:
-    """Whether a setting of the pool, the policy, evolution or verdicts is set."""
-    return not ASKING_FOR_SEARCH.isdisjoint(settings.model_fields_set)
+    """Whether a setting of the pool, the policy, evolution or verdicts differs from its default.
+
+    A default that somebody wrote down asks for nothing, because forms write down all of them.
+    """
+    return not ASKING_FOR_SEARCH.isdisjoint(settings.changed)
 
 
 def decided_beforehand(settings: MetaScaleSettings, *, may_vote: bool) -> MetaScaleSettings:
@@ -83,6 +84,9 @@ def settled(
 ) -> MetaScaleSettings:
     """The settings with the reward that `"auto"` stands for in a run that has drawn these samples.
 
+    A judge decides only where the budget gives an answer rivals and `max_calls` pays for a verdict on each answer.
+    Once it has given verdicts, it stays.
+
     Args:
         settings: the run's settings, with any reward.
         candidates: the samples so far.
@@ -91,19 +95,14 @@ def settled(
     """
     if settings.reward != "auto":
         return settings
-    may_judge = settings.budget + granted > 1 and (settings.max_calls is None or settings.max_calls >= LEAST_REQUESTS)
-    if asks_for_search(settings) or (may_judge and not are_compared(candidates, settings)):
+    calls = len(candidates) + len(left_unjudged(candidates))
+    may_judge = settings.budget + granted > 1 and (settings.max_calls is None or calls <= settings.max_calls)
+    is_judged = any(c["wording"] for c in candidates)
+    if asks_for_search(settings) or is_judged or (may_judge and not are_compared(candidates, settings)):
         return settings.model_copy(update={"reward": "judge"})
     return by_votes(settings, several_models=several_models)
 
 
-def left_unjudged(settings: MetaScaleSettings, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The answers without a judge's verdict that were drawn while the budget was a single sample; a grant came since.
-
-    Args:
-        settings: the run's settings, as `settled` returns them.
-        candidates: the samples of earlier rounds.
-    """
-    if settings.budget > 1 or settings.reward != "judge":
-        return []
-    return [c for c in candidates if c["status"] == "ok" and not c["wording"]]
+def left_unjudged(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The answers without a judge's verdict; before this round, those that were drawn before a judge decided."""
+    return [c for c in candidates if c["text"] and c["status"] != "failed" and not c["wording"] and not c.get("shared")]

@@ -79,6 +79,21 @@ class MetaScaleSettings(TrafficSettings, LimitSettings, ScoringSettings, SearchS
         }
         return cls.model_validate(preset | changes)
 
+    @property
+    def changed(self) -> set[str]:
+        """The names of the settings that differ from their defaults."""
+        return {name for name in self.model_fields_set if getattr(self, name) != _default(type(self), name)}
+
+    def without_form(self) -> Self:
+        """These settings; if a form set all of them, only the changed ones: nobody filled in the others.
+
+        Forms leave out null, or send it.
+        """
+        shown = {name for name in type(self).model_fields if _default(type(self), name) is not None}
+        if not shown <= self.model_fields_set:
+            return self
+        return type(self).model_validate(self.model_dump(include=self.changed))
+
     def overlaid_by(self, other: Self) -> Self:
         """These settings with every field that `other` sets explicitly.
 
@@ -89,6 +104,10 @@ class MetaScaleSettings(TrafficSettings, LimitSettings, ScoringSettings, SearchS
             return self
         chosen = other.model_dump(include=other.model_fields_set)
         return type(self).model_validate(self.model_dump(exclude_unset=True) | chosen)
+
+
+def _default(settings: type[MetaScaleSettings], name: str) -> Any:
+    return settings.model_fields[name].get_default(call_default_factory=True)
 
 
 __all__ = [

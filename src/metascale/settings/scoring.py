@@ -53,11 +53,11 @@ class ScoringSettings(Frozen):
     reward: Annotated[RewardName, known("reward", RewardName)] = Field(
         default="auto",
         description="What scores answers. 'auto' draws plain chain of thought and lets votes decide where final "
-        "answers can be compared. Elsewhere, or if a setting of the pool, the policy, evolution or verdicts is set, it "
-        "searches with a 'judge'. Others: a chat model as 'judge', a 'panel' of them, a judge whose 'critique' is "
-        "checked, a 'pairwise' tournament, a 'reward_model', 'agreement' of final answers, the model's own "
-        "probability that the answer is correct ('p_true'), the probabilities of its tokens ('certainty'), or your own "
-        "'verifier'.",
+        "answers can be compared. Elsewhere, or if a setting of the pool, the policy, evolution or verdicts differs "
+        "from its default, it searches with a 'judge'. Others: a chat model as 'judge', a 'panel' of them, a judge "
+        "whose 'critique' is checked, a 'pairwise' tournament, a 'reward_model', 'agreement' of final answers, "
+        "the model's own probability that the answer is correct ('p_true'), the probabilities of its tokens "
+        "('certainty'), or your own 'verifier'.",
         json_schema_extra=on("score"),
     )
     judge_at_once: int = Field(
