@@ -23,6 +23,7 @@ from metascale.graphs.assembly import (
 from metascale.graphs.routes import NEXT, after_choice, after_spending, to_samples
 from metascale.models import Models, resolve_models
 from metascale.nodes import Components, confirm, finalize, generate, score, select_arm, set_arm, synthesize
+from metascale.nodes.run import check_parts
 from metascale.rewards import Unscored
 from metascale.settings import MetaScaleSettings
 
@@ -68,6 +69,7 @@ def components_of(model: Models, parts: Judged | Unjudged, *, judged: bool, **fi
     unknown = given.keys() - (Judged if judged else Unjudged).__annotations__.keys() - Unjudged.__annotations__.keys()
     if unknown:
         raise TypeError(f"unexpected arguments: {', '.join(sorted(unknown))}")
+    check_parts(given.get("settings"), reward=given.get("reward"))
     chosen = given.get("settings") or MetaScaleSettings()
     models = resolve_models(model, at_once=widest_round(chosen))
     if len(models) > 1:

@@ -49,6 +49,7 @@ from metascale.nodes import (
     select_arm,
     synthesize,
 )
+from metascale.nodes.run import check_parts
 from metascale.rewards import Reward
 from metascale.settings import MetaScaleSettings
 
@@ -87,8 +88,9 @@ def create_metascale(
         the answer, and `result`.
 
     Raises:
-        MetaScaleError: the model is unknown, is not named, or cannot be set up.
+        MetaScaleError: the model is unknown, is not named, or cannot be set up; or a part is not what its name says.
     """
+    check_parts(settings, reward=reward, policy=policy)
     chosen = settings or MetaScaleSettings()
     parts = Components(
         resolve_models(model, at_once=widest_round(chosen)),

@@ -413,6 +413,22 @@ def _costs(scorer: Scorer, waiting: int, look: int | None = None) -> Costs:
     return Costs(lambda new, earlier: scorer.calls(new + waiting, earlier), look)
 
 
+def check_parts(settings: object = None, *, reward: object = None, policy: object = None) -> None:
+    """Check that what somebody passed as parts of a graph is what its name says; None is always right.
+
+    Raises:
+        SettingError: settings are no `MetaScaleSettings`, or a name stands where an object belongs.
+    """
+    if settings is not None and not isinstance(settings, MetaScaleSettings):
+        raise SettingError(f"settings take MetaScaleSettings(...), and {settings!r} is none")
+    for name, part, method in (("reward", reward, "score"), ("policy", policy, "plan")):
+        if part is not None and not callable(getattr(part, method, None)):
+            raise SettingError(
+                f"{name}={part!r} is no object with a method {method!r}; "
+                f"a name goes into the settings: settings=MetaScaleSettings({name}={part!r})"
+            )
+
+
 def check_prices(settings: MetaScaleSettings, models: Iterable[MeteredModel | MeteredEmbedder]) -> None:
     """Check that every model has a price, so that a limit of money can hold.
 

@@ -18,9 +18,11 @@ from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from typing_extensions import TypedDict
 
-from metascale import ChatMetaScale, MetaScaleSettings, NoAnswerError, VerifierReward, prompts
+from metascale import ChatMetaScale, MetaScaleSettings, NoAnswerError, VerifierReward, batch, create_metascale, prompts
 from metascale.bandits import RoundRobin
-from metascale.errors import ModelSetupError
+from metascale.errors import ModelSetupError, SettingError
+from metascale.graphs import METHODS
+from metascale.integrations.middleware import MetaScaleMiddleware
 from metascale.integrations.tool_calls import CallRules
 from tests.conftest import QUESTION, ServerFactory, chat_model
 from tests.openai_server import Fault, OpenAIServer
@@ -137,11 +139,39 @@ def test_stop_and_temperature_are_for_the_samples(start_server: ServerFactory) -
         ({"review_pool": True}, "'review_pool' asks people"),
         ({"budget": 0}, "greater than or equal to 1"),
         ({"model": "simulate"}, "unknown model 'simulate'; did you mean 'simulated'"),
+        ({"policy": "ucb"}, r"settings=MetaScaleSettings\(policy='ucb'\)"),
+        ({"reward": "judge"}, r"settings=MetaScaleSettings\(reward='judge'\)"),
+        ({"budget": "many"}, "valid integer"),
+        ({"settings": {"budjet": 3}}, "unknown setting 'budjet'; did you mean 'budget'"),
+        ({"settings": 3}, "valid dictionary or instance of MetaScaleSettings"),
+        ({"retriever": "files"}, "instance of BaseRetriever"),
     ],
 )
 def test_what_it_cannot_take_is_refused(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
         ChatMetaScale(**{"model": "simulated", **options})
+
+
+@pytest.mark.parametrize("create", [*(method.create for method in METHODS.values() if method.judged), batch])
+@pytest.mark.parametrize(
+    ("part", "complaint"),
+    [
+        ({"reward": "judge"}, r"reward='judge' is no object .* settings=MetaScaleSettings\(reward='judge'\)"),
+        ({"settings": {"budget": 3}}, r"settings take MetaScaleSettings\(...\), and {'budget': 3} is none"),
+    ],
+)
+def test_a_name_where_an_object_belongs_is_refused_when_the_graph_is_built(
+    create: Any, part: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(SettingError, match=complaint):
+        create([QUESTION] if create is batch else "simulated", **part)
+
+
+@pytest.mark.parametrize("create", [create_metascale, MetaScaleMiddleware])
+def test_so_is_the_name_of_a_policy(create: Any) -> None:
+    model = {"model": "simulated"} if create is create_metascale else {}
+    with pytest.raises(SettingError, match=r"settings=MetaScaleSettings\(policy='ucb'\)"):
+        create(**model, policy="ucb")
 
 
 def test_parts_of_a_search_can_be_given() -> None:

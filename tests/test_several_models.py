@@ -48,7 +48,7 @@ from metascale.server.search import Searches, SearchOutcome
 from tests.bench_process import bench
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask
 from tests.openai_server import Fault, OpenAIServer, Script
-from tests.scripted import ScriptedModel, verdict
+from tests.scripted import ScriptedModel, sensible, verdict
 from tests.waiting import wait_until
 
 WRONG = "I do not know. The answer is 99999."
@@ -360,6 +360,20 @@ def test_a_chat_model_and_a_batch_take_several_models(start_server: ServerFactor
     (row,) = batch([QUESTION], models, settings=WHOLE)
     assert row["answer"] == RIGHT
     assert set(row["usage"]["by_model"]) == {"one", "two"}
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["a", "a", "a"], ["a", "a (2)", "a (3)"]),
+        (["a", "a", "a (2)"], ["a", "a (3)", "a (2)"]),
+        (["a (2)", "a", "a", "a (2)"], ["a (2)", "a", "a (3)", "a (2) (2)"]),
+    ],
+)
+def test_every_model_has_a_label_of_its_own(names: list[str], labels: list[str]) -> None:
+    models = resolve_models([ScriptedModel(name=name, write=sensible) for name in names])
+    assert [label_of(model) for model in models] == labels
+    assert [label_of(model) for model in resolve_models(models)] == labels
 
 
 @pytest.mark.parametrize(("reward", "judged"), [("auto", False), ("judge", True)])

@@ -31,6 +31,7 @@ from metascale.journal.database import journal_in
 from metascale.journal.runs import name_of, why_failed
 from metascale.models import Models, resolve_models
 from metascale.models.purse import Purse, sharing
+from metascale.nodes.run import check_parts
 from metascale.rewards import Reward
 from metascale.runtime.bridge import run_sync
 from metascale.runtime.databases import open_store
@@ -143,6 +144,7 @@ async def abatch(
         SettingError: a limit cannot be kept, such as dollars for a model without a price.
         MetaScaleError: the model cannot be set up, the journal cannot be written, or no server answers.
     """
+    check_parts(settings, reward=reward)
     limits = SharedLimits(budget_total, max_cost_usd, max_calls, max_seconds)
     asked = as_questions(questions)
     limits.check(len(asked), method)

@@ -34,6 +34,7 @@ from metascale.models.dialect import probabilities_asked
 from metascale.models.failures import address_of
 from metascale.models.lineup import label_of
 from metascale.models.metered import has_field
+from metascale.nodes.run import check_parts
 from metascale.rewards import Reward, reward_of
 from metascale.settings import MetaScaleSettings
 
@@ -80,6 +81,7 @@ class ChatMetaScale(BaseChatModel):
         for name in named:
             if name not in MetaScaleSettings.model_fields:
                 raise UnknownNameError("parameter", name, [*cls.model_fields, *MetaScaleSettings.model_fields])
+        check_parts(reward=own.get("reward"), policy=own.get("policy"))
         settings = MetaScaleSettings.model_validate(own.get("settings") or {})
         return {**own, "settings": settings.overlaid_by(MetaScaleSettings.model_validate(named))}
 

@@ -23,6 +23,7 @@ from metascale.models import resolve_models
 from metascale.models.dialect import probabilities_asked
 from metascale.models.lineup import label_of
 from metascale.models.probabilities import UNASKED
+from metascale.nodes.run import check_parts
 from metascale.rewards import Reward, reward_of
 from metascale.settings import MetaScaleSettings
 
@@ -67,6 +68,7 @@ class MetaScaleMiddleware(AgentMiddleware[Any, Any, Any]):
         """
         super().__init__()
         self.others = resolve_models(list(others)) if others else []
+        check_parts(settings, reward=reward, policy=policy)
         self.settings = settings or MetaScaleSettings()
         check_uninterrupted(self.settings)
         self.reward = reward

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 
 from langchain_core.language_models import BaseChatModel
 
@@ -28,12 +28,15 @@ def label_of(model: BaseChatModel) -> str:
 
 
 def labelled(models: Sequence[BaseChatModel]) -> list[BaseChatModel]:
-    """The models, each with a label that no earlier one has: a second `a` becomes `a (2)`."""
-    seen: Counter[str] = Counter()
+    """The models, each with a label that no other one has: a second `a` becomes `a (2)`, or the next free number."""
+    own = [label_of(model) for model in models]
+    taken = set(own)
     found = []
-    for model in models:
-        label = label_of(model)
-        seen[label] += 1
-        is_first = seen[label] == 1
-        found.append(model if is_first else model.model_copy(update={"name": f"{label} ({seen[label]})"}))
+    for index, (model, label) in enumerate(zip(models, own, strict=True)):
+        if label in own[:index]:
+            free = next(name for number in count(2) if (name := f"{label} ({number})") not in taken)
+            taken.add(free)
+            found.append(model.model_copy(update={"name": free}))
+        else:
+            found.append(model)
     return found
