@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -232,6 +233,31 @@ def test_requests_wait_for_a_slot_where_no_timeout_runs(
     assert metered._timeout(settings) is None
     assert metered._timeout(MetaScaleSettings(call_timeout=600)) == 600
     assert MeteredModel(chat_model(upstream))._timeout(settings) == 600
+    end_all()
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.parametrize("command", ["solve", "batch"])
+def test_where_there_is_no_terminal_a_line_says_that_a_file_loads_and_one_that_it_is_ready(
+    command: str,
+    quiet: bool,  # noqa: FBT001
+    file: Path,
+    start_server: ServerFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ADDRESS", start_server().url.removesuffix("/v1"))
+    questions = file.parent / "questions.jsonl"
+    questions.write_text('"Why?"\n', encoding="utf-8")
+    asked = ["Why?", "--json"] if command == "solve" else [str(questions), "--out", str(file.parent / "answers.jsonl")]
+    options = ["--budget", "1", *(["--quiet"] if quiet else [])]
+    done = invoke(command, *asked, "--model", f"gguf:{file}", *options)
+    assert done.exit_code == 0
+    said = done.stderr.splitlines()
+    if quiet:
+        assert said == []
+    else:
+        assert said[0] == "loading Tiny-1B.Q4_0"
+        assert re.fullmatch(r"Tiny-1B.Q4_0 is ready after [\d.:]+( s)?", said[1])
     end_all()
 
 

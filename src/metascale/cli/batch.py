@@ -22,6 +22,7 @@ from metascale.batches.limits import SharedLimits
 from metascale.batches.runners import AT_ONCE
 from metascale.choice.automatic import decided_beforehand
 from metascale.cli.estimates import DryRun, tell_estimate
+from metascale.cli.loading import load_files
 from metascale.cli.options import (
     FAILED,
     INTERRUPTED,
@@ -40,6 +41,7 @@ from metascale.cli.options import (
 from metascale.errors import MetaScaleError, describe
 from metascale.graphs import METHODS
 from metascale.models import MeteredModel, resolve_model, resolve_models
+from metascale.models.lineup import names_in
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
 from metascale.rewards import models_of, reward_of
 from metascale.runtime.databases import DatabaseError, failure_of
@@ -106,6 +108,8 @@ def batch(
         if simulated_by_default and not quiet and not remote:
             console.print(SIMULATION_NOTICE, style="yellow", soft_wrap=True)
         parts: dict[str, Any] = {}
+        if not remote:
+            load_files(None if quiet else console, *names_in(name), judge_model)
         chats = [] if remote else resolve_models(name, base_url=base_url)
         if chats and method_named(method).judged:
             judge_url = base_url if judge_model and judge_model.startswith("openai:") else None

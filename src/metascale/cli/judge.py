@@ -87,7 +87,7 @@ def judge_trial(
         if (meta_judge if improve_rubric is None else reason_judge) is not None:
             raise UsageError("--meta-judge goes with --improve-rubric, and --reason-judge without it")
         settings = read_settings({"reward": "judge"}, {"reward": reward, "seed": seed}, setting or [])
-        load_files(None if as_json else console, model, reason_judge, meta_judge)
+        load_files(console, model, reason_judge, meta_judge)
         judge, chat_model = _judge_on_trial(model, settings, base_url)
         name = f"{settings.reward} on {chat_model.name}" if chat_model else settings.reward
         grader = _helper_model(reason_judge, base_url)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from metascale.cli.phases import clock
 from metascale.models import resolve_model
 from metascale.models.local.names import is_local, name_of_file
 
@@ -15,7 +19,7 @@ def load_files(console: Console | None, *models: str | None, at_once: int | None
     """Load the model files among some models, which are then there for all that name them.
 
     Args:
-        console: of standard error; None, or one without a terminal, shows nothing.
+        console: of standard error; None shows nothing.
         models: names of models; others than files are left alone.
         at_once: requests that will come at once.
 
@@ -23,12 +27,27 @@ def load_files(console: Console | None, *models: str | None, at_once: int | None
         ModelSetupError: a file cannot be loaded.
         UnknownNameError: an option of a file does not exist.
     """
-    shows = console is not None and console.is_terminal
-    if not shows:
+    if console is None or not console.is_terminal:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when huggingface-hub is imported
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     for name in models:
         if name is not None and is_local(name):
-            with Progress(*columns, console=console, transient=True, disable=not shows) as progress:
-                progress.add_task(f"Loading {name_of_file(name)}")
+            with _shown(console, name_of_file(name)):
                 resolve_model(name, at_once=at_once)
+
+
+@contextmanager
+def _shown(console: Console | None, name: str) -> Iterator[None]:
+    """Show that a model loads: by a clock on a terminal, else by a line before and one after."""
+    if console is None:
+        yield
+    elif console.is_terminal:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            progress.add_task(f"Loading {name}")
+            yield
+    else:
+        began = time.monotonic()
+        console.print(f"loading {name}", markup=False, highlight=False, soft_wrap=True)
+        yield
+        took = clock(time.monotonic() - began)
+        console.print(f"{name} is ready after {took}", markup=False, highlight=False, soft_wrap=True)

@@ -212,10 +212,10 @@ def solve(
             _print_notice(asked, console)
         judge_name = parts["judge_model"] if METHODS[method].judged else None
         latency = DEMO_LATENCY if simulated_by_default and console.is_terminal and not quiet else 0.0
+        load_files(None if quiet else console, *names_in(name), judge_name, at_once=widest_round(settings))
         chats, judge = _models(name, judge_name, parts["base_url"], settings, latency=latency)
         if dry_run:
             return _tell_cost(asked, settings, method, (chats, judge), console)
-        load_files(None if quiet or as_json else console, *names_in(name), judge_name, at_once=widest_round(settings))
         ended = asyncio.run(
             _solve(
                 asked,
