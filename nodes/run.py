@@ -30,6 +30,7 @@ from metascale.memory.embeddings import HashedEmbeddings
 from metascale.memory.store import StrategyMemory
 from metascale.models import MeteredModel, Reading, Sampler, ask
 from metascale.models.embedders import MeteredEmbedder, embedder_of, metered
+from metascale.models.kept import current_keeper
 from metascale.models.lineup import label_of
 from metascale.models.scope import RunScope, inside
 from metascale.models.tracing import about
@@ -470,11 +471,17 @@ def _about(node: Node, state: Mapping[str, Any]) -> AbstractContextManager[None]
 
 
 def _billed(update: Update, node: Node) -> Update:
-    """The update with its bill as the node's part of the run's."""
-    bill = update.get("usage")
-    if isinstance(bill, Overwrite):
-        return {**update, "usage": Overwrite(of_node(bill.value, node.__name__))}
-    return {**update, "usage": of_node(bill, node.__name__)} if bill else update
+    """The update with its bill as the node's part of the run's, and with what the run forgot when it went back."""
+    given = update.get("usage")
+    bill = given.value if isinstance(given, Overwrite) else given
+    keeper = current_keeper()
+    lost = keeper.take_lost() if keeper is not None else no_usage()
+    if lost["calls"]:
+        bill = add_usage(bill or no_usage(), lost)
+    if not bill:
+        return update
+    billed = of_node(bill, node.__name__)
+    return {**update, "usage": Overwrite(billed) if isinstance(given, Overwrite) else billed}
 
 
 def runnable(node: Node, parts: Components) -> RunnableLambda[Any, Update]:

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from metascale import MetaScaleSettings, SettingError
-from metascale.batches import Progress, QuestionsError, abatch, batch, read_questions
+from metascale.batches import Answer, Progress, QuestionsError, abatch, batch, read_questions
 from metascale.budget.shared import expected_gain
 from metascale.cli.batch import ProgressLines
 from metascale.data import gsm8k
@@ -95,6 +95,67 @@ async def test_a_question_that_fails_is_told_and_asked_again(start_server: Serve
     rows = await abatch(QUESTIONS, model, settings=settings, journal=tmp_path)
     assert all(row["answer"] for row in rows)
     assert server.requests.total() - paid <= 4, "only the third question is asked again"
+
+
+class Counting:
+    """A model's script that counts what is asked, and fails as a list of numbers says."""
+
+    def __init__(self, fails: Sequence[int] = ()) -> None:
+        self.asked, self.fails = 0, fails
+
+    def __call__(self, kind: str, number: int, messages: Any) -> Any:
+        self.asked += 1
+        return ValueError("no luck") if self.asked in self.fails else sensible(kind, number, messages)
+
+
+def bills_of(rows: Sequence[Answer]) -> int:
+    return sum(row["calls"] for row in rows)
+
+
+async def test_what_failed_requests_cost_is_never_forgotten(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    script = Counting(fails=[2, 3, 5, 7, 8, 9, 10])
+    settings = FAST.overlaid_by(MetaScaleSettings(budget=2, max_failures=2, max_retries=0, reward="agreement"))
+    for _ in range(4):
+        rows = await abatch(
+            QUESTIONS[:3],
+            ScriptedModel(write=script),
+            settings=settings,
+            journal=tmp_path,
+            at_once=1,
+            on_progress=told.append,
+        )
+        assert bills_of(rows) == told[-1].calls == script.asked
+    assert all(row["answer"] for row in rows)
+    assert script.asked == 6 + 7
+
+
+async def test_a_question_that_no_limit_lets_go_on_keeps_its_bill_and_its_answer(tmp_path: Path) -> None:
+    script = Counting()
+    settings = FAST.overlaid_by(MetaScaleSettings(budget=4, max_failures=2, reward="agreement", stop_on_agreement=None))
+
+    async def answered(max_calls: int) -> list[Answer]:
+        model = ScriptedModel(write=script)
+        return await abatch(QUESTIONS[:2], model, settings=settings, journal=tmp_path, max_calls=max_calls, at_once=1)
+
+    first = await answered(4)
+    assert (script.asked, bills_of(first)) == (4, 4)
+    assert await answered(4) == first, "nothing is lost by asking again"
+    more = await answered(10)
+    assert bills_of(more) == script.asked <= 10
+    assert all(row["answer"] for row in more)
+
+
+async def test_replies_that_are_given_again_take_no_room_under_a_limit(tmp_path: Path) -> None:
+    settings = MetaScaleSettings(budget=2, max_failures=2, max_retries=0, reward="judge", seed=1)
+    script = Counting()
+    for most in (3, 4, 8):
+        rows = await abatch(
+            QUESTIONS[:2], ScriptedModel(write=script), settings=settings, journal=tmp_path, max_calls=most, at_once=1
+        )
+        assert bills_of(rows) == script.asked <= most
+    assert script.asked == 8
+    assert all(row["answer"] for row in rows)
 
 
 def disagreeing(kind: str, number: int, messages: Any) -> Any:

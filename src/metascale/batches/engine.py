@@ -37,7 +37,7 @@ from metascale.runtime.bridge import run_sync
 from metascale.runtime.databases import open_store
 from metascale.settings import KEEPS_ANSWERS, MetaScaleSettings
 from metascale.state import State
-from metascale.usage import charged, no_usage
+from metascale.usage import Usage, charged, no_usage
 
 SHARERS = 4
 """Questions that must wait for every grant at work, so that few grants go to any but the neediest. Not tuned."""
@@ -46,6 +46,7 @@ RESERVE = 0.1
 Not tuned."""
 MEMORY = "batch"
 """The name of the strategy memory of a batch."""
+UNFINISHED = "its search was cut off by a limit of the batch"
 MEMORY_FILE = "memory.sqlite"
 TOLD_EVERY = 0.2
 """Seconds between two reports of progress."""
@@ -74,6 +75,8 @@ class _Entry:
         usd: US dollars so far.
         seconds: at work so far.
         gain: what one more sample is expected to gain; None unless the run waits for a grant.
+        sound: the bill from which a run that failed goes on: replies that came in since are given to it again, and were
+            counted before; None for other runs.
         before: its row of an earlier command, while the run may get more samples; then it waits like one that asks.
         row: its row, once it is answered or has failed.
     """
@@ -86,6 +89,7 @@ class _Entry:
     usd: float = 0.0
     seconds: float = 0.0
     gain: float | None = None
+    sound: Usage | None = None
     before: Answer | None = None
     row: Answer | None = None
 
@@ -275,7 +279,6 @@ class _Batch:
     refusal: str = ""
     granted: int = 0
     """Samples that are granted to runs at work."""
-    _has_looked: bool = False
     _samples: int = 0
     _waiting: list[tuple[float, int]] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
@@ -297,11 +300,11 @@ class _Batch:
     async def run(self) -> None:
         """Look what is known, open every question, share the rest of the budget, and close every question."""
         await self._each(self.entries, self._look)
-        self._has_looked = True
         await self._each([e for e in self.entries if e.row is None and e.gain is None], self._advance)
         if self.limits.is_shared:
             await _all(self._share() for _ in range(max(1, min(self.at_once, len(self._waiting) // SHARERS))))
             await self._each([e for e in self.entries if e.gain is not None and e.row is None], self._close)
+        await self._each([e for e in self.entries if e.row is None], self._leave)
 
     async def _each(self, entries: Sequence[_Entry], work: Callable[[_Entry], Awaitable[None]]) -> None:
         """Work on all entries, `at_once` at a time."""
@@ -317,23 +320,25 @@ class _Batch:
         found = await self.runner.look(entry.name)
         if found is None:
             return
-        self._count(entry, found.state)
+        self._count(entry, found.state["usage"], is_new=True)
         if found.stage == "waits":
             self._wait(entry, found.state)
         elif found.stage == "ended":
             self._answered(entry, found.state, row_of(entry.asked, found.state, None, []))
+        else:
+            entry.sound = found.sound
 
     async def _advance(self, entry: _Entry, grant: Grant | None = None) -> None:
         """Begin a run, go on with it, or answer its question for more; it ends or waits for a grant."""
         if self.refusal or (grant is None and self._is_over()):
             return
+        again = entry.calls - entry.sound["calls"] if entry.sound is not None else 0
         settings = self.settings.model_copy(update=self._own_limits(entry))
-        entry.gain = entry.before = None
-        state, problem, notes = await self.runner.advance(entry.asked, entry.name, settings, grant)
-        problem = problem or why_failed(state)
-        self._count(entry, state)
-        if problem is not None and state["result"] is not None and self.purse.is_spent_but():
-            problem = None  # its last requests were refused because the money is spent; its answer stands
+        entry.gain = entry.before = entry.sound = None
+        with sharing(Purse(inside=self.purse, counted=again)):
+            state, problem, notes = await self.runner.advance(entry.asked, entry.name, settings, grant)
+        self._count(entry, state["usage"])
+        problem = self._problem(state, problem)
         if problem is None and state["result"] is None:
             self._wait(entry, state)
             return
@@ -351,6 +356,21 @@ class _Batch:
         else:
             await self._advance(entry, Grant())
 
+    async def _leave(self, entry: _Entry) -> None:
+        """End an entry as it stands, because no request may be sent for it any more; its row shows what it cost."""
+        found = await self.runner.look(entry.name)
+        if found is not None and (found.state["usage"] or no_usage())["calls"]:
+            unfinished = None if found.state["result"] is not None else self.refusal or UNFINISHED
+            self._end(entry, row_of(entry.asked, found.state, self._problem(found.state, unfinished), []))
+
+    def _problem(self, state: State, problem: str | None) -> str | None:
+        """Why a run failed; None if it did not.
+
+        An answer stands where the last requests were refused only because the money is spent.
+        """
+        problem = problem or why_failed(state)
+        return None if state["result"] is not None and self.purse.is_spent_but() else problem
+
     async def _share(self) -> None:
         """Give samples to the neediest question, again and again, until a limit is reached or all are at work."""
         while self._waiting and not self.refusal and not self._is_over(RESERVE):
@@ -364,10 +384,16 @@ class _Batch:
             finally:
                 self.granted -= samples
 
-    def _count(self, entry: _Entry, state: State) -> None:
-        """Keep what a run has spent. Requests of this process have been counted when they were sent."""
-        usage = state["usage"] or no_usage()  # the bill is empty before the first node
-        if not self.runner.is_local or not self._has_looked:
+    def _count(self, entry: _Entry, bill: Usage, *, is_new: bool = False) -> None:
+        """Keep what a run has spent.
+
+        Args:
+            entry: the run's.
+            bill: of the run.
+            is_new: whether it is of earlier commands. Requests of this process were counted when they were sent.
+        """
+        usage = bill or no_usage()  # it is empty before the first node
+        if is_new or not self.runner.is_local:
             self.purse.count(charged(usage) - entry.usd, usage["calls"] - entry.calls)
         self._samples += usage["samples"] - entry.samples
         entry.samples, entry.calls, entry.usd = usage["samples"], usage["calls"], charged(usage)

@@ -9,18 +9,21 @@ from typing import Any, Literal, Protocol
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import message_to_dict
+from langchain_core.runnables import RunnableConfig
 
 from metascale.batches.questions import Asked
 from metascale.graphs import METHODS
 from metascale.interrupts import Grant
 from metascale.journal.database import Journal
-from metascale.journal.runs import has_ended, is_paused, run_on, why_failed
+from metascale.journal.replies import lost_since
+from metascale.journal.runs import has_ended, is_paused, is_underway, last_sound, run_on, why_failed
 from metascale.models import MeteredModel
 from metascale.models.embedders import metered
 from metascale.nodes.run import check_prices
 from metascale.rewards import models_of
 from metascale.settings import MetaScaleSettings
 from metascale.state import State, state_of
+from metascale.usage import Usage, add_usage
 
 AT_ONCE = 8
 """Questions at a time."""
@@ -33,10 +36,12 @@ class Known:
     Attributes:
         state: its state.
         stage: whether it waits for a grant, has ended with an answer, or has more to do, as after a failure.
+        sound: the bill from which it goes on, where that is not the last one.
     """
 
     state: State
     stage: Literal["waits", "ended", "goes on"]
+    sound: Usage | None = None
 
 
 class Runner(Protocol):
@@ -102,11 +107,17 @@ class LocalRunner:
 
     async def look(self, name: str) -> Known | None:
         """As in `Runner`."""
-        snapshot = await self._graph.aget_state({"configurable": {"thread_id": name}})
+        config: RunnableConfig = {"configurable": {"thread_id": name}}
+        snapshot = await self._graph.aget_state(config)
         if not snapshot.values:
             return None
-        stage: Literal["waits", "ended", "goes on"] = "ended" if has_ended(snapshot) else "goes on"
-        return Known(state_of(snapshot), "waits" if is_paused(snapshot) else stage)
+        if is_paused(snapshot) or has_ended(snapshot):
+            return Known(state_of(snapshot), "waits" if is_paused(snapshot) else "ended")
+        if is_underway(snapshot):
+            return Known(state_of(snapshot), "goes on")
+        _, bill = await last_sound(self._graph, config)
+        lost = lost_since(await self.journal.replies_of(name), bill)
+        return Known(state_of(snapshot), "goes on", add_usage(bill, lost))
 
     async def advance(
         self, asked: Asked, name: str, settings: MetaScaleSettings, grant: Grant | None

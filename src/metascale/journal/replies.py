@@ -1,6 +1,7 @@
-"""The replies that an unfinished run has paid for: a run that goes on after a kill gets them again.
+"""What an unfinished run has paid for: a run that goes on after a kill or a failure gets its replies again.
 
-LangGraph's checkpoints hold what finished nodes found. A node that was cut off has replies that are in no checkpoint.
+LangGraph's checkpoints hold what finished nodes found. A node that was cut off has replies that are in no checkpoint,
+and a run that goes back to before its failures has forgotten what they cost.
 """
 
 from __future__ import annotations
@@ -8,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langgraph.config import get_config
 
 from metascale.journal.database import Journal, Replies
 from metascale.nodes.config_keys import READ
+from metascale.usage import Usage, add_usage, no_usage
 
+_FAILED = "failed"
+"""What failed attempts are kept under: no hash of a request."""
 _TAG = re.compile(r"\b[0-9a-f]{16}\b")
 """The random tags of fences, in which the same request differs each time; see `metascale.prompts.new_tag`."""
 
@@ -23,25 +27,54 @@ _TAG = re.compile(r"\b[0-9a-f]{16}\b")
 class PaidReplies:
     """The replies of one run: those of before, each given once, and new ones, which are kept."""
 
-    def __init__(self, journal: Journal, run: str, before: Replies) -> None:
-        """Go on with what `Journal.replies_of` found for the run."""
+    def __init__(self, journal: Journal, run: str, before: Replies, lost: Usage) -> None:
+        """Go on with what `Journal.replies_of` found for the run, and with what it has `lost`; see `lost_since`."""
         self._journal = journal
         self._run = run
         self._before = before
+        self._lost = lost
 
-    async def reply(self, request: Sequence[Any], ask: Callable[[], Awaitable[str]]) -> str:
-        """The reply to a request of the current node.
+    def given(self, request: Sequence[Any]) -> str | None:
+        """As in `Keeper`."""
+        kept = self._before.get(_key(request))
+        return kept.popleft() if kept else None
 
-        Args:
-            request: all that decides the reply, as JSON values.
-            ask: sends it.
-        """
-        key = hashlib.sha256(_TAG.sub("tag", json.dumps([*_place(), *request])).encode()).hexdigest()
-        if self._before.get(key):
-            return self._before[key].popleft()
-        reply = await ask()
-        self._journal.add_reply(self._run, key, reply)
-        return reply
+    def keep(self, request: Sequence[Any], reply: str) -> None:
+        """As in `Keeper`."""
+        self._journal.add_reply(self._run, _key(request), reply)
+
+    def failed(self, bill: Usage) -> None:
+        """As in `Keeper`."""
+        self._journal.add_reply(self._run, _FAILED, json.dumps([_made(), bill]))
+
+    def take_lost(self) -> Usage:
+        """As in `Keeper`."""
+        lost, self._lost = self._lost, no_usage()
+        return lost
+
+
+def lost_since(before: Replies, bill: Usage) -> Usage:
+    """The bill of the failed attempts that a run forgets which goes back to an earlier checkpoint.
+
+    Args:
+        before: what `Journal.replies_of` found for the run.
+        bill: of the checkpoint. Whatever was asked when fewer requests had been made is in it.
+    """
+    lost = no_usage()
+    for made, failed in map(json.loads, before.get(_FAILED, ())):
+        if made >= bill["calls"]:
+            lost = add_usage(lost, failed)
+    return lost
+
+
+def _key(request: Sequence[Any]) -> str:
+    return hashlib.sha256(_TAG.sub("tag", json.dumps([*_place(), *request])).encode()).hexdigest()
+
+
+def _made() -> int:
+    """The requests that the run had made before the current node."""
+    usage = get_config()["configurable"][READ]("usage")
+    return int(usage.get("calls", 0))  # the bill is empty before the first node
 
 
 def _place() -> list[Any]:
@@ -51,5 +84,4 @@ def _place() -> list[Any]:
     checkpoint, which gives steps and tasks new names.
     """
     config = get_config()
-    made = config["configurable"][READ]("usage").get("calls", 0)  # the bill is empty before the first node
-    return [list(config["metadata"]["langgraph_path"]), made]
+    return [list(config["metadata"]["langgraph_path"]), _made()]

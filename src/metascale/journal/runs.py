@@ -18,10 +18,11 @@ from metascale.budget.limits import failures_in_a_row
 from metascale.errors import MetaScaleError
 from metascale.interrupts import Grant, grant
 from metascale.journal.database import Journal
-from metascale.journal.replies import PaidReplies
+from metascale.journal.replies import PaidReplies, lost_since
 from metascale.models.kept import keeping
 from metascale.settings import MetaScaleSettings
 from metascale.state import AnyGraph, State, empty_state, fold, state_of
+from metascale.usage import Usage, no_usage
 
 
 async def run_once(graph: AnyGraph, messages: Sequence[AnyMessage]) -> tuple[State, str | None]:
@@ -63,8 +64,9 @@ async def run_on(
     ended, paused = has_ended(snapshot), is_paused(snapshot)
     if (ended or paused) and (more is None or (ended and more == Grant())):
         return state_of(snapshot), None
-    replies = PaidReplies(journal, name, await journal.replies_of(name))
-    begun = config if ended or _is_underway(snapshot) else await _last_sound(graph, config)
+    before = await journal.replies_of(name)
+    begun, bill = (config, None) if ended or is_underway(snapshot) else await last_sound(graph, config)
+    replies = PaidReplies(journal, name, before, no_usage() if bill is None else lost_since(before, bill))
     given: Any = None if begun is not None else {"messages": list(messages)}
     if more is not None and paused:
         given = Command(resume=more.model_dump())
@@ -98,15 +100,16 @@ def has_ended(snapshot: StateSnapshot) -> bool:
     return not snapshot.next and state["result"] is not None and why_failed(state) is None
 
 
-async def _last_sound(graph: AnyGraph, config: RunnableConfig) -> RunnableConfig | None:
-    """The last checkpoint of a run before it failed; None where it must begin."""
+async def last_sound(graph: AnyGraph, config: RunnableConfig) -> tuple[RunnableConfig | None, Usage]:
+    """The last checkpoint of a run before it failed, and its bill; None where it must begin."""
     async for snapshot in graph.aget_state_history(config):
-        if _is_underway(snapshot):
-            return snapshot.config
-    return None
+        if is_underway(snapshot):
+            return snapshot.config, state_of(snapshot)["usage"] or no_usage()
+    return None, no_usage()
 
 
-def _is_underway(snapshot: StateSnapshot) -> bool:
+def is_underway(snapshot: StateSnapshot) -> bool:
+    """Whether a run can go on where it is, because it did not fail; nodes that have ended are not repeated."""
     return bool(snapshot.next) and snapshot.next[0] != START and why_failed(state_of(snapshot)) is None
 
 

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
 from langchain_core.messages import BaseMessage, messages_from_dict, messages_to_dict
 
+from metascale.usage import Usage
+
 
 class Keeper(Protocol):
     """Keeps the replies of one run."""
 
-    async def reply(self, request: Sequence[Any], ask: Callable[[], Awaitable[str]]) -> str:
-        """The reply to a request of the current node: a kept one, or else what `ask` gives, which is kept.
+    def given(self, request: Sequence[Any]) -> str | None:
+        """A kept reply to a request of the current node, which is then given away; None where there is none.
 
         Args:
             request: all that decides the reply, as JSON values.
-            ask: sends it.
         """
+        ...
+
+    def keep(self, request: Sequence[Any], reply: str) -> None:
+        """Keep the reply to a request of the current node."""
+        ...
+
+    def failed(self, bill: Usage) -> None:
+        """Keep the bill of an attempt that failed."""
+        ...
+
+    def take_lost(self) -> Usage:
+        """The bill of the failed attempts that the run has forgotten, because it goes on from before them; once."""
         ...
 
 
@@ -42,23 +55,24 @@ def current_keeper() -> Keeper | None:
     return _keeper.get()
 
 
-async def kept(
-    keeper: Keeper,
-    request: Sequence[Any],
-    messages: Sequence[BaseMessage],
-    send: Callable[[], Awaitable[Sequence[BaseMessage]]],
-) -> list[BaseMessage]:
-    """The replies to a request, through a keeper.
+def given(keeper: Keeper, request: Sequence[Any], messages: Sequence[BaseMessage]) -> list[BaseMessage] | None:
+    """The kept replies to a request; None where it is to be sent.
 
     Args:
-        keeper: keeps them.
+        keeper: has them.
         request: what decides the replies beside the messages, as JSON values.
         messages: the conversation.
-        send: sends the request.
     """
+    reply = keeper.given([*request, _said(messages)])
+    return None if reply is None else messages_from_dict(json.loads(reply))
 
-    async def ask() -> str:
-        return json.dumps(messages_to_dict(await send()), default=str)
 
-    said = [[message.type, message.content] for message in messages]
-    return messages_from_dict(json.loads(await keeper.reply([*request, said], ask)))
+def keep(
+    keeper: Keeper, request: Sequence[Any], messages: Sequence[BaseMessage], replies: Sequence[BaseMessage]
+) -> None:
+    """Keep the replies to a request; arguments as for `given`."""
+    keeper.keep([*request, _said(messages)], json.dumps(messages_to_dict(replies), default=str))
+
+
+def _said(messages: Sequence[BaseMessage]) -> list[Any]:
+    return [[message.type, message.content] for message in messages]

@@ -20,7 +20,7 @@ from metascale.models.ending_early import ESTIMATED, SAID_OF_ESTIMATES, can_stre
 from metascale.models.failures import explain, is_fatal, is_outage, is_rejected, status_of
 from metascale.models.gate import Gate, Passage, gate_of
 from metascale.models.hedging import first_reply, within
-from metascale.models.kept import current_keeper, kept
+from metascale.models.kept import Keeper, current_keeper, given, keep
 from metascale.models.lineup import label_of, own_name
 from metascale.models.parameters import LIMIT_FIELDS
 from metascale.models.probabilities import shortfall
@@ -368,11 +368,15 @@ class MeteredModel:
         """
         usage = no_usage()
         at_most = 1 if self._retries_itself else 1 + settings.max_retries
+        known = self._given(request)
         try:
-            async for attempt in attempts(at_most):
-                with attempt:
-                    is_retry = attempt.retry_state.attempt_number > 1
-                    said = await self._reply_in_time(request, usage, settings, is_retry=is_retry)
+            if known is not None:
+                usage["calls"], said = 1, known
+            else:
+                async for attempt in attempts(at_most):
+                    with attempt:
+                        is_retry = attempt.retry_state.attempt_number > 1
+                        said = await self._reply_in_time(request, usage, settings, is_retry=is_retry)
             self._dialect.recognise(said)
             replies = [clean_message(message) for message in said if isinstance(message, AIMessage)]
         except Exception as error:
@@ -386,9 +390,8 @@ class MeteredModel:
                 fatal=is_fatal(error, has_form=has_form) or getattr(error, "fatal", False),
             ) from error
         bill = self._bill(replies, settings)
-        bill["charged_usd"] = current_scope().purse.pay(
-            bill["cost_usd"], len(replies) * self._estimate(request, settings)
-        )
+        purse, estimate = current_scope().purse, len(replies) * self._estimate(request, settings)
+        bill["charged_usd"] = (purse.pay if known is None else purse.give)(bill["cost_usd"], estimate)
         return replies, add_usage(usage, bill)
 
     async def _reply_in_time(
@@ -406,7 +409,7 @@ class MeteredModel:
             raise OutOfTimeError
         timeout = self._timeout(settings)
         longest = math.inf if timeout is None else timeout
-        gate, scope, calls = self._gate, current_scope(), usage["calls"]
+        gate, scope, calls, usd = self._gate, current_scope(), usage["calls"], charged(usage)
         at_most = min(settings.max_in_flight, self._slots or settings.max_in_flight)
 
         async def send() -> list[BaseMessage]:
@@ -456,6 +459,10 @@ class MeteredModel:
         except Exception as error:
             if status_of(error) is None and usage["calls"] > calls:
                 lose()
+            keeper = current_keeper()
+            if keeper is not None and usage["calls"] > calls:
+                failed = no_usage() | {"calls": usage["calls"] - calls, "cost_usd": usage["cost_usd"]}
+                keeper.failed(of_model(failed | {"charged_usd": charged(usage) - usd}, self.label))
             if isinstance(error, TimeoutError) and seconds_left() <= 0:
                 raise OutOfTimeError from error
             if isinstance(error, TimeoutError) and error.__cause__ is None:
@@ -490,13 +497,26 @@ class MeteredModel:
         return said
 
     async def _sent(self, request: _Request) -> list[BaseMessage]:
-        """Send one attempt at a request, unless its replies are kept; returns all its replies, at least one."""
-        keeper = current_keeper()
-        if keeper is None or getattr(self.model, "keeps_replies", False):
-            return await self._said(request)
+        """Send one attempt at a request; returns all its replies, at least one, which are kept."""
+        said = await self._said(request)
+        if self._keeper is not None:
+            keep(self._keeper, self._deciding(request), request.messages, said)
+        return said
+
+    def _given(self, request: _Request) -> list[BaseMessage] | None:
+        """The replies to a request that were paid for before, which nothing refuses; None where it is to be sent."""
+        keeper = self._keeper
+        return given(keeper, self._deciding(request), request.messages) if keeper is not None else None
+
+    @property
+    def _keeper(self) -> Keeper | None:
+        """What keeps the replies here; None where nothing does, or the model does it by itself."""
+        return None if getattr(self.model, "keeps_replies", False) else current_keeper()
+
+    def _deciding(self, request: _Request) -> list[Any]:
+        """What decides the replies to a request beside its messages, as JSON values."""
         set_up = {name: getattr(request.model, name, None) for name in ("temperature", "seed", "n", *LIMIT_FIELDS)}
-        decides = [self.name, list(request.place), set_up, sorted(map(str, request.options))]
-        return await kept(keeper, decides, request.messages, lambda: self._said(request))
+        return [self.name, list(request.place), set_up, sorted(map(str, request.options))]
 
     async def _said(self, request: _Request) -> list[BaseMessage]:
         config = config_of(request.place)

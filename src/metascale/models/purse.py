@@ -25,13 +25,22 @@ class Purse:
     """
 
     def __init__(
-        self, max_usd: float | None = None, max_calls: int | None = None, *, inside: Purse | None = None
+        self,
+        max_usd: float | None = None,
+        max_calls: int | None = None,
+        *,
+        inside: Purse | None = None,
+        counted: int = 0,
     ) -> None:
-        """Start with nothing spent; what is paid out of a purse inside another one counts in both."""
+        """Start with nothing spent; what is paid out of a purse inside another one counts in both.
+
+        So do replies that are given again, but for as many as that one has `counted` before.
+        """
         self.max_usd = math.inf if max_usd is None else max_usd
         self.max_calls = math.inf if max_calls is None else max_calls
         self.usd, self.calls = 0.0, 0
         self._inside = inside
+        self._counted = counted
         self._dearest = 0.0
         self._lock = threading.Lock()
 
@@ -92,15 +101,30 @@ class Purse:
         Returns:
             What was counted, in US dollars.
         """
+        usd = self._pay(usd, estimate)
+        if self._inside is not None:
+            self._inside.pay(usd)
+        return usd
+
+    def give(self, usd: float | None, estimate: float = 0.0) -> float:
+        """Count a reply that was paid for before; nothing refuses it. As for `pay`."""
+        usd = self._pay(usd, estimate)
+        with self._lock:
+            self.calls += 1
+            is_counted = self._counted > 0
+            self._counted -= is_counted
+        if self._inside is not None and not is_counted:
+            self._inside.give(usd)
+        return usd
+
+    def _pay(self, usd: float | None, estimate: float) -> float:
         with self._lock:
             if usd is None:
                 usd = max(estimate, self._dearest)
             else:
                 self._dearest = max(self._dearest, usd)
             self.usd += usd
-        if self._inside is not None:
-            self._inside.pay(usd)
-        return usd
+            return usd
 
 
 _shared: ContextVar[Purse | None] = ContextVar("metascale_shared_purse", default=None)

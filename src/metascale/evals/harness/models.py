@@ -167,17 +167,16 @@ class InspectChatModel(BaseChatModel):
             extra_body={"response_format": form} if form else None,
         )
         asked = [to_inspect(message) for message in messages]
-
-        async def ask() -> str:
-            return (await send(self.inner, asked, config)).model_dump_json(exclude_none=True)
-
         keeper = current_keeper()
+        request = [str(self.inner), config.model_dump(exclude_none=True), [(m.role, m.text) for m in asked]]
+        given = keeper.given(request) if keeper is not None else None
         try:
-            if keeper is None:
-                output = await send(self.inner, asked, config)
+            if given is not None:
+                output = ModelOutput.model_validate_json(given)
             else:
-                request = [str(self.inner), config.model_dump(exclude_none=True), [(m.role, m.text) for m in asked]]
-                output = ModelOutput.model_validate_json(await keeper.reply(request, ask))
+                output = await send(self.inner, asked, config)
+                if keeper is not None:
+                    keeper.keep(request, output.model_dump_json(exclude_none=True))
         except LimitExceededError as error:
             self._exceeded.append(error)
             raise
