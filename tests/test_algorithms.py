@@ -29,6 +29,7 @@ from metascale.pool.admission import Draft, PoolArm, admit, arm_statistics, inte
 from metascale.runtime.seeds import derive_seed
 from metascale.state import merge_by_id
 from metascale.usage import MOST_TOKENS, Usage, add_usage, is_believable, no_usage, working_since
+from tests.ledgers import candidate as whole
 
 REWARDS = st.floats(0, 1)
 
@@ -202,21 +203,8 @@ def test_an_unknown_price_makes_the_cost_unknown() -> None:
 
 
 def candidate(number: int, reward: float | None, status: Any = "ok", arm: str = "m1") -> Candidate:
-    return {
-        "id": number,
-        "round": 1,
-        "meta_thought": arm,
-        "status": status,
-        "text": "" if status in {"failed", "empty"} else f"text {number}",
-        "error": None,
-        "reward": reward,
-        "critique": None,
-        "wording": "",
-        "extracted": None,
-        "looks": [],
-        "input_tokens": 0,
-        "output_tokens": 0,
-    }
+    text = "" if status in {"failed", "empty"} else f"text {number}"
+    return whole(number, reward, round=1, status=status, meta_thought=arm, text=text)
 
 
 def test_ranking_prefers_whole_answers_then_reward_then_the_earlier() -> None:

@@ -35,6 +35,7 @@ from metascale.records import Foresight, Prediction
 from metascale.settings import Price
 from tests.bench_process import bench as run_bench
 from tests.conftest import QUESTION, THREAD, ServerFactory, ask, chat_model
+from tests.ledgers import candidate as whole
 from tests.openai_server import Fault
 from tests.scripted import ScriptedModel, sensible, verdict
 
@@ -53,10 +54,8 @@ EASY, HOPELESS, OPEN = foresight(0.95, 0.9), foresight(0.0, 0.05), foresight(0.5
 
 
 def candidate(number: int, extracted: str | None = "7", reward: float | None = 0.9, **changes: Any) -> Candidate:
-    plain: dict[str, Any] = {"id": number, "round": 1, "meta_thought": f"m{number}", "refines": None, "status": "ok"}
-    plain |= {"text": "Text.", "error": None, "reward": reward, "critique": None, "wording": "", "memo": None}
-    plain |= {"looks": [], "extracted": extracted, "input_tokens": 1, "output_tokens": 10}
-    return plain | changes  # type: ignore[return-value]
+    made = {"round": 1, "meta_thought": f"m{number}", "text": "Text.", "extracted": extracted}
+    return whole(number, reward, **{**made, **changes})
 
 
 def allowed(what: Foresight | None, *candidates: Candidate, budget: int = 16) -> int:

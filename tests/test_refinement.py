@@ -16,29 +16,14 @@ from metascale.pool.refinement import REFINEMENT, to_refine
 from metascale.records import Candidate
 from tests.command_line import metascale
 from tests.conftest import ask
+from tests.ledgers import candidate as whole
 from tests.runs import run
 from tests.scripted import ScriptedModel, sensible, verdict
 
 
 def candidate(number: int, reward: float | None, refines: int | None = None, **changes: Any) -> Candidate:
-    return {
-        "id": number,
-        "round": 1,
-        "meta_thought": "a",
-        "refines": refines,
-        "status": "ok",
-        "text": f"Answer {number}.",
-        "error": None,
-        "reward": reward,
-        "critique": None,
-        "wording": "",
-        "memo": None,
-        "looks": [],
-        "extracted": None,
-        "input_tokens": 0,
-        "output_tokens": 0,
-        **changes,
-    }
+    made = {"round": 1, "meta_thought": "a", "text": f"Answer {number}.", "refines": refines}
+    return whole(number, reward, **{**made, **changes})
 
 
 def test_the_leaders_are_refined_in_turn() -> None:

@@ -10,30 +10,14 @@ import pytest
 from metascale.choice.ranking import field_of
 from metascale.records import Candidate
 from metascale.rewards.sharing import shared_rewards, to_judge
+from tests.ledgers import candidate as whole
 from tests.runs import run
 
 ONE_ROUND = {"budget": 8, "batch_size": 8, "pool_size": 2, "evolve_every": 0}
 
 
 def sample(number: int, answer: str | None, **other: Any) -> Candidate:
-    return {
-        "id": number,
-        "round": 1,
-        "meta_thought": "no_strategy",
-        "refines": None,
-        "status": "ok",
-        "text": f"Text {number}.",
-        "error": None,
-        "reward": None,
-        "critique": None,
-        "wording": "",
-        "memo": None,
-        "looks": [],
-        "extracted": answer,
-        "input_tokens": 1,
-        "output_tokens": 1,
-        **other,
-    }
+    return whole(number, other.pop("reward", None), extracted=answer, **{"round": 1, **other})
 
 
 def ids(candidates: list[Candidate]) -> list[int]:

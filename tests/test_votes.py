@@ -15,6 +15,7 @@ from metascale.choice.votes import sureness, vote_weights, with_vote_shares
 from metascale.graphs import METHODS
 from metascale.records import Candidate, Certainty
 from tests.conftest import ServerFactory, ask, chat_model
+from tests.ledgers import candidate as whole
 from tests.openai_server import Probabilities
 
 
@@ -23,25 +24,9 @@ def certain(numbers: float, tail: float | None = None) -> Certainty:
 
 
 def sample(number: int, answer: str | None, sure: float | None, **other: Any) -> Candidate:
-    made: dict[str, Any] = {
-        "id": number,
-        "round": 1,
-        "meta_thought": f"m{number}",
-        "refines": None,
-        "status": "ok",
-        "text": f"Text {number}.",
-        "error": None,
-        "reward": 0.5,
-        "critique": None,
-        "wording": "",
-        "memo": None,
-        "looks": [],
-        "extracted": answer,
-        "input_tokens": 1,
-        "output_tokens": 1,
-        "certainty": None if sure is None else certain(sure),
-    }
-    return {**made, **other}  # type: ignore[typeddict-item]
+    certainty = None if sure is None else certain(sure)
+    made = {"round": 1, "meta_thought": f"m{number}", "extracted": answer, "certainty": certainty}
+    return whole(number, **{**made, **other})
 
 
 SURE = st.floats(-8, 0).map(certain)
