@@ -26,7 +26,7 @@ async def synthesize(state: State, run: Run) -> Update:
     """Draw one sample that reads the best answers, and score it like any other. It wins only by its scores."""
     started = run.start_work(state)
     settings = run.settings
-    field = field_of(state["candidates"], settings.final_choice, weighed=settings.weigh_votes)
+    field = field_of(state["candidates"], settings.final_choice, weighted=settings.weigh_votes)
     leaders = {group[0]["id"]: group[0] for group in field.groups}
     best = [leaders[c["id"]] for c in choose(state["candidates"], settings).ranked if c["id"] in leaders][:SHOWN]
     thought: MetaThought = {

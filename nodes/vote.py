@@ -39,7 +39,7 @@ def elected(candidates: Sequence[Candidate], state: State, run: Run) -> Update:
     anew = samples_anew(state, run)
     if anew is not None:
         return anew
-    voted = with_vote_shares(candidates, weighed=run.settings.weigh_votes)
+    voted = with_vote_shares(candidates, weighted=run.settings.weigh_votes)
     is_marked = any(c["extracted"] is not None for c in voted)
     notes = [] if is_marked else ["no sample marks a final answer, so there was nothing to vote on"]
     ended: State = {**state, "candidates": voted, "notes": [*state["notes"], *notes]}

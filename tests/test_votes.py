@@ -59,7 +59,7 @@ def test_a_model_that_is_surer_of_all_its_answers_weighs_them_alike() -> None:
 
 def test_of_two_answers_the_surer_one_wins_and_a_sure_minority_does_not_outvote_a_large_majority() -> None:
     def winner(*votes: tuple[str | None, float]) -> str | None:
-        shares = with_vote_shares([sample(n, a, s) for n, (a, s) in enumerate(votes)], weighed=True)
+        shares = with_vote_shares([sample(n, a, s) for n, (a, s) in enumerate(votes)], weighted=True)
         assert all(0 < c["reward"] <= 1 for c in shares if c["extracted"] is not None and c["reward"] is not None)
         return max(shares, key=lambda c: c["reward"] or 0)["extracted"]
 
@@ -78,15 +78,15 @@ def test_equal_votes_are_shares_of_all_answers() -> None:
 def test_cisc_is_self_consistency_at_the_same_requests(start_server: ServerFactory) -> None:
     server = start_server()
     settings = MetaScaleSettings(budget=6, seed=3, answer_kind="number", stop_on_agreement=None)
-    plain, weighed = (
+    plain, weighted = (
         METHODS[name].create(chat_model(server), settings=settings).invoke(ask())["result"]
         for name in ("self_consistency", "cisc")
     )
     asked = [bool(served.body.get("logprobs")) for served in server.served]
     assert asked == [False] * 6 + [True] * 6
-    assert plain["usage"]["calls"] == weighed["usage"]["calls"] == 6
+    assert plain["usage"]["calls"] == weighted["usage"]["calls"] == 6
     assert (plain["reward"] * 6).is_integer()
-    assert not (weighed["reward"] * 6).is_integer()
+    assert not (weighted["reward"] * 6).is_integer()
 
 
 @pytest.mark.parametrize("probabilities", ["refused", "ignored"])
@@ -106,11 +106,11 @@ def test_support_is_weighed_in_the_final_choice() -> None:
     unsure = [sample(n, "7", -1.0) for n in range(2)]
     sure = [sample(n, "5", -0.1) for n in range(2, 4)]
     for rule in ("support", "sum"):
-        plain, weighed = (
+        plain, weighted = (
             choose([*unsure, *sure], MetaScaleSettings(final_choice=rule, weigh_votes=on)).ranked[0]["extracted"]
             for on in (False, True)
         )
-        assert (plain, weighed) == ("7", "5")
+        assert (plain, weighted) == ("7", "5")
     finalists = choose(
         [{**c, "looks": [{"value": 0.5, "wording": ""}]} for c in [*unsure, *sure]],
         MetaScaleSettings(weigh_votes=True),
@@ -129,9 +129,9 @@ def test_without_rewards_weighed_agreement_decides() -> None:
     votes = [sample(0, "7", -2.0), sample(1, "7", -2.0), sample(2, "5", -0.1), sample(3, "5", -0.1)]
     unscored: list[Candidate] = [{**vote, "reward": None} for vote in votes]
     assert ranking(unscored)[0]["extracted"] == "7"
-    assert ranking(unscored, weighed=True)[0]["extracted"] == "5"
+    assert ranking(unscored, weighted=True)[0]["extracted"] == "5"
 
 
 def test_texts_that_are_compared_with_nothing_have_plain_votes() -> None:
-    field = field_of([sample(0, None, -2.0), sample(1, None, -0.1)], "support", weighed=True)
+    field = field_of([sample(0, None, -2.0), sample(1, None, -0.1)], "support", weighted=True)
     assert [contender.weight for contender in field.contenders] == [1, 1]

@@ -186,7 +186,7 @@ class Ledger:
         than another verdict on the same one (see `rewards.sharing`).
         """
         rule = self.settings.final_choice
-        field = field_of(self.candidates, rule, weighed=self.settings.weigh_votes)
+        field = field_of(self.candidates, rule, weighted=self.settings.weigh_votes)
         chosen = next_looks(field.contenders, self.looks_left, rule)
         return [min(field.groups[index], key=_verdicts_on) for index in chosen]
 
@@ -268,7 +268,7 @@ class Ledger:
         if self.costs.look is None or self._gave_up_looking:
             return synthesis
         looks = reserve(
-            field_of(self.candidates, self.limits.final_choice, weighed=self.limits.weigh_votes).contenders,
+            field_of(self.candidates, self.limits.final_choice, weighted=self.limits.weigh_votes).contenders,
             self.limits.final_choice,
             calls=self._looks_allowed,
             spent=len(looks_made(self.candidates)),

@@ -75,7 +75,7 @@ def gain_of_more(
     if len(marked) < MIN_VOTES or len({c["meta_thought"] for c in marked}) < 1 + several_arms:
         return math.inf
     is_judged = settings.reward not in VOTING
-    field = field_of(candidates, "support", weighed=settings.weigh_votes, is_judged=is_judged)
+    field = field_of(candidates, "support", weighted=settings.weigh_votes, is_judged=is_judged)
     known = standing(field.contenders).posterior
     return gain_of_votes(known, left) if known is not None else math.inf
 

@@ -15,13 +15,13 @@ _FLAWS = {"ok": 0, "truncated": 1, "refused": 2}
 """The statuses of samples that can be an answer, the best status first."""
 
 
-def ranking(candidates: Sequence[Candidate], *, weighed: bool = False) -> list[Candidate]:
+def ranking(candidates: Sequence[Candidate], *, weighted: bool = False) -> list[Candidate]:
     """All samples that can be an answer, best first: by reward (paper, section 3: the highest-reward response).
 
     Whole answers come before truncated ones, even if their rewards are lower: a judge can like half an answer. Then
     samples with a reward come before those without. The paper leaves the order among equal rewards open:
 
-    1. the final answer that more meta-thoughts gave, then the one that more samples gave; or, if votes are `weighed`
+    1. the final answer that more meta-thoughts gave, then the one that more samples gave; or, if votes are `weighted`
        by certainty, the one with the greater weight;
     2. the meta-thought with the higher mean reward;
     3. the earlier sample.
@@ -30,7 +30,7 @@ def ranking(candidates: Sequence[Candidate], *, weighed: bool = False) -> list[C
     of the meta-thought decides. A refusal is chosen only if there is nothing else, even if its reward is high. A failed
     or empty sample is never chosen.
     """
-    support, record = _support(_answers(candidates), weighed=weighed), _mean_rewards(candidates)
+    support, record = _support(_answers(candidates), weighted=weighted), _mean_rewards(candidates)
     return sorted(
         _answers(candidates),
         key=lambda c: (
@@ -62,21 +62,21 @@ VOTING = frozenset({"agreement", "certainty"})
 """Rewards that are votes, or weights of votes: they are no evidence beside the votes."""
 
 
-def field_of(candidates: Sequence[Candidate], rule: Rule, *, weighed: bool = False, is_judged: bool = True) -> Field:
+def field_of(candidates: Sequence[Candidate], rule: Rule, *, weighted: bool = False, is_judged: bool = True) -> Field:
     """The contenders for the final answer.
 
     Samples with the same final answer are one contender if at least half of the samples mark theirs and the rule is not
     `"best"`. Otherwise samples with the same text are one. Truncated samples are left out if there are whole ones, and
-    free texts without a score if others have one. The votes behind a contender are equal, or `weighed` by the certainty
-    of their answers.
+    free texts without a score if others have one. The votes behind a contender are equal, or `weighted` by the
+    certainty of their answers.
 
     Args:
         candidates: the samples of a run.
         rule: see `metascale.choice.second_look.standing`.
-        weighed: whether votes are weighed.
+        weighted: whether votes are weighted.
         is_judged: whether rewards are judgements; if not, contenders have no scores.
     """
-    ranked = ranking(candidates, weighed=weighed)
+    ranked = ranking(candidates, weighted=weighted)
     ranked = [c for c in ranked if c["status"] == ranked[0]["status"]]
     is_grouped = rule != "best" and 2 * sum(c["extracted"] is not None for c in ranked) >= len(ranked)
     if not is_grouped and any(c["reward"] is not None for c in ranked):
@@ -86,7 +86,7 @@ def field_of(candidates: Sequence[Candidate], rule: Rule, *, weighed: bool = Fal
         same = candidate["extracted"] if is_grouped else None
         groups.setdefault(("answer", same) if same is not None else ("text", candidate["text"]), []).append(candidate)
     scores = {candidate["id"]: _scores(candidate, is_grouped=is_grouped) for candidate in ranked}
-    votes = weights_of_votes(ranked, weighed=weighed and is_grouped)
+    votes = weights_of_votes(ranked, weighted=weighted and is_grouped)
     weights = dict(zip((c["id"] for c in ranked), votes, strict=True))
     by_own_scores = [sorted(group, key=lambda c: _order(c, scores[c["id"]])) for group in groups.values()]
     return Field(
@@ -124,13 +124,13 @@ class Choice:
 
 def choose(candidates: Sequence[Candidate], settings: MetaScaleSettings) -> Choice:
     """Choose among all samples by all votes and scores, or by the single highest score where `confirm` is 0."""
-    weighed = settings.weigh_votes
-    ranked = ranking(candidates, weighed=weighed)
+    weighted = settings.weigh_votes
+    ranked = ranking(candidates, weighted=weighted)
     if not ranked:
         return Choice([], [], None, "")
     finalists: list[Finalist] = []
     if settings.confirm != 0 and any(c["reward"] is not None for c in ranked):
-        field = field_of(candidates, settings.final_choice, weighed=weighed)
+        field = field_of(candidates, settings.final_choice, weighted=weighted)
         now = standing(field.contenders, settings.final_choice)
         order = sorted(range(len(field.groups)), key=lambda index: -now.worth[index])
         by_worth = [candidate for index in order for candidate in field.groups[index]]
@@ -143,7 +143,7 @@ def choose(candidates: Sequence[Candidate], settings: MetaScaleSettings) -> Choi
 def _sureness(winner: Candidate, candidates: Sequence[Candidate], settings: MetaScaleSettings) -> tuple[float, str]:
     """How sure the choice of the winner is, and what that rests on."""
     is_judged = settings.reward not in VOTING
-    field = field_of(candidates, "support", weighed=settings.weigh_votes, is_judged=is_judged)
+    field = field_of(candidates, "support", weighted=settings.weigh_votes, is_judged=is_judged)
     contenders = field.contenders
     scores = sum(len(contender.scores) for contender in contenders)
     votes = sum(contender.support for contender in contenders if contender.final is not None)
@@ -156,8 +156,8 @@ def _sureness(winner: Candidate, candidates: Sequence[Candidate], settings: Meta
     if votes:
         finals = sum(contender.final is not None for contender in contenders)
         chance = confidence(standing(contenders), place)
-        weighed = settings.weigh_votes and any(c.get("certainty") for c in candidates)
-        weights = ", weighed by certainty," if weighed else ""
+        weighted = settings.weigh_votes and any(c.get("certainty") for c in candidates)
+        weights = ", weighed by certainty," if weighted else ""
         return chance, f"{_count(votes, 'vote')}{weights} for {_count(finals, 'final answer')}{judged}"
     if len(contenders) == 1:
         alone = [replace(contenders[0], final=contenders[0].final or winner["text"])]
@@ -197,17 +197,19 @@ def _answers(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [candidate for candidate in given if candidate["status"] != "refused"] or given
 
 
-def _support(answers: Sequence[Candidate], *, weighed: bool) -> dict[int, tuple[float, ...]]:
+def _support(answers: Sequence[Candidate], *, weighted: bool) -> dict[int, tuple[float, ...]]:
     """For each answer: how many meta-thoughts and how many samples gave the same final answer, or their votes' weight.
 
     An answer that marks no final answer has its own vote.
     """
-    weights = weights_of_votes(answers, weighed=weighed)
+    weights = weights_of_votes(answers, weighted=weighted)
     same: dict[str | int, list[tuple[str, float]]] = {}
     for candidate, weight in zip(answers, weights, strict=True):
         same.setdefault(_vote(candidate), []).append((candidate["meta_thought"], weight))
     support: dict[str | int, tuple[float, ...]] = {
-        vote: (sum(weight for _, weight in given),) if weighed else (len({thought for thought, _ in given}), len(given))
+        vote: (sum(weight for _, weight in given),)
+        if weighted
+        else (len({thought for thought, _ in given}), len(given))
         for vote, given in same.items()
     }
     return {c["id"]: support[_vote(c)] for c in answers}

@@ -54,17 +54,17 @@ def weights_of(sure: NDArray[np.float64]) -> NDArray[np.float64]:
     return weights
 
 
-def with_vote_shares(candidates: Sequence[Candidate], *, weighed: bool = False) -> list[Candidate]:
+def with_vote_shares(candidates: Sequence[Candidate], *, weighted: bool = False) -> list[Candidate]:
     """The samples with the vote as their reward: the share of all answers that have the same final answer, in (0, 1].
 
     Failed samples are no answers. Samples without a marked final answer get no reward.
 
     Args:
         candidates: the samples of one question.
-        weighed: whether votes are weighted by the certainty of their answers; else each counts 1.
+        weighted: whether votes are weighted by the certainty of their answers; else each counts 1.
     """
     answers = [c for c in candidates if c["status"] != "failed"]
-    weights = dict(zip((c["id"] for c in answers), weights_of_votes(answers, weighed=weighed), strict=True))
+    weights = dict(zip((c["id"] for c in answers), weights_of_votes(answers, weighted=weighted), strict=True))
     votes: dict[str, float] = {}
     for candidate in answers:
         if candidate["extracted"] is not None:
@@ -75,8 +75,8 @@ def with_vote_shares(candidates: Sequence[Candidate], *, weighed: bool = False) 
     ]
 
 
-def weights_of_votes(answers: Sequence[Candidate], *, weighed: bool) -> list[float]:
+def weights_of_votes(answers: Sequence[Candidate], *, weighted: bool) -> list[float]:
     """The weight of each sample's vote; 1 for all unless votes are weighed."""
-    if not weighed:
+    if not weighted:
         return [1.0] * len(answers)
     return [float(weight) for weight in vote_weights([answer.get("certainty") for answer in answers])]
