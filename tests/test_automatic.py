@@ -298,11 +298,11 @@ def test_the_answers_to_an_earlier_question_decide_nothing() -> None:
     assert kinds(model) == {"compose": 0, "solve": 8, "judge": 4}
 
 
-def test_defaults_that_are_written_down_are_no_wishes() -> None:
-    written = MetaScaleSettings.model_validate(MetaScaleSettings().model_dump())
-    assert not asks_for_search(written)
-    assert not asks_for_search(MetaScaleSettings(evolution="gated", policy="upper_tail"))
-    assert asks_for_search(MetaScaleSettings(evolution="off"))
+def test_a_form_full_of_defaults_asks_for_no_search() -> None:
+    form = MetaScaleSettings().model_dump()
+    assert not asks_for_search(MetaScaleSettings.model_validate(form))
+    assert asks_for_search(MetaScaleSettings.model_validate(form | {"evolution": "off"}))
+    assert asks_for_search(MetaScaleSettings(policy="upper_tail"))
 
 
 @pytest.mark.parametrize("sends_null", [True, False])

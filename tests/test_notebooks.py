@@ -47,6 +47,14 @@ def executed(path: Path, folder: Path, **environment: str) -> Path:
     return copy
 
 
+ROUTING = "03_memory"
+"""The notebook whose memory chooses by the last digits of a product of matrices, which differ between processors. One
+other choice changes what is learned, and all that follows."""
+FIGURE = re.compile(r"[ ]*[-+]?\d+(?:\.\d+)?")
+DRIFT = 20
+"""Points by which its figures may differ. Seen between two processors: 12."""
+
+
 def test_there_are_six() -> None:
     assert len(NOTEBOOKS) == 6
 
@@ -71,7 +79,12 @@ def test_a_notebook_ships_with_clean_outputs(path: Path) -> None:
 @pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path != REAL], ids=lambda path: path.stem)
 def test_a_notebook_that_runs_again_says_the_same(path: Path, tmp_path: Path) -> None:
     again = executed(path, tmp_path)
-    assert printed(again) == printed(path)
+    if path.stem == ROUTING:
+        assert FIGURE.sub("#", printed(again)) == FIGURE.sub("#", printed(path))
+        pairs = zip(FIGURE.findall(printed(again)), FIGURE.findall(printed(path)), strict=True)
+        assert all(abs(float(now) - float(before)) <= DRIFT for now, before in pairs)
+    else:
+        assert printed(again) == printed(path)
     assert figures(again) == figures(path)
 
 

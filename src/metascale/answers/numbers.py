@@ -77,7 +77,8 @@ _ARGUMENT = re.compile(r"(?<=\b[A-Za-z])\(-?\d+\)")
 _WHERE = re.compile(r"(?<=\d)(?:,?\s\w+)?,?\s(?:when|where|at|for|with)\s[A-Za-z]\s?=[^=]*$")
 _EUROS = re.compile(r"\s?(?:€|euros?\b|EUR\b)", re.IGNORECASE)
 _NAME = re.compile(
-    r"(?!(?:Total|About|Around|Only|Just|Over|Rs|\w+ly)\s)(?:[A-Z][a-z]\w*|[a-z]+[A-Z]\w*)(?:\s[A-Z][a-z]\w*)*\s\d+"
+    r"(?!(?:Total|Sum|Result|Answer|Value|Number|About|Around|Almost|Only|Just|Over|So|Thus|Hence|Therefore|Then|Rs|\w+ly)\s)"
+    r"(?:[A-Z][a-z]\w*|[a-z]+[A-Z]\w*)(?:\s[A-Z][a-z]\w*)*\s\d+"
 )
 _ROUNDED = re.compile(r"\d\s?[+×*÷]\s?[^≈]*≈|\d\s-\s[^≈]*≈")
 _ONE_UNIT = re.compile(r"[\s-]?[^\W\d_]*(?:(?:\s(?:a|an|per|each|every)\s|\s?/\s?)[^\W\d_]+|\s(?:each|apiece))?")

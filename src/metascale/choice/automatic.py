@@ -16,16 +16,16 @@ _OF_REWARDS = frozenset({"target_reward", "min_progress"})
 ASKING_FOR_SEARCH = (
     (SearchSettings.model_fields.keys() | ScoringSettings.model_fields.keys() | _OF_REWARDS) - _OF_VOTES - _OF_MEMORY
 )
-"""Settings that ask for the search by a judge, whatever the answers are like, where they differ from their defaults:
-those of the pool, the policy, evolution and verdicts."""
+"""Settings that ask for the search by a judge, whatever the answers are like: those of the pool, the policy, evolution
+and verdicts."""
 
 
 def asks_for_search(settings: MetaScaleSettings) -> bool:
-    """Whether a setting of the pool, the policy, evolution or verdicts differs from its default.
+    """Whether a setting of the pool, the policy, evolution or verdicts is set.
 
-    A default that somebody wrote down asks for nothing, because forms write down all of them.
+    Where a form has set all of them, only those that differ from their defaults count.
     """
-    return not ASKING_FOR_SEARCH.isdisjoint(settings.changed)
+    return not ASKING_FOR_SEARCH.isdisjoint(settings.without_form().model_fields_set)
 
 
 def decided_beforehand(settings: MetaScaleSettings, *, may_vote: bool) -> MetaScaleSettings:

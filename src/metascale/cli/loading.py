@@ -6,13 +6,14 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from metascale.cli.phases import clock
 from metascale.models import resolve_model
-from metascale.models.local.names import is_local, name_of_file
+from metascale.models.local.names import LocalName, is_local, name_of_file
 
 
 def load_files(console: Console | None, *models: str | None, at_once: int | None = None) -> None:
@@ -31,8 +32,14 @@ def load_files(console: Console | None, *models: str | None, at_once: int | None
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when huggingface-hub is imported
     for name in models:
         if name is not None and is_local(name):
-            with _shown(console, name_of_file(name)):
+            with _shown(console if _is_there(name) else None, name_of_file(name)):
                 resolve_model(name, at_once=at_once)
+
+
+def _is_there(name: str) -> bool:
+    """Whether there is something to load; what is not there is only an error."""
+    local = LocalName.parse(name)
+    return local.provider != "gguf" or Path(local.file).expanduser().is_file()
 
 
 @contextmanager
