@@ -2,8 +2,8 @@
 
     python -m benchmarks.judging http://localhost:8080/v1 --model NAME --budget 16 --questions 4
 
-Prompt tokens that the server had in its cache are counted apart. Every run has a system message of its own, so that no
-run finds the conversations of another in the cache.
+The pool has the two fixed arms, and nothing is bred. Prompt tokens that the server had in its cache are counted apart.
+Every run has a system message of its own, so that no run finds the conversations of another in the cache.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=16)
     parser.add_argument("--questions", type=int, default=1)
     parser.add_argument("--max-tokens", type=int, default=512)
+    parser.add_argument("--reward", action="append", choices=REWARDS, help="may be repeated; by default all")
     given = parser.parse_args()
     model = ChatOpenAI(model=given.model, base_url=given.url, api_key="none", timeout=3600)
     shared = {
         "budget": given.budget,
         "batch_size": given.budget,
         "max_tokens": given.max_tokens,
+        "pool_size": 2,  # the fixed arms, so that nothing is composed
         "evolution": "off",
         "confirm": 0,
         "call_timeout": None,
@@ -49,7 +51,8 @@ def main() -> None:
     }
     print("| reward | requests | new prompt tokens | cached prompt tokens | output tokens | right |")
     print("|---|---|---|---|---|---|")
-    for name, chosen in REWARDS.items():
+    for name in given.reward or REWARDS:
+        chosen = REWARDS[name]
         graph = create_metascale(model, settings=MetaScaleSettings.model_validate({**shared, **chosen}))
         right, total, notes = 0, dict.fromkeys(COUNTED, 0), []
         for row in gsm8k()[: given.questions]:

@@ -1,9 +1,11 @@
 """Whole searches on a model file behind llama.cpp: budget, bill, composed meta-thoughts, unread verdicts, notes.
 
-    python -m benchmarks.live FILE.gguf --questions 20 --budget 8 --out rows.jsonl
+    python -m benchmarks.live rows.jsonl --model FILE.gguf --questions 20 --budget 8
+    python -m benchmarks.live rows.jsonl --beside benchmarks/results/gsm8k_qwen15.jsonl.gz
 
 A question's row is written as soon as it is answered, and the same command goes on where it was stopped. The bill is
-compared with what the server counted for the questions of this call.
+compared with what the server counted for the questions of this call. Without a model the rows that are there are
+reported, and `--beside` compares them with the kept results of other methods on the same questions.
 """
 
 from __future__ import annotations
@@ -17,36 +19,51 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
 from benchmarks.recordings.questions import chosen
 from benchmarks.recordings.rows import Row, Rows
+from benchmarks.table import read
 from metascale import MetaScaleSettings, create_metascale
 from metascale.data import Question
+from metascale.evals.report.records import AnswerGiven
+from metascale.evals.report.tables import SEED
+from metascale.evals.report.tables.cells import cells_of, question_means
+from metascale.evals.statistics import paired_bootstrap
 from metascale.models.local.chat_model import LocalChatModel, local_model
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Answer the questions; the exit code is 1 if the bill or a budget is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("--model", type=Path, help="the model's file")
     parser.add_argument("--questions", type=int, default=20)
     parser.add_argument("--budget", type=int, default=8)
     parser.add_argument("--max-tokens", type=int, default=400)
     parser.add_argument("--context", type=int, default=4_096)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--at-once", type=int, default=2, help="questions in flight")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--beside", type=Path, help="kept results of a table")
     given = parser.parse_args(arguments)
-    slots = given.at_once * given.budget
-    model = local_model(f"gguf:{given.file}?context={given.context}&slots={slots}&threads={given.threads}")
-    settings = MetaScaleSettings(reward="judge", budget=given.budget, max_tokens=given.max_tokens)
-    rows, before, began = Rows(given.out, ("question_id",)), counted(model), time.monotonic()
-    left = [one for one in chosen(None, given.questions) if rows.get(one["question_id"]) is None]
-    new = asyncio.run(_answered(model, settings, left, given.at_once, rows))
-    return _report(rows, new, {name: value - before[name] for name, value in counted(model).items()}, began)
+    rows = Rows(given.rows, ("question_id",))
+    is_right = True
+    if given.model is not None:
+        slots = given.at_once * given.budget
+        model = local_model(f"gguf:{given.model}?context={given.context}&slots={slots}&threads={given.threads}")
+        settings = MetaScaleSettings(reward="judge", budget=given.budget, max_tokens=given.max_tokens)
+        before, began = counted(model), time.monotonic()
+        left = [one for one in chosen(None, given.questions) if rows.get(one["question_id"]) is None]
+        new = asyncio.run(_answered(model, settings, left, given.at_once, rows))
+        print(f"{len(new)} questions in {time.monotonic() - began:.0f} s")
+        is_right = _is_billed_right(new, {name: value - before[name] for name, value in counted(model).items()})
+    is_right &= _report(list(rows))
+    if given.beside is not None:
+        _compare({row["question_id"]: row["extracted"] == row["gold"] for row in rows}, read([given.beside]))
+    return 0 if is_right else 1
 
 
 def counted(model: LocalChatModel) -> dict[str, int]:
@@ -102,23 +119,41 @@ def _row(question: Question, state: dict[str, Any], budget: int) -> Row:
     }
 
 
-def _report(rows: Rows, new: Sequence[Row], served: dict[str, int], began: float) -> int:
-    kept = list(rows)
+def _is_billed_right(new: Sequence[Row], served: dict[str, int]) -> bool:
     billed = {name: sum(row[name] for row in new) for name in ("input_tokens", "cached_input_tokens", "output_tokens")}
     server = {
         "input_tokens": served["prompt_tokens_total"] + served["prompt_tokens_cached_total"],
         "cached_input_tokens": served["prompt_tokens_cached_total"],
         "output_tokens": served["tokens_predicted_total"],
     }
-    over = [row["question_id"] for row in kept if row["samples"] > row["budget"]]
-    print(f"{len(kept)} questions, {len(new)} of them now in {time.monotonic() - began:.0f} s")
-    print(f"over the budget: {over or 'none'}; samples {Counter(row['samples'] for row in kept)}")
-    print(f"calls a question: {sum(row['calls'] for row in kept) / len(kept):.1f}")
-    print(f"composed meta-thoughts: {Counter(row['composed'] for row in kept)}")
-    print(f"whole answers without a reward: {sum(len(row['unscored']) for row in kept)}")
-    print(f"right: {sum(row['extracted'] == row['gold'] for row in kept)}")
     print(f"billed {billed}\nserved {server}")
-    return 1 if over or billed != server else 0
+    return billed == server
+
+
+def _report(rows: Sequence[Row]) -> bool:
+    over = [row["question_id"] for row in rows if row["samples"] > row["budget"]]
+    means = {
+        name: np.mean([row[name] for row in rows]) for name in ("calls", "input_tokens", "output_tokens", "confidence")
+    }
+    print(f"{len(rows)} questions; over the budget: {over or 'none'}")
+    print("means a question:", ", ".join(f"{name} {mean:.2f}" for name, mean in means.items()))
+    print(f"samples: {Counter(row['samples'] for row in rows)}")
+    print(f"composed meta-thoughts: {Counter(row['composed'] for row in rows)}")
+    print(f"answers without a reward: {[why for row in rows for why in row['unscored']] or 'none'}")
+    print(f"right: {sum(row['extracted'] == row['gold'] for row in rows)}")
+    return not over
+
+
+def _compare(right: dict[str, bool], results: Sequence[AnswerGiven]) -> None:
+    for (_, method, budget), cell in cells_of(results):
+        scores = question_means(cell)
+        pairs = np.array([(is_right, scores[question]) for question, is_right in right.items() if question in scores])
+        low, high = paired_bootstrap(pairs[:, 0], pairs[:, 1], seed=SEED)
+        gain = 100 * np.mean(pairs[:, 0] - pairs[:, 1])
+        print(
+            f"{method} @ {budget}: {pairs[:, 1].sum():.0f} of {len(pairs)} right; "
+            f"these rows {gain:+.0f} points ({100 * low:+.0f} to {100 * high:+.0f})"
+        )
 
 
 if __name__ == "__main__":
