@@ -285,3 +285,22 @@ async def test_failures_that_may_pass_count_attempts_beside_the_budget(start_ser
     with pytest.raises(NoAnswerError, match=r"none of 8 attempts at a sample gave an answer: .* 503: overloaded"):
         await graph.ainvoke(ask())
     assert server.requests["solve"] == 8
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "ends"),
+    [
+        ({"code": 401, "message": "No auth credentials found"}, 401, True),
+        ({"code": "insufficient_quota", "message": "You exceeded your current quota"}, 429, True),
+        ({"code": "model_not_found", "message": "The model `x` does not exist"}, 404, True),
+        ({"type": "overloaded_error", "message": "Overloaded"}, 503, False),
+        ({"code": "rate_limit_exceeded", "message": "Slow down"}, 429, False),
+    ],
+)
+def test_an_error_in_a_reply_with_status_200_is_classed_by_its_code(
+    start_server: ServerFactory, error: dict[str, Any], status: int, *, ends: bool
+) -> None:
+    server = start_server(script=lambda *_: Fault(200, json.dumps({"error": error})))
+    said, failure = failure_of(chat_model(server, max_retries=0))
+    assert error["message"] in said
+    assert (status_of(failure), is_fatal(failure), is_transient(failure)) == (status, ends, not ends)

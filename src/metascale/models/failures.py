@@ -56,8 +56,20 @@ _STATUS_OF_CODE = {
     "serviceunavailableexception": 503,
     "modelnotreadyexception": 503,
     "unavailable": 503,
+    "insufficient_quota": 429,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "invalid_api_key": 401,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "context_length_exceeded": 400,
+    "server_error": 500,
+    "api_error": 500,
+    "overloaded_error": 503,
 }
-"""HTTP statuses of error codes that come without one: those of AWS and gRPC, in lower case."""
+"""HTTP statuses of error codes that come without one: those of AWS, gRPC, OpenAI and Anthropic, in lower case."""
 _SPENT = re.compile(
     r"insufficient[ _](?:quota|balance|credit|fund)|exceeded your current quota|credit balance|payment required"
     r"|billing[ _](?:hard[ _])?limit|billing[ _]not[ _]active|out of credits|quota (?:is |has been )?exhausted",
@@ -122,8 +134,11 @@ def _status_in(error: BaseException) -> int | None:
         held += [(response.get("ResponseMetadata") or {}).get("HTTPStatusCode")]
         held += [named.get("Code") if isinstance(named, Mapping) else None]
     held += [getattr(error, name, None) for name in ("code", "status", "http_status")]
-    if error.args and isinstance(error.args[0], Mapping):
-        held.append(error.args[0].get("code"))
+    body = _body_of(error)
+    for _ in range(2):  # {"type": "error", "error": {"type": "overloaded_error", …}}
+        if isinstance(body, Mapping):
+            held += [body.get("code"), body.get("type")]
+            body = body.get("error")
     return next((status for value in held if (status := _as_status(value)) is not None), None)
 
 
