@@ -58,6 +58,7 @@ async def run(fault: FaultKind, seed: int) -> Outcome:
             budget=64,
             batch_size=BATCH,
             pool_size=4,
+            stop_on_agreement=None,
             seed=seed,
             max_cost_usd=limit,
             max_retries=1,
