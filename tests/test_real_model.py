@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
-import httpx
 import psutil
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
@@ -24,6 +23,7 @@ from langchain_core.outputs import LLMResult
 from langgraph.checkpoint.sqlite import SqliteSaver
 from pydantic import Field
 
+from benchmarks.live import counted
 from metascale import MetaScaleSettings, create_metascale
 from metascale.models.local.chat_model import LocalChatModel, local_model
 from metascale.rewards import judge
@@ -71,16 +71,6 @@ def model(file: Path) -> Iterator[LocalChatModel]:
     model = local_model(f"gguf:{file}?context=2048&slots=1&threads=1")
     yield model
     model._server.end()
-
-
-def counted(model: LocalChatModel) -> dict[str, int]:
-    """What the server itself has counted."""
-    server = model._server
-    told = httpx.get(
-        server.url.replace("/v1", "/metrics"), headers={"Authorization": f"Bearer {server.key}"}, timeout=CEILING
-    )
-    pairs = (line.split() for line in told.text.splitlines() if line.startswith("llamacpp:"))
-    return {name.removeprefix("llamacpp:"): int(float(value)) for name, value in pairs}
 
 
 def test_a_whole_search(model: LocalChatModel, monkeypatch: pytest.MonkeyPatch) -> None:

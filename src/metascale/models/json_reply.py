@@ -28,7 +28,7 @@ _TAIL = re.compile(r"[^{}\[\]]{0,200}")
 
 
 DEEPEST_WRAPPER = 2
-"""Objects around the one that was asked for that are looked into, beside the outermost. Not tuned."""
+"""How many objects, inside the outermost, may wrap the requested one. Not tuned."""
 
 
 class UnreadableReplyError(ValueError):
