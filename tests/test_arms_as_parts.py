@@ -59,6 +59,19 @@ def test_a_new_arm_begins_at_what_is_known_of_its_parts() -> None:
     assert known_thought.advantage < nothing.advantage
 
 
+def test_a_new_effort_begins_at_what_is_known_of_the_model() -> None:
+    records = {str(ArmKey("a", "b?effort=low")): Record(1, 0.9, 0.0), str(ArmKey("a", "weak")): Record(1, 0.2, 0.0)}
+    lineup = ["b?effort=high", "weak?effort=high", "other"]
+    beliefs = recollect([Episode(TASK, records)] * 20, TASK, budget=10_000, models=lineup)
+    strong, weak, unknown = (beliefs.about("", "a", model) for model in lineup)
+    known = beliefs.about("", "a", "b?effort=low")
+    assert known is not None
+    assert strong is not None
+    assert weak is not None
+    assert unknown is not None
+    assert known.advantage > strong.advantage > unknown.advantage > weak.advantage
+
+
 def test_an_arm_that_is_asked_on_hard_kinds_does_not_look_weak() -> None:
     """Arm 0 gets 0.6 where arm 1 gets 0.3, and only arm 1 is asked on the easy kind, where it gets 0.9."""
     kinds, runs = np.array([0] * 20 + [1] * 20), np.arange(40)

@@ -14,7 +14,7 @@ from metascale.bandits import Prior
 from metascale.bandits.routing import knowledge_gradient
 from metascale.memory.levels import Evidence, Levels, Whole, levels, similar
 from metascale.pool.beliefs import Beliefs, Kept, key_of
-from metascale.pool.parts import NEW, PAIR, THOUGHT, ArmKey
+from metascale.pool.parts import NEW, PAIR, THOUGHT, ArmKey, base_of
 from metascale.stats.shrinkage import Joint, effective_count
 
 Numbers = NDArray[np.float64]
@@ -109,7 +109,9 @@ def evidence_of(episodes: Sequence[Episode], arms: Sequence[ArmKey]) -> Evidence
     return Evidence(arms, numbers, runs, pulled, counts.astype(np.float64), means.astype(np.float64), variances)
 
 
-def recollect(episodes: Sequence[Episode], embedding: Numbers, *, budget: int = 1) -> Beliefs:
+def recollect(
+    episodes: Sequence[Episode], embedding: Numbers, *, budget: int = 1, models: Collection[str] = ()
+) -> Beliefs:
     """Priors of all arms: those that earlier runs tried, and any other; see `advantages`.
 
     An arm that no run has tried begins at what is known of its model or its meta-thought.
@@ -118,6 +120,7 @@ def recollect(episodes: Sequence[Episode], embedding: Numbers, *, budget: int = 
         episodes: from old to new.
         embedding: of the new task, of length 1.
         budget: samples of the new run, at least 1.
+        models: of the new run; empty where they are not known.
 
     Returns:
         Priors of equal weight: at most `MOST_WEIGHT`, so that a few rewards outweigh them, and smaller where no task is
@@ -127,8 +130,9 @@ def recollect(episodes: Sequence[Episode], embedding: Numbers, *, budget: int = 
         return Beliefs()
     near = similar(np.array([episode.embedding for episode in episodes]) @ embedding)
     tried = most_tried(episodes, near)
-    models, thoughts = {arm.model for arm in tried}, {arm.thought for arm in tried}
-    pairs = {ArmKey(thought, model) for thought in [*thoughts, NEW] for model in [*models, NEW]}
+    known_models, thoughts = {arm.model for arm in tried}, {arm.thought for arm in tried}
+    names = known_models | {model for model in models if base_of(model) in set(map(base_of, known_models))}
+    pairs = {ArmKey(thought, model) for thought in [*thoughts, NEW] for model in [*names, NEW]}
     evidence = evidence_of(episodes, [*tried, *sorted(pairs - set(tried))])
     known = remembered_levels(evidence, near)
     found = advantages(known, budget=budget, rng=np.random.default_rng(len(episodes)))

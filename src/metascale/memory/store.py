@@ -138,12 +138,13 @@ class StrategyMemory:
             question: of the new run.
             budget: of the new run, in samples, at least 1.
             at_most: the most kept meta-thoughts to return.
-            models: of the new run; meta-thoughts that other models did well with count less.
+            models: of the new run. Meta-thoughts that other models did well with count less, and a model that was known
+                under other parameters begins at what they showed.
         """
         embedding = await self._embedded(question)
         episodes = [episode for _, episode in await self._comparable(embedding) if episode.records]
         return Recollection(
-            recollect(episodes, embedding, budget=budget),
+            recollect(episodes, embedding, budget=budget, models=models),
             worth_trying(episodes, embedding, at_most, models),
             len(episodes),
         )
