@@ -32,9 +32,19 @@ from metascale.errors import SettingError
 from metascale.graphs import Graph
 from metascale.memory.embeddings import HashedEmbeddings
 from metascale.memory.explained import explain
-from metascale.memory.recollection import FADING, MOST_WEIGHT, Episode, Record, recollect, worth_trying
+from metascale.memory.levels import Evidence
+from metascale.memory.recollection import (
+    FADING,
+    MOST_WEIGHT,
+    Episode,
+    Record,
+    recollect,
+    remembered_levels,
+    worth_trying,
+)
 from metascale.memory.store import NAMESPACE, StrategyMemory
 from metascale.pool.beliefs import Kept, key_of
+from metascale.pool.parts import ArmKey
 from tests.scripted import ScriptedModel
 from tests.waiting import CEILING
 
@@ -116,6 +126,31 @@ def test_contradicted_runs_lose_weight() -> None:
     assert 7 * 0.9 + 60 * 0.2 < 7 * 0.2 + 60 * 0.9
     known = recollect(old + new, embedded(SUM)).known
     assert known["quick"].advantage > known["careful"].advantage + 0.2
+
+
+def test_a_wrong_memory_is_doubted_though_no_kind_of_task_has_much_of_it() -> None:
+    """300 runs on 100 kinds were rewarded the wrong way round; then the second best arm is asked on all of them."""
+    true, rng = np.array([0.9, 0.75, 0.4, 0.3]), np.random.default_rng(0)
+    kinds = np.arange(600) % 100
+    pulled = np.concatenate([rng.integers(4, size=300), np.ones(300, int)])
+    right = np.where(rng.random(600) < true[pulled], 1.0, 0.0)
+    arms = [ArmKey(str(arm)) for arm in range(4)]
+
+    def believed(rewards: np.ndarray) -> np.ndarray:
+        evidence = Evidence(arms, kinds, np.arange(600), pulled, np.ones(600), rewards, np.zeros(600))
+        return remembered_levels(evidence, np.zeros(600)).everywhere.means
+
+    wrong = believed(np.where(np.arange(600) < 300, 1 - right, right))
+    assert wrong[0] > wrong.mean() - 0.1
+    assert wrong[1] == wrong.max()
+    assert list(np.argsort(-believed(right))) == [0, 1, 2, 3]
+
+
+def test_a_memory_counts_as_much_where_all_rewards_are_close_together() -> None:
+    runs = [episode(SUM, careful=0.9, quick=0.1), episode(SUM, careful=0.8, quick=0.3)] * 20
+    close = [episode(SUM, careful=0.54, quick=0.46), episode(SUM, careful=0.53, quick=0.48)] * 20
+    wide, narrow = (recollect(told, embedded(SUM), budget=8).known["careful"].weight for told in (runs, close))
+    assert narrow > 0.8 * wide
 
 
 def test_what_is_little_known_is_hoped_for_most_where_samples_are_few() -> None:
