@@ -2,7 +2,9 @@
 
     python -m benchmarks.choice_files DATA OUT
 
-DATA is a folder with any of the recorded files that `WRITERS` names; OUT gets one file of each.
+DATA is a folder with the recorded files below; OUT gets one file of each, and those of the repository's own recording:
+
+- `benchmarks/recordings/gsm8k_qwen15`: the same on 60 questions under nine meta-thoughts, with verdicts of two kinds.
 
 - `recordings_gsm8k_qwen15.jsonl.gz`, with `verdicts_gsm8k_qwen15.jsonl.gz`: Qwen2.5-Coder-1.5B on 48 questions of GSM8K
   under eight meta-thoughts, with the certainty of its tokens; its verdicts, P(True) and digits on 15 of them.
@@ -35,8 +37,12 @@ WORDINGS = {P_TRUE: "p_true"}
 def gsm8k(data: Path, signal: str | None = None) -> Iterator[Row]:
     """Votes with certainty; or, of the answers that have a `signal`, its values as verdicts."""
     verdicts = data / "verdicts_gsm8k_qwen15.jsonl.gz"
-    path = data / "recordings_gsm8k_qwen15.jsonl.gz"
-    found, rows = read_recordings(path, verdicts if verdicts.exists() else None), read_rows(path, ("text", "gold"))
+    return sampled(data / "recordings_gsm8k_qwen15.jsonl.gz", verdicts if verdicts.exists() else None, signal)
+
+
+def sampled(path: Path, verdicts: Path | None, signal: str | None) -> Iterator[Row]:
+    """The same of any recording."""
+    found, rows = read_recordings(path, verdicts), read_rows(path, ("text", "gold"))
     for number, name in enumerate(found.questions):
         own = [i for i in range(len(found.question)) if found.question[i] == number]
         if signal is not None:
@@ -100,11 +106,23 @@ def creative(data: Path) -> Iterator[Row]:
         }
 
 
+CORPUS = Path(__file__).parent / "recordings" / "gsm8k_qwen15"
+
+
+def corpus(kind: str | None = None) -> Iterator[Row]:
+    """The repository's recording: votes with certainty, or the verdicts of a kind."""
+    verdicts = CORPUS / f"{kind}.jsonl.gz" if kind else None
+    return sampled(CORPUS / "samples.jsonl.gz", verdicts, VERDICT if kind else None)
+
+
 WRITERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "gsm8k_qwen15": gsm8k,
     "gsm8k_qwen15_verdicts": lambda data: gsm8k(data, VERDICT),
     "gsm8k_qwen15_p_true": lambda data: gsm8k(data, P_TRUE),
     "gsm8k_qwen15_digit": lambda data: gsm8k(data, DIGIT),
+    "corpus": lambda _: corpus(),
+    "corpus_verdicts": lambda _: corpus("verdicts"),
+    "corpus_bare_verdicts": lambda _: corpus("bare_verdicts"),
     "renze_gpt35": renze,
     "llmbar_gpt4": llmbar,
     "creative_gpt4": creative,

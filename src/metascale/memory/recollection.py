@@ -279,7 +279,7 @@ def _trusted(weight: Numbers, evidence: Evidence, cells: Whole) -> Numbers:
         pooled, differences, variances = (values[each[0] > LEAST_COMPARED] for values in each)
         if len(pooled):
             conflict = float(np.mean(np.square(differences) / variances))
-            by_chance = 1 + 2 * math.sqrt(2 / len(pooled))
+            by_chance = 1 + 3 * math.sqrt(2 / len(pooled))
             trusted[since > split] *= min(1.0, (by_chance / max(conflict, 1e-9)) ** 2)
     return trusted
 
