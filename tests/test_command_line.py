@@ -32,7 +32,7 @@ def test_an_answer_alone_goes_to_standard_output() -> None:
 def test_a_log_file_shows_that_a_run_lives() -> None:
     done = metascale("solve", QUESTION, *SIMULATED, "--seed", "7", "--set", "stop_on_agreement=null", "--budget", "8")
     first, *rounds, last = [line.partition(" s  ")[2] for line in done.stderr.splitlines()]
-    assert first == "writing meta-thoughts"
+    assert first == "preparing meta-thoughts"
     assert rounds[0] == "round 1: sampling 4 answers"
     assert "samples 8/8" in rounds[-1]
     assert last.startswith("the budget is spent; sure: ")

@@ -73,7 +73,7 @@ def test_the_clock_ticks_while_nothing_happens() -> None:
     for seconds in (0.5, 12.0, 185.0):
         now[0] = 100.0 + seconds
         first, second = drawn(live)[:2]
-        assert first[2:].startswith(f"writing meta-thoughts, {clock(seconds)}")
+        assert first[2:].startswith(f"preparing meta-thoughts, {clock(seconds)}")
         assert clock(seconds) in second
     with live.hidden():
         now[0] += 1_000

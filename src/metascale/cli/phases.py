@@ -11,7 +11,7 @@ from metascale.state import State
 
 PHASES = {
     "foresee": "predicting how answers will turn out",
-    "initialize_pool": "writing meta-thoughts",
+    "initialize_pool": "preparing meta-thoughts",
     "compose": "writing meta-thoughts",
     "review_pool": "waiting for your review",
     "select_arm": "choosing what to try next",
