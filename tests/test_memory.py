@@ -44,7 +44,7 @@ from metascale.memory.recollection import (
 )
 from metascale.memory.store import NAMESPACE, StrategyMemory
 from metascale.pool.beliefs import Kept, key_of
-from metascale.pool.parts import ArmKey
+from metascale.pool.parts import NEW, ArmKey
 from tests.scripted import ScriptedModel
 from tests.waiting import CEILING
 
@@ -151,6 +151,8 @@ def test_a_memory_counts_as_much_where_all_rewards_are_close_together() -> None:
     close = [episode(SUM, careful=0.54, quick=0.46), episode(SUM, careful=0.53, quick=0.48)] * 20
     wide, narrow = (recollect(told, embedded(SUM), budget=8).known["careful"].weight for told in (runs, close))
     assert narrow > 0.8 * wide
+    hoped = recollect(close, embedded(SUM), budget=8).known[NEW]
+    assert hoped.advantage < 0.2
 
 
 def test_what_is_little_known_is_hoped_for_most_where_samples_are_few() -> None:

@@ -144,6 +144,8 @@ def recollect(
 def priors_of(known: Levels, values: Numbers, tried: int) -> list[Prior]:
     """Priors of equal weight; the weight grows with the evidence and with the differences between the arms.
 
+    An arm that no run has tried is hoped to be better than the best one by at most the deviation of one reward.
+
     Args:
         known: the posterior.
         values: the arms' `advantages`.
@@ -155,7 +157,8 @@ def priors_of(known: Levels, values: Numbers, tried: int) -> list[Prior]:
     spread = float(np.ptp(known.here.means[:tried])) - math.sqrt(float(errors.mean()))
     apart = min(1.0, max(0.0, spread / (TOLD_APART * math.sqrt(known.noise))) ** 2)
     weight = max(LEAST_WEIGHT, apart * MOST_WEIGHT * (average + 0.5) / (average + MOST_WEIGHT))
-    centred = np.clip(values - values[:tried].mean(), -1.0, 1.0)
+    hoped = np.minimum(values, values[:tried].max() + math.sqrt(known.noise))
+    centred = np.clip(hoped - values[:tried].mean(), -1.0, 1.0)
     return [Prior(value, weight) for value in centred.tolist()]
 
 
