@@ -10,7 +10,7 @@ import pytest
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ModelOutput
-from inspect_ai.scorer import CORRECT, Target
+from inspect_ai.scorer import CORRECT, Scorer, Target
 from inspect_ai.solver import TaskState
 
 from metascale.evals.harness import tasks
@@ -23,7 +23,7 @@ from tests.recordings import Place, few, rows_of, whole
 UNITS = ["18 dollars a day", "$18 per day", "18", "#### 18 dollars a day", "She makes it daily.\n\n**Answer:** $18/day"]
 
 
-async def scored(text: str, gold: str, kind: Any = "number", **metadata: Any) -> bool:
+async def scored(text: str, gold: str, kind: Any = "number", by: Scorer | None = None, **metadata: Any) -> bool:
     state = TaskState(
         model="x",  # type: ignore[arg-type]
         sample_id="q1",
@@ -33,7 +33,7 @@ async def scored(text: str, gold: str, kind: Any = "number", **metadata: Any) ->
         output=ModelOutput.from_content("x", text),
         metadata=metadata,
     )
-    score = await final_answer(kind)(state, Target(gold))
+    score = await (by or final_answer(kind))(state, Target(gold))
     return score is not None and score.value == CORRECT
 
 
@@ -52,6 +52,23 @@ async def test_the_scorer_the_report_and_the_record_agree_on_real_replies(place:
 async def test_units_do_not_make_an_answer_wrong(reply: str) -> None:
     assert await scored(reply, "18")
     assert not await scored(reply, "19")
+
+
+async def test_what_another_model_answers_to_recorded_questions_is_scored_by_the_gold_answer(tmp_path: Path) -> None:
+    row = {"question_id": "q1", "question": "?", "text": "It is 7.", "correct": True, "gold": 18}
+    path = tmp_path / "record.jsonl"
+    path.write_text(json.dumps(row))
+    by_record = tasks.recorded(str(path))
+    gold, scorer = by_record.dataset[0].target, by_record.scorer
+    assert isinstance(gold, str)
+    assert scorer is not None
+    (by,) = scorer
+    assert await scored("It is 7.", gold, by=by)
+    assert await scored("So **$18**.", gold, by=by)
+    assert not await scored("It is 8.", gold, by=by)
+    assert not await scored("", gold, by=by)
+    with pytest.raises(GoldError, match="question 'q1': there is none"):
+        await scored("It is 8.", "", by=by)
 
 
 @pytest.fixture(scope="module")

@@ -50,11 +50,21 @@ def accuracy_of_foresight(record: Mapping[str, Any], form: FinalAnswers, golds: 
 
 @scorer(metrics=[accuracy(), stderr()])
 def recorded_answer(right: Mapping[str, bool]) -> Scorer:
-    """Correct if the record says so for this text; keys join question and answer with a separator line."""
+    """Correct if the record says so for this text; keys join question and answer with a separator line.
 
-    async def score(state: TaskState, target: Target) -> Score:  # noqa: ARG001
-        known = right.get(record_key(state.input_text, state.output.completion))
-        return Score(value=CORRECT if known else INCORRECT, answer=state.output.completion[-200:])
+    A new text is correct if its final answer is the record's gold answer.
+
+    Raises:
+        GoldError: while scoring, the text is new, and the record has no gold answer that can be read.
+    """
+
+    async def score(state: TaskState, target: Target) -> Score:
+        text = state.output.completion
+        known = right.get(record_key(state.input_text, text))
+        if known is None and text:
+            form = final_answers("auto", None, {})
+            known = form.is_right(text, form.golds([gold for gold in target if gold], state.sample_id))
+        return Score(value=CORRECT if known else INCORRECT, answer=text[-200:])
 
     return score
 

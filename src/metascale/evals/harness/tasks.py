@@ -108,17 +108,20 @@ def baseline_answers(path: str | None) -> dict[str, str]:
 
 @task
 def recorded(path: str, subset: int | None = None, seed: int = 0) -> Task:
-    """Questions with recorded real answers, scored by the record.
+    """Questions with recorded real answers, scored by the record, and new answers by its gold ones.
 
     Args:
         path: a JSONL file with `question_id`, `question`, `output_text` (or `text`) and `correct`, as for
-            `metascale/recorded`.
+            `metascale/recorded`. With `gold` in it, other models can be asked the same questions.
         subset: number of questions to draw at random; None for all.
         seed: seed of the draw.
     """
     rows = data.read_rows(Path(path), ("question_id", "question", "output_text", "correct"), renamed=OTHER_NAMES)
     right = {record_key(row["question"], row["output_text"]): bool(row["correct"]) for row in rows}
-    samples = {row["question_id"]: Sample(id=row["question_id"], input=row["question"]) for row in rows}
+    samples = {
+        row["question_id"]: Sample(id=row["question_id"], input=row["question"], target=str(row.get("gold") or ""))
+        for row in rows
+    }
     return Task(dataset=_drawn(list(samples.values()), subset, seed), scorer=recorded_answer(right))
 
 
