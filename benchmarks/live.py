@@ -26,13 +26,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from benchmarks.recordings.questions import chosen
 from benchmarks.recordings.rows import Row, Rows
-from benchmarks.table import read
+from benchmarks.table import beside, read
 from metascale import MetaScaleSettings, create_metascale
 from metascale.data import Question
-from metascale.evals.report.records import AnswerGiven
-from metascale.evals.report.tables import SEED
-from metascale.evals.report.tables.cells import cells_of, question_means
-from metascale.evals.statistics import paired_bootstrap
 from metascale.models.local.chat_model import LocalChatModel, local_model
 
 
@@ -62,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         is_right = _is_billed_right(new, {name: value - before[name] for name, value in counted(model).items()})
     is_right &= _report(list(rows))
     if given.beside is not None:
-        _compare({row["question_id"]: row["extracted"] == row["gold"] for row in rows}, read([given.beside]))
+        right = {row["question_id"]: float(row["extracted"] == row["gold"]) for row in rows}
+        print("\n".join(beside(right, read([given.beside]))))
     return 0 if is_right else 1
 
 
@@ -142,18 +139,6 @@ def _report(rows: Sequence[Row]) -> bool:
     print(f"answers without a reward: {[why for row in rows for why in row['unscored']] or 'none'}")
     print(f"right: {sum(row['extracted'] == row['gold'] for row in rows)}")
     return not over
-
-
-def _compare(right: dict[str, bool], results: Sequence[AnswerGiven]) -> None:
-    for (_, method, budget), cell in cells_of(results):
-        scores = question_means(cell)
-        pairs = np.array([(is_right, scores[question]) for question, is_right in right.items() if question in scores])
-        low, high = paired_bootstrap(pairs[:, 0], pairs[:, 1], seed=SEED)
-        gain = 100 * np.mean(pairs[:, 0] - pairs[:, 1])
-        print(
-            f"{method} @ {budget}: {pairs[:, 1].sum():.0f} of {len(pairs)} right; "
-            f"these rows {gain:+.0f} points ({100 * low:+.0f} to {100 * high:+.0f})"
-        )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     python -m benchmarks.table LOGS                                   from a benchmark's folder of Inspect logs
     python -m benchmarks.table LOGS --keep benchmarks/results/NAME.jsonl.gz
     python -m benchmarks.table benchmarks/results/NAME.jsonl.gz       the same table from the results that were kept
+    python -m benchmarks.table A.jsonl.gz --beside B.jsonl.gz         compared with other results on the same questions
     python -m benchmarks.table --check docs/reference/NAME.md
 
 A page shows a table below the line `<!-- table benchmarks/results/NAME.jsonl.gz -->`. `--check` makes every table of a
@@ -17,7 +18,7 @@ import gzip
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,24 @@ def wrong_lines(page: Path, top: Path) -> list[str]:
     return list(_wrong(page.read_text(encoding="utf-8"), top))
 
 
+def beside(scores: Mapping[str, float], results: Sequence[AnswerGiven]) -> list[str]:
+    """How scores compare with those of other methods on the same questions, a line for each method and budget.
+
+    Args:
+        scores: by question, each in [0, 1].
+        results: of the other methods.
+    """
+    lines = []
+    for (_, method, budget), cell in cells_of(results):
+        others = question_means(cell)
+        common = [question for question in scores if question in others]
+        if common:
+            right = sum(others[question] for question in common)
+            difference = _against(dict(scores), others)
+            lines.append(f"{method} @ {budget}: {right:.0f} of {len(common)} right; these {difference}")
+    return lines
+
+
 def _wrong(text: str, top: Path) -> Iterator[str]:
     found = list(MARKER.finditer(text))
     if len(found) != text.count("<!-- table "):
@@ -163,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", type=Path, nargs="+", help="logs, kept results, or pages with --check")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="also write the results, as .jsonl.gz")
+    parser.add_argument("--beside", type=Path, metavar="FILE", help="also compare with other kept results, by question")
     parser.add_argument("--check", action="store_true", help="make the tables of pages again")
     given = parser.parse_args(arguments)
     if given.check:
@@ -173,6 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.keep:
         keep(answers, given.keep)
     print(table(answers))
+    if given.beside:
+        for (_, method, budget), cell in cells_of(answers):
+            print(f"{method} @ {budget} beside", *beside(question_means(cell), read([given.beside])), sep="\n  ")
     return 0
 
 
