@@ -51,7 +51,7 @@ def replayed(file: Path, **changes: object) -> MemoryReplay:
 
 
 def test_it_learns_the_kinds_from_the_texts_alone(tmp_path: Path) -> None:
-    found = replayed(record(tmp_path))
+    found = replayed(record(tmp_path), orders=8)
     lines = {line.name: line for line in found.lines}
     assert lines[MEMORY].right > lines[WITHOUT].right + 0.12
     assert lines[MEMORY].quarters[-1] > 0.75
