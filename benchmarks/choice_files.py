@@ -2,12 +2,12 @@
 
     python -m benchmarks.choice_files DATA OUT
 
-DATA is a folder with the recorded files below; OUT gets one file of each, and those of the repository's own recording:
+DATA is a folder with any of the recorded files below; OUT gets one file of each that is there, and those of the
+repository's own recording, `benchmarks/recordings/gsm8k_qwen15`.
 
-- `benchmarks/recordings/gsm8k_qwen15`: the same on 60 questions under nine meta-thoughts, with verdicts of two kinds.
 
 - `recordings_gsm8k_qwen15.jsonl.gz`, with `verdicts_gsm8k_qwen15.jsonl.gz`: Qwen2.5-Coder-1.5B on 48 questions of GSM8K
-  under eight meta-thoughts, with the certainty of its tokens; its verdicts, P(True) and digits on 15 of them.
+  under eight meta-thoughts, with the certainty of its tokens; its verdicts on 16 of them, P(True) and digits on 15.
 - `matrix_renze_gpt35.jsonl`: gpt-35-turbo on eleven exams under four prompts (jhu-concise-cot).
 - `judge_llmbar_gpt4_outputs.jsonl`: GPT-4 on the 211 pairs of LLMBar by three prompts in two orders.
 - `judge_noise_tot_creative.jsonl`: five ratings of GPT-4 of each of 20 texts to 100 tasks (tree-of-thought-llm). Three
@@ -26,6 +26,7 @@ from typing import Any
 
 from metascale.answers import extract
 from metascale.data import read_rows
+from metascale.errors import ModelSetupError
 from metascale.evals.recordings import CERTAINTY, DIGIT, P_TRUE, VERDICT, read_recordings
 
 Row = dict[str, Any]
@@ -35,13 +36,13 @@ WORDINGS = {P_TRUE: "p_true"}
 
 
 def gsm8k(data: Path, signal: str | None = None) -> Iterator[Row]:
-    """Votes with certainty; or, of the answers that have a `signal`, its values as verdicts."""
+    """Qwen2.5-Coder-1.5B on GSM8K; see `sampled`."""
     verdicts = data / "verdicts_gsm8k_qwen15.jsonl.gz"
     return sampled(data / "recordings_gsm8k_qwen15.jsonl.gz", verdicts if verdicts.exists() else None, signal)
 
 
 def sampled(path: Path, verdicts: Path | None, signal: str | None) -> Iterator[Row]:
-    """The same of any recording."""
+    """Votes with certainty of a recording; or, of the answers that have a `signal`, its values as verdicts."""
     found, rows = read_recordings(path, verdicts), read_rows(path, ("text", "gold"))
     for number, name in enumerate(found.questions):
         own = [i for i in range(len(found.question)) if found.question[i] == number]
@@ -137,7 +138,11 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     for name, rows in WRITERS.items():
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows(given.data)]
+        try:
+            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows(given.data)]
+        except ModelSetupError as error:
+            print(f"{name}: left out: {error}")
+            continue
         (given.out / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
         print(f"{name}: {len(lines)} questions")
 

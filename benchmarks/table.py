@@ -107,15 +107,23 @@ def beside(scores: Mapping[str, float], results: Sequence[AnswerGiven]) -> list[
     Args:
         scores: by question, each in [0, 1].
         results: of the other methods.
+
+    Raises:
+        MixedResultsError: they are of several tasks or models, or of no such question.
     """
     lines = []
-    for (_, method, budget), cell in cells_of(results):
+    cells = cells_of(results)
+    if len({setting for (setting, _, _), _ in cells}) > 1:
+        raise MixedResultsError("results of several tasks or models cannot be told apart beside others")
+    for (_, method, budget), cell in cells:
         others = question_means(cell)
         common = [question for question in scores if question in others]
         if common:
             right = sum(others[question] for question in common)
             difference = _against(dict(scores), others)
             lines.append(f"{method} @ {budget}: {right:.0f} of {len(common)} right; these {difference}")
+    if not lines:
+        raise MixedResultsError("no question is in both results")
     return lines
 
 
@@ -194,8 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         keep(answers, given.keep)
     print(table(answers))
     if given.beside:
+        others = read([given.beside])
         for (_, method, budget), cell in cells_of(answers):
-            print(f"{method} @ {budget} beside", *beside(question_means(cell), read([given.beside])), sep="\n  ")
+            print(f"{method} @ {budget} beside", *beside(question_means(cell), others), sep="\n  ")
     return 0
 
 

@@ -55,7 +55,7 @@ async def test_units_do_not_make_an_answer_wrong(reply: str) -> None:
 
 
 async def test_what_another_model_answers_to_recorded_questions_is_scored_by_the_gold_answer(tmp_path: Path) -> None:
-    row = {"question_id": "q1", "question": "?", "text": "It is 7.", "correct": True, "gold": 18}
+    row = {"question_id": "q1", "question": "?", "text": "It is 7.", "correct": True, "gold": 0}
     path = tmp_path / "record.jsonl"
     path.write_text(json.dumps(row))
     by_record = tasks.recorded(str(path))
@@ -64,7 +64,7 @@ async def test_what_another_model_answers_to_recorded_questions_is_scored_by_the
     assert scorer is not None
     (by,) = scorer
     assert await scored("It is 7.", gold, by=by)
-    assert await scored("So **$18**.", gold, by=by)
+    assert await scored("So **$0**.", gold, by=by)
     assert not await scored("It is 8.", gold, by=by)
     assert not await scored("", gold, by=by)
     with pytest.raises(GoldError, match="question 'q1': there is none"):

@@ -146,6 +146,19 @@ def test_a_wrong_memory_is_doubted_though_no_kind_of_task_has_much_of_it() -> No
     assert list(np.argsort(-believed(right))) == [0, 1, 2, 3]
 
 
+def test_a_wrong_memory_is_doubted_where_all_rewards_are_close_together() -> None:
+    rng = np.random.default_rng(0)
+
+    def runs(count: int, careful: float, quick: float) -> list[Episode]:
+        noise = 0.03 * rng.standard_normal((count, 2))
+        return [episode(SUM, careful=careful + a, quick=quick + b) for a, b in noise.tolist()]
+
+    wrong, right = runs(40, 0.46, 0.54), runs(40, 0.54, 0.46)
+    known, undisturbed = (recollect(told, embedded(SUM), budget=64).known for told in (wrong + right, right))
+    gains = [one["careful"].advantage - one["quick"].advantage for one in (known, undisturbed)]
+    assert gains[0] > 0.4 * gains[1] > 0
+
+
 def test_a_memory_counts_as_much_where_all_rewards_are_close_together() -> None:
     runs = [episode(SUM, careful=0.9, quick=0.1), episode(SUM, careful=0.8, quick=0.3)] * 20
     close = [episode(SUM, careful=0.54, quick=0.46), episode(SUM, careful=0.53, quick=0.48)] * 20

@@ -25,8 +25,11 @@ Not tuned, except that shorter ones forgot too much of the record of ten models.
 FADING_EVERYWHERE = 3_000.0
 """The same for what holds for all tasks, in rewards on any task."""
 NEWEST = 15.0
-"""How much of the newest evidence is compared with all older evidence, in rewards; then twice as much, and so
-on."""
+"""Rewards from either end of a memory at which old and new evidence are split and compared; then twice as many, and
+so on."""
+EXACT_FIRST = 2.0
+"""A sum of squared deviations for which rewards are taken for right or wrong answers before any are compared: that of
+about ten. Not tuned."""
 LEAST_COMPARED = 0.45
 """Evidence from which old and new rewards of an arm are compared: the product of both counts over their sum."""
 MOST_WEIGHT = 4.0
@@ -252,11 +255,11 @@ def _faded(weight: Numbers, evidence: Evidence, half_life: float) -> Numbers:
 def _trusted(weight: Numbers, evidence: Evidence, cells: Whole) -> Numbers:
     """The factor of each run's weight in (0, 1]: below 1 for runs that newer ones contradict.
 
-    The newest evidence is compared with all older evidence, for the newest `NEWEST` rewards, twice as many, and so on.
-    An arm's differences in all its cells are pooled (Mantel and Haenszel 1959), so that neither needs many rewards in
-    one. The mean of the squared standardised differences of the arms is about 1 where nothing has changed. Where it is
-    higher than by chance, the older evidence is discounted by the square of the ratio: a power prior whose power falls
-    with the conflict.
+    Newer evidence is compared with all older evidence, split at each of `_splits`. Rewards are taken for right or wrong
+    answers, unless they lie closer together. An arm's differences in all its cells are pooled (Mantel and Haenszel
+    1959), so that neither side needs many rewards in one. The mean of the arms' squared standardised differences is
+    about 1 where nothing has changed. Where it is higher than by chance, the older evidence is discounted by the square
+    of the ratio: a power prior whose power falls with the conflict. The discounts of all splits are multiplied.
 
     Args:
         weight: how much each run counts, shape (runs,).
@@ -271,7 +274,12 @@ def _trusted(weight: Numbers, evidence: Evidence, cells: Whole) -> Numbers:
     length = int(cells.max()) // arms * arms + arms
     known, total = np.bincount(cells, counts, length), np.bincount(cells, counts * evidence.means, length)
     shared = (total + 1) / (known + 2)
-    noise = np.maximum(SMALLEST_VARIANCE, shared * (1 - shared))
+    exact = shared * (1 - shared)
+    squares = np.bincount(cells, counts * (evidence.variances + np.square(evidence.means)), length)
+    within = np.maximum(0.0, squares - total**2 / np.maximum(known, SMALLEST_VARIANCE)).sum()
+    freedom = np.maximum(known - 1, 0.0)
+    narrower = (EXACT_FIRST + within) / (EXACT_FIRST + (freedom * exact).sum())
+    noise = np.maximum(SMALLEST_VARIANCE, exact * min(1.0, float(narrower)))
     trusted = np.ones(len(weight))
     for split in _splits(float(since[0])):
         newer = counts * (age <= split)
@@ -290,7 +298,7 @@ def _trusted(weight: Numbers, evidence: Evidence, cells: Whole) -> Numbers:
 def _splits(rewards: float) -> list[float]:
     """Where old evidence ends: `NEWEST`, twice as many and so on from either end, in rewards from the newest on."""
     half = [NEWEST * 2**power for power in range(64) if NEWEST * 2 ** (power + 1) <= rewards]
-    return [*half, *(rewards - split for split in reversed(half))]
+    return sorted({*half, *(rewards - split for split in half)})
 
 
 def _rewards_since(weight: Numbers, evidence: Evidence) -> Numbers:

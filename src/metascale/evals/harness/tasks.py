@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +119,15 @@ def recorded(path: str, subset: int | None = None, seed: int = 0) -> Task:
     rows = data.read_rows(Path(path), ("question_id", "question", "output_text", "correct"), renamed=OTHER_NAMES)
     right = {record_key(row["question"], row["output_text"]): bool(row["correct"]) for row in rows}
     samples = {
-        row["question_id"]: Sample(id=row["question_id"], input=row["question"], target=str(row.get("gold") or ""))
-        for row in rows
+        row["question_id"]: Sample(id=row["question_id"], input=row["question"], target=_gold(row)) for row in rows
     }
     return Task(dataset=_drawn(list(samples.values()), subset, seed), scorer=recorded_answer(right))
+
+
+def _gold(row: Mapping[str, Any]) -> str:
+    """The gold answer in a record's row; empty where it has none."""
+    gold = row.get("gold")
+    return "" if gold is None else str(gold)
 
 
 def _asked(question: str, form: str) -> list[ChatMessage]:
