@@ -27,9 +27,12 @@ FADING_EVERYWHERE = 3_000.0
 NEWEST = 15.0
 """Rewards from either end of a memory at which old and new evidence are split and compared; then twice as many, and
 so on."""
-EXACT_FIRST = 2.0
+NARROW = 2.0
+"""Rewards are taken for right or wrong answers unless their variance in cells is less than 1 / `NARROW` of that of such
+answers; in cells of few rewards the latter is estimated too large. Not tuned."""
+EXACT_FIRST = 0.5
 """A sum of squared deviations for which rewards are taken for right or wrong answers before any are compared: that of
-about ten. Not tuned."""
+about two. Not tuned."""
 LEAST_COMPARED = 0.45
 """Evidence from which old and new rewards of an arm are compared: the product of both counts over their sum."""
 MOST_WEIGHT = 4.0
@@ -279,7 +282,7 @@ def _trusted(weight: Numbers, evidence: Evidence, cells: Whole) -> Numbers:
     within = np.maximum(0.0, squares - total**2 / np.maximum(known, SMALLEST_VARIANCE)).sum()
     freedom = np.maximum(known - 1, 0.0)
     narrower = (EXACT_FIRST + within) / (EXACT_FIRST + (freedom * exact).sum())
-    noise = np.maximum(SMALLEST_VARIANCE, exact * min(1.0, float(narrower)))
+    noise = np.maximum(SMALLEST_VARIANCE, exact * min(1.0, NARROW * float(narrower)))
     trusted = np.ones(len(weight))
     for split in _splits(float(since[0])):
         newer = counts * (age <= split)
