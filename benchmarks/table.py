@@ -18,7 +18,7 @@ import gzip
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def wrong_lines(page: Path, top: Path) -> list[str]:
     return list(_wrong(page.read_text(encoding="utf-8"), top))
 
 
-def beside(scores: Mapping[str, float], results: Sequence[AnswerGiven]) -> list[str]:
+def beside(scores: dict[str, float], results: Sequence[AnswerGiven]) -> list[str]:
     """How scores compare with those of other methods on the same questions, a line for each method and budget.
 
     Args:
@@ -120,7 +120,7 @@ def beside(scores: Mapping[str, float], results: Sequence[AnswerGiven]) -> list[
         common = [question for question in scores if question in others]
         if common:
             right = sum(others[question] for question in common)
-            difference = _against(dict(scores), others)
+            difference = _against(scores, others)
             lines.append(f"{method} @ {budget}: {right:.0f} of {len(common)} right; these {difference}")
     if not lines:
         raise MixedResultsError("no question is in both results")

@@ -118,9 +118,9 @@ def levels(evidence: Evidence, near: Numbers, far: Numbers) -> Levels:
     count = len(evidence.arms)
     kinds = int(evidence.kinds.max()) + 1
     cells = evidence.kinds[evidence.runs] * count + evidence.pulled
-    counts, sums, squares = _sums(evidence, far, cells, kinds * count)
+    counts, sums, squares = weighted_sums(evidence, far, cells, kinds * count)
     freedom = np.maximum(counts - 1, 0.0)
-    noise = max(SMALLEST_VARIANCE, NOISE.estimate(float(_within(counts, sums, squares).sum()), float(freedom.sum())))
+    noise = max(SMALLEST_VARIANCE, NOISE.estimate(float(within(counts, sums, squares).sum()), float(freedom.sum())))
     seen = counts > 0.5
     spread = max(SMALLEST_VARIANCE, spread_variance(sums[seen] / counts[seen], noise / counts[seen], SPREAD))
     of_kinds, of_pairs, of_arms = (share * spread for share in SHARES)
@@ -132,9 +132,9 @@ def levels(evidence: Evidence, near: Numbers, far: Numbers) -> Levels:
         start, counts.reshape(kinds, count), sums.reshape(kinds, count), (noise, of_pairs, of_kinds)
     )
 
-    known, total, squared = _sums(evidence, near, evidence.pulled, count)
-    within = float(_within(known, total, squared).sum())
-    local = (LOCAL * noise + within) / (LOCAL + float(np.maximum(known - 1, 0.0).sum()))
+    known, total, squared = weighted_sums(evidence, near, evidence.pulled, count)
+    deviations = float(within(known, total, squared).sum())
+    local = (LOCAL * noise + deviations) / (LOCAL + float(np.maximum(known - 1, 0.0).sum()))
     local = max(local, LEAST_NOISE * noise)
     before = Joint(everywhere.means, everywhere.covariance + of_kinds + alike * of_pairs)
     here = before.given(np.diag(known / local), (total - known * before.means) / local)
@@ -172,7 +172,7 @@ def _everywhere(start: Joint, counts: Numbers, sums: Numbers, variances: tuple[f
     return start.given(precision, gap.sum(axis=0) - (gap.sum(axis=1) * of_level) @ weight)
 
 
-def _sums(evidence: Evidence, weights: Numbers, cells: Whole, length: int) -> tuple[Numbers, Numbers, Numbers]:
+def weighted_sums(evidence: Evidence, weights: Numbers, cells: Whole, length: int) -> tuple[Numbers, Numbers, Numbers]:
     """Weighted counts, sums and sums of squares of the rewards in each cell, each of shape (length,)."""
     counts = weights[evidence.runs] * evidence.counts
     sums = counts * evidence.means
@@ -184,7 +184,7 @@ def _binned(cells: Whole, weights: Numbers, length: int) -> Numbers:
     return np.bincount(cells, weights, length).astype(np.float64)
 
 
-def _within(counts: Numbers, sums: Numbers, squares: Numbers) -> Numbers:
+def within(counts: Numbers, sums: Numbers, squares: Numbers) -> Numbers:
     """Sums of squared deviations from the means of the cells."""
     means = sums / np.maximum(counts, 1e-12)
     return np.asarray(np.maximum(0.0, squares - sums * means))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from metascale.bandits import Prior
 from metascale.bandits.routing import knowledge_gradient
-from metascale.memory.levels import Evidence, Levels, Whole, levels, similar
+from metascale.memory.levels import Evidence, Levels, Whole, levels, similar, weighted_sums, within
 from metascale.pool.beliefs import Beliefs, Kept, key_of
 from metascale.pool.parts import NEW, PAIR, THOUGHT, ArmKey, base_of
 from metascale.stats.shrinkage import Joint, effective_count
@@ -278,13 +278,11 @@ def _trusted(weight: Numbers, evidence: Evidence, cells: Whole) -> Numbers:
     age = since[evidence.runs]
     arms = len(evidence.arms)
     length = int(cells.max()) // arms * arms + arms
-    known, total = np.bincount(cells, counts, length), np.bincount(cells, counts * evidence.means, length)
+    known, total, squares = weighted_sums(evidence, weight, cells, length)
     shared = (total + 1) / (known + 2)
     exact = shared * (1 - shared)
-    squares = np.bincount(cells, counts * (evidence.variances + np.square(evidence.means)), length)
-    within = np.maximum(0.0, squares - total**2 / np.maximum(known, SMALLEST_VARIANCE)).sum()
     freedom = np.maximum(known - 1, 0.0)
-    narrower = (EXACT_FIRST + within) / (EXACT_FIRST + (freedom * exact).sum())
+    narrower = (EXACT_FIRST + within(known, total, squares).sum()) / (EXACT_FIRST + (freedom * exact).sum())
     noise = np.maximum(SMALLEST_VARIANCE, exact * min(1.0, NARROW * float(narrower)))
     trusted = np.ones(len(weight))
     for split in _splits(float(since[0])):
