@@ -135,6 +135,29 @@ def test_retries_do_not_multiply(start_server: ServerFactory, tmp_path: Path) ->
     assert server.requests.total() == 4
 
 
+def test_verdicts_are_asked_in_the_servers_json_schema_mode(start_server: ServerFactory, tmp_path: Path) -> None:
+    server = start_server()
+    assert bench(server, tmp_path, "best_of_n", limit=1).code == 0
+    verdicts = [served.body for served in server.served if served.kind == "judge"]
+    assert verdicts
+    assert all("score" in json.dumps(body["response_format"]["json_schema"]["schema"]) for body in verdicts)
+
+
+def test_verdicts_are_asked_in_words_where_the_server_knows_no_other_form(
+    start_server: ServerFactory, tmp_path: Path
+) -> None:
+    server = start_server(forms=frozenset())
+    assert bench(server, tmp_path, "best_of_n", limit=1).code == 0
+    assert all("response_format" not in served.body for served in server.served)
+
+
+def test_max_in_flight_decides_how_many_requests_are_in_flight(start_server: ServerFactory, tmp_path: Path) -> None:
+    server = start_server()
+    server.ready = lambda kind, _: server.requests[kind] == 30
+    ended = bench(server, tmp_path, "direct", limit=30, more=("--set", "max_in_flight=30"))
+    assert (ended.code, counts_in(ended.said)) == (0, [[30, 0, 0]])
+
+
 def test_a_judge_of_its_own_on_the_same_server(start_server: ServerFactory, tmp_path: Path) -> None:
     server = start_server()
     ended = bench(server, tmp_path, "best_of_n", more=("--judge-model", "openai:judge", "--set", "confirm=0"))

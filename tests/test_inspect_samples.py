@@ -15,7 +15,7 @@ import pytest
 from inspect_ai import Task
 from inspect_ai import eval as evaluate
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessageUser, ContentAudio, ContentImage, ContentText, get_model
+from inspect_ai.model import ChatMessageUser, ContentAudio, ContentImage, ContentText, GenerateConfig, get_model
 from inspect_ai.scorer import choice
 from inspect_ai.solver import multiple_choice
 from langchain_core.messages import HumanMessage
@@ -23,8 +23,9 @@ from langchain_core.messages import HumanMessage
 from metascale.errors import SettingError
 from metascale.evals.harness.choices import chosen
 from metascale.evals.harness.messages import as_sent, to_inspect, to_langchain
-from metascale.evals.harness.models import InspectChatModel
+from metascale.evals.harness.models import InspectChatModel, send
 from metascale.evals.harness.solvers import SOLVERS
+from metascale.evals.harness.watch import watching
 from metascale.models import MeteredModel
 from metascale.models.probabilities import tokens_of
 from metascale.settings.traffic import TrafficSettings
@@ -121,6 +122,14 @@ async def test_token_probabilities_pass_through_inspect(start_server: ServerFact
             [HumanMessage("Why?")], TrafficSettings(max_retries=0), place=["sample", 1]
         )
         assert tokens_of(plain.message) == []
+
+
+async def test_the_client_gives_up_no_request_of_a_benchmark(start_server: ServerFactory) -> None:
+    server = start_server(latency=0.5)
+    reached = get_model("openai-api/local/slow", base_url=server.url, api_key="none", client_timeout=0.1, memoize=False)
+    with watching(lambda _: None, lambda _: None):
+        output = await send(reached, "Why?", GenerateConfig())
+    assert output.completion
 
 
 async def test_inspects_models_ask_for_as_many_alternatives_as_the_server_allows(start_server: ServerFactory) -> None:

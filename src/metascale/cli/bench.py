@@ -126,14 +126,22 @@ def bench(
             base_url=base_url,
         )
         load_files(console, model, *others, judge_model)
-        say_what_it_costs(laid, MetaScaleSettings.model_validate(further).prices, console)
+        settings = MetaScaleSettings.model_validate(further)
+        say_what_it_costs(laid, settings.prices, console)
         for line in benchmark.check_servers(laid, remote) if remote else ():
             tell(line)
         ask_to_start(yes=yes)
         where = " ".join(remote) if remote else base_url
         shows = sys.stdout.isatty() or DISPLAY_VARIABLE in os.environ
+        in_flight = settings.max_in_flight if "max_in_flight" in settings.model_fields_set else None
         outcome = benchmark.run(
-            laid, log_dir, base_url=where, limit=limit, at_once=at_once, tell=tell, progress=None if shows else log
+            laid,
+            log_dir,
+            base_url=where,
+            limit=limit,
+            at_once=at_once if remote else in_flight,
+            tell=tell,
+            progress=None if shows else log,
         )
     except (MetaScaleError, ValidationError, ImportError) as error:
         fail(with_extra(error), WRONG_USAGE)

@@ -294,7 +294,8 @@ def run(
         base_url: the OpenAI-compatible server of `openai:NAME` models; for `langgraph/servers` their URLs, separated
             by spaces.
         limit: questions of each task; all of them if None.
-        at_once: questions in flight on each LangGraph server; None for the fleet's default.
+        at_once: requests in flight to a model, or questions in flight on each LangGraph server; None for Inspect's
+            own limit, which begins at 20 and adapts, or for the fleet's default.
         tell: prints a line for a person while the benchmark runs.
         progress: prints how far it is, instead of Inspect's display; None for the display.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextvars import ContextVar
 from pathlib import Path
@@ -30,7 +31,8 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import InputTokenDetails
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable, RunnableSequence
-from pydantic import ConfigDict, PrivateAttr
+from langchain_openai import ChatOpenAI
+from pydantic import ConfigDict, PrivateAttr, SecretStr
 from tenacity import RetryError
 
 from metascale.errors import ModelSetupError, UnknownNameError, describe
@@ -47,8 +49,10 @@ from metascale.redaction import redacted
 from metascale.runtime.bridge import generate
 from metascale.settings import MetaScaleSettings
 
-OWN_SERVER = "openai-api/local/"
-"""Inspect's prefix for models on an OpenAI-compatible server of one's own."""
+OPENAI_COMPATIBLE = "openai-api/"
+"""Inspect's prefix for models on OpenAI-compatible servers."""
+OWN_SERVER = f"{OPENAI_COMPATIBLE}local/"
+"""Inspect's prefix for models on such a server of one's own."""
 ADDRESS_VARIABLE, KEY_VARIABLE = "LOCAL_BASE_URL", "LOCAL_API_KEY"
 """The environment variables in which Inspect looks for the address and the key of such a server."""
 RECORDED = "recorded"
@@ -121,14 +125,16 @@ class InspectChatModel(BaseChatModel):
         return chat.slots if isinstance(chat, LocalChatModel) else None
 
     def with_structured_output(self, schema: Any, *, method: str = "json_schema", **_: Any) -> Runnable[Any, Any]:
-        """A model file's own form of structured output; other models are asked in words.
+        """A model file's JSON-schema mode, or that of an OpenAI-compatible server; other models are asked in words.
 
         Raises:
             NotImplementedError: it is another model, or another form.
         """
         chat = getattr(self.inner.api, "chat", None)
-        if not isinstance(chat, LocalChatModel) or method != "json_schema":
-            raise NotImplementedError("Inspect's models are asked for objects in words")
+        if str(self.inner).startswith(OPENAI_COMPATIBLE):
+            chat = ChatOpenAI(model="any", api_key=SecretStr("none"))
+        if not isinstance(chat, ChatOpenAI) or method != "json_schema":
+            raise NotImplementedError("Inspect's other models are asked for objects in words")
         first, *rest = cast(
             "RunnableSequence[Any, Any]", chat.with_structured_output(schema, method="json_schema")
         ).steps
@@ -187,7 +193,8 @@ async def send(model: Model, messages: str | list[ChatMessage], config: Generate
     """A model's reply.
 
     Under `metascale bench` this is one attempt, whose outcome the benchmark's watch learns. Retries of Inspect and of
-    the model's client would multiply with those of metascale, and would hide an outage for minutes.
+    the model's client would multiply with those of metascale, and would hide an outage for minutes. Nor has the client
+    a timeout: `call_timeout` holds.
 
     Raises:
         RunFailedError: the watch has seen that no request can succeed.
@@ -198,7 +205,7 @@ async def send(model: Model, messages: str | list[ChatMessage], config: Generate
         config = config.model_copy(update={"max_retries": 0})
         client: Any = getattr(model.api, "client", None)
         if hasattr(client, "max_retries"):
-            client.max_retries = 0
+            client.max_retries, client.timeout = 0, None
     try:
         output = await model.generate(messages, config=config)
     except LimitExceededError:
@@ -282,9 +289,15 @@ async def generate_quietly(model: Model, messages: str | list[ChatMessage]) -> M
     Raises:
         GenerationError: the request failed after all retries.
     """
-    at_most = 1 if current_watch() is None else 1 + MetaScaleSettings().max_retries
+    settings = MetaScaleSettings()
+    at_most = 1 if current_watch() is None else 1 + settings.max_retries
+
+    async def attempt() -> ModelOutput:
+        async with asyncio.timeout(settings.call_timeout):
+            return await send(model, messages, GenerateConfig())
+
     try:
-        return await attempts(at_most)(send, model, messages, GenerateConfig())
+        return await attempts(at_most)(attempt)
     except LimitExceededError:
         raise
     except Exception as error:  # noqa: BLE001  whatever it is, Inspect logs the text of what is raised
