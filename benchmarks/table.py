@@ -3,12 +3,12 @@
     python -m benchmarks.table LOGS                                   from a benchmark's folder of Inspect logs
     python -m benchmarks.table LOGS --keep benchmarks/results/NAME.jsonl.gz
     python -m benchmarks.table benchmarks/results/NAME.jsonl.gz       the same table from the results that were kept
-    python -m benchmarks.table A.jsonl.gz --beside B.jsonl.gz         compared with other results on the same questions
+    python -m benchmarks.table A.jsonl.gz --beside B.jsonl.gz         compared with self-consistency of other results
     python -m benchmarks.table --check docs/reference/NAME.md
 
-A page shows a table below the line `<!-- table benchmarks/results/NAME.jsonl.gz -->`. `--check` makes every table of a
-page again, and fails if a figure differs. Results that are kept hold one row for each question, method and budget, with
-the answer's text and what all samples concluded.
+A page shows a table below the line `<!-- table FILE -->` or `<!-- table FILE beside FILE -->`. `--check` makes every
+table of a page again, and fails if a figure differs. Settings that all methods share stand above the table. Results
+that are kept hold one row for each question, method and budget, with the answer's text and what all samples concluded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import gzip
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,11 @@ from metascale.evals.report.tables.cells import cells_of, question_means
 from metascale.evals.statistics import Interval, is_tie, paired_bootstrap
 
 BASELINE = "self_consistency"
-MARKER = re.compile(r"^<!-- table (\S+) -->\n\n?((?:\|.*\n?|\*\*SIMULATION.*\n\n)+)", re.MULTILINE)
-"""A table in a page, below the name of the file that it was made from."""
+EVERYWHERE = "All methods: "
+MARKER = re.compile(
+    r"^<!-- table (\S+)(?: beside (\S+))? -->\n\n?((?:\|.*\n?|\*\*SIMULATION.*\n\n|All methods: .*\n\n)+)", re.MULTILINE
+)
+"""A table in a page, below the names of the files that it was made from."""
 HEAD = (
     "| method | N | questions | % right (95 %) | calls | tokens read | tokens written | against self-consistency at as "
     "many calls (95 %) |\n|---|---|---|---|---|---|---|---|"
@@ -71,21 +74,33 @@ def keep(answers: Sequence[AnswerGiven], path: Path) -> None:
     path.write_bytes(gzip.compress(lines.encode(), mtime=0))
 
 
-def table(answers: Sequence[AnswerGiven]) -> str:
+def table(answers: Sequence[AnswerGiven], beside: Sequence[AnswerGiven] = ()) -> str:
     """The table in Markdown: methods by budget, the best first.
+
+    Args:
+        answers: of the methods.
+        beside: of self-consistency, where it was run apart.
 
     Raises:
         MixedResultsError: the answers are of several tasks or models.
     """
-    rows = summary(answers)
-    settings = {row.setting for row in rows}
-    if len(settings) != 1:
-        named = "; ".join(sorted(f"{setting.task}, {setting.model}" for setting in settings))
-        raise MixedResultsError(f"a table is of one task and one model, and these are of {named or 'none'}")
+    rows, rivals = _of_one_setting(answers), _of_one_setting(beside) if beside else []
     means = {(method, budget): question_means(cell) for (_, method, budget), cell in cells_of(answers)}
+    rival_means = {(method, budget): question_means(cell) for (_, method, budget), cell in cells_of(beside or answers)}
+    everywhere = _shared(rows)
     order = sorted(rows, key=lambda row: (row.budget, -(row.score or 0.0), row.method))
-    lines = [_line(row, _rival(row, rows), means) for row in order]
-    return (SIMULATION + "\n" if rows[0].setting.simulated else "") + "\n".join([HEAD, *lines]) + "\n"
+    lines = []
+    for row in order:
+        rival = _rival(row, rivals or rows)
+        against = NOTHING
+        if rival is not None:
+            against = _against(means[row.method, row.budget], rival_means[rival.method, rival.budget])
+            against += "" if against == NOTHING else f", N = {rival.budget}"
+        lines.append(_line(row, against, everywhere))
+    above = (
+        f"{EVERYWHERE}{', '.join(f'`{name}={text}`' for name, text in everywhere.items())}.\n\n" if everywhere else ""
+    )
+    return (f"{SIMULATION}\n" if rows[0].setting.simulated else "") + above + "\n".join([HEAD, *lines]) + "\n"
 
 
 def wrong_lines(page: Path, top: Path) -> list[str]:
@@ -127,12 +142,37 @@ def beside(scores: dict[str, float], results: Sequence[AnswerGiven]) -> list[str
     return lines
 
 
+def _of_one_setting(answers: Sequence[AnswerGiven]) -> list[Row]:
+    rows = summary(answers)
+    settings = {row.setting for row in rows}
+    if len(settings) != 1:
+        named = "; ".join(sorted(f"{setting.task}, {setting.model}" for setting in settings))
+        raise MixedResultsError(f"a table is of one task and one model, and these are of {named or 'none'}")
+    return rows
+
+
+def _shared(rows: Sequence[Row]) -> dict[str, str]:
+    """The settings in the labels of all rows, of which there are several; those of a preset are not among them."""
+    first, *others = [dict(row.changes) for row in rows]
+    common = {name: text for name, text in first.items() if all(one.get(name) == text for one in others)}
+    return {name: text for name, text in common.items() if others and f"{name}={text}" in rows[0].method}
+
+
+def _label(row: Row, everywhere: Mapping[str, str]) -> str:
+    shown = re.search(r"\((.*)\)$", row.method)
+    left = [
+        one for one in (shown[1].split(", ") if shown else []) if tuple(one.split("=", 1)) not in everywhere.items()
+    ]
+    return f"{base_of(row.method)} ({', '.join(left)})" if left else base_of(row.method)
+
+
 def _wrong(text: str, top: Path) -> Iterator[str]:
     found = list(MARKER.finditer(text))
     if len(found) != text.count("<!-- table "):
         yield "a marker has no table below it"
     for match in found:
-        printed, made = match[2].strip().splitlines(), table(read([top / match[1]])).strip().splitlines()
+        others = read([top / match[2]]) if match[2] else []
+        printed, made = match[3].strip().splitlines(), table(read([top / match[1]]), others).strip().splitlines()
         for shown, right in zip_longest(printed, made, fillvalue=""):
             if shown != right:
                 yield f"{match[1]}: {shown!r} should be {right!r}"
@@ -149,16 +189,14 @@ def _rival(row: Row, rows: Sequence[Row]) -> Row | None:
     return affordable[-1] if affordable else known[0]
 
 
-def _line(row: Row, rival: Row | None, means: dict[tuple[str, int], dict[str, float]]) -> str:
+def _line(row: Row, against: str, everywhere: Mapping[str, str]) -> str:
     answered = f"{row.answered:,}" if not row.failed + row.unanswered else f"{row.answered:,} of {row.questions:,}"
     right = NOTHING if row.score is None else f"{100 * row.score:.1f} ({_span(row.interval, '.1f')})"
     costs = [
         NOTHING if cost is None else f"{cost:,.{decimals}f}"
         for cost, decimals in ((row.calls, 1), (row.input_tokens, 0), (row.output_tokens, 0))
     ]
-    against = NOTHING if rival is None else _against(means[row.method, row.budget], means[rival.method, rival.budget])
-    named = against if rival is None or against == NOTHING else f"{against}, N = {rival.budget}"
-    return f"| {' | '.join([f'`{row.method}`', str(row.budget), answered, right, *costs, named])} |"
+    return f"| {' | '.join([f'`{_label(row, everywhere)}`', str(row.budget), answered, right, *costs, against])} |"
 
 
 def _against(own: dict[str, float], others: dict[str, float]) -> str:
@@ -190,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", type=Path, nargs="+", help="logs, kept results, or pages with --check")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="also write the results, as .jsonl.gz")
-    parser.add_argument("--beside", type=Path, metavar="FILE", help="also compare with other kept results, by question")
+    parser.add_argument("--beside", type=Path, metavar="FILE", help="kept results of self-consistency to compare with")
     parser.add_argument("--check", action="store_true", help="make the tables of pages again")
     given = parser.parse_args(arguments)
     if given.check:
@@ -200,11 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     answers = read(given.paths)
     if given.keep:
         keep(answers, given.keep)
-    print(table(answers))
-    if given.beside:
-        others = read([given.beside])
-        for (_, method, budget), cell in cells_of(answers):
-            print(f"{method} @ {budget} beside", *beside(question_means(cell), others), sep="\n  ")
+    print(table(answers, read([given.beside]) if given.beside else ()))
     return 0
 
 

@@ -16,7 +16,7 @@ from inspect_ai.model import GenerateConfig, ModelConfig
 from benchmarks.table import keep, read, table
 from metascale import MetaScaleSettings
 from metascale.evals.report import tables
-from metascale.evals.report.labels import changes_of, concerns
+from metascale.evals.report.labels import changes_of, concerns, method_label
 from metascale.evals.report.logs import read_logs
 from metascale.graphs import METHODS
 from metascale.settings import KEEPS_ANSWERS
@@ -254,6 +254,26 @@ def test_what_changes_an_answer_is_never_merged_into_one_row(
 )  # fmt: skip
 def test_two_ways_to_say_the_same_have_one_label(first: dict[str, Any], second: dict[str, Any]) -> None:
     assert changes_of("metascale", first) == changes_of("metascale", second) != {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [
+        ({}, "metascale"),
+        ({"evolution": "off"}, "metascale (evolution=off, reward=judge)"),
+        (MetaScaleSettings.paper().model_dump(exclude_unset=True), "metascale (preset=paper)"),
+        (
+            MetaScaleSettings.paper(evolution="off", temperature=0.7).model_dump(exclude_unset=True),
+            "metascale (preset=paper, evolution=off, temperature=0.7)",
+        ),
+        (
+            MetaScaleSettings.paper(evolution="gated").model_dump(exclude_unset=True),
+            "metascale (preset=paper, evolution=gated)",
+        ),
+    ],
+)
+def test_a_label_names_the_preset_where_that_is_shorter(settings: dict[str, Any], label: str) -> None:
+    assert method_label("metascale", changes_of("metascale", {"settings": settings})) == label
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from metascale.cli.app import app
 from metascale.evals.policies.memory_replay import (
     BEST,
     LIMITED,
+    LIMITED_TOLD,
     MEMORY,
     REVERSED,
     TOLD,
@@ -56,6 +57,7 @@ def test_it_learns_the_kinds_from_the_texts_alone(tmp_path: Path) -> None:
     assert lines[MEMORY].right > lines[WITHOUT].right + 0.12
     assert lines[MEMORY].quarters[-1] > 0.75
     assert found.best_single[1] < 0.7 < found.best_per_kind
+    assert lines[TOLD].right > lines[MEMORY].right - 0.03
     assert lines[TOLD].ahead == 0
     assert found.has_texts
 
@@ -87,7 +89,7 @@ def test_no_sample_is_drawn_twice(tmp_path: Path) -> None:
     assert len({round(line.right, 6) for line in everything.lines if line.name != BEST}) == 1
 
 
-def graded(path: Path, questions: int) -> Path:
+def graded(path: Path, questions: int, *, dear: str = "dear") -> Path:
     """Three models on two kinds of question; the dear one is best at both, and the cheap one is as good at sums."""
     rng = np.random.default_rng(1)
     rates = {"sums": (0.9, 0.9, 0.2), "verses": (0.9, 0.3, 0.2)}
@@ -96,7 +98,7 @@ def graded(path: Path, questions: int) -> Path:
         kind = list(KINDS)[number % 2]
         models = {
             name: {"scores": [float(rng.random() < rate)], "characters": [400]}
-            for name, rate in zip(("dear", "cheap", "poor"), rates[kind], strict=True)
+            for name, rate in zip((dear, "cheap", "poor"), rates[kind], strict=True)
         }
         text = KINDS[kind].format(number, number * 7)
         rows.append({"question_id": f"q{number}", "task": kind, "question": text, "models": models})
@@ -117,6 +119,23 @@ def test_a_cost_limit_is_kept_and_spent_where_it_pays(tmp_path: Path) -> None:
     assert limited.cost <= 0.62 * best.cost
     assert limited.right > best.right - 0.12
     assert limited.right > 0.6 * best.right + 0.4 * 0.6
+    told = lines[LIMITED_TOLD].cost
+    assert told is not None
+    assert told <= 0.62 * best.cost
+
+
+def test_given_prices_come_before_list_prices(tmp_path: Path) -> None:
+    prices = {name: Price(**price) for name, price in PRICES.items()} | {"openai_o3-mini": Price(input=0, output=1_000)}
+    found = replayed(graded(tmp_path, 20, dear="openai_o3-mini"), prices=prices)
+    assert next(line.cost for line in found.lines if line.name == BEST) == pytest.approx(20 * 100 * 1_000 / 1e6)
+
+
+def test_what_the_limit_allows_with_all_rates_and_costs_known(tmp_path: Path) -> None:
+    file, prices = graded(tmp_path, 120), {name: Price(**price) for name, price in PRICES.items()}
+    allowed = {limit: replayed(file, prices=prices, limit=limit).best_within_limit for limit in (0.3, 0.6)}
+    assert allowed[0.3] == pytest.approx(0.6, abs=0.07)  # the cheap model for everything
+    assert allowed[0.6] == pytest.approx(0.9, abs=0.07)  # the dear one for verses
+    assert replayed(file).best_within_limit is None
 
 
 def test_the_command_with_prices(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.table import HEAD, SIMULATION, MixedResultsError, keep, main, read, table, wrong_lines
 from metascale.answers import extract
+from metascale.evals.report.labels import method_label
 from metascale.evals.report.records import AnswerGiven, SampleRecord
 
 TOP = Path(__file__).parent.parent
@@ -68,6 +69,35 @@ def test_kept_results_make_the_same_table_and_the_same_bytes(answers: list[Answe
     keep(answers[::-1], tmp_path / "two.jsonl.gz")
     assert (tmp_path / "one.jsonl.gz").read_bytes() == (tmp_path / "two.jsonl.gz").read_bytes()
     assert table(read([tmp_path / "one.jsonl.gz"])) == table(answers)
+
+
+def test_methods_are_compared_with_self_consistency_that_was_run_apart(answers: list[AnswerGiven]) -> None:
+    apart = [one for one in answers if one.method != "self_consistency"]
+    votes = [AnswerGiven(**{**vars(one), "model": "recorded"}) for one in answers if one.method == "self_consistency"]
+    together = [line for line in table(answers).splitlines() if "self_consistency`" not in line]
+    assert table(apart, votes).splitlines() == together
+    assert table(apart).splitlines()[-1].endswith("| – |")
+    with pytest.raises(MixedResultsError, match="gsm8k, recorded; gsm8k, small"):
+        table(apart, [*votes, *answers])
+
+
+def test_what_all_methods_share_stands_above_the_table(answers: list[AnswerGiven]) -> None:
+    shared = {"temperature": "0.7"}
+    labelled = {
+        "direct": shared,
+        "metascale": {**shared, "evolution": "off"},
+        "rsa": shared,
+        "self_consistency": shared,
+    }
+    given = [
+        AnswerGiven(**{**vars(one), "method": method_label(one.method, changes), "changes": changes})
+        for one in answers
+        for changes in [labelled[one.method]]
+    ]
+    above, _, *lines = table(given).splitlines()
+    assert above == "All methods: `temperature=0.7`."
+    assert [line.split("`")[1] for line in lines[2:4]] == ["direct", "metascale (evolution=off)"]
+    assert lines == table(answers).replace("`metascale`", "`metascale (evolution=off)`").splitlines()
 
 
 def test_a_simulation_says_so(answers: list[AnswerGiven]) -> None:

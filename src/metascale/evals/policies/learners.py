@@ -202,24 +202,69 @@ class Always:
 
 
 class ToldTheKind:
-    """Thompson sampling with Beta posteriors for each known kind of question: shows what a label is worth."""
+    """Thompson sampling that is told the kind of every question: what a memory has to find out by itself.
 
-    def __init__(self, stream: Stream) -> None:
-        """Start with Beta(1, 1) for every arm."""
-        self.stream = stream
-        self.counts = {kind: np.ones((stream.arms, 2)) for kind in stream.kinds}
+    The posterior of an arm on a kind is a Beta distribution. It begins at the arm's rate over all kinds, moved by how
+    hard this kind was for all arms. A draw keeps a part of the posterior's deviation, since a whole one explores too
+    much. Form and constants were chosen in hindsight on the record of ten models, in its favour.
+
+    A `pace` holds the cost of all questions together to a limit.
+    """
+
+    STRENGTH = 4.0
+    """Rewards that the beginning counts for."""
+    HARDNESS = 4.0
+    """Rewards on a kind that an average hardness counts for beside them."""
+    WIDTH = 0.25
+    """The part of a posterior's deviation that a draw keeps."""
+    FIRST = 10
+    """Rewards of an arm before others are asked rather than it."""
+
+    def __init__(self, stream: Stream, pace: Pace | None = None) -> None:
+        """Know nothing of the arms."""
+        self.stream, self.pace = stream, pace
+        self.overall = np.ones((stream.arms, 2))
+        self.counts = {kind: np.zeros((stream.arms, 2)) for kind in stream.kinds}
+        self.surplus = {kind: np.zeros(2) for kind in stream.kinds}
+        self.paid = {kind: np.zeros((stream.arms, 2)) for kind in stream.kinds}
 
     def choose(self, turn: Turn) -> list[int]:
         """Draw one posterior for every sample; see `Learner.choose`."""
-        counts, chosen = self.counts[self.stream.kinds[turn.question]], list[int]()
+        kind, chosen = self.stream.kinds[turn.question], list[int]()
         for _ in range(min(self.stream.samples, sum(len(own) for own in turn.rewards))):
-            drawn = turn.rng.beta(counts[:, 0], counts[:, 1])
             dry = [chosen.count(arm) >= len(own) for arm, own in enumerate(turn.rewards)]
-            arm = int(np.argmax(np.where(dry, -1.0, drawn)))
-            reward = turn.rewards[arm][chosen.count(arm)]
-            counts[arm] += (reward, 1 - reward)
+            values = np.where(dry, -np.inf, self._drawn(kind, turn.rng))
+            arm = int(np.argmax(values)) if self.pace is None else self._paced(self.pace, values, turn)
+            self._learn(kind, arm, turn.rewards[arm][chosen.count(arm)])
             chosen.append(arm)
         return chosen
+
+    def _drawn(self, kind: str, rng: np.random.Generator) -> Numbers:
+        rates = self.overall[:, 0] / self.overall.sum(axis=1)
+        total, count = self.surplus[kind]
+        start = np.clip(rates + total / (count + self.HARDNESS) * (1 - np.abs(2 * rates - 1)), 0.02, 0.98)
+        right, wrong = (self.counts[kind] + self.STRENGTH * np.stack([start, 1 - start], axis=1)).T
+        means = right / (right + wrong)
+        deviations = np.sqrt(means * (1 - means) / (right + wrong + 1))
+        drawn = means + self.WIDTH * deviations * rng.standard_normal(len(means))
+        return np.asarray(drawn + (self.overall.sum(axis=1) < self.FIRST + 2))
+
+    def _learn(self, kind: str, arm: int, reward: float) -> None:
+        self.counts[kind][arm] += (reward, 1 - reward)
+        self.overall[arm] += (reward, 1 - reward)
+        self.surplus[kind] += (reward - self.overall[arm, 0] / self.overall[arm].sum(), 1)
+
+    def _paced(self, pace: Pace, values: Numbers, turn: Turn) -> int:
+        kind, asking = self.stream.kinds[turn.question], self.stream.asking[turn.question]
+        totals, tried = sum(self.paid.values(), np.zeros((self.stream.arms, 2))).T
+        every = float(totals.sum() / max(tried.sum(), 1))
+        overall = pulled(totals / np.maximum(tried, 1), tried, every, 1.0)
+        own, known = self.paid[kind].T
+        expected = asking + pulled(own / np.maximum(known, 1), known, overall, KNOWN_LENGTH)
+        arm = pace.choose(values, expected)
+        pace.spend(float(asking[arm]) + turn.costs[arm][0])
+        self.paid[kind][arm] += (turn.costs[arm][0], 1)
+        return arm
 
 
 def _binned(pulls: NDArray[np.int64], weights: Numbers, arms: int) -> Numbers:

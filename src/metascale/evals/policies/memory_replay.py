@@ -1,9 +1,9 @@
 """Measures a strategy memory on recorded answers: real answers in random order, and a judge of given accuracy.
 
-The arms are the recorded strategies or models. Questions of all kinds come in random order; only one entrant knows the
+The arms are the recorded strategies or models. Questions of all kinds come in random order; only `TOLD` knows the
 kinds. Samples of a question are drawn without replacement; the answer is the sample with the highest reward, and the
 score is its correctness. The memory sees questions' texts and rewards, as in the graph; in a record without texts all
-questions look alike. With prices, a further entrant has a limit in dollars for the whole stream.
+questions look alike. With prices, further entrants have a limit in dollars for the whole stream.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
-from metascale.bandits.routing import Pace
+from metascale.bandits.routing import Pace, price_of_money
 from metascale.data import read_rows
 from metascale.evals.policies.learners import Always, Forgetting, Learner, Remembering, Stream, ToldTheKind, Turn
 from metascale.evals.policies.matrix import CorrectnessMatrix, Numbers
@@ -30,7 +30,7 @@ from metascale.settings import Price, price_of
 QUARTERS = 4
 MEMORY, WITHOUT, TOLD, REVERSED = "memory", "no memory", "Thompson, told the kind", "memory, reversed at first"
 BEST = "always the best single arm"
-LIMITED = "memory, limited cost"
+LIMITED, LIMITED_TOLD = "memory, limited cost", "Thompson, told the kind, limited cost"
 CHARACTERS_PER_TOKEN = 4
 """Characters of a text that count as one token, where a record has lengths in characters only."""
 
@@ -81,6 +81,8 @@ class MemoryReplay:
         uniform: accuracy of a random arm with one sample per question.
         best_single: the arm that is best in hindsight, and its accuracy.
         best_per_kind: accuracy of the best arm of each kind, cross-fitted.
+        best_within_limit: the same with the costs of each kind known, and no more spent than the limit; None without
+            prices.
         lost: how many right answers per stream the reversed memory lost against no memory.
     """
 
@@ -92,6 +94,7 @@ class MemoryReplay:
     uniform: float
     best_single: tuple[str, float]
     best_per_kind: float
+    best_within_limit: float | None
     lost: float
 
 
@@ -187,6 +190,7 @@ def replay_memory(
         matrix.uniform(),
         matrix.best_single(),
         _cross_fitted(matrix, seed),
+        _within_limit(matrix, asking[:, :, None] + costs, limit, best, seed) if prices else None,
         float(np.mean([one[WITHOUT].right.sum() - one[REVERSED].right.sum() for one in found])),
     )
 
@@ -205,7 +209,10 @@ def _costs(
     path: Path, matrix: CorrectnessMatrix, texts: Sequence[str], prices: Mapping[str, Price]
 ) -> tuple[Numbers, Numbers]:
     """US dollars of reading each question, shape (questions, arms), and of each answer, shaped like the matrix."""
-    found = [price_of(prices, name.replace("_", "/", 1)) or price_of(prices, name) for name in matrix.strategies]
+    found = [
+        prices.get(name) or price_of(prices, name.replace("_", "/", 1)) or price_of(prices, name)
+        for name in matrix.strategies
+    ]
     unpriced = [name for name, price in zip(matrix.strategies, found, strict=True) if price is None]
     if unpriced:
         raise ReplayError(f"there is no price for {', '.join(unpriced)}")
@@ -219,6 +226,41 @@ def _costs(
 
 def _cross_fitted(matrix: CorrectnessMatrix, seed: int) -> float:
     return float(np.mean([matrix.best_per_task(np.random.default_rng([seed, half])) for half in range(20)]))
+
+
+def _within_limit(matrix: CorrectnessMatrix, costs: Numbers, share: float, best: int, seed: int) -> float:
+    """Accuracy of the best choice of an arm for each kind that costs no more than a share of the best single arm.
+
+    It is chosen on a random half of the questions of each kind and scored on the other, on average over ten splits.
+    """
+    accuracy, paid = matrix.accuracy(), np.nanmean(costs, axis=2)
+    kinds = np.unique(matrix.tasks, return_inverse=True)[1]
+    allowed = share * float(np.nanmean(paid[:, best]))
+    scores = []
+    for split in range(10):
+        rng = np.random.default_rng([seed, split])
+        shuffled = rng.permutation(len(kinds))
+        first = np.zeros(len(kinds), dtype=np.bool_)
+        for kind in range(int(kinds.max()) + 1):
+            members = shuffled[kinds[shuffled] == kind]
+            first[members[: len(members) // 2]] = True
+        for known in (first, ~first):
+            values, prices = (_by_kind(numbers, kinds, known) for numbers in (accuracy, paid))
+            values = np.where(np.isnan(values), -np.inf, values)
+            prices = np.nan_to_num(prices)
+            price = price_of_money(values, prices, allowed)
+            chosen = np.argmax(values - price * prices, axis=1)
+            scores.append(np.nanmean(accuracy[~known, chosen[~known]]))
+    return float(np.mean(scores))
+
+
+def _by_kind(numbers: Numbers, kinds: NDArray[np.int64], known: NDArray[np.bool_]) -> Numbers:
+    """Of each question, the means of the known questions of its kind, shape (questions, arms); nan where none is."""
+    own = kinds[known]
+    sums, counts = np.zeros((2, int(kinds.max()) + 1, numbers.shape[1]))
+    np.add.at(sums, own, np.nan_to_num(numbers[known]))
+    np.add.at(counts, own, ~np.isnan(numbers[known]))
+    return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)[kinds])
 
 
 @dataclass(frozen=True)
@@ -288,7 +330,9 @@ def _one_order(trial: _Trial, stream: Stream, number: int) -> dict[str, _Played]
         BEST: Always(stream, trial.best),
     }
     if trial.limit is not None:
-        learners[LIMITED] = Remembering(stream, pace=Pace(trial.limit * _cost_of(stream, trial.best), len(order)))
+        most = trial.limit * _cost_of(stream, trial.best)
+        learners[LIMITED] = Remembering(stream, pace=Pace(most, len(order)))
+        learners[LIMITED_TOLD] = ToldTheKind(stream, Pace(most, len(order)))
     right: dict[str, list[float]] = {name: [] for name in learners}
     cost = dict.fromkeys(learners, 0.0)
     for question in order.tolist():

@@ -144,7 +144,10 @@ def show_memory_replay(found: MemoryReplay, samples: int, accuracy: float, order
     name, best = found.best_single
     _say(
         f"One sample a question: an arm at random {100 * found.uniform:.1f}; the best single arm in hindsight "
-        f"({name}) {100 * best:.1f}; the best of each kind, cross-fitted, {100 * found.best_per_kind:.1f}",
+        f"({name}) {100 * best:.1f}; the best of each kind, cross-fitted, {100 * found.best_per_kind:.1f}"
+        + (
+            f", and within the limit {100 * found.best_within_limit:.1f}" if found.best_within_limit is not None else ""
+        ),
         console,
     )
     memory = next(line for line in found.lines if line.name == MEMORY)

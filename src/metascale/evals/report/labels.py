@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -110,6 +111,22 @@ def full_budget_of(method: str, arguments: Mapping[str, Any]) -> str | None:
 def labelled(name: str, changes: Mapping[str, str]) -> str:
     """A name with what sets it apart, such as `metascale (evolution=off)`."""
     return f"{name} ({', '.join(f'{key}={text}' for key, text in changes.items())})" if changes else name
+
+
+def method_label(method: str, changes: Mapping[str, str]) -> str:
+    """A method with its changes; those of METASCALE beside the preset `paper` where that names fewer settings."""
+    if method != "metascale":
+        return labelled(method, changes)
+    preset = _changes_of_preset()
+    default = as_texts(MetaScaleSettings().model_dump(mode="json"))
+    differing = {name for name in {*preset, *changes} if changes.get(name) != preset.get(name)}
+    apart = {name: changes.get(name, default.get(name, "")) for name in sorted(differing)}
+    return labelled(method, {"preset": "paper"} | apart if len(apart) + 1 < len(changes) else changes)
+
+
+@cache
+def _changes_of_preset() -> dict[str, str]:
+    return changes_of("metascale", {"settings": MetaScaleSettings.paper().model_dump(mode="json", exclude_unset=True)})
 
 
 def as_texts(values: Mapping[str, Any]) -> dict[str, str]:

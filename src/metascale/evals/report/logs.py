@@ -14,7 +14,7 @@ from metascale.errors import MetaScaleError
 from metascale.evals.harness.finals import SCORER, FinalAnswers, GoldError, final_answers
 from metascale.evals.harness.solvers import RECORD, SOLVERS
 from metascale.evals.report.conditions import conditions_of, is_simulation, model_of, task_of
-from metascale.evals.report.labels import budget_of, changes_of, full_budget_of, labelled, seed_of
+from metascale.evals.report.labels import budget_of, changes_of, full_budget_of, method_label, seed_of
 from metascale.evals.report.once import Entry, once
 from metascale.evals.report.records import AnswerGiven, Battle, ForesightRecord, SampleRecord, Source
 from metascale.evals.report.source import gold_of, question_of, source_of
@@ -68,7 +68,7 @@ def entries_of(log: EvalLog) -> list[Entry]:
     changes = changes_of(name, arguments)
     setup: dict[str, Any] = {
         "task": task_of(log),
-        "method": labelled(name, changes),
+        "method": method_label(name, changes),
         "changes": changes,
         "budget": budget_of(name, arguments),
         "seed": seed_of(arguments),
