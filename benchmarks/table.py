@@ -3,7 +3,7 @@
     python -m benchmarks.table LOGS                                   from a benchmark's folder of Inspect logs
     python -m benchmarks.table LOGS --keep benchmarks/results/NAME.jsonl.gz
     python -m benchmarks.table benchmarks/results/NAME.jsonl.gz       the same table from the results that were kept
-    python -m benchmarks.table A.jsonl.gz --beside B.jsonl.gz         compared with self-consistency of other results
+    python -m benchmarks.table A.jsonl.gz --beside B.jsonl.gz         compared with self-consistency in other results
     python -m benchmarks.table --check docs/reference/NAME.md
 
 A page shows a table below the line `<!-- table FILE -->` or `<!-- table FILE beside FILE -->`. `--check` makes every
@@ -25,6 +25,7 @@ from typing import Any
 
 from metascale.data import read_rows
 from metascale.evals.report.formats import NOTHING
+from metascale.evals.report.labels import method_label
 from metascale.evals.report.records import AnswerGiven, SampleRecord
 from metascale.evals.report.tables import SEED, Row, base_of, summary
 from metascale.evals.report.tables.cells import cells_of, question_means
@@ -82,9 +83,15 @@ def table(answers: Sequence[AnswerGiven], beside: Sequence[AnswerGiven] = ()) ->
         beside: of self-consistency, where it was run apart.
 
     Raises:
-        MixedResultsError: the answers are of several tasks or models.
+        MixedResultsError: the answers are of several tasks or models, or what is beside them has no self-consistency,
+            or other questions under the same names.
     """
     rows, rivals = _of_one_setting(answers), _of_one_setting(beside) if beside else []
+    if beside and not any(base_of(row.method) == BASELINE for row in rivals):
+        raise MixedResultsError(f"the results to compare with have no {BASELINE}")
+    texts = {answer.question_id: answer.question for answer in beside}
+    if any(texts.get(answer.question_id, answer.question) != answer.question for answer in answers):
+        raise MixedResultsError("the results to compare with have other questions under the same names")
     means = {(method, budget): question_means(cell) for (_, method, budget), cell in cells_of(answers)}
     rival_means = {(method, budget): question_means(cell) for (_, method, budget), cell in cells_of(beside or answers)}
     everywhere = _shared(rows)
@@ -100,7 +107,8 @@ def table(answers: Sequence[AnswerGiven], beside: Sequence[AnswerGiven] = ()) ->
     above = (
         f"{EVERYWHERE}{', '.join(f'`{name}={text}`' for name, text in everywhere.items())}.\n\n" if everywhere else ""
     )
-    return (f"{SIMULATION}\n" if rows[0].setting.simulated else "") + above + "\n".join([HEAD, *lines]) + "\n"
+    is_simulated = any(row.setting.simulated for row in (*rows, *rivals))
+    return (f"{SIMULATION}\n" if is_simulated else "") + above + "\n".join([HEAD, *lines]) + "\n"
 
 
 def wrong_lines(page: Path, top: Path) -> list[str]:
@@ -159,11 +167,10 @@ def _shared(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _label(row: Row, everywhere: Mapping[str, str]) -> str:
-    shown = re.search(r"\((.*)\)$", row.method)
-    left = [
-        one for one in (shown[1].split(", ") if shown else []) if tuple(one.split("=", 1)) not in everywhere.items()
-    ]
-    return f"{base_of(row.method)} ({', '.join(left)})" if left else base_of(row.method)
+    label = row.method
+    for name, text in everywhere.items():
+        label = label.replace(f", {name}={text}", "").replace(f"({name}={text}, ", "(").replace(f" ({name}={text})", "")
+    return label
 
 
 def _wrong(text: str, top: Path) -> Iterator[str]:
@@ -220,7 +227,8 @@ def _row(answer: AnswerGiven) -> dict[str, Any]:
 
 
 def _answer(row: dict[str, Any]) -> AnswerGiven:
-    return AnswerGiven(**{**row, "samples": [SampleRecord(**sample) for sample in row["samples"]]})
+    method = method_label(base_of(row["method"]), row["changes"])
+    return AnswerGiven(**{**row, "method": method, "samples": [SampleRecord(**sample) for sample in row["samples"]]})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -158,6 +158,14 @@ def test_max_in_flight_decides_how_many_requests_are_in_flight(start_server: Ser
     assert (ended.code, counts_in(ended.said)) == (0, [[30, 0, 0]])
 
 
+def test_max_in_flight_holds_for_a_judge_of_its_own(start_server: ServerFactory, tmp_path: Path) -> None:
+    server = start_server()
+    server.ready = lambda kind, _: kind != "judge" or server.requests["judge"] >= 30
+    more = ("--judge-model", "openai:judge", "--set", "confirm=0", "--set", "max_in_flight=30")
+    ended = bench(server, tmp_path, "best_of_n", limit=15, more=more)
+    assert (ended.code, counts_in(ended.said)) == (0, [[15, 0, 0]])
+
+
 def test_a_judge_of_its_own_on_the_same_server(start_server: ServerFactory, tmp_path: Path) -> None:
     server = start_server()
     ended = bench(server, tmp_path, "best_of_n", more=("--judge-model", "openai:judge", "--set", "confirm=0"))

@@ -19,6 +19,7 @@ from inspect_ai.model import ChatMessageUser, ContentAudio, ContentImage, Conten
 from inspect_ai.scorer import choice
 from inspect_ai.solver import multiple_choice
 from langchain_core.messages import HumanMessage
+from openai import APITimeoutError
 
 from metascale.errors import SettingError
 from metascale.evals.harness.choices import chosen
@@ -28,6 +29,8 @@ from metascale.evals.harness.solvers import SOLVERS
 from metascale.evals.harness.watch import watching
 from metascale.models import MeteredModel
 from metascale.models.probabilities import tokens_of
+from metascale.models.structured import ask
+from metascale.rewards.judge import JudgeVerdict
 from metascale.settings.traffic import TrafficSettings
 from tests.conftest import ServerFactory
 from tests.openai_server import Fault, OpenAIServer
@@ -124,12 +127,29 @@ async def test_token_probabilities_pass_through_inspect(start_server: ServerFact
         assert tokens_of(plain.message) == []
 
 
-async def test_the_client_gives_up_no_request_of_a_benchmark(start_server: ServerFactory) -> None:
+@pytest.mark.parametrize("given", [{}, {"client_timeout": 0.1}])
+@pytest.mark.parametrize("call_timeout", [60.0, None])
+async def test_the_clients_timeout_is_that_of_the_benchmark(
+    start_server: ServerFactory, given: dict[str, float], call_timeout: float | None
+) -> None:
     server = start_server(latency=0.5)
-    reached = get_model("openai-api/local/slow", base_url=server.url, api_key="none", client_timeout=0.1, memoize=False)
-    with watching(lambda _: None, lambda _: None):
+    reached = get_model("openai-api/local/slow", base_url=server.url, api_key="none", memoize=False, **given)
+    with watching(lambda _: None, lambda _: None, call_timeout):
         output = await send(reached, "Why?", GenerateConfig())
     assert output.completion
+    with watching(lambda _: None, lambda _: None, 0.05), pytest.raises(APITimeoutError):
+        await send(reached, "Why?", GenerateConfig())
+
+
+async def test_what_an_evaluation_adds_to_requests_stays_in_requests_for_objects(start_server: ServerFactory) -> None:
+    server = start_server()
+    config = GenerateConfig(extra_body={"chat_template_kwargs": {"enable_thinking": False}})
+    reached = get_model("openai-api/local/one", base_url=server.url, api_key="none", memoize=False, config=config)
+    model = MeteredModel(InspectChatModel(inner=reached))
+    await ask(model, [HumanMessage("Score the answer.")], JudgeVerdict, TrafficSettings(), place=["judge"])
+    (body,) = [served.body for served in server.served]
+    assert body["response_format"]["type"] == "json_schema"
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
 async def test_inspects_models_ask_for_as_many_alternatives_as_the_server_allows(start_server: ServerFactory) -> None:

@@ -16,7 +16,7 @@ from inspect_ai.model import GenerateConfig, ModelConfig
 from benchmarks.table import keep, read, table
 from metascale import MetaScaleSettings
 from metascale.evals.report import tables
-from metascale.evals.report.labels import changes_of, concerns, method_label
+from metascale.evals.report.labels import changes_of, concerns, full_budget_of, method_label
 from metascale.evals.report.logs import read_logs
 from metascale.graphs import METHODS
 from metascale.settings import KEEPS_ANSWERS
@@ -274,6 +274,11 @@ def test_two_ways_to_say_the_same_have_one_label(first: dict[str, Any], second: 
 )
 def test_a_label_names_the_preset_where_that_is_shorter(settings: dict[str, Any], label: str) -> None:
     assert method_label("metascale", changes_of("metascale", {"settings": settings})) == label
+
+
+def test_the_full_budget_of_a_preset_with_foresight_is_the_preset() -> None:
+    foreseeing = MetaScaleSettings.paper(foresee=True).model_dump(exclude_unset=True)
+    assert full_budget_of("metascale", {"settings": foreseeing}) == "metascale (preset=paper)"
 
 
 @pytest.mark.parametrize(

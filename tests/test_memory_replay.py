@@ -124,6 +124,17 @@ def test_a_cost_limit_is_kept_and_spent_where_it_pays(tmp_path: Path) -> None:
     assert told <= 0.62 * best.cost
 
 
+def test_a_limit_holds_where_the_best_arm_lacks_a_sample(tmp_path: Path) -> None:
+    file = graded(tmp_path, 60)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows[0]["models"]["dear"] = {"scores": [], "characters": []}
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = replayed(file, prices={name: Price(**price) for name, price in PRICES.items()}, limit=1.0)
+    lines = {line.name: line for line in found.lines}
+    assert lines[LIMITED_TOLD].right > lines[WITHOUT].right + 0.1
+    assert found.best_within_limit == pytest.approx(0.9, abs=0.1)
+
+
 def test_given_prices_come_before_list_prices(tmp_path: Path) -> None:
     prices = {name: Price(**price) for name, price in PRICES.items()} | {"openai_o3-mini": Price(input=0, output=1_000)}
     found = replayed(graded(tmp_path, 20, dear="openai_o3-mini"), prices=prices)
@@ -132,9 +143,10 @@ def test_given_prices_come_before_list_prices(tmp_path: Path) -> None:
 
 def test_what_the_limit_allows_with_all_rates_and_costs_known(tmp_path: Path) -> None:
     file, prices = graded(tmp_path, 120), {name: Price(**price) for name, price in PRICES.items()}
-    allowed = {limit: replayed(file, prices=prices, limit=limit).best_within_limit for limit in (0.3, 0.6)}
-    assert allowed[0.3] == pytest.approx(0.6, abs=0.07)  # the cheap model for everything
-    assert allowed[0.6] == pytest.approx(0.9, abs=0.07)  # the dear one for verses
+    allowed = {limit: replayed(file, prices=prices, limit=limit).best_within_limit for limit in (0.1, 0.325, 0.6)}
+    assert allowed[0.1] == pytest.approx(0.6, abs=0.07)  # the cheap model for everything
+    assert allowed[0.325] == pytest.approx(0.75, abs=0.07)  # the dear one for half of the verses
+    assert allowed[0.6] == pytest.approx(0.9, abs=0.07)  # the dear one for all verses
     assert replayed(file).best_within_limit is None
 
 
@@ -145,7 +157,7 @@ def test_the_command_with_prices(tmp_path: Path) -> None:
     shown = metascale(file, "--orders", "2", "--processes", "1", "--prices", str(prices), COLUMNS="300")
     assert shown.exit_code == 0, shown.stderr
     assert LIMITED in shown.stdout
-    assert "no hidden reasoning" in shown.stdout
+    assert "hidden reasoning only as prices include it" in shown.stdout
     for broken in ("no json", json.dumps({"dear": PRICES["dear"]})):
         prices.write_text(broken)
         assert metascale(file, "--processes", "1", "--prices", str(prices)).exit_code == 2

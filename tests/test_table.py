@@ -77,6 +77,12 @@ def test_methods_are_compared_with_self_consistency_that_was_run_apart(answers: 
     together = [line for line in table(answers).splitlines() if "self_consistency`" not in line]
     assert table(apart, votes).splitlines() == together
     assert table(apart).splitlines()[-1].endswith("| – |")
+    played = [AnswerGiven(**{**vars(one), "simulated": True}) for one in votes]
+    assert table(apart, played).startswith(SIMULATION)
+    with pytest.raises(MixedResultsError, match="no self_consistency"):
+        table(apart, [one for one in apart if one.method == "rsa"])
+    with pytest.raises(MixedResultsError, match="other questions"):
+        table(apart, [AnswerGiven(**{**vars(one), "question": "Another?"}) for one in votes])
     with pytest.raises(MixedResultsError, match="gsm8k, recorded; gsm8k, small"):
         table(apart, [*votes, *answers])
 

@@ -140,6 +140,7 @@ def bench(
             base_url=where,
             limit=limit,
             at_once=at_once if remote else in_flight,
+            call_timeout=settings.call_timeout,
             tell=tell,
             progress=None if shows else log,
         )

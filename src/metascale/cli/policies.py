@@ -202,7 +202,7 @@ def replay_memory(
     It is compared with no memory, with Thompson sampling that knows each question's kind, with a memory that starts
     with reversed rewards, and with the arm that is best in hindsight. The record is that of `bench replay`, with the
     text in `question` if known; or it has `models`, with each model's `scores` from 0 to 1 and its answers' lengths as
-    `characters`. With prices, a memory with a cost limit is added; four characters count as one token.
+    `characters`. With prices, entrants with a cost limit are added; four characters count as one token.
     """
     console = Console(stderr=True)
     try:

@@ -280,6 +280,7 @@ def run(
     base_url: str | None = None,
     limit: int | None = None,
     at_once: int | None = None,
+    call_timeout: float | None = None,
     tell: Callable[[str], None] = print,
     progress: Callable[[str], None] | None = None,
 ) -> Outcome:
@@ -294,8 +295,9 @@ def run(
         base_url: the OpenAI-compatible server of `openai:NAME` models; for `langgraph/servers` their URLs, separated
             by spaces.
         limit: questions of each task; all of them if None.
-        at_once: requests in flight to a model, or questions in flight on each LangGraph server; None for Inspect's
+        at_once: requests in flight to each model, or questions in flight on each LangGraph server; None for Inspect's
             own limit, which begins at 20 and adapts, or for the fleet's default.
+        call_timeout: seconds that one request may take; None for no limit.
         tell: prints a line for a person while the benchmark runs.
         progress: prints how far it is, instead of Inspect's display; None for the display.
 
@@ -305,19 +307,23 @@ def run(
     """
     with _own_server(None if laid.model == SERVERS else base_url):
         model = _set_up(
-            laid.model, base_url=base_url, config=GenerateConfig(max_connections=at_once), **laid.model_args
+            laid.model,
+            base_url=base_url,
+            config=GenerateConfig(max_connections=at_once if laid.model == SERVERS else None),
+            **laid.model_args,
         )
         if laid.judge is not None:
             _set_up(
                 laid.judge, base_url=os.environ.get(ADDRESS_VARIABLE) if laid.judge.startswith(OWN_SERVER) else None
             )
-        with journal_in(log_dir), watching(tell, progress or _unsaid) as watch:
+        with journal_in(log_dir), watching(tell, progress or _unsaid, call_timeout) as watch:
             try:
                 _, ended = eval_set(
                     list(laid.tasks),
                     log_dir=str(log_dir),
                     model=model,
                     limit=limit,
+                    max_connections=None if laid.model == SERVERS else at_once,
                     fail_on_error=True,
                     continue_on_fail=True,
                     log_model_api=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextvars import ContextVar
 from pathlib import Path
@@ -22,6 +21,8 @@ from inspect_ai.model import (
     get_model,
     modelapi,
 )
+from inspect_ai.model._generate_config import active_generate_config
+from inspect_ai.model._model import active_model
 from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import LimitExceededError
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -170,7 +171,7 @@ class InspectChatModel(BaseChatModel):
             num_choices=self.n,
             logprobs=self.logprobs,
             top_logprobs=self.top_logprobs,
-            extra_body={"response_format": form} if form else None,
+            extra_body={**_extra_body(self.inner), "response_format": form} if form else None,
         )
         asked = [to_inspect(message) for message in messages]
         keeper = current_keeper()
@@ -189,12 +190,18 @@ class InspectChatModel(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=reply) for reply in _to_langchain_output(output)])
 
 
+def _extra_body(model: Model) -> dict[str, Any]:
+    """What an evaluation adds to every request to a model, which a request's own additions would replace."""
+    of_evaluation = active_generate_config().extra_body if model == active_model() else None
+    return {**(model.config.extra_body or {}), **(of_evaluation or {})}
+
+
 async def send(model: Model, messages: str | list[ChatMessage], config: GenerateConfig) -> ModelOutput:
     """A model's reply.
 
     Under `metascale bench` this is one attempt, whose outcome the benchmark's watch learns. Retries of Inspect and of
-    the model's client would multiply with those of metascale, and would hide an outage for minutes. Nor has the client
-    a timeout: `call_timeout` holds.
+    the model's client would multiply with those of metascale, and would hide an outage for minutes. The client's
+    timeout is the benchmark's `call_timeout`.
 
     Raises:
         RunFailedError: the watch has seen that no request can succeed.
@@ -205,7 +212,8 @@ async def send(model: Model, messages: str | list[ChatMessage], config: Generate
         config = config.model_copy(update={"max_retries": 0})
         client: Any = getattr(model.api, "client", None)
         if hasattr(client, "max_retries"):
-            client.max_retries, client.timeout = 0, None
+            client.max_retries = 0
+            client.timeout = _within(watch.call_timeout, client.timeout)
     try:
         output = await model.generate(messages, config=config)
     except LimitExceededError:
@@ -220,6 +228,12 @@ async def send(model: Model, messages: str | list[ChatMessage], config: Generate
     if watch is not None:
         watch.answered()
     return output
+
+
+def _within(seconds: float | None, given: Any) -> Any:
+    """A client's timeout with another limit, in the client's own class, which also limits the time of connecting."""
+    connect = getattr(given, "connect", None)
+    return seconds if connect is None else type(given)(seconds, connect=connect)
 
 
 def address_in_inspect(model: Model) -> str:
@@ -289,15 +303,9 @@ async def generate_quietly(model: Model, messages: str | list[ChatMessage]) -> M
     Raises:
         GenerationError: the request failed after all retries.
     """
-    settings = MetaScaleSettings()
-    at_most = 1 if current_watch() is None else 1 + settings.max_retries
-
-    async def attempt() -> ModelOutput:
-        async with asyncio.timeout(settings.call_timeout):
-            return await send(model, messages, GenerateConfig())
-
+    at_most = 1 if current_watch() is None else 1 + MetaScaleSettings().max_retries
     try:
-        return await attempts(at_most)(attempt)
+        return await attempts(at_most)(send, model, messages, GenerateConfig())
     except LimitExceededError:
         raise
     except Exception as error:  # noqa: BLE001  whatever it is, Inspect logs the text of what is raised

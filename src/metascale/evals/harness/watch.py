@@ -35,12 +35,16 @@ class Watch:
     Attributes:
         refusal: why no further question can be answered; empty while that is not known.
         progress: tells how far the benchmark is.
+        call_timeout: seconds that one request may take; None for no limit.
     """
 
-    def __init__(self, tell: Callable[[str], None], progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, tell: Callable[[str], None], progress: Callable[[str], None], call_timeout: float | None = None
+    ) -> None:
         """Begin without knowledge; `tell` and `progress` print a line for a person."""
         self.refusal = ""
         self.progress = progress
+        self.call_timeout = call_timeout
         self._tell = tell
         self._failing_since: float | None = None
         self._failed = 0
@@ -90,9 +94,11 @@ def current_watch() -> Watch | None:
 
 
 @contextmanager
-def watching(tell: Callable[[str], None], progress: Callable[[str], None]) -> Iterator[Watch]:
-    """A new watch as the current one."""
-    watch = Watch(tell, progress)
+def watching(
+    tell: Callable[[str], None], progress: Callable[[str], None], call_timeout: float | None = None
+) -> Iterator[Watch]:
+    """A new watch as the current one; arguments as for `Watch`."""
+    watch = Watch(tell, progress, call_timeout)
     token = _watch.set(watch)
     try:
         yield watch

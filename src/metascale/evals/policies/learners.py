@@ -212,13 +212,13 @@ class ToldTheKind:
     """
 
     STRENGTH = 4.0
-    """Rewards that the beginning counts for."""
+    """How many rewards the beginning is worth."""
     HARDNESS = 4.0
-    """Rewards on a kind that an average hardness counts for beside them."""
+    """How many rewards on a kind the assumption that it is as hard as others is worth."""
     WIDTH = 0.25
     """The part of a posterior's deviation that a draw keeps."""
     FIRST = 10
-    """Rewards of an arm before others are asked rather than it."""
+    """Arms with fewer rewards are asked before all others, at any price."""
 
     def __init__(self, stream: Stream, pace: Pace | None = None) -> None:
         """Know nothing of the arms."""
@@ -234,7 +234,10 @@ class ToldTheKind:
         for _ in range(min(self.stream.samples, sum(len(own) for own in turn.rewards))):
             dry = [chosen.count(arm) >= len(own) for arm, own in enumerate(turn.rewards)]
             values = np.where(dry, -np.inf, self._drawn(kind, turn.rng))
-            arm = int(np.argmax(values)) if self.pace is None else self._paced(self.pace, values, turn)
+            fewest = np.where(dry, np.inf, self.overall.sum(axis=1) - 2)
+            arm = self._paced(self.pace, values, turn) if self.pace is not None else int(np.argmax(values))
+            arm = int(np.argmin(fewest)) if fewest.min() < self.FIRST else arm
+            self._pay(kind, arm, turn)
             self._learn(kind, arm, turn.rewards[arm][chosen.count(arm)])
             chosen.append(arm)
         return chosen
@@ -246,8 +249,7 @@ class ToldTheKind:
         right, wrong = (self.counts[kind] + self.STRENGTH * np.stack([start, 1 - start], axis=1)).T
         means = right / (right + wrong)
         deviations = np.sqrt(means * (1 - means) / (right + wrong + 1))
-        drawn = means + self.WIDTH * deviations * rng.standard_normal(len(means))
-        return np.asarray(drawn + (self.overall.sum(axis=1) < self.FIRST + 2))
+        return np.asarray(means + self.WIDTH * deviations * rng.standard_normal(len(means)))
 
     def _learn(self, kind: str, arm: int, reward: float) -> None:
         self.counts[kind][arm] += (reward, 1 - reward)
@@ -261,10 +263,12 @@ class ToldTheKind:
         overall = pulled(totals / np.maximum(tried, 1), tried, every, 1.0)
         own, known = self.paid[kind].T
         expected = asking + pulled(own / np.maximum(known, 1), known, overall, KNOWN_LENGTH)
-        arm = pace.choose(values, expected)
-        pace.spend(float(asking[arm]) + turn.costs[arm][0])
-        self.paid[kind][arm] += (turn.costs[arm][0], 1)
-        return arm
+        return pace.choose(values, expected)
+
+    def _pay(self, kind: str, arm: int, turn: Turn) -> None:
+        if self.pace is not None:
+            self.pace.spend(float(self.stream.asking[turn.question, arm]) + turn.costs[arm][0])
+            self.paid[kind][arm] += (turn.costs[arm][0], 1)
 
 
 def _binned(pulls: NDArray[np.int64], weights: Numbers, arms: int) -> Numbers:

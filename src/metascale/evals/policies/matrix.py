@@ -76,15 +76,15 @@ class CorrectnessMatrix:
 
     def accuracy(self) -> Numbers:
         """Share of right samples, shape (questions, strategies); NaN where nothing is recorded."""
-        return _mean(self.correct, axis=2)
+        return mean_of_known(self.correct, axis=2)
 
     def uniform(self) -> float:
         """Accuracy of a random strategy for each question."""
-        return float(np.nanmean(_mean(self.accuracy(), axis=1)))
+        return float(np.nanmean(mean_of_known(self.accuracy(), axis=1)))
 
     def best_single(self) -> tuple[str, float]:
         """The strategy that is best over all questions, and its accuracy."""
-        means = _mean(self.accuracy(), axis=0)
+        means = mean_of_known(self.accuracy(), axis=0)
         best = int(np.nanargmax(means))
         return self.strategies[best], float(means[best])
 
@@ -96,7 +96,7 @@ class CorrectnessMatrix:
             members = rng.permutation(np.flatnonzero(np.array(self.tasks) == task))
             halves = np.array_split(members, 2)
             for chosen_on, scored_on in (halves, halves[::-1]):
-                means = _mean(accuracy[chosen_on], axis=0)
+                means = mean_of_known(accuracy[chosen_on], axis=0)
                 scores[scored_on] = accuracy[scored_on, int(np.argmax(np.nan_to_num(means, nan=-1.0)))]
         return float(np.nanmean(scores))
 
@@ -121,7 +121,7 @@ class CorrectnessMatrix:
         return type(self)(self.question_ids, self.tasks, self.strategies, correct, characters)
 
 
-def _mean(values: Numbers, axis: int) -> Numbers:
+def mean_of_known(values: Numbers, axis: int) -> Numbers:
     """The mean of the recorded values along an axis; NaN if there are none."""
     counts = (~np.isnan(values)).sum(axis=axis)
     sums: Numbers = np.nansum(values, axis=axis)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from metascale.bandits.routing import Pace, price_of_money
 from metascale.data import read_rows
 from metascale.evals.policies.learners import Always, Forgetting, Learner, Remembering, Stream, ToldTheKind, Turn
-from metascale.evals.policies.matrix import CorrectnessMatrix, Numbers
+from metascale.evals.policies.matrix import CorrectnessMatrix, Numbers, mean_of_known
 from metascale.evals.policies.replay import ReplayError, judged, read_matrix
 from metascale.evals.statistics import Interval, paired_bootstrap
 from metascale.settings import Price, price_of
@@ -143,9 +143,9 @@ def replay_memory(
         accuracy: of the judge, in [0.5, 1]: how often a right answer scores above a wrong one.
         orders: random orders of the questions, at least 2.
         reversed_runs: runs at the start of the reversed memory, at least 1.
-        prices: of the arms; with them a further entrant has a limit. They need one sample a question, and the lengths
-            of all answers.
-        limit: the most that this entrant may spend, as a share of what always asking the best single arm costs.
+        prices: of the arms; with them two further entrants have a limit. They need one sample a question, and the
+            lengths of all answers.
+        limit: the most that these may spend, as a share of what always asking the best single arm costs.
         seed: seed of all randomness.
         processes: parallel processes; they do not change the result.
 
@@ -229,11 +229,12 @@ def _cross_fitted(matrix: CorrectnessMatrix, seed: int) -> float:
 
 
 def _within_limit(matrix: CorrectnessMatrix, costs: Numbers, share: float, best: int, seed: int) -> float:
-    """Accuracy of the best choice of an arm for each kind that costs no more than a share of the best single arm.
+    """Accuracy of the best mix of arms for each kind that costs no more than a share of the best single arm.
 
-    It is chosen on a random half of the questions of each kind and scored on the other, on average over ten splits.
+    Rates and costs are known from a random half of the questions of each kind, and the mix is scored on the other half,
+    on average over ten splits.
     """
-    accuracy, paid = matrix.accuracy(), np.nanmean(costs, axis=2)
+    accuracy, paid = matrix.accuracy(), mean_of_known(costs, axis=2)
     kinds = np.unique(matrix.tasks, return_inverse=True)[1]
     allowed = share * float(np.nanmean(paid[:, best]))
     scores = []
@@ -245,22 +246,27 @@ def _within_limit(matrix: CorrectnessMatrix, costs: Numbers, share: float, best:
             members = shuffled[kinds[shuffled] == kind]
             first[members[: len(members) // 2]] = True
         for known in (first, ~first):
-            values, prices = (_by_kind(numbers, kinds, known) for numbers in (accuracy, paid))
-            values = np.where(np.isnan(values), -np.inf, values)
-            prices = np.nan_to_num(prices)
+            rates, prices = (_by_kind(numbers, kinds, known) for numbers in (accuracy, paid))
+            values, prices = np.where(np.isnan(rates), -np.inf, rates), np.nan_to_num(prices)
             price = price_of_money(values, prices, allowed)
-            chosen = np.argmax(values - price * prices, axis=1)
-            scores.append(np.nanmean(accuracy[~known, chosen[~known]]))
+            cheap, dear = (np.argmax(values - one * prices, axis=1) for one in (price, price * (1 - 1e-6)))
+            least, most = (float(prices[np.arange(len(kinds)), one].mean()) for one in (cheap, dear))
+            share_of_dear = min(1.0, max(0.0, (allowed - least) / (most - least))) if most > least else 0.0
+            right = [float(np.nanmean(accuracy[~known, one[~known]])) for one in (cheap, dear)]
+            scores.append((1 - share_of_dear) * right[0] + share_of_dear * right[1])
     return float(np.mean(scores))
 
 
 def _by_kind(numbers: Numbers, kinds: NDArray[np.int64], known: NDArray[np.bool_]) -> Numbers:
-    """Of each question, the means of the known questions of its kind, shape (questions, arms); nan where none is."""
-    own = kinds[known]
+    """Of each question, the means of the known questions of its kind, shape (questions, arms).
+
+    Where its kind has none, those of all kinds; nan where an arm has none at all.
+    """
+    own, everywhere = kinds[known], mean_of_known(numbers[known], axis=0)
     sums, counts = np.zeros((2, int(kinds.max()) + 1, numbers.shape[1]))
     np.add.at(sums, own, np.nan_to_num(numbers[known]))
     np.add.at(counts, own, ~np.isnan(numbers[known]))
-    return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)[kinds])
+    return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), everywhere)[kinds])
 
 
 @dataclass(frozen=True)
@@ -354,7 +360,8 @@ def _one_order(trial: _Trial, stream: Stream, number: int) -> dict[str, _Played]
 
 def _cost_of(stream: Stream, arm: int) -> float:
     """What it costs to ask one arm every question, on average over its samples."""
-    return float(stream.asking[:, arm].sum() + sum(float(own[arm].mean()) for own in stream.costs))
+    answered = [float(own[arm].mean()) for own in stream.costs if len(own[arm])]
+    return float(stream.asking[:, arm].sum()) + len(stream.costs) * sum(answered) / len(answered)
 
 
 def _served(marks: Sequence[Numbers], rewards: Sequence[Sequence[float]], chosen: Sequence[int]) -> float:

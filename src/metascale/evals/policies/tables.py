@@ -153,7 +153,10 @@ def show_memory_replay(found: MemoryReplay, samples: int, accuracy: float, order
     memory = next(line for line in found.lines if line.name == MEMORY)
     _say(f"Regret of the memory: {memory.regret:.1f} right answers a stream against the best single arm", console)
     if is_priced:
-        _say(f"Costs count {CHARACTERS_PER_TOKEN} characters as a token, and no hidden reasoning", console)
+        _say(
+            f"Costs count {CHARACTERS_PER_TOKEN} characters as a token, and hidden reasoning only as prices include it",
+            console,
+        )
     _say(f"A reversed memory cost {found.lost:.1f} right answers of {found.questions:,} against no memory", console)
     if not found.has_texts:
         _say("The record has no texts, so all questions look alike to the memory", console)

@@ -105,7 +105,9 @@ def full_budget_of(method: str, arguments: Mapping[str, Any]) -> str | None:
     changes = changes_of(method, arguments)
     if changes.get("foresee") != "True":
         return None
-    return labelled(method, {name: text for name, text in changes.items() if name not in {"foresee", "predictions"}})
+    return method_label(
+        method, {name: text for name, text in changes.items() if name not in {"foresee", "predictions"}}
+    )
 
 
 def labelled(name: str, changes: Mapping[str, str]) -> str:
