@@ -204,18 +204,18 @@ class Always:
 class ToldTheKind:
     """Thompson sampling that is told the kind of every question: what a memory has to find out by itself.
 
-    The posterior of an arm on a kind is a Beta distribution. It begins at the arm's rate over all kinds, moved by how
-    hard this kind was for all arms. A draw keeps a part of the posterior's deviation, since a whole one explores too
+    The posterior of an arm on a kind is a Beta distribution. It begins at the arm's rate over all kinds, which is drawn
+    too, moved by how hard this kind was for all arms. Draws keep half of the deviation, since a whole one explores too
     much. Form and constants were chosen in hindsight on the record of ten models, in its favour.
 
     A `pace` holds the cost of all questions together to a limit.
     """
 
-    STRENGTH = 4.0
+    STRENGTH = 16.0
     """How many rewards the beginning is worth."""
     HARDNESS = 4.0
     """How many rewards on a kind the assumption that it is as hard as others is worth."""
-    WIDTH = 0.25
+    WIDTH = 0.5
     """The part of a posterior's deviation that a draw keeps."""
     FIRST = 10
     """Arms with fewer rewards are asked before all others, at any price."""
@@ -243,12 +243,15 @@ class ToldTheKind:
         return chosen
 
     def _drawn(self, kind: str, rng: np.random.Generator) -> Numbers:
-        rates = self.overall[:, 0] / self.overall.sum(axis=1)
+        rates = np.clip(self._around(self.overall, rng), 0.0, 1.0)
         total, count = self.surplus[kind]
         start = np.clip(rates + total / (count + self.HARDNESS) * (1 - np.abs(2 * rates - 1)), 0.02, 0.98)
-        right, wrong = (self.counts[kind] + self.STRENGTH * np.stack([start, 1 - start], axis=1)).T
-        means = right / (right + wrong)
-        deviations = np.sqrt(means * (1 - means) / (right + wrong + 1))
+        return self._around(self.counts[kind] + self.STRENGTH * np.stack([start, 1 - start], axis=1), rng)
+
+    def _around(self, counts: Numbers, rng: np.random.Generator) -> Numbers:
+        totals = counts.sum(axis=1)
+        means = counts[:, 0] / totals
+        deviations = np.sqrt(means * (1 - means) / (totals + 1))
         return np.asarray(means + self.WIDTH * deviations * rng.standard_normal(len(means)))
 
     def _learn(self, kind: str, arm: int, reward: float) -> None:
