@@ -90,7 +90,8 @@ def table(answers: Sequence[AnswerGiven], beside: Sequence[AnswerGiven] = ()) ->
     if beside and not any(base_of(row.method) == BASELINE for row in rivals):
         raise MixedResultsError(f"the results to compare with have no {BASELINE}")
     texts = {answer.question_id: answer.question for answer in beside}
-    if any(texts.get(answer.question_id, answer.question) != answer.question for answer in answers):
+    asked = {answer.question_id: answer.question for answer in answers if answer.question}
+    if any(texts.get(name, text) != text for name, text in asked.items()):
         raise MixedResultsError("the results to compare with have other questions under the same names")
     means = {(method, budget): question_means(cell) for (_, method, budget), cell in cells_of(answers)}
     rival_means = {(method, budget): question_means(cell) for (_, method, budget), cell in cells_of(beside or answers)}

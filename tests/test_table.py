@@ -81,8 +81,9 @@ def test_methods_are_compared_with_self_consistency_that_was_run_apart(answers: 
     assert table(apart, played).startswith(SIMULATION)
     with pytest.raises(MixedResultsError, match="no self_consistency"):
         table(apart, [one for one in apart if one.method == "rsa"])
+    first, second = ([AnswerGiven(**{**vars(one), "question": text}) for one in apart + votes] for text in ("A?", "B?"))
     with pytest.raises(MixedResultsError, match="other questions"):
-        table(apart, [AnswerGiven(**{**vars(one), "question": "Another?"}) for one in votes])
+        table(first[: len(apart)], second[len(apart) :])
     with pytest.raises(MixedResultsError, match="gsm8k, recorded; gsm8k, small"):
         table(apart, [*votes, *answers])
 
