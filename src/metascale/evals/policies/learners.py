@@ -202,7 +202,7 @@ class Always:
 
 
 class ToldTheKind:
-    """Thompson sampling that is told the kind of every question: what a memory has to find out by itself.
+    """Thompson sampling that knows the kind of every question, which a memory has to find out by itself.
 
     The posterior of an arm on a kind is a Beta distribution. It begins at the arm's rate over all kinds, which is drawn
     too, moved by how hard this kind was for all arms. Draws keep half of the deviation, since a whole one explores too
