@@ -18,7 +18,7 @@ from metascale import MetaScaleError, MetaScaleSettings, Score
 from metascale.data import read_rows, squeeze
 from metascale.graphs import METHODS
 from metascale.models import RecordedChatModel
-from metascale.models.recorded import FIXED_ARMS
+from metascale.models.recorded import FIXED_ARMS, OTHER_NAMES
 
 REPLAYABLE = ("direct", "chain_of_thought", "best_of_n", "cot_best_of_n", "self_consistency", "metascale")
 
@@ -49,7 +49,7 @@ class SimulatedJudge:
 
 async def replay(name: str, path: Path, budget: int, error_rate: float, seed: int) -> str:
     """One line of the table."""
-    rows = read_rows(path, ("question", "output_text", "correct"))
+    rows = read_rows(path, ("question", "output_text", "correct"), renamed=OTHER_NAMES)
     right = {(squeeze(row["question"]), row["output_text"].strip()): bool(row["correct"]) for row in rows}
     model = RecordedChatModel(path=path)
     judge = {"reward": SimulatedJudge(right, error_rate, seed)} if METHODS[name].judged else {}
@@ -77,7 +77,9 @@ async def replay(name: str, path: Path, budget: int, error_rate: float, seed: in
 def main() -> None:
     """Print the table for an oracle and for a judge that errs."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("record", type=Path, help="JSONL with question, strategy, output_text and correct")
+    parser.add_argument(
+        "record", type=Path, help="JSONL with question, strategy (or arm), output_text (or text) and correct"
+    )
     parser.add_argument("--budget", type=int, default=7)
     parser.add_argument("--error-rate", type=float, default=0.2)
     parser.add_argument("--seed", type=int, default=0)

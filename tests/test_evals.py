@@ -260,6 +260,11 @@ def test_wrong_names_are_refused() -> None:
         (["--task", "gsm8k", "--task", "gsm8k"], "the task 'gsm8k' is given twice"),
         (["--set", "budget=8"], "the setting 'budget' of a benchmark is its own option: --budget"),
         (["--judge-model", "recorded:answers.jsonl"], "'recorded:answers.jsonl' cannot be a judge"),
+        (["--task", "recorded"], "the task 'recorded' needs --path FILE"),
+        (
+            ["--task", "recorded", "--path", str(few("replay_metaprompting_gpt4.jsonl"))],
+            "the gold answer of question 'word_sorting/13': 'aniline boletus",
+        ),
     ],
 )
 def test_wrong_numbers_are_told_before_anything_is_confirmed(options: list[str], says: str) -> None:

@@ -11,7 +11,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from metascale import MetaScaleSettings, create_metascale
-from metascale.errors import NoAnswerError
+from metascale.errors import ModelCallError, NoAnswerError
 from metascale.graphs import METHODS
 from metascale.models.failures import LONGEST_REASON, explain, is_fatal, is_rejected, is_transient, status_of
 from metascale.models.simulated import SimulatedChatModel
@@ -64,6 +64,11 @@ def test_the_user_reads_the_servers_own_reason(start_server: ServerFactory, form
     assert "\n" not in said
     assert is_transient(error) == (status == 503)
     assert is_rejected(error) == (status == 400)
+
+
+def test_what_was_called_final_is_final() -> None:
+    assert is_fatal(ModelCallError("llama.cpp, which ran tiny, ended with exit code 1", fatal=True))
+    assert not is_fatal(ModelCallError("no answer"))
 
 
 def test_a_reason_and_a_url_hold_no_secret(start_server: ServerFactory) -> None:

@@ -261,6 +261,39 @@ def test_where_there_is_no_terminal_a_line_says_that_a_file_loads_and_one_that_i
     end_all()
 
 
+def test_the_command_line_loads_files_as_they_are_used(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "processors", lambda: 4)
+    other = gguf(file.with_name("Other.gguf"))
+    named = f"gguf:{file}?temperature=0.7,gguf:{file}"
+    done = invoke("solve", "Why?", "--model", named, "--judge-model", f"gguf:{other}", "--budget", "2")
+    assert done.exit_code == 0, done.stderr
+    assert [one.layout.threads for one in server._servers.values()] == [2, 2]
+    end_all()
+
+
+def test_many_questions_get_as_many_slots_as_a_round_needs(file: Path) -> None:
+    questions = file.parent / "questions.jsonl"
+    questions.write_text('"Why?"\n', encoding="utf-8")
+    into = ["--out", str(file.parent / "answers.jsonl")]
+    done = invoke("batch", str(questions), *into, "--model", f"gguf:{file}", "--budget", "6", "--set", "batch_size=6")
+    assert done.exit_code == 0, done.stderr
+    assert [one.layout.slots for one in server._servers.values()] == [6]
+    end_all()
+    options: Any = {"tasks": ["gsm8k"], "methods": ["metascale"], "task_args": {}, "limit": 1}
+    assert plan(model=f"gguf:{file}", budgets=[1, 6], settings={"batch_size": 5}, **options).widest_round == 5
+
+
+async def test_no_proxy_stands_between_a_process_and_its_server(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "OPENAI_PROXY"):
+        monkeypatch.setenv(name, "http://localhost:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    model = local(f"gguf:{file}")
+    assert (await model.ainvoke("Why?")).text
+    assert model.invoke("Why?").text
+    end_all()
+
+
 def test_slots_follow_the_batch_size(file: Path) -> None:
     assert resolve_model(f"gguf:{file}", at_once=6).slots == 6  # type: ignore[attr-defined]
     end_all()

@@ -55,6 +55,17 @@ def test_the_rows_of_recorded_samples_are_served_with_their_tokens_and_ends(tmp_
     assert reply.response_metadata["finish_reason"] == "length"
 
 
+@pytest.mark.parametrize(
+    "broken", [{"question": 5}, {"output_text": None}, {"yes": 1.2}, {"logprobs": ["low"]}, {"sample": "first"}]
+)
+def test_a_row_of_another_form_is_named_by_its_line(tmp_path: Path, broken: dict[str, Any]) -> None:
+    path = record(
+        tmp_path / "record.jsonl", row("standard", 0, "It is 7."), {**row("standard", 1, "It is 8."), **broken}
+    )
+    with pytest.raises(ModelSetupError, match=rf"record.jsonl, line 3: {next(iter(broken))}"):
+        RecordedChatModel(path=path)
+
+
 def test_nothing_is_invented(recorded: RecordedChatModel) -> None:
     with pytest.raises(RecordDryError, match="no answer of strategy 'standard' to this question"):
         recorded.invoke("Another?")

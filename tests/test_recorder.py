@@ -15,9 +15,13 @@ from benchmarks.recordings.pack import with_p_true, write
 from benchmarks.recordings.questions import is_recorded
 from benchmarks.recordings.record import Recording, main
 from benchmarks.recordings.reduction import reduced
+from benchmarks.recordings.rows import Rows
+from metascale.answers import extract
 from metascale.data import read_rows
 from metascale.evals.recordings import CERTAINTY, P_TRUE, VERDICT, read_recordings
+from metascale.evals.report.logs import read_logs
 from metascale.models.probabilities import certainty_of
+from tests.bench_process import bench
 from tests.openai_server import Fault, OpenAIServer, serving
 
 ALL = ("--stage", "samples", "p_true", "verdicts", "bare_verdicts", "--repeats", "2")
@@ -88,6 +92,26 @@ def test_packed_rows_are_read_by_the_replays(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "about.json").write_text(json.dumps(about))
     assert record(tmp_path, server, *ALL) == 1
     assert "prompt judge" in capsys.readouterr().err
+
+
+def test_a_recording_answers_a_benchmark(tmp_path: Path) -> None:
+    with serving(OpenAIServer()) as server:
+        assert record(tmp_path, server) == 0
+    write(tmp_path / "samples.jsonl.gz", Recording(tmp_path).samples)
+    packed = str(tmp_path / "samples.jsonl.gz")
+    options = ["--task", "recorded", "--path", packed, "--model", f"recorded:{packed}", "--budget", "1"]
+    done = bench(tmp_path, *options, "--method", "direct", "--method", "chain_of_thought")
+    assert done.code == 0, done.said
+    (gold,) = {row["gold"] for row in read_rows(tmp_path / "samples.jsonl.gz", ("gold",))}
+    for answer in read_logs([tmp_path / "logs"]):
+        assert answer.score == float(extract(answer.text, "number") == gold)
+
+
+def test_characters_that_some_readers_take_for_a_new_line_do_not_end_a_row(tmp_path: Path) -> None:
+    for _ in range(2):
+        rows = Rows(tmp_path / "rows.jsonl", ("name",))
+        rows.add({"name": "one", "text": "a\u2028b\u2029c\u0085d\x0ce"})
+    assert [row["text"] for row in Rows(tmp_path / "rows.jsonl", ("name",))] == ["a\u2028b\u2029c\u0085d\x0ce"]
 
 
 def test_the_model_composes_the_arms_of_each_question(tmp_path: Path) -> None:

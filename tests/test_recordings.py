@@ -124,14 +124,38 @@ def test_verdicts_of_a_file_of_their_own_are_added(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [{"certainty": 3}, {"yes": "often"}, {"certainty": None, "logprobs": "x"}, {"verdicts": 7}, {"tokens": "many"}],
+    [
+        {"certainty": 3},
+        {"yes": "often"},
+        {"yes": 1.2},
+        {"certainty": None, "logprobs": "x"},
+        {"verdicts": 7},
+        {"verdicts": [0.3]},
+        {"tokens": "many"},
+        {"gold": None},
+    ],
 )
 def test_a_row_of_another_form_is_refused_in_one_line(tmp_path: Path, broken: dict[str, Any]) -> None:
-    path = write(tmp_path / "samples.jsonl", {**row(0, "a", "4", -1), **broken})
-    with pytest.raises(RecordingsError, match=r"samples.jsonl: a row cannot be read"):
+    path = write(tmp_path / "samples.jsonl", row(0, "a", "4", -1), {**row(0, "a", "4", -1), **broken})
+    with pytest.raises(ModelSetupError, match=rf"samples.jsonl, line 2: {next(reversed(broken))}"):
         read_recordings(path)
     result = CliRunner().invoke(app, ["bench", "replay", str(path)])
     assert result.exit_code == 2
+
+
+def test_a_row_needs_an_answer(tmp_path: Path) -> None:
+    path = write(tmp_path / "samples.jsonl", {"question_id": "q", "arm": "a", "gold": "4"})
+    with pytest.raises(ModelSetupError, match="line 1: .*neither 'text' nor 'answer'"):
+        read_recordings(path)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [("18", 18), (18, "18"), (18, 18.0), ("1,000", "1,000"), ("B", "(B)"), ("x^2", "x^2"), (True, True)],
+)
+def test_golds_and_answers_are_compared_in_one_form(tmp_path: Path, gold: object, answer: object) -> None:
+    path = write(tmp_path / "samples.jsonl", {"question_id": 1, "arm": "a", "gold": gold, "answer": answer})
+    assert read_recordings(path).right.tolist() == [True]
 
 
 def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
@@ -187,7 +211,10 @@ def test_a_combination_is_fitted_to_other_questions(tmp_path: Path) -> None:
     """On noise a combination that saw its own questions would do better than a coin, and a cross-fitted one not."""
     rng = np.random.default_rng(1)
     rows = [
-        {**row(q, "a", str(rng.choice(["4", "5"])), 0), "certainty": dict(zip(KEYS, rng.normal(size=5), strict=True))}
+        {
+            **row(q, "a", str(rng.choice(["4", "5"])), 0),
+            "certainty": dict(zip(KEYS, [9, *rng.normal(size=5)[1:]], strict=True)),
+        }
         for q in range(40)
         for _ in range(6)
     ]

@@ -33,7 +33,7 @@ class Rows:
         whole = content[: content.rfind(b"\n") + 1]
         if whole != content:
             path.write_bytes(whole)
-        for line in whole.decode().splitlines():
+        for line in whole.decode().split("\n")[:-1]:
             self._keep(json.loads(line))
 
     def get(self, *key: Any) -> Row | None:

@@ -74,6 +74,7 @@ class Recorder:
             raise ModelSetupError("the server gives no token probabilities")
         return {
             "question_id": question["question_id"],
+            "question": question["question"],
             "arm": thought["id"],
             "sample": number,
             "gold": question["gold"],

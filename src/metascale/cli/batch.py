@@ -20,6 +20,7 @@ from metascale.batches import Answer
 from metascale.batches.estimate import PricedModels, estimate
 from metascale.batches.limits import SharedLimits
 from metascale.batches.runners import AT_ONCE
+from metascale.budget.rounds import widest_round
 from metascale.choice.automatic import decided_beforehand
 from metascale.cli.estimates import DryRun, tell_estimate
 from metascale.cli.loading import load_files
@@ -109,7 +110,7 @@ def batch(
             console.print(SIMULATION_NOTICE, style="yellow", soft_wrap=True)
         parts: dict[str, Any] = {}
         if not remote:
-            load_files(None if quiet else console, *names_in(name), judge_model)
+            load_files(None if quiet else console, *names_in(name), judge_model, at_once=widest_round(settings))
         chats = [] if remote else resolve_models(name, base_url=base_url)
         if chats and method_named(method).judged:
             judge_url = base_url if judge_model and judge_model.startswith("openai:") else None

@@ -125,7 +125,7 @@ def bench(
             other_models=others,
             base_url=base_url,
         )
-        load_files(console, model, *others, judge_model)
+        load_files(console, model, *others, judge_model, at_once=laid.widest_round)
         settings = MetaScaleSettings.model_validate(further)
         say_what_it_costs(laid, settings.prices, console)
         for line in benchmark.check_servers(laid, remote) if remote else ():

@@ -13,11 +13,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from metascale.cli.phases import clock
 from metascale.models import resolve_model
-from metascale.models.local.names import LocalName, is_local, name_of_file
+from metascale.models.local.names import count_files, is_local, name_of_file
 
 
 def load_files(console: Console | None, *models: str | None, at_once: int | None = None) -> None:
-    """Load the model files among some models, which are then there for all that name them.
+    """Load the model files among some models, which share the processors and are then there for all that name them.
 
     Args:
         console: of standard error; None shows nothing.
@@ -30,16 +30,16 @@ def load_files(console: Console | None, *models: str | None, at_once: int | None
     """
     if console is None or not console.is_terminal:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when huggingface-hub is imported
-    for name in models:
-        if name is not None and is_local(name):
-            with _shown(console if _is_there(name) else None, name_of_file(name)):
-                resolve_model(name, at_once=at_once)
+    named = [name for name in models if name is not None and is_local(name)]
+    for name in named:
+        with _shown(console if _is_there(name) else None, name_of_file(name)):
+            resolve_model(name, at_once=at_once, files=count_files(named))
 
 
 def _is_there(name: str) -> bool:
     """Whether there is something to load; what is not there is only an error."""
-    local = LocalName.parse(name)
-    return local.provider != "gguf" or Path(local.file).expanduser().is_file()
+    provider, _, place = name.partition(":")
+    return provider != "gguf" or Path(place.partition("?")[0]).expanduser().is_file()
 
 
 @contextmanager

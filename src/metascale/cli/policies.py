@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +37,12 @@ def replay_policies(
     arm: Annotated[list[str] | None, typer.Option(help="Arms of recorded samples; repeat (default: all).")] = None,
     verdicts: Annotated[Path | None, typer.Option(help="Verdicts on recorded samples, as JSONL.")] = None,
     repeats: Annotated[
-        int | None, typer.Option(min=1, help="How often each question is replayed (default: 4; 200 draws of samples).")
+        int | None,
+        typer.Option(
+            min=1,
+            help="How often each question is replayed (default: 4; of samples, votes are drawn 200 times and searches "
+            "run twice).",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples' order and the judge's noise.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Processes at work.")] = os.cpu_count() or 1,
@@ -57,6 +63,7 @@ def replay_policies(
     """
     console = Console(stderr=True)
     if _holds_samples(record):
+        _refuse("recorded samples", {"--judge-accuracy": judge_accuracy})
         _replay_samples(
             record,
             verdicts,
@@ -64,12 +71,13 @@ def replay_policies(
             arms=arm or [],
             policies=policy or [],
             samples=budget or [2, 4, 8, 16, 32],
-            draws=repeats or 200,
+            repeats=repeats,
             seed=seed,
             processes=processes,
             as_json=as_json,
         )
         return
+    _refuse("rows of marks", {"--arm": arm, "--verdicts": verdicts})
     try:
         from metascale.evals.policies import replay as policy_replay  # noqa: PLC0415  only where it is used
         from metascale.evals.policies import tables as policy_tables  # noqa: PLC0415
@@ -95,6 +103,13 @@ def replay_policies(
         policy_tables.show_replay(found, Console())
 
 
+def _refuse(rows: str, options: Mapping[str, object]) -> None:
+    """End if an option is given that says nothing of such rows."""
+    for name, value in options.items():
+        if value:
+            fail(UsageError(f"{name} does not go with {rows}"), WRONG_USAGE)
+
+
 def _holds_samples(record: Path) -> bool:
     from metascale.evals.recordings import is_recordings  # noqa: PLC0415  only where it is used
 
@@ -112,7 +127,7 @@ def _replay_samples(
     arms: list[str],
     policies: list[str],
     samples: list[int],
-    draws: int,
+    repeats: int | None,
     seed: int,
     processes: int,
     as_json: bool,
@@ -135,10 +150,17 @@ def _replay_samples(
         with Console(stderr=True).status("replaying …"):
             accuracies = measure_arms(recordings, base)
             areas = judge_signals.measure_signals(recordings, seed=seed) if recordings.signals else []
-            found = choosing.choose_ways(recordings, samples, draws=draws, seed=seed)
+            found = choosing.choose_ways(recordings, samples, draws=repeats or 200, seed=seed)
             searched = (
                 searching.replay_search(
-                    recordings, base, calls=samples, policies=policies, draws=draws, seed=seed, processes=processes
+                    recordings,
+                    base,
+                    calls=samples,
+                    policies=policies,
+                    draws=repeats or 200,
+                    repeats=repeats or 2,
+                    seed=seed,
+                    processes=processes,
                 )
                 if base is not None
                 else []

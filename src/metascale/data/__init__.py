@@ -138,19 +138,20 @@ def read_rows(
     return [row for _, row in _numbered(path, required, renamed)]
 
 
-def read_models(path: Path, shape: type[Row]) -> list[Row]:
-    """The rows of a JSONL file as records of one model.
+def read_models(path: Path, shape: type[Row], *, renamed: Mapping[str, str] = MappingProxyType({})) -> list[Row]:
+    """The rows of a JSONL file, which may be compressed with gzip, as records of one model.
 
     Args:
         path: the file.
         shape: the model. Rows without its first required field, such as a canary, are skipped.
+        renamed: other names of fields, each with the field's name.
 
     Raises:
         ModelSetupError: the file cannot be read, a row does not fit the model, or no row has the first field.
     """
     required = [name for name, field in shape.model_fields.items() if field.is_required()]
     found = []
-    for number, row in _numbered(path, required):
+    for number, row in _numbered(path, required, renamed):
         try:
             found.append(shape.model_validate(row))
         except ValidationError as error:

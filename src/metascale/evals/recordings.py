@@ -2,8 +2,8 @@
 
 A file has one JSON object a line:
 
-- `question_id`, `arm`, `gold`, and `text` (the answer; its final answer is extracted) or `answer` (the final answer in
-  canonical form, null if none is marked);
+- `question_id`, `arm`, `gold`, and `text` (the answer; its final answer is extracted) or `answer` (the final answer,
+  null if none is marked);
 - `logprobs`, the log-probability of each token in nats, and `pieces`, the tokens; or their summary `certainty`, with
   the keys of `metascale.records.Certainty`;
 - `yes`, the probability of "Yes" when the model is asked whether its answer is right; `digit`, the expected digit from
@@ -20,14 +20,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from metascale.answers import Kind, extract, read_number
 from metascale.choice.votes import sureness
-from metascale.data import read_rows
+from metascale.data import read_models, read_rows
 from metascale.errors import MetaScaleError
 from metascale.models.probabilities import certainty_of
 from metascale.records import Certainty
@@ -44,8 +45,64 @@ _NEVER_CERTAIN = 1e-4
 """Least and greatest probability: the recordings have four decimals."""
 
 
+Place = tuple[str, str, str]
+"""A sample's question, arm and number."""
+Mark = Annotated[float, Field(ge=1, le=10)]
+"""A judge's score."""
+
+
 class RecordingsError(MetaScaleError, ValueError):
-    """A file of recorded samples cannot be read, or there is nothing to measure in it."""
+    """There is nothing to measure in recorded samples, or a name is not recorded."""
+
+
+class _Placed(BaseModel):
+    """What tells one sample from another."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    question_id: str
+    arm: str
+    sample: str = "0"
+
+    @property
+    def place(self) -> Place:
+        return self.question_id, self.arm, self.sample
+
+
+class _Sample(_Placed):
+    """A line of a file."""
+
+    gold: str | bool
+    text: str | None = None
+    answer: str | bool | None = None
+    certainty: Certainty | None = None
+    logprobs: list[FiniteFloat] | None = None
+    pieces: list[str] | None = None
+    yes: float | None = Field(None, ge=0, le=1)
+    digit: float | None = Field(None, ge=0, le=9)
+    verdicts: list[Mark] | None = None
+    tokens: float | None = Field(None, ge=0)
+    verdict_tokens: float = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _has_an_answer(self) -> Self:
+        if self.text is None and "answer" not in self.model_fields_set:
+            raise ValueError("neither 'text' nor 'answer' is given")
+        return self
+
+    def final(self, kind: Kind) -> str | None:
+        """The final answer in canonical form; None if none is marked."""
+        if "answer" not in self.model_fields_set:
+            return extract(self.text or "", kind)
+        return None if self.answer is None else _canonical(self.answer, kind)
+
+
+class _Verdict(_Placed):
+    """A line of a file of verdicts."""
+
+    score: Mark | None
+    repeat: int = 0
+    tokens: float = Field(0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -95,14 +152,9 @@ def read_recordings(path: Path, verdicts: Path | None = None) -> Recordings:
             `tokens`.
 
     Raises:
-        ModelSetupError: a file cannot be read, or a row lacks a key.
-        RecordingsError: a row has another form.
+        ModelSetupError: a file cannot be read, or a row has another form; the message names the line.
     """
-    rows = read_rows(path, ("question_id", "arm", "gold"))
-    try:
-        return _recordings(path.name, rows, _verdicts(verdicts) if verdicts else {})
-    except (AttributeError, TypeError, ValueError, KeyError) as error:
-        raise RecordingsError(f"{path.name}: a row cannot be read ({error!r})") from error
+    return _recordings(path.name, read_models(path, _Sample), _verdicts(verdicts) if verdicts else {})
 
 
 def only_arms(recordings: Recordings, arms: Sequence[str]) -> Recordings:
@@ -138,71 +190,71 @@ def is_recordings(path: Path) -> bool:
 
 
 def _recordings(
-    name: str, rows: Sequence[Mapping[str, Any]], verdicts: Mapping[tuple[Any, ...], Sequence[tuple[float, int]]]
+    name: str, rows: Sequence[_Sample], verdicts: Mapping[Place, Sequence[tuple[float, float]]]
 ) -> Recordings:
-    kind = _kind([row["gold"] for row in rows])
-    questions = list(dict.fromkeys(row["question_id"] for row in rows))
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
-    finals = [row["answer"] if "answer" in row else extract(row["text"], kind) for row in rows]
+    kind = _kind([row.gold for row in rows])
+    questions = list(dict.fromkeys(row.question_id for row in rows))
+    arms = list(dict.fromkeys(row.arm for row in rows))
+    finals = [row.final(kind) for row in rows]
     codes: dict[tuple[str, str], int] = {}
     numbers: defaultdict[str, int] = defaultdict(int)
     for row, final in zip(rows, finals, strict=True):
-        if final is not None and (key := (row["question_id"], final)) not in codes:
-            codes[key] = numbers[row["question_id"]]
-            numbers[row["question_id"]] += 1
-    found = [_found(row, verdicts.get(_place(row), ())) for row in rows]
-    signals = {name: np.array([float(one.get(name, math.nan)) for one in found]) for name in _names(found)}
+        if final is not None and (key := (row.question_id, final)) not in codes:
+            codes[key] = numbers[row.question_id]
+            numbers[row.question_id] += 1
+    found = [_found(row, verdicts.get(row.place, ())) for row in rows]
+    signals = {name: np.array([one.get(name, math.nan) for one in found]) for name in _names(found)}
     return Recordings(
         file=name,
         questions=questions,
         arms=arms,
-        question=np.array([questions.index(row["question_id"]) for row in rows]),
-        arm=np.array([arms.index(row["arm"]) for row in rows]),
+        question=np.array([questions.index(row.question_id) for row in rows]),
+        arm=np.array([arms.index(row.arm) for row in rows]),
         answer=np.array(
-            [-1 if final is None else codes[row["question_id"], final] for row, final in zip(rows, finals, strict=True)]
+            [-1 if final is None else codes[row.question_id, final] for row, final in zip(rows, finals, strict=True)]
         ),
         right=np.array(
-            [
-                final is not None and final == (extract(str(row["gold"]), kind) or str(row["gold"]))
-                for row, final in zip(rows, finals, strict=True)
-            ]
+            [final is not None and final == _canonical(row.gold, kind) for row, final in zip(rows, finals, strict=True)]
         ),
-        tokens=np.array([float(row.get("tokens", math.nan)) for row in rows]),
+        tokens=np.array([math.nan if row.tokens is None else row.tokens for row in rows]),
         signals=signals,
         signal_tokens={P_TRUE: 1.0, DIGIT: 1.0, VERDICT: _mean([one["tokens"] for one in found if "tokens" in one])},
     )
 
 
-def _found(row: Mapping[str, Any], others: Sequence[tuple[float, int]]) -> dict[str, float]:
+def _canonical(answer: str | bool, kind: Kind) -> str:
+    """A final answer in canonical form; as it is where it has none."""
+    return extract(str(answer), kind) or str(answer).strip()
+
+
+def _found(row: _Sample, others: Sequence[tuple[float, float]]) -> dict[str, float]:
     """The signals of one sample by name, and under `tokens` what one verdict cost."""
     found: dict[str, float] = {}
-    certainty = _certainty(row)
+    certainty = row.certainty
+    if certainty is None and row.logprobs is not None:
+        certainty = certainty_of(row.logprobs, row.pieces or ())
     if certainty is not None:
-        found |= {name: cast("dict[str, float]", certainty)[key] for key, name in OF_CERTAINTY.items()}
-        found[CERTAINTY] = sureness(certainty)
-    if row.get("yes") is not None:
-        found[P_TRUE] = _log_odds(row["yes"])
-    if row.get("digit") is not None:
-        found[DIGIT] = _log_odds(row["digit"] / 9)
-    scores = [*row.get("verdicts", ()), *(score for score, _ in others)]
+        found |= {
+            OF_CERTAINTY["mean"]: certainty["mean"],
+            OF_CERTAINTY["lowest"]: certainty["lowest"],
+            OF_CERTAINTY["tail"]: certainty["tail"],
+            OF_CERTAINTY["numbers"]: certainty["numbers"],
+            CERTAINTY: sureness(certainty),
+        }
+    if row.yes is not None:
+        found[P_TRUE] = _log_odds(row.yes)
+    if row.digit is not None:
+        found[DIGIT] = _log_odds(row.digit / 9)
+    scores = [*(row.verdicts or ()), *(score for score, _ in others)]
     if scores:
         found[VERDICT] = _log_odds((scores[0] - 0.5) / 10)
-        tokens = row.get("verdict_tokens", 0) + sum(tokens for _, tokens in others)
-        found["tokens"] = tokens / len(scores)
+        found["tokens"] = (row.verdict_tokens + sum(tokens for _, tokens in others)) / len(scores)
     return found
 
 
 def verdict_reward(signal: float) -> float:
     """The reward in [0, 1] that a judge gives with the verdict behind a value of the signal `VERDICT`."""
     return (10 / (1 + math.exp(-signal)) + 0.5 - 1) / 9
-
-
-def _certainty(row: Mapping[str, Any]) -> Certainty | None:
-    if row.get("certainty") is not None:
-        return cast("Certainty", row["certainty"])
-    if row.get("logprobs") is None:
-        return None
-    return certainty_of([float(value) for value in row["logprobs"]], row.get("pieces") or ())
 
 
 def _names(found: Sequence[Mapping[str, float]]) -> list[str]:
@@ -214,20 +266,15 @@ def _names(found: Sequence[Mapping[str, float]]) -> list[str]:
     return [name for name in names if any(name in one for one in found)]
 
 
-def _verdicts(path: Path) -> dict[tuple[Any, ...], list[tuple[float, int]]]:
-    found: defaultdict[tuple[Any, ...], list[tuple[float, int]]] = defaultdict(list)
-    rows = read_rows(path, ("question_id", "arm", "score"))
-    for row in sorted(rows, key=lambda row: row.get("repeat", 0)):
-        if row["score"] is not None:
-            found[_place(row)].append((float(row["score"]), int(row.get("tokens", 0))))
+def _verdicts(path: Path) -> dict[Place, list[tuple[float, float]]]:
+    found: defaultdict[Place, list[tuple[float, float]]] = defaultdict(list)
+    for row in sorted(read_models(path, _Verdict), key=lambda row: row.repeat):
+        if row.score is not None:
+            found[row.place].append((row.score, row.tokens))
     return found
 
 
-def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return row["question_id"], row["arm"], row.get("sample", 0)
-
-
-def _kind(golds: Sequence[Any]) -> Kind:
+def _kind(golds: Sequence[str | bool]) -> Kind:
     if all(read_number(str(gold), alone=True) is not None for gold in golds):
         return "number"
     return "choice" if all(len(str(gold)) == 1 for gold in golds) else "auto"

@@ -12,7 +12,7 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
-from metascale.errors import chain_of, describe
+from metascale.errors import ModelCallError, chain_of, describe
 from metascale.redaction import redacted, secrets_of
 
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
@@ -189,6 +189,8 @@ def is_fatal(error: BaseException, *, has_form: bool = False) -> bool:
         error: why a request failed.
         has_form: whether the request asked for tools or for a structured reply. A 404 may then be about that.
     """
+    if isinstance(error, ModelCallError) and error.fatal:
+        return True
     status = status_of(error)
     if status is None:
         return _cannot_be_sent(error)

@@ -387,7 +387,7 @@ class MeteredModel:
                 told,
                 usage=usage,
                 rejected=is_rejected(error, has_form=has_form),
-                fatal=is_fatal(error, has_form=has_form) or getattr(error, "fatal", False),
+                fatal=is_fatal(error, has_form=has_form),
             ) from error
         bill = self._bill(replies, settings)
         purse, estimate = current_scope().purse, len(replies) * self._estimate(request, settings)

@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,10 +16,10 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
-from pydantic import PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr
 
 from metascale import prompts
-from metascale.data import read_rows, squeeze
+from metascale.data import read_models, squeeze
 from metascale.errors import MetaScaleError
 from metascale.models.simulated import kind_of_request
 from metascale.models.simulated_probabilities import yes_no_logprobs
@@ -33,7 +33,6 @@ FIXED_ARMS = {
 NEVER_CERTAIN = 1e-4
 """The least and, from 1, the greatest probability: recordings round them."""
 _MARK = re.compile(r"Recorded strategy `([^`]+)`")
-_REQUIRED = ("question", "strategy", "output_text")
 OTHER_NAMES = {"arm": "strategy", "text": "output_text"}
 """What the files that `metascale bench replay` reads call the same."""
 
@@ -47,21 +46,38 @@ class _Answer:
     finish: str = "stop"
 
 
-def _tokens(row: Mapping[str, Any]) -> list[tuple[str, float]] | None:
-    """The tokens of a row's answer with their log-probabilities; the tokens are empty where they are not recorded."""
-    logprobs, pieces = row.get("logprobs"), row.get("pieces")
-    if not isinstance(logprobs, list):
-        return None
-    texts = pieces if isinstance(pieces, list) and len(pieces) == len(logprobs) else [""] * len(logprobs)
-    return list(zip(texts, logprobs, strict=True))
+class _Row(BaseModel):
+    """A line of the file."""
 
+    question: str
+    strategy: str
+    output_text: str
+    sample: int | None = None
+    logprobs: list[float] | None = None
+    pieces: list[str] | None = None
+    yes: float | None = Field(None, ge=0, le=1)
+    tokens: int | None = Field(None, ge=0)
+    prompt_tokens: int | None = Field(None, ge=0)
+    finish: str | None = None
 
-def _usage(row: Mapping[str, Any]) -> UsageMetadata | None:
-    """The tokens of a row's request and answer; None where they are not recorded."""
-    read, written = row.get("prompt_tokens"), row.get("tokens")
-    if not isinstance(read, int) or not isinstance(written, int):
-        return None
-    return UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)
+    @property
+    def answer(self) -> _Answer:
+        """What the model serves."""
+        return _Answer(self.output_text, self._tokens(), self.yes, self._usage(), self.finish or "stop")
+
+    def _tokens(self) -> list[tuple[str, float]] | None:
+        """The answer's tokens with their log-probabilities; the tokens are empty where they are not recorded."""
+        if self.logprobs is None:
+            return None
+        pieces, count = self.pieces or [], len(self.logprobs)
+        return list(zip(pieces if len(pieces) == count else [""] * count, self.logprobs, strict=True))
+
+    def _usage(self) -> UsageMetadata | None:
+        """The tokens of the request and the answer; None where they are not recorded."""
+        read, written = self.prompt_tokens, self.tokens
+        if read is None or written is None:
+            return None
+        return UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)
 
 
 class RecordError(MetaScaleError):
@@ -103,15 +119,8 @@ class RecordedChatModel(BaseChatModel):
         """
         super().model_post_init(context)
         samples: dict[tuple[str, str], list[tuple[int, _Answer]]] = defaultdict(list)
-        for row in read_rows(self.path, _REQUIRED, renamed=OTHER_NAMES):
-            answer = _Answer(
-                row["output_text"],
-                _tokens(row),
-                yes if isinstance(yes := row.get("yes"), int | float) and 0 <= yes <= 1 else None,
-                _usage(row),
-                row.get("finish", "stop"),
-            )
-            samples[squeeze(row["question"]), row["strategy"]].append((row.get("sample", 0), answer))
+        for row in read_models(self.path, _Row, renamed=OTHER_NAMES):
+            samples[squeeze(row.question), row.strategy].append((row.sample or 0, row.answer))
         self._answers = {
             key: [answer for _, answer in sorted(found, key=lambda one: (one[0], one[1].text))]
             for key, found in samples.items()

@@ -14,7 +14,7 @@ from langchain_core.runnables import Runnable
 
 from metascale.errors import ModelSetupError, describe
 from metascale.models.lineup import label_of, labelled, names_in
-from metascale.models.local.names import is_local, name_of_file
+from metascale.models.local.names import count_files, is_local, name_of_file
 from metascale.models.parameters import split_name, with_parameters
 from metascale.models.providers import from_langchain
 from metascale.models.recorded import RecordedChatModel
@@ -98,7 +98,7 @@ def resolve_models(models: Models, *, base_url: str | None = None, at_once: int 
     with_address = [base_url if isinstance(one, str) and one.startswith("openai:") else None for one in each]
     if base_url is not None and not any(with_address):
         with_address[0] = base_url  # which says why it does not fit
-    files = max(1, len({one for one in each if isinstance(one, str) and is_local(one)}))
+    files = max(1, count_files(one for one in each if isinstance(one, str)))
     return labelled(
         [
             resolve_model(one, base_url=url, at_once=at_once, files=files)

@@ -15,6 +15,7 @@ from inspect_ai import Task, eval_set, task_with
 from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig, Model, get_model
 
+from metascale.budget.rounds import widest_round
 from metascale.costs import (
     ANSWER_TOKENS,
     LONG_ANSWER_TOKENS,
@@ -27,6 +28,7 @@ from metascale.costs import (
     question_tokens,
 )
 from metascale.errors import ModelSetupError, SettingError, UnknownNameError
+from metascale.evals.harness.finals import final_answers
 from metascale.evals.harness.fleet import Fleet, context_of
 from metascale.evals.harness.local_models import known_as, local_name
 from metascale.evals.harness.models import ADDRESS_VARIABLE, KEY_VARIABLE, OWN_SERVER, RECORDED, SERVERS
@@ -38,6 +40,7 @@ from metascale.graphs import METHODS
 from metascale.journal.database import journal_in
 from metascale.journal.runs import name_of
 from metascale.models.local.names import is_local
+from metascale.models.parameters import split_name
 from metascale.models.resolve import NO_KEY
 from metascale.models.simulated import OVERCONFIDENCE
 from metascale.settings import MetaScaleSettings
@@ -87,6 +90,7 @@ class BenchPlan:
         judge: the judge's name in Inspect; None for the model itself.
         evaluations: how the logs of each evaluation are known.
         shared: requests that all evaluations share, such as those for the baseline's answers.
+        widest_round: most samples that a run draws at once.
     """
 
     cells: Sequence[Cell]
@@ -97,6 +101,7 @@ class BenchPlan:
     judge: str | None = None
     evaluations: Sequence[Evaluation] = ()
     shared: Sequence[Part] = ()
+    widest_round: int = 1
 
     @property
     def parts(self) -> list[Part]:
@@ -142,11 +147,15 @@ def plan(
 
     Raises:
         UnknownNameError: a task or method does not exist.
-        SettingError: a number is below 1, something is given twice, or a setting has an argument of its own.
+        SettingError: a number is below 1, something is given twice, a setting has an argument of its own, or a task
+            lacks its file.
+        GoldError: a gold answer cannot be read.
         ModelSetupError: a model has no name, or cannot be a judge.
         pydantic.ValidationError: a setting is invalid.
     """
     _check(tasks=tasks, methods=methods, budgets=budgets, limit=limit, epochs=epochs, settings=settings or {})
+    if "recorded" in tasks and not task_args.get("path"):
+        raise SettingError("the task 'recorded' needs --path FILE")
     for kind, names, known in (("task", tasks, TASKS), ("method", methods, METHODS)):
         for name in names:
             if name not in known:
@@ -165,6 +174,7 @@ def plan(
     contexts: list[dict[str, Any]] = []
     evaluations: list[Evaluation] = []
     shared: list[Part] = []
+    widest = 1
     for task_name in tasks:
         is_arena = task_name == "arena_hard"
         for method in methods:
@@ -172,12 +182,15 @@ def plan(
                 given: dict[str, Any] = {"budget": budget, "seed": seed, "judge_model": judge}
                 chosen = MetaScaleSettings.model_validate({"budget": budget, "seed": seed, **(settings or {})})
                 contexts.append(context_of(chosen))
+                widest = max(widest, widest_round(chosen))
                 names = [known_as(other) for other in beside] if method == "metascale" else []
                 if names:
                     given["other_models"] = beside
                 solver = SOLVERS[method](**given, settings=dict(settings or {}))
                 task = TASKS[task_name](**task_args)
                 asked = list(task.dataset)[:limit]
+                if task_name == "recorded" and not model_args:
+                    _check_golds(asked)
                 title = f"{task_name}-{method}-{budget}"
                 known_by = name_of(title, solved_by, model_args, judged_by, task_args, settings, seed, *names)
                 about = {"cell": title, BENCHMARK: known_by}
@@ -201,11 +214,18 @@ def plan(
                 task_args.get("baseline_model") or name, question=question_tokens(_texts(unanswered))
             )
             shared.append(baseline.times(len(unanswered)))
-    return BenchPlan(cells, laid, name, model_args, contexts, judge, evaluations, shared)
+    return BenchPlan(cells, laid, name, model_args, contexts, judge, evaluations, shared, widest)
 
 
 def _texts(samples: Sequence[Sample]) -> list[str]:
     return [s.input if isinstance(s.input, str) else "".join(turn.text for turn in s.input) for s in samples]
+
+
+def _check_golds(samples: Sequence[Sample]) -> None:
+    """Check that new answers to recorded questions can be scored, before anything is paid for."""
+    form = final_answers("auto", None, {})
+    for sample in samples:
+        form.golds(sample.target or [], sample.id)
 
 
 def _check(
@@ -239,7 +259,7 @@ def inspect_model(name: str, base_url: str | None = None) -> tuple[str, dict[str
     Raises:
         ModelSetupError: there is no name, or it has parameters.
     """
-    if "?" in name and not is_local(name):
+    if split_name(name)[1] if is_local(name) else "?" in name:
         raise ModelSetupError(f"a benchmark takes no parameters in a model's name, so leave out the end of {name!r}")
     if name in OVERCONFIDENCE:
         return f"metascale/{name}", {}

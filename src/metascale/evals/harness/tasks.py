@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample, hf_dataset
 from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser
+from pydantic import BaseModel, model_validator
 
 from metascale import data, prompts
 from metascale.answers import Kind
@@ -111,23 +112,39 @@ def recorded(path: str, subset: int | None = None, seed: int = 0) -> Task:
     """Questions with recorded real answers, scored by the record, and new answers by its gold ones.
 
     Args:
-        path: a JSONL file with `question_id`, `question`, `output_text` (or `text`) and `correct`, as for
-            `metascale/recorded`. With `gold` in it, other models can be asked the same questions.
+        path: a JSONL file with `question_id`, `question`, `output_text` (or `text`), and `correct`, `gold` or both, as
+            for `metascale/recorded`. `correct` counts first. With `gold`, other models can be asked the same questions.
         subset: number of questions to draw at random; None for all.
         seed: seed of the draw.
+
+    Raises:
+        ModelSetupError: the file cannot be read, or a row has another form.
     """
-    rows = data.read_rows(Path(path), ("question_id", "question", "output_text", "correct"), renamed=OTHER_NAMES)
-    right = {record_key(row["question"], row["output_text"]): bool(row["correct"]) for row in rows}
+    rows = data.read_models(Path(path), _RecordedAnswer, renamed=OTHER_NAMES)
+    right = {record_key(row.question, row.output_text): row.correct for row in rows if row.correct is not None}
     samples = {
-        row["question_id"]: Sample(id=row["question_id"], input=row["question"], target=_gold(row)) for row in rows
+        row.question_id: Sample(
+            id=row.question_id, input=row.question, target="" if row.gold is None else str(row.gold)
+        )
+        for row in rows
     }
     return Task(dataset=_drawn(list(samples.values()), subset, seed), scorer=recorded_answer(right))
 
 
-def _gold(row: Mapping[str, Any]) -> str:
-    """The gold answer in a record's row; empty where it has none."""
-    gold = row.get("gold")
-    return "" if gold is None else str(gold)
+class _RecordedAnswer(BaseModel):
+    """A row of a recording, as far as it is needed to score answers."""
+
+    question_id: str | int
+    question: str
+    output_text: str
+    correct: bool | None = None
+    gold: str | bool | int | float | None = None
+
+    @model_validator(mode="after")
+    def _can_be_scored(self) -> Self:
+        if self.correct is None and self.gold is None:
+            raise ValueError("neither 'correct' nor 'gold' is given")
+        return self
 
 
 def _asked(question: str, form: str) -> list[ChatMessage]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import httpx
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
@@ -31,7 +32,7 @@ class LocalChatModel(ChatOpenAI):
 
     @classmethod
     def on(cls, server: LocalServer) -> LocalChatModel:
-        """The chat model of a server."""
+        """The chat model of a server. No proxy is asked, and no connection kept for another event loop."""
         model = cls(
             model=server.name,
             base_url=server.url,
@@ -39,6 +40,9 @@ class LocalChatModel(ChatOpenAI):
             max_retries=0,
             stream_usage=True,
             use_responses_api=False,
+            openai_proxy=None,
+            http_client=httpx.Client(trust_env=False),
+            http_async_client=httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)),
         )
         model._server = server
         return model

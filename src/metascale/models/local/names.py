@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import PurePath
 from urllib.parse import parse_qsl
@@ -61,6 +62,11 @@ class LocalName:
 def is_local(name: str) -> bool:
     """Whether a name is that of a local model."""
     return name.partition(":")[0] in PROVIDERS
+
+
+def count_files(names: Iterable[str]) -> int:
+    """How many model files some models' names name; several with other options name one file."""
+    return len({name.partition("?")[0] for name in names if is_local(name)})
 
 
 def name_of_file(name: str) -> str:
