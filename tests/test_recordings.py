@@ -145,7 +145,7 @@ def test_a_row_of_another_form_is_refused_in_one_line(tmp_path: Path, broken: di
 
 def test_a_row_needs_an_answer(tmp_path: Path) -> None:
     path = write(tmp_path / "samples.jsonl", {"question_id": "q", "arm": "a", "gold": "4"})
-    with pytest.raises(ModelSetupError, match="line 1: .*neither 'text' nor 'answer'"):
+    with pytest.raises(ModelSetupError, match=r"line 1: .*neither 'text' nor 'answer'"):
         read_recordings(path)
 
 

@@ -45,6 +45,8 @@ _NEVER_CERTAIN = 1e-4
 """Least and greatest probability: the recordings have four decimals."""
 
 
+Answer = str | bool
+"""A final answer in a file, of which numbers are made texts."""
 Place = tuple[str, str, str]
 """A sample's question, arm and number."""
 Mark = Annotated[float, Field(ge=1, le=10)]
@@ -72,9 +74,9 @@ class _Placed(BaseModel):
 class _Sample(_Placed):
     """A line of a file."""
 
-    gold: str | bool
+    gold: Answer
     text: str | None = None
-    answer: str | bool | None = None
+    answer: Answer | None = None
     certainty: Certainty | None = None
     logprobs: list[FiniteFloat] | None = None
     pieces: list[str] | None = None
@@ -222,7 +224,7 @@ def _recordings(
     )
 
 
-def _canonical(answer: str | bool, kind: Kind) -> str:
+def _canonical(answer: Answer, kind: Kind) -> str:
     """A final answer in canonical form; as it is where it has none."""
     return extract(str(answer), kind) or str(answer).strip()
 
@@ -274,7 +276,7 @@ def _verdicts(path: Path) -> dict[Place, list[tuple[float, float]]]:
     return found
 
 
-def _kind(golds: Sequence[str | bool]) -> Kind:
+def _kind(golds: Sequence[Answer]) -> Kind:
     if all(read_number(str(gold), alone=True) is not None for gold in golds):
         return "number"
     return "choice" if all(len(str(gold)) == 1 for gold in golds) else "auto"

@@ -90,7 +90,6 @@ class BenchPlan:
         judge: the judge's name in Inspect; None for the model itself.
         evaluations: how the logs of each evaluation are known.
         shared: requests that all evaluations share, such as those for the baseline's answers.
-        widest_round: most samples that a run draws at once.
     """
 
     cells: Sequence[Cell]
@@ -101,7 +100,11 @@ class BenchPlan:
     judge: str | None = None
     evaluations: Sequence[Evaluation] = ()
     shared: Sequence[Part] = ()
-    widest_round: int = 1
+
+    @property
+    def widest_round(self) -> int:
+        """Most samples that a run draws at once."""
+        return max(widest_round(MetaScaleSettings.model_validate(context)) for context in self.contexts)
 
     @property
     def parts(self) -> list[Part]:
@@ -153,9 +156,7 @@ def plan(
         ModelSetupError: a model has no name, or cannot be a judge.
         pydantic.ValidationError: a setting is invalid.
     """
-    _check(tasks=tasks, methods=methods, budgets=budgets, limit=limit, epochs=epochs, settings=settings or {})
-    if "recorded" in tasks and not task_args.get("path"):
-        raise SettingError("the task 'recorded' needs --path FILE")
+    _check(tasks, task_args, methods=methods, budgets=budgets, limit=limit, epochs=epochs, settings=settings or {})
     for kind, names, known in (("task", tasks, TASKS), ("method", methods, METHODS)):
         for name in names:
             if name not in known:
@@ -174,7 +175,6 @@ def plan(
     contexts: list[dict[str, Any]] = []
     evaluations: list[Evaluation] = []
     shared: list[Part] = []
-    widest = 1
     for task_name in tasks:
         is_arena = task_name == "arena_hard"
         for method in methods:
@@ -182,15 +182,13 @@ def plan(
                 given: dict[str, Any] = {"budget": budget, "seed": seed, "judge_model": judge}
                 chosen = MetaScaleSettings.model_validate({"budget": budget, "seed": seed, **(settings or {})})
                 contexts.append(context_of(chosen))
-                widest = max(widest, widest_round(chosen))
                 names = [known_as(other) for other in beside] if method == "metascale" else []
                 if names:
                     given["other_models"] = beside
                 solver = SOLVERS[method](**given, settings=dict(settings or {}))
                 task = TASKS[task_name](**task_args)
                 asked = list(task.dataset)[:limit]
-                if task_name == "recorded" and not model_args:
-                    _check_golds(asked)
+                _check_golds(task_name, asked, by_record=bool(model_args))
                 title = f"{task_name}-{method}-{budget}"
                 known_by = name_of(title, solved_by, model_args, judged_by, task_args, settings, seed, *names)
                 about = {"cell": title, BENCHMARK: known_by}
@@ -214,23 +212,24 @@ def plan(
                 task_args.get("baseline_model") or name, question=question_tokens(_texts(unanswered))
             )
             shared.append(baseline.times(len(unanswered)))
-    return BenchPlan(cells, laid, name, model_args, contexts, judge, evaluations, shared, widest)
+    return BenchPlan(cells, laid, name, model_args, contexts, judge, evaluations, shared)
 
 
 def _texts(samples: Sequence[Sample]) -> list[str]:
     return [s.input if isinstance(s.input, str) else "".join(turn.text for turn in s.input) for s in samples]
 
 
-def _check_golds(samples: Sequence[Sample]) -> None:
+def _check_golds(task_name: str, samples: Sequence[Sample], *, by_record: bool) -> None:
     """Check that new answers to recorded questions can be scored, before anything is paid for."""
     form = final_answers("auto", None, {})
-    for sample in samples:
+    for sample in samples if task_name == "recorded" and not by_record else ():
         form.golds(sample.target or [], sample.id)
 
 
 def _check(
-    *,
     tasks: Sequence[str],
+    task_args: Mapping[str, Any],
+    *,
     methods: Sequence[str],
     budgets: Sequence[int],
     limit: int | None,
@@ -245,6 +244,8 @@ def _check(
         twice = next((one for one in given if list(given).count(one) > 1), None)
         if twice is not None:
             raise SettingError(f"the {what} {twice!r} is given twice")
+    if "recorded" in tasks and not task_args.get("path"):
+        raise SettingError("the task 'recorded' needs --path FILE")
     own = next((name for name in ("budget", "seed") if name in settings), None)
     if own is not None:
         raise SettingError(f"the setting {own!r} of a benchmark is its own option: --{own}")
