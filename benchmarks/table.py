@@ -4,6 +4,7 @@
     python -m benchmarks.table LOGS --keep benchmarks/results/NAME.jsonl.gz
     python -m benchmarks.table benchmarks/results/NAME.jsonl.gz       the same table from the results that were kept
     python -m benchmarks.table A.jsonl.gz --beside B.jsonl.gz         compared with self-consistency in other results
+    python -m benchmarks.table A.jsonl.gz --rival "metascale (preset=paper)"    compared with a method of the table
     python -m benchmarks.table --check docs/reference/NAME.md
 
 A page shows a table below the line `<!-- table FILE -->` or `<!-- table FILE beside FILE -->`. `--check` makes every
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from metascale.data import read_rows
+from metascale.errors import UnknownNameError
 from metascale.evals.report.formats import NOTHING
 from metascale.evals.report.labels import method_label
 from metascale.evals.report.records import AnswerGiven, SampleRecord
@@ -33,14 +35,15 @@ from metascale.evals.report.tables.cells import cells_of, question_means
 from metascale.evals.statistics import Interval, is_decided, mcnemar, paired_bootstrap
 
 BASELINE = "self_consistency"
+AT_AS_MANY = "self-consistency at as many calls"
 EVERYWHERE = "All methods: "
 MARKER = re.compile(
     r"^<!-- table (\S+)(?: beside (\S+))? -->\n\n?((?:\|.*\n?|\*\*SIMULATION.*\n\n|All methods: .*\n\n)+)", re.MULTILINE
 )
 """A table in a page, below the names of the files that it was made from."""
 HEAD = (
-    "| method | N | questions | % right (95 %) | calls | tokens read | tokens written | against self-consistency at as "
-    "many calls (95 %) |\n|---|---|---|---|---|---|---|---|"
+    "| method | N | questions | % right (95 %) | calls | tokens read | tokens written | against {} (95 %) |\n"
+    "|---|---|---|---|---|---|---|---|"
 )
 SIMULATION = "**SIMULATION: the offline model answered, so this says nothing about language models.**\n"
 _KEPT = ("task", "method", "budget", "model", "simulated", "question_id", "epoch", "score", "usage", "reward", "winner")
@@ -76,16 +79,19 @@ def keep(answers: Sequence[AnswerGiven], path: Path) -> None:
     path.write_bytes(gzip.compress(lines.encode(), mtime=0))
 
 
-def table(answers: Sequence[AnswerGiven], beside: Sequence[AnswerGiven] = ()) -> str:
+def table(answers: Sequence[AnswerGiven], beside: Sequence[AnswerGiven] = (), rival: str | None = None) -> str:
     """The table in Markdown: methods by budget, the best first.
 
     Args:
         answers: of the methods.
         beside: of self-consistency, where it was run apart.
+        rival: a method's label in the table, to compare with at the same N; None for self-consistency. Not with
+            `beside`.
 
     Raises:
         MixedResultsError: the answers are of several tasks or models, or what is beside them has no self-consistency,
             or other questions under the same names.
+        UnknownNameError: no method has the rival's label.
     """
     rows, rivals = _of_one_setting(answers), _of_one_setting(beside) if beside else []
     if beside and not any(base_of(row.method) == BASELINE for row in rivals):
@@ -97,20 +103,29 @@ def table(answers: Sequence[AnswerGiven], beside: Sequence[AnswerGiven] = ()) ->
     means = {(method, budget): question_means(cell) for (_, method, budget), cell in cells_of(answers)}
     rival_means = {(method, budget): question_means(cell) for (_, method, budget), cell in cells_of(beside or answers)}
     everywhere = _shared(rows)
+    labels = {(row.method, row.budget): _label(row, everywhere) for row in rows}
+    if rival is not None and rival not in labels.values():
+        raise UnknownNameError("method in the table", rival, [*labels.values()])
     order = sorted(rows, key=lambda row: (row.budget, -(row.score or 0.0), row.method))
     lines = []
     for row in order:
-        rival = _rival(row, rivals or rows)
+        label = labels[row.method, row.budget]
+        other = _rival(row, rivals or rows) if rival is None else _same_size(row, rows, labels, rival)
         against = NOTHING
-        if rival is not None:
-            against = _against(means[row.method, row.budget], rival_means[rival.method, rival.budget])
-            against += "" if against == NOTHING else f", N = {rival.budget}"
-        lines.append(_line(row, against, everywhere))
+        if other is not None:
+            against = _against(means[row.method, row.budget], rival_means[other.method, other.budget])
+            against += "" if against == NOTHING else f", N = {other.budget}"
+        lines.append(_line(row, label, against))
     above = (
         f"{EVERYWHERE}{', '.join(f'`{name}={text}`' for name, text in everywhere.items())}.\n\n" if everywhere else ""
     )
     is_simulated = any(row.setting.simulated for row in (*rows, *rivals))
-    return (f"{SIMULATION}\n" if is_simulated else "") + above + "\n".join([HEAD, *lines]) + "\n"
+    return (
+        (f"{SIMULATION}\n" if is_simulated else "")
+        + above
+        + "\n".join([HEAD.format(rival or AT_AS_MANY), *lines])
+        + "\n"
+    )
 
 
 def wrong_lines(page: Path, top: Path) -> list[str]:
@@ -198,14 +213,20 @@ def _rival(row: Row, rows: Sequence[Row]) -> Row | None:
     return affordable[-1] if affordable else known[0]
 
 
-def _line(row: Row, against: str, everywhere: Mapping[str, str]) -> str:
+def _same_size(row: Row, rows: Sequence[Row], labels: Mapping[tuple[str, int], str], rival: str) -> Row | None:
+    """The rival at the same N; None beside itself."""
+    same = [one for one in rows if labels[one.method, one.budget] == rival and one.budget == row.budget]
+    return same[0] if same and same[0].method != row.method else None
+
+
+def _line(row: Row, label: str, against: str) -> str:
     answered = f"{row.answered:,}" if not row.failed + row.unanswered else f"{row.answered:,} of {row.questions:,}"
     right = NOTHING if row.score is None else f"{100 * row.score:.1f} ({_span(row.interval, '.1f')})"
     costs = [
         NOTHING if cost is None else f"{cost:,.{decimals}f}"
         for cost, decimals in ((row.calls, 1), (row.input_tokens, 0), (row.output_tokens, 0))
     ]
-    return f"| {' | '.join([f'`{_label(row, everywhere)}`', str(row.budget), answered, right, *costs, against])} |"
+    return f"| {' | '.join([f'`{label}`', str(row.budget), answered, right, *costs, against])} |"
 
 
 def _against(own: dict[str, float], others: dict[str, float]) -> str:
@@ -241,7 +262,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", type=Path, nargs="+", help="logs, kept results, or pages with --check")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="also write the results, as .jsonl.gz")
-    parser.add_argument("--beside", type=Path, metavar="FILE", help="kept results of self-consistency to compare with")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--beside", type=Path, metavar="FILE", help="kept results of self-consistency to compare with")
+    other.add_argument("--rival", metavar="LABEL", help="a method of the table to compare with at the same N")
     parser.add_argument("--check", action="store_true", help="make the tables of pages again")
     given = parser.parse_args(arguments)
     if given.check:
@@ -251,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     answers = read(given.paths)
     if given.keep:
         keep(answers, given.keep)
-    print(table(answers, read([given.beside]) if given.beside else ()))
+    print(table(answers, read([given.beside]) if given.beside else (), given.rival))
     return 0
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.table import HEAD, SIMULATION, MixedResultsError, keep, main, read, table, wrong_lines
+from benchmarks.table import AT_AS_MANY, HEAD, SIMULATION, MixedResultsError, keep, main, read, table, wrong_lines
 from metascale.answers import extract
+from metascale.errors import UnknownNameError
 from metascale.evals.report.labels import method_label
 from metascale.evals.report.records import AnswerGiven, SampleRecord
 
@@ -47,7 +48,7 @@ def answers() -> list[AnswerGiven]:
 def test_methods_are_compared_with_self_consistency_at_as_many_calls(answers: list[AnswerGiven]) -> None:
     made = table(answers)
     head, rule, *lines = made.splitlines()
-    assert f"{head}\n{rule}" == HEAD
+    assert f"{head}\n{rule}" == HEAD.format(AT_AS_MANY)
     by_method = {(row[0], row[1]): row for row in ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)}
     assert list(by_method) == [
         ("`direct`", "1"),
@@ -62,6 +63,21 @@ def test_methods_are_compared_with_self_consistency_at_as_many_calls(answers: li
     assert by_method["`rsa`", "8"][-1] == "+50.0 (+0.0 to +100.0) =, N = 8"
     assert by_method["`direct`", "1"][-1].endswith("N = 8")
     assert by_method["`direct`", "1"][-1].startswith("-25.0")
+
+
+def test_methods_are_compared_with_a_named_one_at_the_same_size(answers: list[AnswerGiven]) -> None:
+    lines = table(answers, rival="rsa").splitlines()
+    assert "against rsa (95 %)" in lines[0]
+    last = {line.split("`")[1] + line.split("|")[2].strip(): line.split("|")[-2].strip() for line in lines[2:]}
+    assert last == {
+        "direct1": "–",
+        "metascale8": "+0.0 (+0.0 to +0.0) =, N = 8",
+        "rsa8": "–",
+        "self_consistency8": "-50.0 (-100.0 to +0.0) =, N = 8",
+        "self_consistency16": "–",
+    }
+    with pytest.raises(UnknownNameError, match=r"rsaa.*rsa"):
+        table(answers, rival="rsaa")
 
 
 def test_kept_results_make_the_same_table_and_the_same_bytes(answers: list[AnswerGiven], tmp_path: Path) -> None:
@@ -110,7 +126,7 @@ def test_what_all_methods_share_stands_above_the_table(answers: list[AnswerGiven
 def test_a_simulation_says_so(answers: list[AnswerGiven]) -> None:
     played = [AnswerGiven(**{**vars(one), "simulated": True}) for one in answers]
     assert table(played).startswith(SIMULATION)
-    assert table(answers).startswith(HEAD)
+    assert table(answers).startswith(HEAD.format(AT_AS_MANY))
     with pytest.raises(MixedResultsError, match="gsm8k, small"):
         table([*played, *answers])
 
