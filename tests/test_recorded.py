@@ -56,7 +56,16 @@ def test_the_rows_of_recorded_samples_are_served_with_their_tokens_and_ends(tmp_
 
 
 @pytest.mark.parametrize(
-    "broken", [{"question": 5}, {"output_text": None}, {"yes": 1.2}, {"logprobs": ["low"]}, {"sample": "first"}]
+    "broken",
+    [
+        {"question": 5},
+        {"output_text": None},
+        {"yes": 1.2},
+        {"logprobs": ["low"]},
+        {"logprobs": "many"},
+        {"pieces": 7},
+        {"sample": "first"},
+    ],
 )
 def test_a_row_of_another_form_is_named_by_its_line(tmp_path: Path, broken: dict[str, Any]) -> None:
     path = record(

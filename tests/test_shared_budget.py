@@ -34,7 +34,7 @@ def test_answers_are_read_in_every_form(tmp_path: Path) -> None:
         {"question_id": "a", "arm": "direct", "gold": "7", "answer": answer} for answer in ("7", "8", None, "7.0", "7")
     ]
     (found,) = read_answers(written(tmp_path, *samples))
-    assert [answer == found.gold for answer in found.answers] == [True, False, False, False, True]
+    assert [answer == found.gold for answer in found.answers] == [True, False, False, True, True]
     with pytest.raises(SharingError, match="list or a string"):
         read_answers(written(tmp_path, {"question_id": "a", "gold": "A", "answers": 3}))
 
