@@ -31,9 +31,10 @@ def load_files(console: Console | None, *models: str | None, at_once: int | None
     if console is None or not console.is_terminal:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when huggingface-hub is imported
     named = [name for name in models if name is not None and is_local(name)]
+    files = count_files(named)
     for name in named:
         with _shown(console if _is_there(name) else None, name_of_file(name)):
-            resolve_model(name, at_once=at_once, files=count_files(named))
+            resolve_model(name, at_once=at_once, files=files)
 
 
 def _is_there(name: str) -> bool:

@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,13 +236,8 @@ def _found(row: _Sample, others: Sequence[tuple[float, float]]) -> dict[str, flo
     if certainty is None and row.logprobs is not None:
         certainty = certainty_of(row.logprobs, row.pieces or ())
     if certainty is not None:
-        found |= {
-            OF_CERTAINTY["mean"]: certainty["mean"],
-            OF_CERTAINTY["lowest"]: certainty["lowest"],
-            OF_CERTAINTY["tail"]: certainty["tail"],
-            OF_CERTAINTY["numbers"]: certainty["numbers"],
-            CERTAINTY: sureness(certainty),
-        }
+        found |= {name: cast("dict[str, float]", certainty)[key] for key, name in OF_CERTAINTY.items()}
+        found[CERTAINTY] = sureness(certainty)
     if row.yes is not None:
         found[P_TRUE] = _log_odds(row.yes)
     if row.digit is not None:

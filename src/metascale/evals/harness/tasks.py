@@ -132,7 +132,7 @@ def recorded(path: str, subset: int | None = None, seed: int = 0) -> Task:
 
 
 class _RecordedAnswer(BaseModel):
-    """A row of a recording, as far as it is needed to score answers."""
+    """What scoring needs from a row of a recording."""
 
     question_id: str | int
     question: str
