@@ -67,7 +67,7 @@ def counted(model: LocalChatModel) -> dict[str, int]:
     """What the server has counted since it started."""
     server = model._server
     key = {"Authorization": f"Bearer {server.key}"}
-    told = httpx.get(server.url.replace("/v1", "/metrics"), headers=key, timeout=600)
+    told = httpx.get(server.url.replace("/v1", "/metrics"), headers=key, timeout=600, trust_env=False)
     pairs = (line.split() for line in told.text.splitlines() if line.startswith("llamacpp:"))
     return {name.removeprefix("llamacpp:"): int(float(value)) for name, value in pairs}
 

@@ -9,8 +9,8 @@
 
 A page shows a table below the line `<!-- table FILE -->` or `<!-- table FILE beside FILE -->`. `--check` makes every
 table of a page again, and fails if a figure differs. Settings that all methods share stand above the table; "=" stands
-after a difference that may be chance (`metascale.evals.statistics.is_decided`). Results that are kept hold one row for
-each question, method and budget, with the answer's text and what all samples concluded.
+after a difference that may be chance (`metascale.evals.statistics.PairedDifference`). Results that are kept hold one
+row for each question, method and budget, with the answer's text and what all samples concluded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from metascale.evals.report.labels import method_label
 from metascale.evals.report.records import AnswerGiven, SampleRecord
 from metascale.evals.report.tables import SEED, Row, base_of, summary
 from metascale.evals.report.tables.cells import cells_of, question_means
-from metascale.evals.statistics import Interval, is_decided, mcnemar, paired_bootstrap
+from metascale.evals.statistics import Interval, paired_difference
 
 BASELINE = "self_consistency"
 AT_AS_MANY = "self-consistency at as many calls"
@@ -233,13 +233,9 @@ def _against(own: dict[str, float], others: dict[str, float]) -> str:
     common = sorted(own.keys() & others.keys())
     if not common:
         return NOTHING
-    first, second = [own[question] for question in common], [others[question] for question in common]
-    interval = paired_bootstrap(first, second, seed=SEED)
-    is_binary = {*first, *second} <= {0.0, 1.0}
-    p = mcnemar([score == 1 for score in first], [score == 1 for score in second]) if is_binary else None
-    difference = (sum(first) - sum(second)) / len(common)
-    may_be_chance = "" if is_decided(first, second, interval, p) else " ="
-    return f"{100 * difference:+.1f} ({_span(interval, '+.1f')}){may_be_chance}"
+    difference = paired_difference([own[name] for name in common], [others[name] for name in common], seed=SEED)
+    may_be_chance = "" if difference.is_decided else " ="
+    return f"{100 * difference.mean:+.1f} ({_span(difference.interval, '+.1f')}){may_be_chance}"
 
 
 def _span(interval: Interval | None, form: str) -> str:

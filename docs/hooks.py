@@ -10,12 +10,14 @@ The site also holds every page as Markdown, and the repository's `llms.txt` with
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
 import inspect
 import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -141,13 +143,25 @@ def _kind(annotation: Any) -> str:
 def records(module: str, *names: str) -> str:
     """The keys of typed dictionaries and dataclasses with their descriptions, and the values of literals."""
     source = importlib.import_module(module)
-    written = {node.name: node for node in ast.parse(inspect.getsource(source)).body if isinstance(node, ast.ClassDef)}
+    written = {node.name: node for node in parsed(Path(str(source.__file__))).body if isinstance(node, ast.ClassDef)}
     places = {name: f"result.md#{name.lower()}" for name in RECORDS.findall(RESULT.read_text(encoding="utf-8"))}
     places |= {name: f"#{name.lower()}" for name in names}
     parts = [
         f"### {name}\n\n{_keys(written[name], places) if name in written else _literal(source, name)}" for name in names
     ]
     return "\n\n".join(parts)
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A file's syntax tree. Python 3.11's parser fails where garbage is collected while it works."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _keys(record: ast.ClassDef, places: Mapping[str, str]) -> str:

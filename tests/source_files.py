@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import gc
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import metascale
+from docs.hooks import parsed
 
 TOP = Path(metascale.__file__).parent
 
@@ -19,16 +19,6 @@ def file_of(module: str) -> Path | None:
     if path.is_dir():
         return path / "__init__.py"
     return path.with_suffix(".py") if path.with_suffix(".py").exists() else None
-
-
-@cache
-def parsed(path: Path) -> ast.Module:
-    """A file's syntax tree. Python 3.11's parser fails where garbage is collected while it works."""
-    gc.disable()
-    try:
-        return ast.parse(path.read_text(encoding="utf-8"))
-    finally:
-        gc.enable()
 
 
 @cache

@@ -156,8 +156,9 @@ def gain_of_votes(now: Posterior, left: int) -> float:
     """By how much `left` more samples are expected to raise the chance that the choice is right, in [0, 1].
 
     Votes are predicted as a Pólya urn (Dirichlet-multinomial) with two more votes in it, half a one of them for each
-    rival; the difference between the leader and a rival is taken as normal. A rival that overtakes gains what its
-    chance then exceeds the leader's by.
+    rival; the difference between the leader and a rival is taken as normal, with the urn's mean and variance. A rival
+    that overtakes gains what its chance then exceeds the leader's by. The gain never falls as `left` grows, because
+    shares of an urn are a martingale.
     """
     if left < 1:
         return 0.0
@@ -170,8 +171,8 @@ def gain_of_votes(now: Posterior, left: int) -> float:
     for second, chance in [*rivals, (0.0, unseen)]:
         drift = (first - second) / urn
         both = min(1.0, (first + second + 1) / urn)
-        variance = left * both + left**2 * max(0.0, both - drift**2) / (urn + 1)
+        variance = left * (urn + left) / (urn + 1) * max(0.0, both - drift**2)
         overtaken = expected_excess((first - second) + left * drift, math.sqrt(variance))
-        scale = (first + second + 1) * (1 + left / now.cast)
+        scale = (first + second + 1) * (1 + left / urn)
         gain += (float(now.chances[lead]) + chance) * now.sharpness * overtaken / scale
     return min(1.0, gain)

@@ -138,26 +138,45 @@ def is_tie(difference: Interval) -> bool:
     return difference.low <= 0 <= difference.high
 
 
-def is_decided(first: Sequence[float], second: Sequence[float], interval: Interval, p: float | None) -> bool:
-    """Whether the scores of two methods on the same questions say which one is better.
+@dataclass(frozen=True)
+class PairedDifference:
+    """How the scores of two methods on the same questions differ.
 
-    With a p-value of McNemar's exact test, that test decides at `SIGNIFICANCE`, because the bootstrap is too sure of
-    few differences: at 4 to 0 its interval excludes 0, and p is .125. Without one, the bootstrap decides if there are
-    at least `LEAST_QUESTIONS` questions and `LEAST_DIFFERING` of them with different scores.
-
-    Args:
-        first: the first method's score of each question.
-        second: the second's, in the same order.
+    Attributes:
+        mean: the first method's mean score minus the second's.
         interval: of `paired_bootstrap`.
         p: of `mcnemar`; None where scores are not only 0 and 1.
+        differing: questions with different scores.
+        is_decided: whether the scores say which method is better. McNemar's exact test decides at `SIGNIFICANCE`,
+            because the bootstrap is too sure of few differences: at 4 to 0 its interval excludes 0, and p is .125.
+            Without that test, the bootstrap decides if there are at least `LEAST_QUESTIONS` questions and
+            `LEAST_DIFFERING` of them with different scores.
+    """
+
+    mean: float
+    interval: Interval
+    p: float | None
+    differing: int
+    is_decided: bool
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float], *, seed: int) -> PairedDifference:
+    """Compare two methods on the same questions.
+
+    Args:
+        first: the first method's score of each question, finite, at least one.
+        second: the second's, in the same order.
+        seed: of the bootstrap.
 
     Raises:
-        ValueError: the lengths differ.
+        ValueError: the lengths differ, or an argument is out of its range.
     """
+    interval = paired_bootstrap(first, second, seed=seed)
     differing = sum(a != b for a, b in zip(first, second, strict=True))
-    if p is not None:
-        return p < SIGNIFICANCE
-    return len(first) >= LEAST_QUESTIONS and differing >= LEAST_DIFFERING and not is_tie(interval)
+    p = mcnemar([a == 1 for a in first], [b == 1 for b in second]) if {*first, *second} <= {0.0, 1.0} else None
+    enough = len(first) >= LEAST_QUESTIONS and differing >= LEAST_DIFFERING
+    decided = p < SIGNIFICANCE if p is not None else enough and not is_tie(interval)
+    return PairedDifference(float(np.mean(first) - np.mean(second)), interval, p, differing, decided)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,10 @@ from metascale.evals.report.tables.cells import (
     cells_of,
     grouped,
     is_ours,
-    is_proportion,
     question_means,
 )
 from metascale.evals.report.tables.rows import Row, summary
-from metascale.evals.statistics import Interval, is_decided, mcnemar, paired_bootstrap
+from metascale.evals.statistics import Interval, paired_difference
 
 NEAR = 0.15
 """Largest difference of equal costs, as a share of METASCALE's cost."""
@@ -51,10 +50,10 @@ class MethodComparison:
         rival_score: the other's.
         difference: METASCALE's minus the other's, in [-1, 1].
         interval: its 95 % interval, a bootstrap over questions.
-        p: of McNemar's exact test; None unless both have scores of 0 and 1 and one answer to each question.
+        p: of McNemar's exact test; None unless every question has the mean score 0 or 1.
         calls: METASCALE's mean number of model requests.
         rival_calls: the other's.
-        verdict: of METASCALE; a tie unless the scores decide, see `metascale.evals.statistics.is_decided`. `too many
+        verdict: of METASCALE; a tie unless the scores decide (`metascale.evals.statistics.PairedDifference`). `too many
             missing` where a larger share of the runs of either method failed or has not ended than is allowed.
     """
 
@@ -153,16 +152,12 @@ def _comparison(
     if not common:
         return []
     first, second = [our_means[question] for question in common], [rival_means[question] for question in common]
-    difference = float(np.mean(first) - np.mean(second))
-    interval = paired_bootstrap(first, second, seed=SEED)
-    paired = [[one for one in answers if one.question_id in common] for answers in (our_answers, rival_answers)]
-    is_binary = all(is_proportion(answers) for answers in paired)
-    p = mcnemar([s == 1 for s in first], [s == 1 for s in second]) if is_binary else None
+    difference = paired_difference(first, second, seed=SEED)
     verdict: Verdict = "tie"
     if any(_missing(row) > most_missing for row in (ours, rival)):
         verdict = "too many missing"
-    elif is_decided(first, second, interval, p):
-        verdict = "better" if difference > 0 else "worse"
+    elif difference.is_decided:
+        verdict = "better" if difference.mean > 0 else "worse"
     return [
         MethodComparison(
             setting=ours.setting,
@@ -172,14 +167,14 @@ def _comparison(
             rival=rival.method,
             rival_budget=rival.budget,
             questions=len(common),
-            differing=sum(a != b for a, b in zip(first, second, strict=True)),
+            differing=difference.differing,
             failed=ours.failed + rival.failed,
             unanswered=ours.unanswered + rival.unanswered,
             score=float(np.mean(first)),
             rival_score=float(np.mean(second)),
-            difference=difference,
-            interval=interval,
-            p=p,
+            difference=difference.mean,
+            interval=difference.interval,
+            p=difference.p,
             calls=ours.calls,
             rival_calls=rival.calls,
             verdict=verdict,
