@@ -23,12 +23,14 @@ class Method:
         description: what the method does, in one line.
         judged: whether the method takes a reward.
         one_pass: whether the method draws one sample, whatever the budget.
+        whole_budget: whether the method never ends on agreement, because its last samples are written from all others.
     """
 
     create: Callable[..., Graph]
     description: str
     judged: bool = True
     one_pass: bool = False
+    whole_budget: bool = False
 
 
 METHODS = {
@@ -60,11 +62,13 @@ METHODS = {
         create_rsa,
         "Recursive self-aggregation: answers written from earlier answers, step by step, and a vote among the last.",
         judged=False,
+        whole_budget=True,
     ),
     "mixture_of_agents": Method(
         create_mixture_of_agents,
         "Answers under several meta-thoughts, in layers that read each other, and one answer written from the last.",
         judged=False,
+        whole_budget=True,
     ),
     "self_discover_best_of_n": Method(
         create_self_discover_best_of_n,

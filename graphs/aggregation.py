@@ -1,6 +1,7 @@
 """Answers written from answers, by one model.
 
-Recursive self-aggregation (Venkatraman et al. 2025) and mixture-of-agents (Wang et al. 2024):
+Recursive self-aggregation (Venkatraman et al. 2025) and mixture-of-agents (Wang et al. 2024). Neither ends on agreement,
+because answers that agree are still to be written into the last ones:
 
 START → set_arm → plan_step ⇉ generate → tally ─┬ budget left  → plan_step
                                                 └ budget spent → vote_in_last → END
@@ -40,7 +41,7 @@ def create_mixture_of_agents(model: Models = None, **parts: Unpack[Unjudged]) ->
 
 
 def _build(name: str, scheme: Scheme, model: Models, parts: Unjudged) -> Graph:
-    components = components_of(model, parts, judged=False)
+    components = components_of(model, parts, judged=False, stop_on_agreement=None)
     graph = new_graph()
     add_nodes(graph, components, set_arm(*scheme.arms), plan_step(scheme), generate, tally, vote_in_last(scheme))
     graph.add_edge(START, "set_arm")

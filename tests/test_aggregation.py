@@ -97,6 +97,14 @@ def test_a_run_that_is_cut_short_votes_in_the_last_whole_population() -> None:
     assert state["result"]["stop_reason"] == "max_calls"
 
 
+@pytest.mark.parametrize("create", [create_rsa, create_mixture_of_agents])
+def test_answers_that_agree_are_still_written_into_the_last_ones(create: Any) -> None:
+    state, model = method(create, lambda *_: "#### 5", budget=8, stop_on_agreement=0.9)
+    assert len(model.requests("solve")) == 8
+    assert shown(model.requests("solve")[-1])
+    assert state["result"]["stop_reason"] == "budget"
+
+
 def test_failed_and_empty_answers_are_not_shown() -> None:
     def write(kind: str, number: int, messages: list[BaseMessage]) -> Any:
         return ValueError("no") if number == 1 else "" if number == 2 else numbered(kind, number, messages)

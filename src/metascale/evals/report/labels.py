@@ -37,7 +37,8 @@ def concerns(setting: str, method: str) -> bool:
     """Whether a setting can change the answers of a method.
 
     Settings of the traffic concern no method, all others METASCALE. A method without a pool has no search, only
-    samples; one without a reward has no scores; one with a single sample has no rounds and nothing to compare.
+    samples; one without a reward has no scores; one with a single sample has no rounds and nothing to compare; and one
+    that spends its whole budget does not stop on agreement.
 
     Args:
         setting: its name, or `judge_model`; unknown ones can change anything.
@@ -49,6 +50,8 @@ def concerns(setting: str, method: str) -> bool:
         unconcerned |= SearchSettings.model_fields.keys() - _SAMPLING - (_RATING if method == "mrp" else frozenset())
         if not known.judged:
             unconcerned |= (ScoringSettings.model_fields.keys() - _VOTING) | {"judge_model"}
+        if known.whole_budget:
+            unconcerned.add("stop_on_agreement")
         if known.one_pass:
             unconcerned |= _VOTING | {"batch_size", "end_early"} | (LimitSettings.model_fields.keys() - _CUTTING)
     return setting not in unconcerned
