@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.recordings import pack
 from benchmarks.recordings.pack import with_p_true, write
 from benchmarks.recordings.questions import is_recorded
 from benchmarks.recordings.record import Recording, main
 from benchmarks.recordings.reduction import reduced
-from benchmarks.recordings.rows import Rows
+from benchmarks.recordings.rows import Rows, RowsError
 from metascale.answers import extract
 from metascale.data import read_rows
 from metascale.evals.recordings import CERTAINTY, P_TRUE, VERDICT, read_recordings
@@ -24,6 +27,7 @@ from metascale.models.probabilities import certainty_of
 from tests.bench_process import bench
 from tests.openai_server import Fault, OpenAIServer, serving
 
+SHIPPED = Path(__file__).parents[1] / "benchmarks/recordings/gsm8k_qwen15"
 ALL = ("--stage", "samples", "p_true", "verdicts", "bare_verdicts", "--repeats", "2")
 BUILT_IN_RECORD = Path(__file__).parent / "data/recordings/certainty_gsm8k_qwen15.jsonl.gz"
 
@@ -124,7 +128,65 @@ def test_the_model_composes_the_arms_of_each_question(tmp_path: Path) -> None:
     prompts = {served.body["messages"][-1]["content"] for served in server.served if served.kind == "solve"}
     assert len(texts) == len(prompts) == 6
     assert all(any(text in prompt for prompt in prompts) for text in texts.values())
-    assert {sample["arm"] for sample in lines(tmp_path / "samples.jsonl")} == texts.keys()
+    samples = lines(tmp_path / "composed.jsonl")
+    assert {sample["arm"] for sample in samples} == texts.keys()
+    assert {sample["origin"] for sample in samples} == {"self_composed"}
+    assert not (tmp_path / "samples.jsonl").exists()
+
+
+def test_a_packed_recording_goes_on_once_it_is_unpacked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, packed = tmp_path / "folder", tmp_path / "packed"
+    both = [("--stage", "samples", "p_true"), ("--stage", "compose", "samples", "p_true", "--samples", "1")]
+    with serving(OpenAIServer()) as server:
+        assert [record(folder, server, *options) for options in both] == [0, 0]
+        assert pack.main([str(folder), str(packed)]) == 0
+        assert {path.name.split(".")[0] for path in packed.glob("*.gz")} == {"samples", "composed", "meta_thoughts"}
+        assert read_recordings(packed / "composed.jsonl.gz").composed.all()
+        assert not read_recordings(packed / "samples.jsonl.gz").composed.any()
+        noted = (packed / "about.json").read_bytes()
+        served = len(server.served)
+        capsys.readouterr()
+        assert record(packed, server, *both[0]) == 1
+        assert "samples.jsonl.gz is compressed: gunzip" in capsys.readouterr().err
+        assert (packed / "about.json").read_bytes() == noted
+        for path in packed.glob("*.gz"):
+            path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        assert [record(packed, server, *options) for options in both] == [0, 0]
+        assert len(server.served) == served
+    assert pack.main([str(tmp_path / "nothing"), str(tmp_path / "out")]) == 1
+    assert "about.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("about", ["{", "[]", "null", '"text"', '{"runs": []}', '{"prompts": [], "runs": []}', "é"])
+def test_nothing_is_added_to_a_folder_of_another_form(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], about: str
+) -> None:
+    (tmp_path / "about.json").write_text(about, encoding="latin-1")
+    with serving(OpenAIServer()) as server:
+        assert record(tmp_path, server) == 1
+        assert not server.served
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "about.json" in said
+    assert "record to a new folder" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["about.json"]
+
+
+def test_nothing_is_added_to_the_shipped_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(SHIPPED, tmp_path / "shipped")
+    with serving(OpenAIServer()) as server:
+        assert record(tmp_path / "shipped", server) == 1
+    assert "about.json is not from this recorder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"other": 1}', '{"name": [1]}', "é"])
+def test_rows_of_another_form_are_refused_and_kept(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    before = f'{{"name": "one"}}\n{line}\n{{"name": "cut of'.encode("latin-1")
+    path.write_bytes(before)
+    with pytest.raises(RowsError, match=r"rows.jsonl, line 2: not a JSON object with the keys name$"):
+        Rows(path, ("name",))
+    assert path.read_bytes() == before
 
 
 def test_the_questions_of_the_first_recording_obey_the_rule() -> None:

@@ -42,8 +42,21 @@ from metascale.evals.recordings import (
     read_recordings,
 )
 from metascale.evals.statistics import Interval
+from metascale.models import RecordedChatModel
 
+TOLD = {
+    "question_id": "q",
+    "question": "What is 2+2?",
+    "arm": "chain_of_thought",
+    "sample": 0,
+    "gold": "4",
+    "text": "#### 4",
+    "tokens": 2,
+    "logprobs": [-0.1, -0.2],
+    "pieces": ["####", " 4"],
+}
 REAL = Path(__file__).parent / "data" / "recordings" / "certainty_gsm8k_qwen15.jsonl.gz"
+SHIPPED = Path(__file__).parents[1] / "benchmarks/recordings/gsm8k_qwen15"
 
 
 def write(path: Path, *rows: dict[str, Any]) -> Path:
@@ -141,6 +154,57 @@ def test_a_row_of_another_form_is_refused_in_one_line(tmp_path: Path, broken: di
         read_recordings(path)
     result = CliRunner().invoke(app, ["bench", "replay", str(path)])
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("broken", "key"),
+    [
+        ({"pieces": ["4"]}, "'pieces' and 'logprobs' differ in length: 1 and 2"),
+        ({"pieces": []}, "'pieces' and 'logprobs' differ in length: 0 and 2"),
+        ({"logprobs": []}, "'pieces' and 'logprobs' differ in length: 2 and 0"),
+        ({"logprobs": [-0.1, None]}, "logprobs.1"),
+        ({"logprobs": [-0.1, float("nan")]}, "logprobs.1"),
+        ({"logprobs": [float("-inf"), -0.1]}, "logprobs.0"),
+        ({"logprobs": [-0.1, 0.5]}, "logprobs.1"),
+        ({"logprobs": ["-0.1", -0.1]}, "logprobs.0"),
+        ({"pieces": ["4", 4]}, "pieces.1"),
+        ({"yes": float("nan")}, "yes"),
+        ({"sample": "first"}, "sample"),
+        ({"tokens": 1.5}, "tokens"),
+    ],
+)
+def test_the_replay_and_the_recorded_model_refuse_the_same_rows(
+    tmp_path: Path, broken: dict[str, Any], key: str
+) -> None:
+    path = write(tmp_path / "samples.jsonl", TOLD, {**TOLD, **broken})
+    with pytest.raises(ModelSetupError, match=rf"^samples.jsonl, line 2: {key}"):
+        read_recordings(path)
+    with pytest.raises(ModelSetupError, match=rf"^samples.jsonl, line 2: {key}"):
+        RecordedChatModel(path=path)
+    replayed = CliRunner().invoke(app, ["bench", "replay", str(path)])
+    assert (replayed.exit_code, "samples.jsonl, line 2: " in replayed.output) == (2, True)
+
+
+def test_the_replay_and_the_recorded_model_accept_the_same_rows(tmp_path: Path) -> None:
+    rows = [
+        TOLD,
+        {**TOLD, "text": "", "tokens": 0, "logprobs": [], "pieces": []},
+        {**TOLD, "logprobs": None, "pieces": None},
+        {**TOLD, "logprobs": [-0.1, 1e-6], "pieces": None, "sample": None},
+        {**TOLD, "arm": 7, "text": 4},
+    ]
+    path = write(tmp_path / "samples.jsonl", *rows)
+    found = read_recordings(path)
+    assert np.isnan(found.signals[CERTAINTY]).tolist() == [False, True, True, False, False]
+    assert found.signals["tail"][3] == pytest.approx(-0.05), "what rounding lifted above 0 counts as 0"
+    assert RecordedChatModel(path=path).strategies == found.arms == ["chain_of_thought", "7"]
+    assert CliRunner().invoke(app, ["bench", "replay", str(path), "--budget", "2"]).exit_code == 0
+
+
+def test_a_summary_of_certainty_is_finite(tmp_path: Path) -> None:
+    path = write(tmp_path / "samples.jsonl", row(0, "a", "4", float("nan")))
+    with pytest.raises(ModelSetupError, match=r"samples.jsonl, line 1: certainty.mean"):
+        read_recordings(path)
 
 
 def test_a_row_needs_an_answer(tmp_path: Path) -> None:
@@ -311,7 +375,7 @@ def searched(found: list[Method], name: str, calls: int, reward: str = VOTES) ->
 def test_arms_are_compared_with_chain_of_thought_on_shared_questions(tmp_path: Path) -> None:
     rows = [
         *[row(question, "chain_of_thought", answer, -1) for question in range(4) for answer in ("4", "5")],
-        *[row(question, name, "4", -1) for question in range(2) for name in ("m1", "m2")],
+        *[row(question, name, "4", -1, origin="self_composed") for question in range(2) for name in ("m1", "m2")],
         row(0, "bad", "5", -1),
         row(0, "bad", None, -1),
     ]
@@ -322,6 +386,29 @@ def test_arms_are_compared_with_chain_of_thought_on_shared_questions(tmp_path: P
     assert [one.difference for one in found.values()] == [0.5, None, -0.5]
     assert not found[COMPOSED].tie
     assert measure_arms(read_recordings(tmp_path / "s"), None)[0].difference is None
+    with pytest.raises(RecordingsError, match="'m1' is no baseline"):
+        measure_arms(read_recordings(tmp_path / "s"), "m1")
+
+
+def test_arms_are_composed_for_the_question_only_where_rows_say_so(tmp_path: Path) -> None:
+    rows = [
+        *[row(question, "m1", answer, -1, origin="fixed") for question in range(2) for answer in ("4", "5")],
+        *[row(question, "m2", "4", -1) for question in range(2)],
+        row(0, "m2", "5", -1, origin="self_composed"),
+    ]
+    path = write(tmp_path / "s", *rows)
+    found = {one.arm: (one.samples, one.right) for one in measure_arms(read_recordings(path), "m1")}
+    assert found == {"m1": (4, 0.5), "m2": (2, 1), COMPOSED: (1, 0)}
+    only = only_arms(read_recordings(path), ["m2"])
+    assert [one.samples for one in measure_arms(only, None)] == [2, 1]
+    told = CliRunner().invoke(app, ["bench", "replay", str(path), "--cot", "m1", "--budget", "2", "--json"])
+    assert [one["difference"] for one in json.loads(told.stdout)["arms"]] == [0.5, None, -0.5]
+
+
+def test_the_composed_meta_thoughts_of_the_real_recording_are_one_arm() -> None:
+    (found,) = measure_arms(read_recordings(SHIPPED / "composed.jsonl.gz"), None)
+    assert (found.arm, found.questions, found.samples) == (COMPOSED, 24, 575)
+    assert found.right == pytest.approx(0.407, abs=5e-4)
 
 
 def test_searches_cost_what_their_reward_costs_and_use_it(tmp_path: Path) -> None:

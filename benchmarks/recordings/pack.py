@@ -11,11 +11,12 @@ import argparse
 import gzip
 import json
 import shutil
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.recordings.record import Recording
-from benchmarks.recordings.rows import Row, Rows
+from benchmarks.recordings.rows import Row, Rows, RowsError
 
 
 def with_p_true(samples: Rows, p_true: Rows) -> list[Row]:
@@ -38,24 +39,30 @@ def _place(row: Row) -> tuple[str | int, ...]:
     return (*question, row.get("arm", ""), row.get("sample", 0), row.get("repeat", 0))
 
 
-def main() -> None:
-    """Write the files, and say how many rows each has."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the files, and say how many rows each has; the exit code is 1 if there is no such recording."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
-    given = parser.parse_args()
-    recording = Recording(given.folder)
-    given.out.mkdir(parents=True, exist_ok=True)
-    shutil.copy(given.folder / "about.json", given.out / "about.json")
+    given = parser.parse_args(arguments)
+    try:
+        recording = Recording(given.folder)
+        given.out.mkdir(parents=True, exist_ok=True)
+        shutil.copy(given.folder / "about.json", given.out / "about.json")
+    except (OSError, RowsError) as error:
+        print(error, file=sys.stderr)
+        return 1
     parts: dict[str, Iterable[Row]] = {
         "samples": with_p_true(recording.samples, recording.p_true),
+        "composed": with_p_true(recording.composed, recording.p_true),
         "verdicts": recording.verdicts,
         "bare_verdicts": recording.bare_verdicts,
         "meta_thoughts": recording.meta_thoughts,
     }
     for name, rows in parts.items():
         print(f"{name}: {write(given.out / f'{name}.jsonl.gz', rows):,} rows")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

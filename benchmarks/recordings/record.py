@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recordings.about import OtherRecordingError, note, sha256_of
+from benchmarks.recordings.about import OtherRecordingError, sha256_of, with_run, write
 from benchmarks.recordings.questions import RULE, chosen
-from benchmarks.recordings.rows import Rows
-from benchmarks.recordings.stages import Recorder, composed
+from benchmarks.recordings.rows import Rows, RowsError
+from benchmarks.recordings.stages import Recorder, composed, is_composed
 from metascale.data import Question
 from metascale.errors import MetaScaleError, ModelCallError
 from metascale.models import resolve_model
@@ -42,20 +42,29 @@ EVERY = 50
 
 @dataclass
 class Recording:
-    """The files of a recording."""
+    """The files of a recording.
+
+    Samples under meta-thoughts that the model composed for the question are in a file of their own.
+    """
 
     folder: Path
     samples: Rows = field(init=False)
+    composed: Rows = field(init=False)
     p_true: Rows = field(init=False)
     verdicts: Rows = field(init=False)
     bare_verdicts: Rows = field(init=False)
     meta_thoughts: Rows = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open the files that are there."""
+        """Open the files that are there.
+
+        Raises:
+            RowsError: a file cannot be read.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         sample = ("question_id", "arm", "sample")
         self.samples = Rows(self.folder / "samples.jsonl", sample)
+        self.composed = Rows(self.folder / "composed.jsonl", sample)
         self.p_true = Rows(self.folder / "p_true.jsonl", sample)
         self.verdicts = Rows(self.folder / "verdicts.jsonl", (*sample, "repeat"))
         self.bare_verdicts = Rows(self.folder / "bare_verdicts.jsonl", (*sample, "repeat"))
@@ -106,14 +115,15 @@ class Work:
         """All that is missing of one sample."""
         place = question["question_id"], thought["id"], number
         recorder, into = self.recorder, self.into
-        sample = into.samples.get(*place)
+        samples = into.composed if is_composed(thought) else into.samples
+        sample = samples.get(*place)
         if sample is None:
             if "samples" not in self.stages:
                 return
-            sample = into.samples.add(await recorder.sample(question, thought, number))
+            sample = samples.add(await recorder.sample(question, thought, number))
         if not sample["text"]:
             return
-        if "p_true" in self.stages and into.p_true.get(*place) is None:
+        if "p_true" in self.stages and "yes" not in sample and into.p_true.get(*place) is None:
             into.p_true.add(await recorder.p_true(question, thought, sample))
         for look in range(self.repeats):
             if "verdicts" in self.stages and into.verdicts.get(*place, look) is None:
@@ -184,7 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         call_timeout=A_REQUEST,
         max_in_flight=given.at_once,
     )
+    noted = given.out / "about.json"
     try:
+        about = with_run(noted, made_with, how, given.stages, arms)
         work = Work(
             recorder=Recorder(resolve_model(f"openai:{given.model}", base_url=given.base_url), settings),
             into=Recording(given.out),
@@ -194,9 +206,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             samples=given.samples,
             repeats=given.repeats,
         )
-        note(given.out / "about.json", made_with, how, given.stages, arms)
+        write(noted, about)
         asyncio.run(work.run(given.at_once))
-    except (MetaScaleError, OtherRecordingError) as error:
+    except (MetaScaleError, OtherRecordingError, RowsError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{work.done:,} done, {len(work.failures):,} of them failed", flush=True)

@@ -11,6 +11,10 @@ Row = dict[str, Any]
 Key = tuple[Any, ...]
 
 
+class RowsError(ValueError):
+    """A file's rows cannot be read, so none can be added."""
+
+
 class Rows:
     """A JSONL file that only grows.
 
@@ -25,16 +29,16 @@ class Rows:
             key: names of the columns that tell rows apart.
 
         Raises:
-            ValueError: a line other than the last is not JSON.
+            RowsError: a line is not JSON or lacks a key, or there is only a compressed file.
         """
         self._path, self._names = path, key
         self._rows: dict[Key, Row] = {}
-        content = path.read_bytes() if path.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            path.write_bytes(whole)
-        for line in whole.decode().split("\n")[:-1]:
-            self._keep(json.loads(line))
+        content = self._content()
+        *lines, cut_off = content.split(b"\n")
+        for number, line in enumerate(lines, 1):
+            self._read(number, line)
+        if cut_off:
+            path.write_bytes(content.removesuffix(cut_off))
 
     def get(self, *key: Any) -> Row | None:
         """The row under a key; None if there is none."""
@@ -52,6 +56,21 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def _content(self) -> bytes:
+        if self._path.exists():
+            return self._path.read_bytes()
+        packed = self._path.with_name(f"{self._path.name}.gz")
+        if packed.exists():
+            raise RowsError(f"{packed} is compressed: gunzip the files of its folder, or record to a new one")
+        return b""
+
+    def _read(self, number: int, line: bytes) -> None:
+        try:
+            self._keep(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            keys = ", ".join(self._names)
+            raise RowsError(f"{self._path}, line {number}: not a JSON object with the keys {keys}") from error
 
     def _keep(self, row: Row) -> None:
         self._rows[tuple(row[name] for name in self._names)] = row

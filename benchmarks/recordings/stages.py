@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage
@@ -26,6 +27,11 @@ COMPOSED = 6
 """Meta-thoughts that the model composes for a question, beside the two fixed arms."""
 
 
+def is_composed(about: Mapping[str, Any]) -> bool:
+    """Whether a meta-thought, or that of a sample, was composed by the model for the question."""
+    return about.get("origin") == "self_composed"
+
+
 def composed(row: Row) -> list[MetaThought]:
     """The meta-thoughts in a row of `Recorder.compose` that the model composed."""
     return [
@@ -38,7 +44,7 @@ def composed(row: Row) -> list[MetaThought]:
             generation=0,
         )
         for one in row["meta_thoughts"]
-        if one["origin"] == "self_composed"
+        if is_composed(one)
     ]
 
 
@@ -76,6 +82,7 @@ class Recorder:
             "question_id": question["question_id"],
             "question": question["question"],
             "arm": thought["id"],
+            "origin": thought["origin"],
             "sample": number,
             "gold": question["gold"],
             "text": reply.message.text,

@@ -4,8 +4,9 @@ A file has one JSON object a line:
 
 - `question_id`, `arm`, `gold`, and `text` (the answer; its final answer is extracted) or `answer` (the final answer,
   null if none is marked);
-- `logprobs`, the log-probability of each token in nats, and `pieces`, the tokens; or their summary `certainty`, with
-  the keys of `metascale.records.Certainty`;
+- `origin`, `self_composed` if the model composed the meta-thought for this question;
+- `logprobs`, the log-probability of each token in nats, and `pieces`, as many tokens; or their summary `certainty`,
+  with the keys of `metascale.records.Certainty`;
 - `yes`, the probability of "Yes" when the model is asked whether its answer is right; `digit`, the expected digit from
   0 to 9 when asked the same; `verdicts`, a judge's scores from 1 to 10, the first of which is the signal;
 - `tokens`, how many were written for the answer, and `verdict_tokens`, for its verdicts together.
@@ -24,13 +25,14 @@ from typing import Annotated, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from metascale.answers import Kind, extract, read_number
 from metascale.choice.votes import sureness
 from metascale.data import read_models, read_rows
 from metascale.errors import MetaScaleError
 from metascale.models.probabilities import certainty_of
+from metascale.models.recorded import RecordedSample
 from metascale.records import Certainty
 
 Numbers = NDArray[np.float64]
@@ -47,7 +49,7 @@ _NEVER_CERTAIN = 1e-4
 
 Answer = str | bool
 """A final answer in a file, of which numbers are made texts."""
-Place = tuple[str, str, str]
+Place = tuple[str, str, int]
 """A sample's question, arm and number."""
 Mark = Annotated[float, Field(ge=1, le=10)]
 """A judge's score."""
@@ -60,30 +62,27 @@ class RecordingsError(MetaScaleError, ValueError):
 class _Placed(BaseModel):
     """What tells one sample from another."""
 
-    model_config = ConfigDict(coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True, allow_inf_nan=False)
 
     question_id: str
     arm: str
-    sample: str = "0"
+    sample: int | None = None
 
     @property
     def place(self) -> Place:
-        return self.question_id, self.arm, self.sample
+        return self.question_id, self.arm, self.sample or 0
 
 
-class _Sample(_Placed):
+class _Sample(_Placed, RecordedSample):
     """A line of a file."""
 
     gold: Answer
     text: str | None = None
     answer: Answer | None = None
+    origin: str | None = None
     certainty: Certainty | None = None
-    logprobs: list[FiniteFloat] | None = None
-    pieces: list[str] | None = None
-    yes: float | None = Field(None, ge=0, le=1)
     digit: float | None = Field(None, ge=0, le=9)
     verdicts: list[Mark] | None = None
-    tokens: float | None = Field(None, ge=0)
     verdict_tokens: float = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -117,6 +116,8 @@ class Recordings:
         arms: names of the arms.
         question: each sample's question, an index, shape (n,).
         arm: its arm, an index, shape (n,).
+        composed: whether its meta-thought was composed for its question, so that the arm's name means something else
+            in other questions, shape (n,).
         answer: its final answer, a number that equal answers to one question share, shape (n,); -1 if none is marked.
         right: whether the answer is right, shape (n,).
         tokens: tokens written for it, shape (n,); NaN where unknown.
@@ -129,6 +130,7 @@ class Recordings:
     arms: Sequence[str]
     question: Indices
     arm: Indices
+    composed: NDArray[np.bool_]
     answer: Indices
     right: NDArray[np.bool_]
     tokens: Numbers
@@ -175,6 +177,7 @@ def only_arms(recordings: Recordings, arms: Sequence[str]) -> Recordings:
         recordings,
         question=recordings.question[kept],
         arm=recordings.arm[kept],
+        composed=recordings.composed[kept],
         answer=recordings.answer[kept],
         right=recordings.right[kept],
         tokens=recordings.tokens[kept],
@@ -212,6 +215,7 @@ def _recordings(
         arms=arms,
         question=np.array([questions.index(row.question_id) for row in rows]),
         arm=np.array([arms.index(row.arm) for row in rows]),
+        composed=np.array([row.origin == "self_composed" for row in rows]),
         answer=np.array(
             [-1 if final is None else codes[row.question_id, final] for row, final in zip(rows, finals, strict=True)]
         ),
@@ -234,7 +238,7 @@ def _found(row: _Sample, others: Sequence[tuple[float, float]]) -> dict[str, flo
     found: dict[str, float] = {}
     certainty = row.certainty
     if certainty is None and row.logprobs is not None:
-        certainty = certainty_of(row.logprobs, row.pieces or ())
+        certainty = certainty_of([min(0.0, value) for value in row.logprobs], row.pieces or ())
     if certainty is not None:
         found |= {name: cast("dict[str, float]", certainty)[key] for key, name in OF_CERTAINTY.items()}
         found[CERTAINTY] = sureness(certainty)

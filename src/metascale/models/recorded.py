@@ -9,18 +9,19 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
-from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, Strict, model_validator
 
 from metascale import prompts
 from metascale.data import read_models, squeeze
 from metascale.errors import MetaScaleError
+from metascale.models.probabilities import ROUNDING
 from metascale.models.simulated import kind_of_request
 from metascale.models.simulated_probabilities import yes_no_logprobs
 
@@ -35,6 +36,29 @@ NEVER_CERTAIN = 1e-4
 _MARK = re.compile(r"Recorded strategy `([^`]+)`")
 OTHER_NAMES = {"arm": "strategy", "text": "output_text"}
 """What the files that `metascale bench replay` reads call the same."""
+Logprob = Annotated[float, Strict(), Field(le=ROUNDING)]
+"""A log-probability in nats."""
+Name = Annotated[str, Field(coerce_numbers_to_str=True)]
+"""A text for which a number will do."""
+
+
+class RecordedSample(BaseModel):
+    """What all readers take from a recorded sample, so that they accept the same rows."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    sample: int | None = None
+    logprobs: list[Logprob] | None = None
+    pieces: list[Annotated[str, Strict()]] | None = None
+    yes: float | None = Field(None, ge=0, le=1)
+    tokens: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _each_piece_has_a_logprob(self) -> Self:
+        pieces, logprobs = self.pieces, self.logprobs
+        if pieces is not None and logprobs is not None and len(pieces) != len(logprobs):
+            raise ValueError(f"'pieces' and 'logprobs' differ in length: {len(pieces)} and {len(logprobs)}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -46,17 +70,12 @@ class _Answer:
     finish: str = "stop"
 
 
-class _Row(BaseModel):
+class _Row(RecordedSample):
     """A line of the file."""
 
     question: str
-    strategy: str
-    output_text: str
-    sample: int | None = None
-    logprobs: list[float] | None = None
-    pieces: list[str] | None = None
-    yes: float | None = Field(None, ge=0, le=1)
-    tokens: int | None = Field(None, ge=0)
+    strategy: Name
+    output_text: Name
     prompt_tokens: int | None = Field(None, ge=0)
     finish: str | None = None
 
@@ -69,8 +88,8 @@ class _Row(BaseModel):
         """The answer's tokens with their log-probabilities; the tokens are empty where they are not recorded."""
         if self.logprobs is None:
             return None
-        pieces, count = self.pieces or [], len(self.logprobs)
-        return list(zip(pieces if len(pieces) == count else [""] * count, self.logprobs, strict=True))
+        pieces = [""] * len(self.logprobs) if self.pieces is None else self.pieces
+        return list(zip(pieces, self.logprobs, strict=True))
 
     def _usage(self) -> UsageMetadata | None:
         """The tokens of the request and the answer; None where they are not recorded."""
@@ -93,7 +112,7 @@ class RecordedChatModel(BaseChatModel):
 
     The file has one JSON object a line with `question`, `strategy` (or `arm`) and `output_text` (or `text`), and
     optionally `sample` (the order of several answers), `logprobs` (the log-probabilities of the answer's tokens, in
-    nats), `pieces` (these tokens), `yes` (the probability of "Yes" when the model was asked whether the answer is
+    nats), `pieces` (as many tokens), `yes` (the probability of "Yes" when the model was asked whether the answer is
     correct), `tokens` and `prompt_tokens` (written and read for the answer), and `finish` (why it ended). Rows without
     a question, such as a canary, are skipped. As a solver the model answers under the strategy
     that the meta-thought names. Asked to compose meta-thoughts, it names the recorded strategies other than the fixed

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metascale.evals.recordings import Numbers, Recordings
+from metascale.evals.recordings import Numbers, Recordings, RecordingsError
 from metascale.evals.statistics import Interval, is_tie, mean_interval, paired_bootstrap
 
 COMPOSED = "composed for the question"
-"""The arm of all meta-thoughts that the model composed: their names, `m1`, `m2` and so on, mean something else for each
-question."""
-_COMPOSED = re.compile(r"m\d+")
+"""The arm of all samples whose rows say that their meta-thought was composed for the question."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +47,22 @@ def measure_arms(recordings: Recordings, chain_of_thought: str | None) -> list[A
     Args:
         recordings: the samples.
         chain_of_thought: the name of that arm; None if it is not recorded.
+
+    Raises:
+        RecordingsError: all samples of that arm are under meta-thoughts composed for their questions.
     """
-    names = [COMPOSED if _COMPOSED.fullmatch(name) else name for name in recordings.arms]
-    of = np.array(names)[recordings.arm]
-    shares = {name: _shares(recordings, of == name) for name in dict.fromkeys(names) if (of == name).any()}
-    base = shares.get(chain_of_thought or "")
+    apart = [~recordings.composed & (recordings.arm == arm) for arm in range(len(recordings.arms))]
+    fixed = {name: own for name, own in zip(recordings.arms, apart, strict=True) if own.any()}
+    if chain_of_thought is not None and chain_of_thought not in fixed:
+        raise RecordingsError(
+            f"{chain_of_thought!r} is no baseline: all its meta-thoughts were composed for their questions"
+        )
+    base = None if chain_of_thought is None else _shares(recordings, fixed[chain_of_thought])
     found = [
-        _accuracy(name, own, int((of == name).sum()), None if name == chain_of_thought else base)
-        for name, own in shares.items()
+        _accuracy(name, recordings, own, None if name == chain_of_thought else base) for name, own in fixed.items()
     ]
+    if recordings.composed.any():
+        found.append(_accuracy(COMPOSED, recordings, recordings.composed, base))
     return sorted(found, key=lambda one: -one.right)
 
 
@@ -70,14 +74,15 @@ def _shares(recordings: Recordings, among: NDArray[np.bool_]) -> Numbers:
     return np.where(samples > 0, right / np.maximum(samples, 1), math.nan)
 
 
-def _accuracy(name: str, own: Numbers, samples: int, base: Numbers | None) -> ArmAccuracy:
+def _accuracy(name: str, recordings: Recordings, among: NDArray[np.bool_], base: Numbers | None) -> ArmAccuracy:
+    own = _shares(recordings, among)
     known = ~np.isnan(own)
     shared = known & ~np.isnan(base) if base is not None else np.zeros_like(known)
     between = paired_bootstrap(own[shared], base[shared], seed=0) if base is not None and shared.any() else None
     return ArmAccuracy(
         arm=name,
         questions=int(known.sum()),
-        samples=samples,
+        samples=int(among.sum()),
         right=float(own[known].mean()),
         interval=mean_interval(own[known], seed=0),
         difference=float((own[shared] - base[shared]).mean()) if base is not None and shared.any() else None,
