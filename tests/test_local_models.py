@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from metascale import MetaScaleSettings, create_metascale
@@ -26,7 +28,10 @@ from metascale.models.local.chat_model import LocalChatModel
 from metascale.models.local.gguf_file import read_model_file
 from metascale.models.local.names import LocalName, Options, name_of_file
 from metascale.models.resolve import shown_name
+from metascale.server.app import create_app
 from metascale.server.names import Names
+from metascale.server.options import ServerOptions
+from metascale.server.start import Launch
 from tests.command_line import invoke
 from tests.conftest import ServerFactory, ask, chat_model
 from tests.waiting import CEILING, wait_until
@@ -60,6 +65,32 @@ class Server:
         self.listening_address = os.environ["ADDRESS"]
 """
 """Stands in for xllamacpp in the server's process."""
+ANSWERS = """
+globals().update(params=params)
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if b"crash" in body:
+            os.kill(os.getpid(), signal.SIGKILL)
+        said = {"role": "assistant", "content": str(os.getpid())}
+        choice = {"index": 0, "message": said, "delta": said, "finish_reason": "stop"}
+        reply = json.dumps({"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]})
+        is_known = self.headers["authorization"] == f"Bearer {params.api_keys[0]}"
+        self.send_response(200 if is_known else 401)
+        self.end_headers()
+        if json.loads(body).get("stream"):
+            reply = f"data: {reply}\\n\\ndata: [DONE]\\n\\n"
+        self.wfile.write(reply.encode())
+
+    def log_message(self, *_):
+        pass
+
+http = HTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=http.serve_forever, daemon=True).start()
+os.environ["ADDRESS"] = f"http://127.0.0.1:{http.server_port}"
+"""
+"""Lets the server's process itself answer with its id, to those who know the key, until a request says `crash`."""
 
 
 def text(value: str) -> bytes:
@@ -93,6 +124,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_server: Serve
     monkeypatch.setenv("PYTHONPATH", str(folder))
     monkeypatch.setenv("ADDRESS", start_server().url.removesuffix("/v1"))
     monkeypatch.setattr(server, "_servers", {})
+    monkeypatch.setattr(server, "_failures", {})
     monkeypatch.setattr(server, "processors", lambda: 2)
     monkeypatch.syspath_prepend(folder)
     return lambda code: monkeypatch.setenv("ON_LOADING", code)
@@ -127,6 +159,9 @@ def test_a_name_has_a_file_and_options() -> None:
         ("gguf:f?slots", "NAME=VALUE"),
         ("gguf:f?slot=2", "did you mean 'slots'"),
         ("hf:owner/f.gguf", "hf:OWNER/REPO/FILE.gguf"),
+        ("hf:owner/repo/f.safetensors", "hf:OWNER/REPO/FILE.gguf"),
+        ("gguf:~nosuchuser/f.gguf", "the model file '~nosuchuser/f.gguf' cannot be found"),
+        ("gguf:a\0b.gguf", "cannot be found"),
     ],
 )
 def test_what_is_wrong_with_a_name_is_said(name: str, said: str) -> None:
@@ -310,14 +345,82 @@ def test_files_of_a_list_share_the_processors(file: Path, monkeypatch: pytest.Mo
     end_all()
 
 
-def test_a_server_that_was_ended_from_outside_says_so_and_is_started_again(file: Path) -> None:
-    model = local(f"gguf:{file}")
-    process = model._server._process
-    process.kill()
-    wait_until(lambda: model._server.trouble is not None)
-    with pytest.raises(ModelCallError, match="SIGKILL, as happens where memory runs out"), model._explained():
-        raise ConnectionError
-    assert local(f"gguf:{file}")._server is not model._server
+async def _streamed(model: LocalChatModel, question: str) -> str:
+    return "".join([piece.text async for piece in model.astream(question)])
+
+
+async def _invoked(model: LocalChatModel, question: str) -> str:
+    return (await model.ainvoke(question)).text
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda model, question: model.invoke(question).text,
+        lambda model, question: "".join(piece.text for piece in model.stream(question)),
+        lambda model, question: asyncio.run(_invoked(model, question)),
+        lambda model, question: asyncio.run(_streamed(model, question)),
+    ],
+    ids=["invoke", "stream", "ainvoke", "astream"],
+)
+def test_after_a_crash_the_next_request_starts_the_server_again(
+    asked: Callable[[LocalChatModel, str], str], file: Path, library: Callable[..., None]
+) -> None:
+    library(ANSWERS)
+    model = local(f"gguf:{file}?slots=2&context=512")
+    first = asked(model, "Why?")
+    with pytest.raises(ModelCallError, match=r"llama.cpp, which ran Tiny-1B.Q4_0, was ended by SIGKILL"):
+        asked(model, "Please crash.")
+    second = asked(model, "Why?")
+    assert second != first
+    assert asked(model.model_copy(), "Why?") == asked(local(f"gguf:{file}"), "Why?") == second
+    assert [one.layout for one in server._servers.values()] == [server.Layout(512, 2, 2)]
+    end_all()
+
+
+def test_a_crash_between_requests_harms_none(file: Path, library: Callable[..., None]) -> None:
+    library(ANSWERS)
+    link = file.with_name("link.gguf")
+    link.symlink_to(file)
+    model = local(f"gguf:{link}")
+    model._server._process.kill()
+    model._server._process.wait()
+    link.unlink()
+    link.symlink_to(gguf(file.with_name("newer.gguf")))
+    assert model.invoke("Why?").text == model.invoke("Why?").text
+    end_all()
+
+
+async def test_a_crash_ends_a_served_search_and_the_next_one_is_answered(
+    file: Path, library: Callable[..., None]
+) -> None:
+    library(ANSWERS)
+    app = create_app(ServerOptions(models=(f"gguf:{file}",)), MetaScaleSettings(budget=4), None)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        for question, status in (("Why?", 200), ("Please crash.", 502), ("Why?", 200)):
+            body = {"model": "self_consistency", "messages": [{"role": "user", "content": question}]}
+            reply = await client.post("/v1/chat/completions", json=body, timeout=CEILING)
+            assert reply.status_code == status, reply.text
+    end_all()
+
+
+def test_a_server_that_cannot_be_started_again_ends_the_run_and_is_tried_once(
+    file: Path, library: Callable[..., None], tmp_path: Path
+) -> None:
+    library(ANSWERS)
+    graph = create_metascale(local(f"gguf:{file}"), settings=MetaScaleSettings(budget=4, batch_size=4))
+    with pytest.raises(MetaScaleError, match="was ended by SIGKILL"):
+        graph.invoke(ask("Please crash."))
+    starts = tmp_path / "starts"
+    library(f"open({str(starts)!r}, 'a').write('x'); sys.exit(3)")
+    for tries in ("x", "xx"):
+        with pytest.raises(
+            MetaScaleError, match=r"Tiny-1B.Q4_0.gguf' cannot be loaded: llama.cpp ended with exit code 3"
+        ):
+            graph.invoke(ask())
+        assert starts.read_text() == tries
+    library(ANSWERS)
+    assert graph.invoke(ask())["result"]["answer"]
     end_all()
 
 
@@ -395,18 +498,64 @@ def test_a_file_on_a_hub_is_fetched_with_all_its_parts(tmp_path: Path, monkeypat
     assert local(f"gguf:{parts[0]}")._server is model._server  # type: ignore[attr-defined]
     end_all()
     hub.hf_hub_download = lambda **_: (_ for _ in ()).throw(OSError("offline"))  # type: ignore[attr-defined]
-    with pytest.raises(ModelSetupError, match="'hf:o/r/f' cannot be fetched: OSError: offline"):
-        resolve_model("hf:o/r/f")
+    with pytest.raises(ModelSetupError, match=r"'hf:o/r/f.gguf' cannot be fetched: OSError: offline"):
+        resolve_model("hf:o/r/f.gguf")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ModelSetupError, match="pip install huggingface-hub"):
-        resolve_model("hf:o/r/f")
+        resolve_model("hf:o/r/f.gguf")
 
 
-def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
-    done = invoke("solve", "What?", "--model", f"gguf:{tmp_path}/none.gguf")
+@pytest.mark.parametrize(
+    ("name", "missing", "said"),
+    [
+        ("hf:o/r/f.gguf", "xllamacpp", r"pip install 'metascale\[gguf\]'"),
+        ("hf:o/r/f.gguf", "psutil", r"pip install 'metascale\[gguf\]'"),
+        ("hf:o/r/f.safetensors", "nothing", "hf:OWNER/REPO/FILE.gguf"),
+    ],
+)
+def test_nothing_is_fetched_that_cannot_run(
+    name: str, missing: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = types.ModuleType("huggingface_hub")
+    hub.hf_hub_download = lambda **_: pytest.fail("it was fetched")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ModelSetupError, match=said):
+        resolve_model(name)
+
+
+@pytest.mark.parametrize("command", [["solve", "What?"], ["serve"]])
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("{folder}/none.gguf", "there is no model file '{place}'"),
+        ("{folder}/" + 300 * "x" + ".gguf", "the model file '{place}' cannot be read: File name too long"),
+        ("{folder}/loop/a.gguf", "the model file '{place}' cannot be"),
+        ("~nosuchuser/x.gguf", "the model file '{place}' cannot be found"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong_in_one_line(
+    command: list[str], place: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    place = place.format(folder=tmp_path)
+    done = invoke(*command, "--model", f"gguf:{place}")
     assert done.exit_code == WRONG_USAGE
-    assert done.stderr.splitlines() == [f"metascale: there is no model file '{tmp_path}/none.gguf'"]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"metascale: {said.format(place=place)}")
     assert not done.stdout
+
+
+def test_a_variable_with_several_files_serves_their_search(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = gguf(file.with_name("Other.gguf"))
+    monkeypatch.setenv("METASCALE_MODEL", f"gguf:{file},gguf:{other}")
+    launched: list[Launch] = []
+    monkeypatch.setattr(Launch, "run", lambda launch, _: launched.append(launch))
+    done = invoke("serve", "--port", "0")
+    assert done.exit_code == 0, done.stderr
+    assert launched
+    assert {one.name: one.layout.threads for one in server._servers.values()} == {"Tiny-1B.Q4_0": 1, "Other": 1}
+    end_all()
 
 
 HOLDS = """

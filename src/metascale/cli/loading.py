@@ -40,7 +40,10 @@ def load_files(console: Console | None, *models: str | None, at_once: int | None
 def _is_there(name: str) -> bool:
     """Whether there is something to load; what is not there is only an error."""
     provider, _, place = name.partition(":")
-    return provider != "gguf" or Path(place.partition("?")[0]).expanduser().is_file()
+    try:
+        return provider != "gguf" or Path(place.partition("?")[0]).expanduser().is_file()
+    except (OSError, RuntimeError):
+        return False
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from metascale.cli.options import WRONG_USAGE, OtherSettings, Preset, fail, pres
 from metascale.errors import (
     MetaScaleError,
 )
+from metascale.models.lineup import names_in
 from metascale.models.resolve import SIMULATION_NOTICE, model_or_simulation
 
 LOCAL = "127.0.0.1"
@@ -57,9 +58,10 @@ def serve(
 
         settings = read_settings(preset_values(preset), {"budget": budget}, setting or [])
         name, simulated_by_default = model_or_simulation(None)
-        load_files(console, *(model or [name]), at_once=widest_round(settings))
+        served = model or [name]
+        load_files(console, *(one for text in served for one in names_in(text)), at_once=widest_round(settings))
         launch = start.plan(
-            model or [name],
+            served,
             {name: bound for name, bound in bounds.items() if bound is not None},
             settings,
             place=(host, port),
@@ -70,4 +72,4 @@ def serve(
         fail(with_extra(error, "serve"), WRONG_USAGE)
     if simulated_by_default and not model:
         console.print(SIMULATION_NOTICE, style="yellow", soft_wrap=True)
-    launch.run(f"Serving {', '.join(model or [name])} at {launch.url}/v1")
+    launch.run(f"Serving {', '.join(served)} at {launch.url}/v1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 from collections.abc import AsyncIterator, Iterator
@@ -15,13 +16,16 @@ from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr, SecretStr
 
 from metascale.errors import ModelCallError, ModelSetupError, describe
+from metascale.models.failures import is_outage, status_of
 from metascale.models.local.gguf_file import part_names
 from metascale.models.local.names import LocalName
-from metascale.models.local.server import LocalServer, server_of
+from metascale.models.local.server import LocalServer, check_packages, restarted, running, server_of
 
 
 class LocalChatModel(ChatOpenAI):
     """A chat model on this process's own llama.cpp server.
+
+    A request during which llama.cpp ends fails for good. The next one starts llama.cpp again.
 
     Attributes:
         one_by_one: it gives one reply to a request, because llama.cpp counts the tokens of only one of several.
@@ -60,32 +64,50 @@ class LocalChatModel(ChatOpenAI):
         return {**super()._get_ls_params(stop=stop, **kwargs), "ls_provider": "gguf"}
 
     def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        with self._explained():
+        with self._asking():
             return super()._generate(*args, **kwargs)
 
     async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        with self._explained():
+        async with self._aasking():
             return await super()._agenerate(*args, **kwargs)
 
     def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
-        with self._explained():
+        with self._asking():
             yield from super()._stream(*args, **kwargs)
 
     async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
-        with self._explained():
+        async with self._aasking():
             async for chunk in super()._astream(*args, **kwargs):
                 yield chunk
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Say so where a request failed because the server has ended."""
+    def _asking(self) -> Iterator[None]:
+        """Send a request to the running server, and say so where it fails because that has ended."""
+        server = running(self._server) or _started_again(self._server)
+        self._turn_to(server)
         try:
             yield
-        except Exception:
-            trouble = self._server.trouble
-            if trouble is None:
-                raise
-            raise ModelCallError(trouble, fatal=True) from None
+        except Exception as error:
+            _tell(server.last_trouble() if _is_lost_connection(error) else server.trouble)
+            raise
+
+    @contextlib.asynccontextmanager
+    async def _aasking(self) -> AsyncIterator[None]:
+        """As `_asking`; whatever waits for a process does so in a thread."""
+        server = running(self._server)
+        if server is None:
+            server = await asyncio.to_thread(_started_again, self._server)
+        self._turn_to(server)
+        try:
+            yield
+        except Exception as error:
+            _tell(await asyncio.to_thread(server.last_trouble) if _is_lost_connection(error) else server.trouble)
+            raise
+
+    def _turn_to(self, server: LocalServer) -> None:
+        """Let the clients, which copies of this model share, send to a server."""
+        for client in (self.root_client, self.root_async_client):
+            client.base_url, client.api_key = server.url, server.key
 
 
 def local_model(name: str, *, at_once: int | None = None, files: int = 1) -> LocalChatModel:
@@ -101,15 +123,32 @@ def local_model(name: str, *, at_once: int | None = None, files: int = 1) -> Loc
         UnknownNameError: there is no such option.
     """
     parsed = LocalName.parse(name)
+    check_packages()
     path = Path(parsed.file) if parsed.provider == "gguf" else _fetched(parsed.file)
     return LocalChatModel.on(server_of(path, parsed.options, at_once=at_once, files=files))
+
+
+def _started_again(server: LocalServer) -> LocalServer:
+    try:
+        return restarted(server)
+    except ModelSetupError as error:
+        raise ModelCallError(str(error), fatal=True) from error
+
+
+def _is_lost_connection(error: Exception) -> bool:
+    return status_of(error) is None and is_outage(error)
+
+
+def _tell(trouble: str | None) -> None:
+    if trouble is not None:
+        raise ModelCallError(trouble, fatal=True) from None
 
 
 def _fetched(place: str) -> Path:
     """The local copy of `OWNER/REPO/FILE` on Hugging Face's hub, with its other parts."""
     owner, _, rest = place.partition("/")
     repository, _, file = rest.partition("/")
-    if not file:
+    if not file.lower().endswith(".gguf"):
         raise ModelSetupError(f"a file on Hugging Face is hf:OWNER/REPO/FILE.gguf, not 'hf:{place}'")
     try:
         hub: Any = importlib.import_module("huggingface_hub")

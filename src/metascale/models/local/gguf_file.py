@@ -51,9 +51,9 @@ def read_model_file(path: Path) -> ModelFile:
         ModelSetupError: it is missing, unreadable, no GGUF file, cut short, not the first of its parts, or no chat
             model.
     """
-    if path.is_dir():
-        raise ModelSetupError(f"'{path}' is a folder: name a .gguf file in it")
     try:
+        if path.is_dir():
+            raise ModelSetupError(f"'{path}' is a folder: name a .gguf file in it")
         values = _metadata(path)
         parts = _parts(path)
         size = sum(part.stat().st_size for part in parts)

@@ -1,7 +1,8 @@
 """One llama.cpp server for each model file and process.
 
 The server is a process of its own, so that no crash, fork or Ctrl-C in one of them hurts the other. It ends when this
-process and its forks have ended, however they end, because it waits for the end of a pipe that they hold.
+process and its forks have ended, however they end, because it waits for the end of a pipe that they hold. A server
+that has crashed is started again for the next request.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ PROMPT_CACHE = 1_024
 """MiB, at most, for prompts whose slots were given to others."""
 PATIENCE = 10.0
 """Seconds for a server to end by itself."""
+LAST_MOMENTS = 2.0
+"""Seconds in which a server that lost its connections is seen to have ended; it takes milliseconds. Not tuned."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +66,21 @@ class LocalServer:
 
     Attributes:
         path: the model's file.
+        place: the file behind symbolic links, by which this process knows the server.
         name: the model's name.
         layout: how it is set up.
         url: its OpenAI-compatible address, on loopback.
         key: the API key that it asks for, drawn at random.
     """
 
-    def __init__(self, file: ModelFile, name: str, layout: Layout) -> None:
+    def __init__(self, place: Path, file: ModelFile, name: str, layout: Layout) -> None:
         """Start a server, and wait until it has loaded the file.
 
         Raises:
             ModelSetupError: the extra `gguf` is missing, memory is short, or llama.cpp cannot load the file.
         """
-        self.path, self.name, self.layout, self.key = file.path, name, layout, secrets.token_urlsafe(24)
+        self.path, self.place = file.path.absolute(), place
+        self.name, self.layout, self.key = name, layout, secrets.token_urlsafe(24)
         spare = free_memory() - _needed(file, layout)
         self._owner = os.getpid()
         try:
@@ -85,13 +90,14 @@ class LocalServer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                start_new_session=True,  # Ctrl-C at the terminal is for this process only
+                start_new_session=True,  # Ctrl-C at the terminal is for this process only; on Windows by the flag
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError as error:
             raise ModelSetupError(f"llama.cpp's process cannot be started: {error.strerror}") from error
         request = {
             **asdict(layout),
-            "path": str(file.path),
+            "path": str(self.path),
             "name": name,
             "key": self.key,
             "shortage": _shortage(file, layout) if spare < 0 else "",
@@ -142,15 +148,33 @@ class LocalServer:
             return None
         return f"llama.cpp, which ran {self.name}, {_how_it_ended(self._process.returncode)}"
 
+    def last_trouble(self) -> str | None:
+        """As `trouble`, after a lost connection: a server that is about to end is waited for."""
+        self._wait(LAST_MOMENTS)
+        return self.trouble
+
     def end(self) -> None:
         """Let the server end, unless a fork of this process still uses it."""
         for pipe in (self._process.stdin, self._process.stdout, self._log):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+        self._wait(PATIENCE)
+
+    def _wait(self, seconds: float) -> None:
         if os.getpid() == self._owner:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(PATIENCE)
+                self._process.wait(seconds)
+
+
+def check_packages() -> None:
+    """Check that the packages that run model files are installed.
+
+    Raises:
+        ModelSetupError: one is missing.
+    """
+    if importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("psutil") is None:
+        raise ModelSetupError("model files need more packages (xllamacpp): pip install 'metascale[gguf]'")
 
 
 def server_of(path: Path, options: Options, *, at_once: int | None = None, files: int = 1) -> LocalServer:
@@ -165,20 +189,61 @@ def server_of(path: Path, options: Options, *, at_once: int | None = None, files
     Raises:
         ModelSetupError: the file or the machine does not allow it, or the file has a server with other options.
     """
-    if importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("psutil") is None:
-        raise ModelSetupError("model files need more packages (xllamacpp): pip install 'metascale[gguf]'")
-    key = path.expanduser().resolve()
+    try:
+        path = path.expanduser()
+        place = path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelSetupError(f"the model file '{path}' cannot be found: {error}") from error
     with _lock:
-        known = _servers.get(key)
-        if known is not None and known.trouble is None:
+        known = _running(place)
+        if known is not None:
             _check_same(known, options)
             return known
-        if known is not None:
-            known.end()
-        file = read_model_file(path.expanduser())
-        layout = _layout(file, options, at_once, files)
-        server = _servers[key] = LocalServer(file, name_of_file(f"gguf:{path}"), layout)
-        return server
+        file = read_model_file(path)
+        return _start(place, file, name_of_file(f"gguf:{path}"), _layout(file, options, at_once, files))
+
+
+def running(server: LocalServer) -> LocalServer | None:
+    """The server that serves a server's file now: itself, or one that was started after it; None where none runs."""
+    return _running(server.place)
+
+
+def restarted(server: LocalServer) -> LocalServer:
+    """The server that serves a server's file now; where none runs, one is started with the same layout.
+
+    Those that wait for a start share its failure.
+
+    Raises:
+        ModelSetupError: the file or the machine does not allow it any more.
+    """
+    place = server.place
+    known_failure = _failures.get(place)
+    with _lock:
+        now = _running(place)
+        if now is not None:
+            return now
+        failure = _failures.get(place)
+        if failure is not None and failure is not known_failure:
+            raise ModelSetupError(str(failure))
+        try:
+            return _start(place, read_model_file(server.path), server.name, server.layout)
+        except ModelSetupError as error:
+            _failures[place] = ModelSetupError(str(error))
+            raise
+
+
+def _running(place: Path) -> LocalServer | None:
+    known = _servers.get(place)
+    return known if known is not None and known.trouble is None else None
+
+
+def _start(place: Path, file: ModelFile, name: str, layout: Layout) -> LocalServer:
+    """Start a server instead of one that has ended, if any."""
+    ended = _servers.get(place)
+    if ended is not None:
+        ended.end()
+    server = _servers[place] = LocalServer(place, file, name, layout)
+    return server
 
 
 def _layout(file: ModelFile, options: Options, at_once: int | None, files: int) -> Layout:
@@ -232,6 +297,8 @@ def _after_fork() -> None:
 
 
 _servers: dict[Path, LocalServer] = {}
+_failures: dict[Path, ModelSetupError] = {}
+"""By file: why its server could not be started again when that was last tried."""
 _lock = threading.Lock()
 atexit.register(_end_all)
 if hasattr(os, "register_at_fork"):
