@@ -19,9 +19,11 @@ from langgraph.store.memory import InMemoryStore
 
 from metascale import MetaScaleSettings, create_metascale, prompts
 from metascale.errors import ModelCallError, ModelSetupError
+from metascale.pool.admission import Draft, Drafts
 from metascale.rewards.chat_template import ChatTemplate
 from metascale.settings import RewardName
 from tests.attacks import ATTACKS
+from tests.runs import run
 from tests.scripted import Reply, ScriptedModel
 
 TAG = "0123456789abcdef"
@@ -157,3 +159,21 @@ def test_a_question_is_never_run_by_a_chat_template(text: str, tmp_path: Path) -
     path.write_text("{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}")
     shown = ChatTemplate(str(path)).render(text, "So.").replace("< |", "<|")
     assert shown == f"[user] {text}\n[assistant] So.\n"
+
+
+@pytest.mark.parametrize("name", ["compose", "compose_more"])
+def test_an_example_meta_thought_in_a_prompt_is_not_taken_for_the_models_own(name: str) -> None:
+    examples = re.findall(r"^mindset: (.+)\nstrategy: (.+)$", prompts.load(name), re.MULTILINE)
+    copies = [Draft(mindset=mindset, strategy=strategy) for mindset, strategy in examples]
+    own = Draft(mindset="You are a baker who weighs twice.", strategy="Weigh what is given.")
+
+    def write(kind: str, *_: Any) -> str:
+        drafts = [own] if kind == "compose" else []
+        return Drafts(meta_thoughts=[*drafts, *(copies if kind == name else [])]).model_dump_json()
+
+    state, model = run(write, settings={"budget": 4, "pool_size": 4, "reward": "agreement"})
+    assert model.requests(name)
+    mindsets = {thought["mindset"] for thought in state["pool"]}
+    assert own.mindset in mindsets
+    assert copies
+    assert not {copy.mindset for copy in copies} & mindsets
