@@ -1,6 +1,6 @@
 """What a model composes: how many meta-thoughts are its own and differ, and how many are about the task itself.
 
-    python -m benchmarks.compositions benchmarks/results/compositions*.jsonl.gz
+    python -m benchmarks.compositions benchmarks/results/compositions*.jsonl
 
 A file has the rows of `benchmarks.recordings.record --stage compose`, which are of GSM8K's test set.
 """
