@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -479,3 +480,22 @@ def test_the_commands_print_tables_and_json(tmp_path: Path) -> None:
     assert Interval(**interval).low <= Interval(**interval).high if isinstance(interval, dict) else len(interval) == 2
     assert runner.invoke(app, ["bench", "replay", str(path), "--arm", "c"]).exit_code == 2
     assert runner.invoke(app, ["bench", "judge", "--recordings", str(tmp_path / "none")]).exit_code == 2
+
+
+def test_the_documentation_gives_the_gain_over_plain_votes_that_the_replay_finds() -> None:
+    """On the recorded questions and on those that nothing was tuned on; the README rounds the latter."""
+    top = Path(__file__).parents[1]
+    page = (top / "docs/reference/real-model.md").read_text(encoding="utf-8")
+    readme = " ".join((top / "README.md").read_text(encoding="utf-8").split())
+    printed = re.findall(r"^\| chain of thought, votes by certainty \| (.+) \|$", page, re.MULTILINE)
+    gains = []
+    for folder, line in zip(("gsm8k_qwen15", "gsm8k_qwen15_held_out"), printed, strict=True):
+        recorded = read_recordings(top / "benchmarks/recordings" / folder / "samples.jsonl.gz", None)
+        methods = replay_search(recorded, "chain_of_thought", policies=["single"], repeats=1)
+        votes = [one for one in methods if one.name == CISC]
+        gains = [f"{100 * one.difference:+.1f}" for one in votes]
+        spans = [" to ".join(f"{100 * end:+.1f}" for end in one.interval) for one in votes]
+        ties = [" =" * one.tie for one in votes]
+        assert [f"{a} ({b}){c}" for a, b, c in zip(gains, spans, ties, strict=True)] == line.split(" | ")
+    few = [f"{float(gain):.0f}" for gain in gains[:3]]
+    assert f"gained [{few[0]}, {few[1]} and {few[2]} points](" in readme

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,17 @@ def test_a_printed_figure_that_differs_is_found(
 
 def test_every_table_in_the_documentation_is_made_again_from_the_results() -> None:
     assert [line for page in PAGES for line in wrong_lines(page, TOP)] == []
+
+
+def test_the_readme_gives_the_live_search_as_its_table_does() -> None:
+    results = TOP / "benchmarks" / "results"
+    made = table(read([results / "gsm8k_qwen15_live.jsonl.gz"]), read([results / "gsm8k_qwen15.jsonl.gz"]))
+    row = r"^\| `metascale \(preset=paper\)` \| 8 \| (\d+) \|.* -([\d.]+) \(-([\d.]+) to -([\d.]+)\)"
+    (line,) = re.findall(row, made, re.MULTILINE)
+    questions, less, most, least = (f"{float(figure):.0f}" for figure in line)
+    readme = " ".join((TOP / "README.md").read_text(encoding="utf-8").split())
+    assert f"[{less} points less](" in readme
+    assert f"({least} to {most}, {questions} questions)" in readme
 
 
 def misjudged(answers: list[AnswerGiven]) -> list[tuple[str, int, str]]:
