@@ -1,7 +1,7 @@
 """Answers written from answers, by one model.
 
-Recursive self-aggregation (Venkatraman et al. 2025) and mixture-of-agents (Wang et al. 2024). Neither ends on agreement,
-because answers that agree are still to be written into the last ones:
+Recursive self-aggregation (Venkatraman et al. 2025) and mixture-of-agents (Wang et al. 2024). Neither ends on
+agreement, because answers that agree are still to be written into the last ones:
 
 START → set_arm → plan_step ⇉ generate → tally ─┬ budget left  → plan_step
                                                 └ budget spent → vote_in_last → END

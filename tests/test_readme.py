@@ -22,7 +22,9 @@ def test_both_commands_are_on_the_first_screen() -> None:
     """`.ci/run` takes them from here: the first runs the main job, the second the tests."""
     commands = [line for line in README.splitlines() if line.startswith("python3 -m venv")]
     (block,) = (
-        block for block in re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE) if "python3 -m venv" in block
+        block
+        for block in re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+        if "python3 -m venv" in block
     )
     assert [line for line in block.splitlines() if line in commands] == commands
     run, test = commands
