@@ -233,7 +233,8 @@ def _against(own: dict[str, float], others: dict[str, float]) -> str:
     common = sorted(own.keys() & others.keys())
     if not common:
         return NOTHING
-    difference = paired_difference([own[name] for name in common], [others[name] for name in common], seed=SEED)
+    first, second = [own[name] for name in common], [others[name] for name in common]
+    difference = paired_difference(first, second, seed=SEED, is_binary={*first, *second} <= {0.0, 1.0})
     may_be_chance = "" if difference.is_decided else " ="
     return f"{100 * difference.mean:+.1f} ({_span(difference.interval, '+.1f')}){may_be_chance}"
 

@@ -525,7 +525,7 @@ def plain(values: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("settings", [{"budget": 48, "max_pool": 11}, {"budget": 32, "evolution": "always"}])
 async def test_one_seed_is_one_run_synchronous_asynchronous_and_resumed(tmp_path: Any, settings: Any) -> None:
-    chosen = MetaScaleSettings(seed=4, batch_size=8, evolve_every=1, confirm=0, **settings)
+    chosen = MetaScaleSettings(seed=4, batch_size=8, evolve_every=1, confirm=0, stop_on_agreement=None, **settings)
 
     def config(name: str) -> Any:
         return {"configurable": {"thread_id": name}, "recursion_limit": 1_000}

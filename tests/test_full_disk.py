@@ -21,7 +21,7 @@ from tests.waiting import CEILING
 
 BUDGET = 32
 BATCH = 4
-WAIT = ("--set", "stragglers=wait", "--set", "reward=judge")
+WAIT = ("--set", "stragglers=wait", "--set", "reward=judge", "--set", "stop_on_agreement=null")
 
 
 def limited(kilobytes: int, server: OpenAIServer, *options: str) -> subprocess.CompletedProcess[str]:

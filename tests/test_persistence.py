@@ -229,7 +229,7 @@ def test_state_is_plain_data(tmp_path: Path) -> None:
     assert json.loads(json.dumps(values, allow_nan=False)) == values
 
 
-@pytest.mark.parametrize(("seed", "happens"), [(2, "looked"), (11, "retired")])
+@pytest.mark.parametrize(("seed", "happens"), [(2, "looked"), (14, "retired")])
 def test_followed_events_equal_the_state(seed: int, happens: str) -> None:
     chosen = {
         "stop_on_agreement": None,

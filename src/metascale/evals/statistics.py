@@ -145,7 +145,7 @@ class PairedDifference:
     Attributes:
         mean: the first method's mean score minus the second's.
         interval: of `paired_bootstrap`.
-        p: of `mcnemar`; None where scores are not only 0 and 1.
+        p: of `mcnemar`; None where that does not apply.
         differing: questions with different scores.
         is_decided: whether the scores say which method is better. McNemar's exact test decides at `SIGNIFICANCE`,
             because the bootstrap is too sure of few differences: at 4 to 0 its interval excludes 0, and p is .125.
@@ -160,20 +160,23 @@ class PairedDifference:
     is_decided: bool
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float], *, seed: int) -> PairedDifference:
+def paired_difference(
+    first: Sequence[float], second: Sequence[float], *, seed: int, is_binary: bool
+) -> PairedDifference:
     """Compare two methods on the same questions.
 
     Args:
         first: the first method's score of each question, finite, at least one.
         second: the second's, in the same order.
         seed: of the bootstrap.
+        is_binary: whether each score is that of one answer, 0 or 1, so that McNemar's test applies.
 
     Raises:
         ValueError: the lengths differ, or an argument is out of its range.
     """
     interval = paired_bootstrap(first, second, seed=seed)
     differing = sum(a != b for a, b in zip(first, second, strict=True))
-    p = mcnemar([a == 1 for a in first], [b == 1 for b in second]) if {*first, *second} <= {0.0, 1.0} else None
+    p = mcnemar([a == 1 for a in first], [b == 1 for b in second]) if is_binary else None
     enough = len(first) >= LEAST_QUESTIONS and differing >= LEAST_DIFFERING
     decided = p < SIGNIFICANCE if p is not None else enough and not is_tie(interval)
     return PairedDifference(float(np.mean(first) - np.mean(second)), interval, p, differing, decided)

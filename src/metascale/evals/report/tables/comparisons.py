@@ -17,6 +17,7 @@ from metascale.evals.report.tables.cells import (
     cells_of,
     grouped,
     is_ours,
+    is_proportion,
     question_means,
 )
 from metascale.evals.report.tables.rows import Row, summary
@@ -50,7 +51,7 @@ class MethodComparison:
         rival_score: the other's.
         difference: METASCALE's minus the other's, in [-1, 1].
         interval: its 95 % interval, a bootstrap over questions.
-        p: of McNemar's exact test; None unless every question has the mean score 0 or 1.
+        p: of McNemar's exact test; None unless both have scores of 0 and 1 and one answer to each question.
         calls: METASCALE's mean number of model requests.
         rival_calls: the other's.
         verdict: of METASCALE; a tie unless the scores decide (`metascale.evals.statistics.PairedDifference`). `too many
@@ -152,7 +153,8 @@ def _comparison(
     if not common:
         return []
     first, second = [our_means[question] for question in common], [rival_means[question] for question in common]
-    difference = paired_difference(first, second, seed=SEED)
+    paired = [[one for one in answers if one.question_id in common] for answers in (our_answers, rival_answers)]
+    difference = paired_difference(first, second, seed=SEED, is_binary=all(map(is_proportion, paired)))
     verdict: Verdict = "tie"
     if any(_missing(row) > most_missing for row in (ours, rival)):
         verdict = "too many missing"
