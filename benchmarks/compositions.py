@@ -19,11 +19,11 @@ from benchmarks.recordings.stages import is_composed
 from metascale.data import gsm8k, read_rows
 from metascale.errors import MetaScaleError
 
-NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
-"""A capitalised word within a sentence."""
 HEAD = """\
 | | questions | of six | mindsets | "You are" | name | number | requests | tokens |
 |---|---|---|---|---|---|---|---|---|"""
+NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
+"""A capitalised word within a sentence."""
 NUMBER = re.compile(r"\d+")
 
 
