@@ -10,7 +10,7 @@
 A page shows a table below the line `<!-- table FILE -->` or `<!-- table FILE beside FILE -->`. `--check` makes every
 table of a page again, and fails if a figure differs. Settings that all methods share stand above the table; "=" stands
 after a difference that may be chance (`metascale.evals.statistics.PairedDifference`). Results that are kept hold one
-row for each question, method and budget, with the answer's text and what all samples concluded.
+row for each question, method and budget, with the answer's text, the pool, and what all samples concluded.
 """
 
 from __future__ import annotations
@@ -246,7 +246,8 @@ def _span(interval: Interval | None, form: str) -> str:
 def _row(answer: AnswerGiven) -> dict[str, Any]:
     told = {name: getattr(answer, name) for name in (*_KEPT, "question", "gold", "text", "problem", "ended")}
     told |= {"changes": dict(answer.changes), "conditions": dict(answer.conditions)}
-    return {**told, "samples": [vars(sample) for sample in answer.samples]}
+    pool = {"pool": [*answer.pool]} if answer.pool else {}
+    return {**told, **pool, "samples": [vars(sample) for sample in answer.samples]}
 
 
 def _answer(row: dict[str, Any]) -> AnswerGiven:

@@ -169,8 +169,8 @@ async def filled(
 async def _compose(task: str, count: int, run: Run) -> Found:
     """Meta-thoughts that the model composes for the task."""
     tag = prompts.new_tag()
-    system = prompts.render("compose", count=count, tag=tag)
-    material = _with_reminder(task, tag, f"the {count} experts, each")
+    system = prompts.render("compose", count=count, tag=tag, **prompts.EXPERTS)
+    material = prompts.with_reminder(prompts.fence("task", task, tag), f"the {count} experts, each")
     return await _drafts(system, shown(material, task), count, run, "self_composed", origin="self_composed")
 
 
@@ -200,8 +200,8 @@ async def _compose_more(
     fruitless = number = 0
     while len(more) < wanted and fruitless < FRUITLESS and may_compose(settings, add_usage(spent, usage)):
         tag = prompts.tag_for(task, ideas[number % len(ideas)])
-        material = _with_reminder(task, tag, "the expert,")
-        system = prompts.render("compose_more", idea=ideas[number % len(ideas)], tag=tag)
+        material = prompts.with_reminder(prompts.fence("task", task, tag), "the expert,")
+        system = prompts.render("compose_more", idea=ideas[number % len(ideas)], tag=tag, **prompts.EXPERTS)
         found = await _drafts(system, shown(material, task), 1, run, "self_composed", number, origin="self_composed")
         usage = add_usage(usage, found.usage)
         if found.is_failed:
@@ -211,11 +211,6 @@ async def _compose_more(
         fruitless = 0 if added else fruitless + 1
         number += 1
     return more, usage
-
-
-def _with_reminder(task: str, tag: str, experts: str) -> str:
-    """The task, and after it once more what is wanted, because small models forget it over the task."""
-    return f"{prompts.fence('task', task, tag)}\n\n{prompts.render('compose_reminder', experts=experts)}"
 
 
 async def _abstract(task: str, settings: MetaScaleSettings, run: Run) -> Found:

@@ -9,6 +9,8 @@ from metascale import prompts
 from metascale.errors import ModelCallError
 from metascale.events import Evolved
 from metascale.evolution import OPERATORS, by_front, by_ucb, choose_operator, making_room, room
+from metascale.models.quotation import unquoted
+from metascale.models.schema_in_words import example
 from metascale.models.sized import sized
 from metascale.nodes.run import PREPARATION, Run, Update
 from metascale.pool.admission import Draft, Drafts, admit, arm_statistics
@@ -38,17 +40,21 @@ async def evolve(state: State, run: Run) -> Update:
     count = min(settings.children, max(1, run.ledger(state).samples_left()), room(members, settings.max_pool))
     tag = prompts.new_tag()
     task = task_of(state["messages"])
-    material = "\n\n".join([prompts.fence("task", task, tag), *operator.material(pool, members, parents, tag)])
-    messages = [SystemMessage(prompts.render(operator.prompt, count=count, tag=tag)), shown(material, task)]
+    parts = [prompts.fence("task", task, tag), *operator.material(pool, members, parents, tag)]
+    material = prompts.with_reminder("\n\n".join(parts), f"the {count} new experts, each")
+    system = prompts.render(operator.prompt, count=count, tag=tag, **prompts.EXPERTS)
+    messages = [SystemMessage(system), shown(material, task)]
+    schema: type[Drafts] = sized(Drafts, count)
     children: list[MetaThought] = []
     try:
-        reading = await run.think(messages, sized(Drafts, count), place=["evolve", state["round"]], untrusted=material)
+        reading = await run.think(messages, schema, place=["evolve", state["round"]], untrusted=material)
     except ModelCallError as error:
         usage, note = error.usage, f"evolution failed: {error}"
     else:
         usage, note = reading.usage, f"evolution failed: {reading.problem}"
         if reading.value is not None:
-            drafts: list[tuple[Draft, Origin]] = [(draft, "evolved") for draft in reading.value.meta_thoughts]
+            own = unquoted(reading.value.meta_thoughts, example(schema))
+            drafts: list[tuple[Draft, Origin]] = [(draft, "evolved") for draft in own]
             children = admit(
                 pool,
                 drafts,

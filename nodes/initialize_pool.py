@@ -12,6 +12,11 @@ from metascale.question import check_question
 from metascale.state import State
 from metascale.usage import add_usage, no_usage, working_since
 
+LOCAL_JUDGE = (
+    "the model judges its own answers; a small one does so badly: another judge helps (--judge-model NAME), "
+    "or --reward agreement where answers can be compared"
+)
+
 
 async def initialize_pool(state: State, run: Run) -> Update:
     """Start a fresh run, or continue the one that `foresee` started: fill the pool.
@@ -41,6 +46,8 @@ async def initialize_pool(state: State, run: Run) -> Update:
         notes, usage = list[str](), no_usage()
     else:
         pool, notes, usage = await whole_pool(pool, state, run, no_usage())
+    if run.has_own_local_judge and not run.is_automatic:
+        notes = [LOCAL_JUDGE, *notes]
     usage = add_usage(usage, working_since(started))
     if not settings.foresee:
         return fresh_run(pool, usage, notes)

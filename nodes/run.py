@@ -248,6 +248,12 @@ class Run:
                 return replace(reading, usage=add_usage(spent, reading.usage))
 
     @property
+    def has_own_local_judge(self) -> bool:
+        """Whether one of the models judges its own answers, and is a file on this machine, so likely a small one."""
+        judges = models_of(self.scorer.reward)
+        return any(getattr(judge.model, "is_local", False) and judge.name in self.parts.labels for judge in judges)
+
+    @property
     def solvers(self) -> list[MeteredModel]:
         """These models, set up to draw samples."""
         return [self.solver_of(label) for label in self.models]

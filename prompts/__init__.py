@@ -38,6 +38,20 @@ def render(name: str, **values: object) -> str:
     return Template(load(name)).substitute(values)
 
 
+EXPERTS = {"expert": load("expert"), "examples": load("expert_examples")}
+"""What a prompt for meta-thoughts says about an expert, which is its word for one, and examples of two."""
+
+
+def with_reminder(material: str, experts: str) -> str:
+    """The material, and after it once more what is wanted, because small models forget it over the material.
+
+    Args:
+        material: what the model reads besides the prompt.
+        experts: who is to be written, as in "the 2 experts, each".
+    """
+    return f"{material}\n\n{render('reminder', experts=experts)}"
+
+
 TASKS = ("task_number", "task_choice")
 """Prompts that tell the model the answer format of a benchmark."""
 

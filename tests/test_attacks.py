@@ -248,8 +248,8 @@ async def test_a_critique_breeds_no_meta_thought_of_its_own(text: str) -> None:
     record = (
         f"Mindset: You are patient.\nStrategy: Take step by step.\nMean reward: 0.50 over 1 answers\nCritique: {text}"
     )
-    material = prompts.fence("parent", record, prompts.new_tag())
-    messages = [SystemMessage("You breed better ways of thinking."), HumanMessage(material)]
+    material = prompts.fence("expert", record, prompts.new_tag())
+    messages = [SystemMessage("Several experts have tried the task below."), HumanMessage(material)]
 
     async def bred(reply: Reply) -> list[str]:
         reading = await ask(MeteredModel(say(reply)), messages, Drafts, SETTINGS, place=["here"], untrusted=material)

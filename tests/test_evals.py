@@ -19,6 +19,7 @@ import pytest
 
 from metascale import MetaScaleSettings, UnknownNameError
 from metascale.costs import parts_of_one
+from metascale.data import gsm8k as questions
 from metascale.errors import SettingError
 from metascale.evals.harness.arena import read_verdict
 from metascale.evals.harness.bench import BenchPlan, inspect_model, plan
@@ -347,6 +348,18 @@ def test_verdicts(text: str, verdict: str | None) -> None:
     assert read_verdict(text) == verdict
 
 
+def test_new_answers_to_recorded_questions_are_right_or_wrong_one_by_one(tmp_path: Path) -> None:
+    record = tmp_path / "record.jsonl"
+    rows = [{"question_id": q["question_id"], "question": q["question"], "gold": q["gold"]} for q in questions()[:4]]
+    record.write_text("".join(json.dumps({**row, "text": f"#### {row['gold']}"}) + "\n" for row in rows))
+    options = ["--task", "recorded", "--path", str(record), "--method", "metascale", "--preset", "paper"]
+    options += ["--budget", "4", "--set", "reward=agreement"]
+    assert bench(tmp_path, *options, "--model", "simulated").code == 0
+    new = read_logs([tmp_path / "logs"])
+    assert [answer.samples[answer.winner or 0].right for answer in new] == [bool(answer.score) for answer in new]
+    assert {sample.right for answer in new for sample in answer.samples} == {True, False}
+
+
 def test_recorded_answers_can_be_evaluated(tmp_path: Path) -> None:
     record = few("replay_metaprompting_gpt4.jsonl")
     assert len(recorded(str(record)).dataset) == 15
@@ -358,4 +371,5 @@ def test_recorded_answers_can_be_evaluated(tmp_path: Path) -> None:
     right = Counter(answer.method for answer in answers if answer.score)
     assert right == {"direct": 9, "chain_of_thought": 12, "self_consistency": 12}
     assert not any(answer.simulated for answer in answers)
+    assert {sample.right for answer in answers for sample in answer.samples} == {None}, "the record says, not the text"
     assert {answer.conditions["path"] for answer in answers} == {f"{record.parent.name}/{record.name}"}

@@ -161,19 +161,20 @@ def test_a_question_is_never_run_by_a_chat_template(text: str, tmp_path: Path) -
     assert shown == f"[user] {text}\n[assistant] So.\n"
 
 
-@pytest.mark.parametrize("name", ["compose", "compose_more"])
+@pytest.mark.parametrize("name", ["compose", "compose_more", "evolve"])
 def test_an_example_meta_thought_in_a_prompt_is_not_taken_for_the_models_own(name: str) -> None:
-    examples = re.findall(r"^mindset: (.+)\nstrategy: (.+)$", prompts.load(name), re.MULTILINE)
-    copies = [Draft(mindset=mindset, strategy=strategy) for mindset, strategy in examples]
+    examples = re.compile(r"^mindset: (.+)\nstrategy: (.+)$", re.MULTILINE)
     own = Draft(mindset="You are a baker who weighs twice.", strategy="Weigh what is given.")
 
-    def write(kind: str, *_: Any) -> str:
-        drafts = [own] if kind == "compose" else []
-        return Drafts(meta_thoughts=[*drafts, *(copies if kind == name else [])]).model_dump_json()
+    def write(kind: str, _: int, messages: list[BaseMessage]) -> str:
+        shown = examples.findall(messages[0].text)
+        copies = [Draft(mindset=mindset, strategy=strategy) for mindset, strategy in shown] if kind == name else []
+        return Drafts(meta_thoughts=[*([own] if kind == "compose" else []), *copies]).model_dump_json()
 
-    state, model = run(write, settings={"budget": 4, "pool_size": 4, "reward": "agreement"})
-    assert model.requests(name)
+    settings = {"budget": 8, "pool_size": 4, "reward": "agreement", "evolution": "always", "operators": "combine"}
+    state, model = run(write, settings={**settings, "evolve_every": 1, "batch_size": 4, "duplicate_similarity": 0.99})
+    texts = [text for messages in model.requests(name) for text in examples.findall(messages[0].text)]
     mindsets = {thought["mindset"] for thought in state["pool"]}
     assert own.mindset in mindsets
-    assert copies
-    assert not {copy.mindset for copy in copies} & mindsets
+    assert texts
+    assert not {mindset for mindset, _ in texts} & mindsets

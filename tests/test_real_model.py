@@ -26,6 +26,7 @@ from pydantic import Field
 from benchmarks.live import counted
 from metascale import MetaScaleSettings, create_metascale
 from metascale.models.local.chat_model import LocalChatModel, local_model
+from metascale.nodes.initialize_pool import LOCAL_JUDGE
 from metascale.rewards import judge
 from metascale.rewards.judge import JudgeVerdict
 from tests.conftest import THREAD, ask
@@ -101,6 +102,7 @@ def test_a_whole_search(model: LocalChatModel, monkeypatch: pytest.MonkeyPatch) 
     said = [json.loads(text) for text in replies.formed]
     assert sum("score" in reply for reply in said) == 4
     assert all(reply["score"] in range(1, 11) and len(reply["critique"]) <= 80 for reply in said if "score" in reply)
+    assert LOCAL_JUDGE in result["notes"]
     composed, *bred = [reply for reply in said if "score" not in reply]
     assert composed["meta_thoughts"][0].keys() == {"mindset", "strategy"}
     assert bred

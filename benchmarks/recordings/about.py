@@ -18,7 +18,7 @@ PROMPTS = {
     "p_true": ("p_true",),
     "verdicts": ("judge", "judge_examiner", "judge_sceptic", "rubric", "repair"),
     "bare_verdicts": ("judge", "judge_examiner", "judge_sceptic", "rubric", "bare_verdict", "repair"),
-    "compose": ("compose", "compose_more", "repair"),
+    "compose": ("compose", "compose_more", "expert", "expert_examples", "reminder", "repair"),
 }
 """What each stage shows to the model."""
 PACKAGES = ("metascale", "langgraph", "langchain-core", "langchain-openai")

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from metascale.budget.stopping import expected_progress, gain_of_more
-from metascale.evolution import children_pay, room
+from metascale.evolution import children_pay, may_breed, room
 from metascale.pool.admission import PoolArm, arm_statistics
 from metascale.records import Candidate, MetaThought, StopReason
 from metascale.settings import MetaScaleSettings
@@ -162,9 +162,9 @@ def evolution_due(
     """Whether the pool evolves now.
 
     The paper evolves "periodically". Here `evolve_every` rounds must have passed, every arm must have been pulled, and
-    a sample must have been scored. Children must have room in the pool and samples left to try them. With the evolution
-    `"gated"` the budget must also be at least `PULLS_AN_ARM` pulls for every arm that is not retired, and
-    `children_pay` must hold.
+    one that may be a parent must have a reward. Children must have room in the pool and samples left to try them. With
+    the evolution `"gated"` the budget must also be at least `PULLS_AN_ARM` pulls for every arm that is not retired,
+    and `children_pay` must hold.
     """
     is_time = (
         settings.evolution != "off"
@@ -172,7 +172,7 @@ def evolution_due(
         and rounds - evolved_at >= settings.evolve_every
         and samples_left > 0
         and all(member.pulls for member in members)
-        and any(member.rewards for member in members)
+        and any(may_breed(member) for member in members)
         and room(members, settings.max_pool) > 0
     )
     if not is_time or settings.evolution == "always":

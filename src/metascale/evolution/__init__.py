@@ -8,7 +8,7 @@ from metascale.evolution.diagnose import Diagnose
 from metascale.evolution.gate import children_pay
 from metascale.evolution.operator_choice import choose_operator
 from metascale.evolution.operators import Operator
-from metascale.evolution.parents import by_front, by_ucb
+from metascale.evolution.parents import by_front, by_ucb, may_breed
 from metascale.evolution.retirement import making_room, retirable, room
 from metascale.records import OperatorName
 
@@ -27,6 +27,7 @@ __all__ = [
     "children_pay",
     "choose_operator",
     "making_room",
+    "may_breed",
     "retirable",
     "room",
     "with_class_prior",

@@ -23,4 +23,4 @@ class Combine:
         self, pool: Sequence[MetaThought], members: Sequence[PoolArm], parents: Sequence[int], tag: str
     ) -> list[str]:
         """The parents' records; see `Operator.material`."""
-        return [prompts.fence("parent", record(pool[index], members[index]), tag) for index in parents]
+        return [prompts.fence("expert", record(pool[index], members[index]), tag) for index in parents]

@@ -26,6 +26,6 @@ class Compose:
         parents: Sequence[int],  # noqa: ARG002
         tag: str,
     ) -> list[str]:
-        """Every arm that is not retired; see `Operator.material`."""
-        in_play = [thought for thought, member in zip(pool, members, strict=True) if not member.retired]
+        """Every arm that is in play and says how to think; see `Operator.material`."""
+        in_play = [t for t, member in zip(pool, members, strict=True) if not member.retired and not member.is_blank]
         return [prompts.fence("known", described(thought), tag) for thought in in_play]

@@ -30,7 +30,7 @@ class Diagnose:
         (index,) = parents
         failures = _failures(members, index)
         return [
-            prompts.fence("parent", record(pool[index], members[index], []), tag),
+            prompts.fence("expert", record(pool[index], members[index], []), tag),
             *(prompts.fence("failure", f"Reward: {f.reward:.2f}\nCritique: {f.critique}", tag) for f in failures),
         ]
 

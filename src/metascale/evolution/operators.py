@@ -44,8 +44,9 @@ class Operator(Protocol):
 
 
 def described(thought: MetaThought) -> str:
-    """A meta-thought, worded for the model."""
-    return f"Mindset: {thought['mindset'] or '(none)'}\nStrategy: {thought['strategy'] or '(none)'}"
+    """The parts of a meta-thought that it has, worded for the model."""
+    parts = {"Mindset": thought["mindset"], "Strategy": thought["strategy"]}
+    return "\n".join(f"{name}: {text}" for name, text in parts.items() if text)
 
 
 def record(thought: MetaThought, member: PoolArm, remarks: Sequence[Remark] | None = None) -> str:

@@ -18,7 +18,7 @@ SAME_KIND = 0.5
 
 
 def by_ucb(members: Sequence[PoolArm], beta: float) -> list[int]:
-    """The arms with a reward that are not retired, highest UCB first (paper, section 3, phase 3).
+    """The arms that may be parents, highest UCB first (paper, section 3, phase 3).
 
     Args:
         members: the pool.
@@ -28,11 +28,11 @@ def by_ucb(members: Sequence[PoolArm], beta: float) -> list[int]:
         Indices into `members`.
     """
     ranked = np.argsort(-ucb_scores(members, beta), kind="stable")
-    return [int(index) for index in ranked if _may_breed(members[index])]
+    return [int(index) for index in ranked if may_breed(members[index])]
 
 
 def by_front(members: Sequence[PoolArm]) -> list[int]:
-    """The arms with a reward that are not retired: a front of different merits first, then the rest by upper tail.
+    """The arms that may be parents: a front of different merits first, then the rest by upper tail.
 
     An arm has a merit for each kind of critique for which its answer has the highest reward, and one for the run's
     highest reward. A kind whose best answer is below the mean of all rewards is no merit. The order begins with the
@@ -47,7 +47,7 @@ def by_front(members: Sequence[PoolArm]) -> list[int]:
     Returns:
         Indices into `members`.
     """
-    waiting = [index for index, member in enumerate(members) if _may_breed(member)]
+    waiting = [index for index, member in enumerate(members) if may_breed(member)]
     if not waiting:
         return []
     tails = upper_tails(with_class_prior(members))
@@ -65,8 +65,9 @@ def by_front(members: Sequence[PoolArm]) -> list[int]:
     return order + waiting
 
 
-def _may_breed(member: PoolArm) -> bool:
-    return bool(member.rewards) and member.breeds and not member.retired
+def may_breed(member: PoolArm) -> bool:
+    """Whether an arm may be a parent: it has a reward, says how to think, and is not retired."""
+    return bool(member.rewards) and member.breeds and not member.is_blank and not member.retired
 
 
 def _merits(members: Sequence[PoolArm], places: Sequence[int]) -> dict[int, set[int]]:

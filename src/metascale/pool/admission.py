@@ -46,6 +46,7 @@ class PoolArm(Arm):
         operator: that bred it; None for arms of the first pool.
         is_fixed: whether it is prescribed, so that it never retires.
         breeds: whether it may be a parent. Arms that refine or synthesise answers may not.
+        is_blank: whether it has neither a mindset nor a strategy, so that no child can inherit anything.
         retired: whether it is never pulled again.
     """
 
@@ -54,6 +55,7 @@ class PoolArm(Arm):
     operator: OperatorName | None = None
     is_fixed: bool = False
     breeds: bool = True
+    is_blank: bool = False
     retired: bool = False
 
 
@@ -195,6 +197,7 @@ def arm_statistics(pool: Sequence[MetaThought], candidates: Sequence[Candidate])
             operator=thought.get("operator"),
             is_fixed=thought["origin"] in {"fixed", "refinement"},
             breeds=thought["origin"] not in {"refinement", "synthesis"},
+            is_blank=not (thought["mindset"] or thought["strategy"]),
             retired=thought.get("retired", False),
         )
         for index, thought in enumerate(pool)

@@ -14,6 +14,8 @@ from metascale.errors import MetaScaleError
 
 SCORER = "final_answer"
 """The name of the scorer that reads final answers."""
+RECORD_SCORER = "recorded_answer"
+"""The name of the scorer that asks a record, and reads the final answers of texts that the record does not hold."""
 MOST_CHOICES = 26
 
 

@@ -11,7 +11,7 @@ from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
 from inspect_ai.scorer import Score, value_to_float
 
 from metascale.errors import MetaScaleError
-from metascale.evals.harness.finals import SCORER, FinalAnswers, GoldError, final_answers
+from metascale.evals.harness.finals import RECORD_SCORER, SCORER, FinalAnswers, GoldError, final_answers
 from metascale.evals.harness.solvers import RECORD, SOLVERS
 from metascale.evals.report.conditions import conditions_of, is_simulation, model_of, task_of
 from metascale.evals.report.labels import budget_of, changes_of, full_budget_of, method_label, seed_of
@@ -19,6 +19,7 @@ from metascale.evals.report.once import Entry, once
 from metascale.evals.report.records import AnswerGiven, Battle, ForesightRecord, SampleRecord, Source
 from metascale.evals.report.source import gold_of, question_of, source_of
 
+RECORDED_MODEL = "metascale/recorded"
 _CANCELLED = ("CancelledError(", "Cancelled(")
 """How the errors of samples begin that Inspect logs when an evaluation is interrupted."""
 
@@ -206,9 +207,11 @@ def _samples(candidates: Sequence[dict[str, Any]], log: EvalLog, sample: EvalSam
 
 
 def _form(log: EvalLog, sample: EvalSample) -> FinalAnswers | None:
-    """How the log's scorer reads final answers; None if it is a scorer of another kind."""
+    """How the log's scorer reads final answers; None if it is a scorer of another kind, or asked a record."""
     scorer = next(iter(log.eval.scorers or []), None)
-    if scorer is None or scorer.name.rpartition("/")[2] != SCORER:
+    name = scorer.name.rpartition("/")[2] if scorer is not None else None
+    is_new = name == RECORD_SCORER and log.eval.model != RECORDED_MODEL
+    if scorer is None or (name != SCORER and not is_new):
         return None
     return final_answers((scorer.options or {}).get("kind", "auto"), sample.choices, sample.metadata)
 

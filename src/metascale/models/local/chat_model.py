@@ -29,9 +29,11 @@ class LocalChatModel(ChatOpenAI):
 
     Attributes:
         one_by_one: it gives one reply to a request, because llama.cpp counts the tokens of only one of several.
+        is_local: it runs on this machine, so it is likely a small one.
     """
 
     one_by_one: ClassVar[bool] = True
+    is_local: ClassVar[bool] = True
     _server: LocalServer = PrivateAttr()
 
     @classmethod
