@@ -272,6 +272,23 @@ def test_a_signal_is_compared_within_questions_only(tmp_path: Path) -> None:
     assert (sure.same_arm.pairs, sure.same_arm.auc) == (1, 1)
 
 
+def test_the_mean_of_several_verdicts_is_measured_beside_the_first_of_them(tmp_path: Path) -> None:
+    """The first verdict prefers the wrong answer and the next two the right one; a third answer has one verdict."""
+    rows = [row(1, "a", answer, 0, sample=sample) for sample, answer in enumerate(("4", "5", "5"))]
+    samples = write(tmp_path / "s.jsonl", *rows)
+    scores = {0: (3, 9, 9), 1: (5, 4, 4), 2: (8,)}
+    looks = [
+        {"question_id": "q1", "arm": "a", "sample": sample, "repeat": repeat, "score": score}
+        for sample, found in scores.items()
+        for repeat, score in enumerate(found)
+    ]
+    measured = measure_signals(read_recordings(samples, write(tmp_path / "v.jsonl", *looks)))
+    areas = {s.name: (s.answers, s.votes and s.votes.auc) for s in measured if s.name.endswith(("verdict", "verdicts"))}
+    assert areas == {"verdict": (3, 0.0), "first of 3 verdicts": (2, 0.0), "mean of 3 verdicts": (2, 1.0)}
+    only_first = write(tmp_path / "w.jsonl", *[look for look in looks if look["repeat"] == 0])
+    assert not any("verdicts" in s.name for s in measure_signals(read_recordings(samples, only_first)))
+
+
 def test_a_combination_is_fitted_to_other_questions(tmp_path: Path) -> None:
     """On noise a combination that saw its own questions would do better than a coin, and a cross-fitted one not."""
     rng = np.random.default_rng(1)

@@ -122,6 +122,8 @@ class Recordings:
         right: whether the answer is right, shape (n,).
         tokens: tokens written for it, shape (n,); NaN where unknown.
         signals: by name, higher for better answers, shape (n,); NaN where it is not recorded.
+        verdicts: a judge's scores from 1 to 10, in the order in which it was asked, shape (n, k) for at most k of them;
+            NaN where there are fewer.
         signal_tokens: tokens written for one value of a signal, on average; 0 where none were.
     """
 
@@ -135,6 +137,7 @@ class Recordings:
     right: NDArray[np.bool_]
     tokens: Numbers
     signals: Mapping[str, Numbers]
+    verdicts: Numbers
     signal_tokens: Mapping[str, float]
 
     @property
@@ -182,6 +185,7 @@ def only_arms(recordings: Recordings, arms: Sequence[str]) -> Recordings:
         right=recordings.right[kept],
         tokens=recordings.tokens[kept],
         signals={name: values[kept] for name, values in recordings.signals.items()},
+        verdicts=recordings.verdicts[kept],
     )
 
 
@@ -224,6 +228,7 @@ def _recordings(
         ),
         tokens=np.array([math.nan if row.tokens is None else row.tokens for row in rows]),
         signals=signals,
+        verdicts=_padded([_scores(row, verdicts.get(row.place, ())) for row in rows]),
         signal_tokens={P_TRUE: 1.0, DIGIT: 1.0, VERDICT: _mean([one["tokens"] for one in found if "tokens" in one])},
     )
 
@@ -246,11 +251,21 @@ def _found(row: _Sample, others: Sequence[tuple[float, float]]) -> dict[str, flo
         found[P_TRUE] = _log_odds(row.yes)
     if row.digit is not None:
         found[DIGIT] = _log_odds(row.digit / 9)
-    scores = [*(row.verdicts or ()), *(score for score, _ in others)]
+    scores = _scores(row, others)
     if scores:
         found[VERDICT] = _log_odds((scores[0] - 0.5) / 10)
         found["tokens"] = (row.verdict_tokens + sum(tokens for _, tokens in others)) / len(scores)
     return found
+
+
+def _scores(row: _Sample, others: Sequence[tuple[float, float]]) -> list[float]:
+    return [*(row.verdicts or ()), *(score for score, _ in others)]
+
+
+def _padded(lists: Sequence[Sequence[float]]) -> Numbers:
+    """Lists as the rows of an array, filled up with NaN."""
+    width = max(map(len, lists), default=0)
+    return np.array([[*one, *[math.nan] * (width - len(one))] for one in lists])
 
 
 def verdict_reward(signal: float) -> float:

@@ -20,6 +20,7 @@ STEPS = 25
 """Newton steps of its fit; it converges in fewer than ten."""
 COMBINED = "certainty, all combined"
 COMBINED_WITH = "certainty and {}, combined"
+FIRST_OF, MEAN_OF = "first of {} verdicts", "mean of {} verdicts"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class Signal:
 def measure_signals(recordings: Recordings, *, seed: int = 0) -> list[Signal]:
     """Measure every recorded signal, and combinations of them that are cross-fitted by question.
 
+    Where several verdicts are recorded on some answers, their mean is measured too, and beside it the first of them on
+    the same answers.
+
     A combination is linear in the signals, in units of their spread within a question. It is fitted to pairs of a right
     and a wrong answer (a conditional logistic model) of other questions than those it is measured on.
 
@@ -69,8 +73,18 @@ def measure_signals(recordings: Recordings, *, seed: int = 0) -> list[Signal]:
     """
     if not recordings.signals:
         raise RecordingsError(f"{recordings.file}: no signal is recorded")
-    found = {**recordings.signals, **combinations(recordings, seed=seed)}
+    found = {**recordings.signals, **_of_several(recordings.verdicts), **combinations(recordings, seed=seed)}
     return [_signal(recordings, name, values) for name, values in found.items()]
+
+
+def _of_several(verdicts: Numbers) -> dict[str, Numbers]:
+    """The first verdict and the mean of all, for the answers with the most verdicts; nothing if that is one."""
+    most = verdicts.shape[1]
+    if most <= 1:
+        return {}
+    mean = verdicts.mean(axis=1)
+    first = np.where(np.isnan(mean), np.nan, verdicts[:, 0])
+    return {FIRST_OF.format(most): first, MEAN_OF.format(most): mean}
 
 
 def combinations(recordings: Recordings, *, seed: int = 0) -> dict[str, Numbers]:
