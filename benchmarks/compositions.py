@@ -1,8 +1,8 @@
-"""What a model composes: how many meta-thoughts are its own and differ, and how many are about the task itself.
+"""What a model composes or breeds: how many meta-thoughts are its own and differ, and how many are about the task.
 
-    python -m benchmarks.compositions benchmarks/results/compositions*.jsonl
+    python -m benchmarks.compositions benchmarks/results/compositions*.jsonl benchmarks/results/evolutions*.jsonl
 
-A file has the rows of `benchmarks.recordings.record --stage compose`, which are of GSM8K's test set.
+A file has rows like those of `benchmarks.recordings.record --stage compose`, of questions in GSM8K's test set.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.recordings.rows import Row
-from benchmarks.recordings.stages import is_composed
 from metascale.data import gsm8k, read_rows
 from metascale.errors import MetaScaleError
 
 HEAD = """\
-| | questions | of six | mindsets | "You are" | name | number | requests | tokens |
+| | questions | its own | mindsets | "You are" | name | number | requests | tokens |
 |---|---|---|---|---|---|---|---|---|"""
 NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
 """A capitalised word within a sentence."""
 NUMBER = re.compile(r"\d+")
+OWN = ("self_composed", "evolved")
+"""Origins of meta-thoughts that the model wrote for the question."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def count(rows: Sequence[Row]) -> Composed:
         KeyError: a question is not of GSM8K's test set, or a row lacks a key.
     """
     texts = {question["question_id"]: question["question"] for question in gsm8k()}
-    own = [(texts[row["question_id"]], [t for t in row["meta_thoughts"] if is_composed(t)]) for row in rows]
+    own = [(texts[row["question_id"]], [t for t in row["meta_thoughts"] if t["origin"] in OWN]) for row in rows]
     every = [(text, thought) for text, thoughts in own for thought in thoughts]
     return Composed(
         questions=len(rows),
