@@ -70,7 +70,7 @@ def _against(shares: Mapping[str, float], baseline: Mapping[str, float], kind: s
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; the exit code is 1 if a file cannot be read or holds no pool."""
+    """Print the table; the exit code is 1 if a file cannot be read, or nothing in it can be counted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", type=Path, nargs="+", help="logs, or results that were kept")
     given = parser.parse_args(arguments)
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     if not kinds:
-        print("no run of these results kept its pool", file=sys.stderr)
+        print("no run kept its pool and samples that are known to be right or wrong", file=sys.stderr)
         return 1
     print(table(kinds))
     return 0

@@ -169,8 +169,8 @@ async def filled(
 async def _compose(task: str, count: int, run: Run) -> Found:
     """Meta-thoughts that the model composes for the task."""
     tag = prompts.new_tag()
-    system = prompts.render("compose", count=count, tag=tag, **prompts.EXPERTS)
-    material = prompts.with_reminder(prompts.fence("task", task, tag), f"the {count} experts, each")
+    system = prompts.for_experts("compose", count, tag)
+    material = prompts.with_reminder(prompts.fence("task", task, tag), count)
     return await _drafts(system, shown(material, task), count, run, "self_composed", origin="self_composed")
 
 
@@ -200,7 +200,7 @@ async def _compose_more(
     fruitless = number = 0
     while len(more) < wanted and fruitless < FRUITLESS and may_compose(settings, add_usage(spent, usage)):
         tag = prompts.tag_for(task, ideas[number % len(ideas)])
-        material = prompts.with_reminder(prompts.fence("task", task, tag), "the expert,")
+        material = prompts.with_reminder(prompts.fence("task", task, tag), 1)
         system = prompts.render("compose_more", idea=ideas[number % len(ideas)], tag=tag, **prompts.EXPERTS)
         found = await _drafts(system, shown(material, task), 1, run, "self_composed", number, origin="self_composed")
         usage = add_usage(usage, found.usage)
@@ -256,5 +256,5 @@ async def _drafts(system: str, turn: HumanMessage, count: int, run: Run, *place:
     if reading.value is None:
         why = f"no {origin} meta-thoughts: the reply could not be read: {reading.problem}"
         return Found([], [why], reading.usage)
-    own = unquoted(reading.value.meta_thoughts, example(schema))
+    own = unquoted(reading.value.meta_thoughts, example(Drafts))
     return Found([(draft, origin) for draft in own], [], reading.usage)

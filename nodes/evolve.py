@@ -41,19 +41,18 @@ async def evolve(state: State, run: Run) -> Update:
     tag = prompts.new_tag()
     task = task_of(state["messages"])
     parts = [prompts.fence("task", task, tag), *operator.material(pool, members, parents, tag)]
-    material = prompts.with_reminder("\n\n".join(parts), f"the {count} new experts, each")
-    system = prompts.render(operator.prompt, count=count, tag=tag, **prompts.EXPERTS)
+    material = prompts.with_reminder("\n\n".join(parts), count, are_new=True)
+    system = prompts.for_experts(operator.prompt, count, tag, are_new=True)
     messages = [SystemMessage(system), shown(material, task)]
-    schema: type[Drafts] = sized(Drafts, count)
     children: list[MetaThought] = []
     try:
-        reading = await run.think(messages, schema, place=["evolve", state["round"]], untrusted=material)
+        reading = await run.think(messages, sized(Drafts, count), place=["evolve", state["round"]], untrusted=material)
     except ModelCallError as error:
         usage, note = error.usage, f"evolution failed: {error}"
     else:
         usage, note = reading.usage, f"evolution failed: {reading.problem}"
         if reading.value is not None:
-            own = unquoted(reading.value.meta_thoughts, example(schema))
+            own = unquoted(reading.value.meta_thoughts, example(Drafts))
             drafts: list[tuple[Draft, Origin]] = [(draft, "evolved") for draft in own]
             children = admit(
                 pool,

@@ -42,14 +42,19 @@ EXPERTS = {"expert": load("expert"), "examples": load("expert_examples")}
 """What a prompt for meta-thoughts says about an expert, which is its word for one, and examples of two."""
 
 
-def with_reminder(material: str, experts: str) -> str:
-    """The material, and after it once more what is wanted, because small models forget it over the material.
+def for_experts(name: str, count: int, tag: str, *, are_new: bool = False) -> str:
+    """A prompt that asks for the descriptions of `count` experts, which are meta-thoughts."""
+    return render(name, experts=_some(count, are_new=are_new), tag=tag, **EXPERTS)
 
-    Args:
-        material: what the model reads besides the prompt.
-        experts: who is to be written, as in "the 2 experts, each".
-    """
-    return f"{material}\n\n{render('reminder', experts=experts)}"
+
+def with_reminder(material: str, count: int, *, are_new: bool = False) -> str:
+    """The material, and after it once more what is wanted, because small models forget it over the material."""
+    wanted = "the expert," if count == 1 else f"the {_some(count, are_new=are_new)}, each"
+    return f"{material}\n\n{render('reminder', experts=wanted)}"
+
+
+def _some(count: int, *, are_new: bool) -> str:
+    return f"{count} {'new ' * are_new}expert{'s' * (count != 1)}"
 
 
 TASKS = ("task_number", "task_choice")

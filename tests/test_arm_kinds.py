@@ -75,7 +75,7 @@ def test_every_question_counts_once_and_kinds_are_compared_on_common_questions(
 
 def test_results_without_pools_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "kept.jsonl.gz"
-    keep([run("q1", {"chain_of_thought": [True]}, [])], file)
+    keep([run("q1", {"chain_of_thought": [True]}, []), run("q2", {"chain_of_thought": [None]}, POOL)], file)
     assert main([str(file)]) == 1
-    assert capsys.readouterr().err == "no run of these results kept its pool\n"
+    assert capsys.readouterr().err == "no run kept its pool and samples that are known to be right or wrong\n"
     assert main([str(tmp_path / "none.jsonl")]) == 1

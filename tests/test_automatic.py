@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from langchain_core.messages import AIMessage
@@ -17,11 +17,13 @@ from metascale.graphs import METHODS
 from metascale.interrupts import grant
 from metascale.models import MeteredModel
 from metascale.nodes.compose import OWN_JUDGE
+from metascale.nodes.initialize_pool import LOCAL_JUDGE
 from metascale.records import Candidate
 from metascale.result import troubles
 from metascale.rewards import CertaintyReward
 from metascale.rewards.judge import JudgeReward
 from metascale.runtime.databases import SERIALIZER
+from metascale.settings import RewardName
 from tests.conftest import ServerFactory, ask, chat_model
 from tests.ledgers import candidate
 from tests.scripted import PEOPLE, ScriptedModel, drafts, verdict
@@ -67,6 +69,34 @@ def test_an_open_task_is_searched_by_a_judge_after_the_first_round() -> None:
     assert kinds(model) == {"compose": 1, "solve": 8, "judge": 8}
     assert out["result"]["usage"]["by_node"].keys() == {"generate", "compose", "score"}
     assert troubles(out["result"]["notes"]) == [OWN_JUDGE, UNCOUNTED]
+
+
+class LocalModel(ScriptedModel):
+    """A model that runs on this machine."""
+
+    is_local: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize(
+    ("model", "reward", "notes"),
+    [
+        (LocalModel, "judge", [LOCAL_JUDGE, UNCOUNTED]),
+        (LocalModel, "agreement", [UNCOUNTED]),
+        (LocalModel, "auto", [OWN_JUDGE, UNCOUNTED]),
+        (ScriptedModel, "judge", [UNCOUNTED]),
+    ],
+)
+def test_a_note_says_that_a_local_model_judges_itself(
+    model: type[ScriptedModel], reward: RewardName, notes: list[str]
+) -> None:
+    out = solve(model(write=letters), ALL.model_copy(update={"reward": reward}))
+    assert troubles(out["result"]["notes"]) == notes
+
+
+def test_no_note_where_another_model_judges() -> None:
+    other = JudgeReward(ScriptedModel(write=letters, name="another"))
+    out = solve(LocalModel(write=letters, name="own"), reward=other)
+    assert LOCAL_JUDGE not in out["result"]["notes"]
 
 
 @pytest.mark.parametrize("budget", [1, 2, 3, 5])

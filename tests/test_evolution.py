@@ -152,7 +152,7 @@ def test_everything_that_an_operator_shows_is_fenced_and_its_prompt_names_the_fe
     shown = prompts.fenced("\n\n".join(parts))
     assert len(shown) == len(parts)
     assert parts == [prompts.fence(label, text, tag) for label, text in shown]
-    text = prompts.render(operator.prompt, count=3, tag=tag, **prompts.EXPERTS)
+    text = prompts.for_experts(operator.prompt, 3, tag, are_new=True)
     assert f"tags that end in {tag}" in text
     assert "3 new experts" in text
     labels = [label for label, _ in shown]
@@ -454,6 +454,15 @@ def test_the_papers_way_combines_the_arms_of_highest_ucb_at_every_interval() -> 
     assert len(pool) == 8 + 14
 
 
+@pytest.mark.parametrize("children", [1, 3])
+def test_the_offline_model_breeds_as_many_as_it_is_asked_for(children: int) -> None:
+    settings = MetaScaleSettings.paper(budget=16, seed=1, children=children, batch_size=8, evolve_every=1)
+    graph = create_metascale("simulated", settings=settings, checkpointer=InMemorySaver())
+    graph.invoke(ask("A robe takes 2 bolts. How many?"), THREAD)
+    pool = graph.get_state(THREAD).values["pool"]
+    assert sum(thought["origin"] == "evolved" for thought in pool) == children
+
+
 def test_only_critiques_of_answers_reach_evolution() -> None:
     write = scoring(lambda _: verdict(4, "CRITIC'S WORDS"))
     _, model = evolve(write, budget=96, evolve_every=1, evolution="always")
@@ -461,7 +470,7 @@ def test_only_critiques_of_answers_reach_evolution() -> None:
         for messages in model.requests(kind):
             assert "Answer " not in messages[1].text
             outside = re.sub(r"<(\w+-[0-9a-f]{16})>.*?</\1>", "", messages[1].text, flags=re.DOTALL)
-            assert outside.strip() == prompts.with_reminder("", "the 2 new experts, each").strip()
+            assert outside.strip() == prompts.with_reminder("", 2, are_new=True).strip()
             assert "CRITIC'S WORDS" not in messages[0].text
     assert "CRITIC'S WORDS" in model.requests("evolve")[0][1].text
 

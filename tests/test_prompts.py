@@ -164,17 +164,21 @@ def test_a_question_is_never_run_by_a_chat_template(text: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", ["compose", "compose_more", "evolve"])
 def test_an_example_meta_thought_in_a_prompt_is_not_taken_for_the_models_own(name: str) -> None:
     examples = re.compile(r"^mindset: (.+)\nstrategy: (.+)$", re.MULTILINE)
-    own = Draft(mindset="You are a baker who weighs twice.", strategy="Weigh what is given.")
+    own = {
+        "compose": Draft(mindset="You are a baker who weighs twice.", strategy="Weigh what is given."),
+        "evolve": Draft(mindset="You are a tailor who cuts once.", strategy="Lay out what is given."),
+    }
 
     def write(kind: str, _: int, messages: list[BaseMessage]) -> str:
-        shown = examples.findall(messages[0].text)
-        copies = [Draft(mindset=mindset, strategy=strategy) for mindset, strategy in shown] if kind == name else []
-        return Drafts(meta_thoughts=[*([own] if kind == "compose" else []), *copies]).model_dump_json()
+        shown = examples.findall(messages[0].text) if kind == name else []
+        copies = [Draft(mindset=mindset, strategy=strategy) for mindset, strategy in reversed(shown)]
+        return Drafts(meta_thoughts=[*copies[:2], *([own[kind]] if kind in own else [])]).model_dump_json()
 
     settings = {"budget": 8, "pool_size": 4, "reward": "agreement", "evolution": "always", "operators": "combine"}
-    state, model = run(write, settings={**settings, "evolve_every": 1, "batch_size": 4, "duplicate_similarity": 0.99})
+    settings |= {"evolve_every": 1, "batch_size": 4, "duplicate_similarity": 0.99, "children": 3}
+    state, model = run(write, settings=settings)
     texts = [text for messages in model.requests(name) for text in examples.findall(messages[0].text)]
     mindsets = {thought["mindset"] for thought in state["pool"]}
-    assert own.mindset in mindsets
+    assert {draft.mindset for draft in own.values()} <= mindsets
     assert texts
     assert not {mindset for mindset, _ in texts} & mindsets

@@ -285,6 +285,9 @@ def test_the_mean_of_several_verdicts_is_measured_beside_the_first_of_them(tmp_p
     measured = measure_signals(read_recordings(samples, write(tmp_path / "v.jsonl", *looks)))
     areas = {s.name: (s.answers, s.votes and s.votes.auc) for s in measured if s.name.endswith(("verdict", "verdicts"))}
     assert areas == {"verdict": (3, 0.0), "first of 3 verdicts": (2, 0.0), "mean of 3 verdicts": (2, 1.0)}
+    other_arm = write(tmp_path / "two.jsonl", *rows, row(1, "b", "4", 0), row(1, "b", "5", 0, sample=1))
+    both = read_recordings(other_arm, tmp_path / "v.jsonl")
+    assert not any("verdicts" in s.name for s in measure_signals(only_arms(both, ["b"])))
     only_first = write(tmp_path / "w.jsonl", *[look for look in looks if look["repeat"] == 0])
     assert not any("verdicts" in s.name for s in measure_signals(read_recordings(samples, only_first)))
 

@@ -14,7 +14,7 @@ class Operator(Protocol):
     """A way to breed children: which arms it uses as parents, and what the model reads about them."""
 
     prompt: str
-    """The name of its prompt, which takes `count` and `tag`."""
+    """The name of its prompt, which `prompts.for_experts` renders."""
 
     def parents(self, members: Sequence[PoolArm], ranked: Sequence[int], count: int) -> list[int] | None:
         """Choose the parents.

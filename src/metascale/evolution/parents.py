@@ -34,11 +34,11 @@ def by_ucb(members: Sequence[PoolArm], beta: float) -> list[int]:
 def by_front(members: Sequence[PoolArm]) -> list[int]:
     """The arms that may be parents: a front of different merits first, then the rest by upper tail.
 
-    An arm has a merit for each kind of critique for which its answer has the highest reward, and one for the run's
-    highest reward. A kind whose best answer is below the mean of all rewards is no merit. The order begins with the
-    highest upper tail. Then comes the arm that adds the most merits to those before it, ties by upper tail, until no
-    arm adds any. So parents differ in their strengths, as on GEPA's Pareto front (arXiv 2507.19457), whose merits are
-    instances instead of kinds of critique. Children have the prior of their class (`with_class_prior`), so that a
+    An arm has a merit for each kind of critique for which its answer has the highest reward, and one for the highest
+    reward of these arms. A kind whose best answer is below the mean of all rewards is no merit. The order begins with
+    the highest upper tail. Then comes the arm that adds the most merits to those before it, ties by upper tail, until
+    no arm adds any. So parents differ in their strengths, as on GEPA's Pareto front (arXiv 2507.19457), whose merits
+    are instances instead of kinds of critique. Children have the prior of their class (`with_class_prior`), so that a
     single lucky answer does not make a child a parent.
 
     Args:

@@ -523,7 +523,7 @@ def _some_moves(rng: np.random.Generator) -> list[str]:
 
 
 def _design(system: str, inherited: Sequence[str], rng: np.random.Generator) -> str:
-    wanted = re.search(r"\b(\d+) (?:experts|(?:new )?meta-thoughts)", system)
+    wanted = re.search(r"\b(\d+) (?:new )?(?:experts?|meta-thoughts)", system)
     count = int(wanted[1]) if wanted else 2
     mindsets = [part for part in inherited if part in MINDSETS] or list(MINDSETS)
     strategies = [part for part in inherited if part in STRATEGIES]

@@ -79,10 +79,10 @@ def measure_signals(recordings: Recordings, *, seed: int = 0) -> list[Signal]:
 
 def _of_several(verdicts: Numbers) -> dict[str, Numbers]:
     """The first verdict and the mean of all, for the answers with the most verdicts; nothing if that is one."""
-    most = verdicts.shape[1]
+    most = int((~np.isnan(verdicts)).sum(axis=1).max(initial=0))
     if most <= 1:
         return {}
-    mean = verdicts.mean(axis=1)
+    mean = verdicts[:, :most].mean(axis=1)
     first = np.where(np.isnan(mean), np.nan, verdicts[:, 0])
     return {FIRST_OF.format(most): first, MEAN_OF.format(most): mean}
 
