@@ -12,6 +12,9 @@ from metascale.evals.report.records import AnswerGiven, SampleRecord
 from metascale.records import MetaThought, Origin
 
 
+TOP = Path(__file__).parents[1]
+
+
 def thought(name: str, origin: Origin) -> MetaThought:
     return {"id": name, "mindset": "", "strategy": name, "origin": origin, "parents": [], "generation": 0}
 
@@ -71,6 +74,12 @@ def test_every_question_counts_once_and_kinds_are_compared_on_common_questions(
     assert found["chain_of_thought"][3] == "–"
     assert found["self_composed"][3].startswith("+12.5 (-75.0 to +100.0) =")
     assert found["evolved"][3].startswith("+100.0")
+
+
+def test_the_page_shows_what_the_results_say(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (TOP / "docs/reference/real-model.md").read_text(encoding="utf-8")
+    assert main([str(TOP / "benchmarks/results/gsm8k_qwen15_live.jsonl.gz")]) == 0
+    assert capsys.readouterr().out in page
 
 
 def test_results_without_pools_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

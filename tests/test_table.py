@@ -168,12 +168,13 @@ def test_every_table_in_the_documentation_is_made_again_from_the_results() -> No
 def test_the_readme_gives_the_live_search_as_its_table_does() -> None:
     results = TOP / "benchmarks" / "results"
     made = table(read([results / "gsm8k_qwen15_live.jsonl.gz"]), read([results / "gsm8k_qwen15.jsonl.gz"]))
-    row = r"^\| `metascale \(preset=paper\)` \| 8 \| (\d+) \|.* -([\d.]+) \(-([\d.]+) to -([\d.]+)\)"
+    row = r"^\| `metascale \(preset=paper\)` \| 8 \| (\d+) \|.* -([\d.]+) \((\S+) to (\S+)\)"
     (line,) = re.findall(row, made, re.MULTILINE)
-    questions, less, most, least = (f"{float(figure):.0f}" for figure in line)
+    questions, less = (f"{float(figure):.0f}" for figure in line[:2])
+    low, high = (f"{float(figure):+.0f}" for figure in line[2:])
     readme = " ".join((TOP / "README.md").read_text(encoding="utf-8").split())
     assert f"[{less} points less](" in readme
-    assert f"({least} to {most}, {questions} questions)" in readme
+    assert f"({low} to {high}, {questions} questions)" in readme
 
 
 def misjudged(answers: list[AnswerGiven]) -> list[tuple[str, int, str]]:
