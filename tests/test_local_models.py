@@ -578,7 +578,9 @@ def test_a_server_ends_with_its_process(how: str | signal.Signals, file: Path) -
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)
     )
     assert holder.stdout is not None
-    process = int(holder.stdout.readline())
+    line = holder.stdout.readline()
+    assert line, holder.communicate(timeout=CEILING)[1].decode()
+    process = int(line)
     if isinstance(how, signal.Signals):
         holder.send_signal(how)
     _, said = holder.communicate(timeout=CEILING)
