@@ -11,7 +11,6 @@ from benchmarks.table import keep
 from metascale.evals.report.records import AnswerGiven, SampleRecord
 from metascale.records import MetaThought, Origin
 
-
 TOP = Path(__file__).parents[1]
 
 
