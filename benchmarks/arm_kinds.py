@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.table import read
+from benchmarks.table import compared, read
 from metascale.errors import MetaScaleError
 from metascale.evals.report.formats import NOTHING
 from metascale.evals.report.records import AnswerGiven
 from metascale.evals.report.tables import SEED
-from metascale.evals.statistics import mean_interval, paired_difference
+from metascale.evals.report.tables.arms import kind_of
+from metascale.evals.statistics import mean_interval
 
 BASELINE = "chain_of_thought"
 HEAD = f"| meta-thought | answers | questions | right, % (95 %) | against `{BASELINE}` (95 %) |\n|---|---|---|---|---|"
@@ -36,7 +37,7 @@ def rights_by_kind(answers: Sequence[AnswerGiven]) -> dict[str, Rights]:
     """
     found: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for answer in answers:
-        kinds = {t["id"]: t["id"] if t["origin"] == "fixed" else t["origin"] for t in answer.pool}
+        kinds = {thought["id"]: kind_of(thought) for thought in answer.pool}
         for sample in answer.samples:
             if sample.right is not None and sample.meta_thought in kinds:
                 found[kinds[sample.meta_thought]][answer.question_id].append(sample.right)
@@ -52,21 +53,13 @@ def table(kinds: Mapping[str, Rights]) -> str:
         interval = mean_interval([*shares.values()], seed=SEED)
         right = f"{100 * fmean(shares.values()):.1f} ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
         count = sum(map(len, rights.values()))
-        lines.append(f"| `{kind}` | {count:,} | {len(shares)} | {right} | {_against(shares, baseline, kind)} |")
+        against = NOTHING if kind == BASELINE else compared(shares, baseline)
+        lines.append(f"| `{kind}` | {count:,} | {len(shares)} | {right} | {against} |")
     return "\n".join([HEAD, *lines])
 
 
 def _shares(rights: Rights) -> dict[str, float]:
     return {question: fmean(values) for question, values in rights.items()}
-
-
-def _against(shares: Mapping[str, float], baseline: Mapping[str, float], kind: str) -> str:
-    common = sorted(shares.keys() & baseline.keys())
-    if kind == BASELINE or not common:
-        return NOTHING
-    found = paired_difference([shares[q] for q in common], [baseline[q] for q in common], seed=SEED, is_binary=False)
-    chance = "" if found.is_decided else " ="
-    return f"{100 * found.mean:+.1f} ({100 * found.interval.low:+.1f} to {100 * found.interval.high:+.1f}){chance}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -113,7 +113,7 @@ def table(answers: Sequence[AnswerGiven], beside: Sequence[AnswerGiven] = (), ri
         other = _rival(row, rivals or rows) if rival is None else _same_size(row, rows, labels, rival)
         against = NOTHING
         if other is not None:
-            against = _against(means[row.method, row.budget], rival_means[other.method, other.budget])
+            against = compared(means[row.method, row.budget], rival_means[other.method, other.budget])
             against += "" if against == NOTHING else f", N = {other.budget}"
         lines.append(_line(row, label, against))
     above = (
@@ -160,7 +160,7 @@ def beside(scores: dict[str, float], results: Sequence[AnswerGiven]) -> list[str
         common = [question for question in scores if question in others]
         if common:
             right = sum(others[question] for question in common)
-            difference = _against(scores, others)
+            difference = compared(scores, others)
             lines.append(f"{method} @ {budget}: {right:.0f} of {len(common)} right; these {difference}")
     if not lines:
         raise MixedResultsError("no question is in both results")
@@ -229,7 +229,13 @@ def _line(row: Row, label: str, against: str) -> str:
     return f"| {' | '.join([f'`{label}`', str(row.budget), answered, right, *costs, against])} |"
 
 
-def _against(own: dict[str, float], others: dict[str, float]) -> str:
+def compared(own: Mapping[str, float], others: Mapping[str, float]) -> str:
+    """The paired difference of two methods in points on the questions that both have, with its interval.
+
+    Args:
+        own: the first method's score of each question, in [0, 1].
+        others: the second's.
+    """
     common = sorted(own.keys() & others.keys())
     if not common:
         return NOTHING

@@ -63,7 +63,8 @@ def arm_rewards(answer: AnswerGiven) -> dict[str, float | None]:
     return {thought["id"]: mean_or_none(rewards_of(drawn.get(thought["id"], ()))) for thought in answer.pool}
 
 
-def _kind(thought: Mapping[str, object]) -> str:
+def kind_of(thought: Mapping[str, object]) -> str:
+    """The id of a fixed meta-thought, otherwise the origin."""
     return str(thought["id"] if thought["origin"] == "fixed" else thought["origin"])
 
 
@@ -74,8 +75,8 @@ def _kind_order(kind: str) -> tuple[int, str]:
 
 def _by_kind(about: _About, runs: Sequence[AnswerGiven]) -> list[ArmKind]:
     rows = []
-    for kind in sorted({_kind(thought) for run in runs for thought in run.pool}, key=_kind_order):
-        ids = [{thought["id"] for thought in run.pool if _kind(thought) == kind} for run in runs]
+    for kind in sorted({kind_of(thought) for run in runs for thought in run.pool}, key=_kind_order):
+        ids = [{thought["id"] for thought in run.pool if kind_of(thought) == kind} for run in runs]
         drawn = [[s for s in run.samples if s.meta_thought in arms] for run, arms in zip(runs, ids, strict=True)]
         rows.append(_row(about, kind, [len(arms) for arms in ids], drawn))
     return rows
